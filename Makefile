@@ -1,0 +1,58 @@
+# Everything runs in .venv at the repository root; nothing is installed elsewhere.
+PYTHON ?= python3
+BIN := .venv/bin
+export HARMONIZER_DATA ?= $(abspath ../shared/data)
+
+.PHONY: help setup model demo test test-all check format bench wheel clean
+
+help:
+	@echo "make demo      set up, export with parity, harmonize sample photographs"
+	@echo "make test      set up, run the test suite"
+	@echo "make test-all  the same with the slow tests"
+	@echo "make check     ruff format + lint, mypy"
+	@echo "make model     export models/harmonizer.safetensors to models/harmonizer.onnx"
+	@echo "make bench     measure on this machine, write bench/results/"
+	@echo "make wheel     build dist/*.whl"
+
+setup: .venv/.ready
+
+.venv/.ready: pyproject.toml constraints.txt hatch_build.py $(shell find runtime/kernels runtime/cpp -type f)
+	@command -v $(PYTHON) >/dev/null || { echo "set-up needs Python 3.11 or newer: apt-get install python3 python3-venv"; exit 1; }
+	@$(PYTHON) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' || { echo "set-up needs Python 3.11 or newer with venv: apt-get install python3-venv (or give PYTHON=...)"; exit 1; }
+	@command -v c++ >/dev/null || command -v g++ >/dev/null || command -v clang++ >/dev/null || { echo "set-up needs a C++ compiler: apt-get install g++"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+model: setup
+	$(BIN)/python export/to_onnx.py --checkpoint models/harmonizer.safetensors --output models/harmonizer.onnx
+
+demo: setup
+	$(BIN)/python export/to_onnx.py --checkpoint models/harmonizer.safetensors --output out/demo/harmonizer.onnx
+	$(BIN)/python export/to_onnx.py --checkpoint models/harmonizer.safetensors --output out/demo/harmonizer.fp16.onnx --precision fp16
+	$(BIN)/python export/to_onnx.py --checkpoint models/harmonizer.safetensors --output out/demo/end_to_end.onnx --variant end-to-end
+	$(BIN)/python export/demo.py --model out/demo/harmonizer.onnx --output out/demo
+
+test: setup
+	$(BIN)/python -m pytest
+
+test-all: setup
+	$(BIN)/python -m pytest -m ''
+
+check: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: setup
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: setup
+	$(BIN)/python bench/cpu.py --output bench/results/cpu.json
+
+wheel: setup
+	$(BIN)/python -m build --wheel
+
+clean:
+	rm -rf build dist out .venv

@@ -1,0 +1,1 @@
+"""Reduced precision and the proof that the picture stays the same."""

@@ -1,0 +1,86 @@
+"""Hatchling build hook: compile the CPU renderer and put it into the package.
+
+An editable install leaves the library in ``runtime/harmonizer/_native/`` (ignored by git), where
+the package finds it; a wheel carries it under ``harmonizer/_native/``.
+"""
+
+import os
+import shutil
+import subprocess
+import sysconfig
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+LIBRARY = "libharmonizer_cpu.so"
+
+
+class CompileError(Exception):
+    """The C++ part cannot be compiled."""
+
+
+class RendererBuildHook(BuildHookInterface[Any]):
+    """Runs CMake with Ninja; both come with ``build-system.requires``."""
+
+    PLUGIN_NAME = "custom"
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Compile, and tag the wheel with this platform.
+
+        Args:
+            version: "standard" or "editable".
+            build_data: Hatchling's; gets the tag and, for a standard wheel, the library.
+
+        Raises:
+            CompileError: If no C++ compiler is found, or CMake fails.
+        """
+        root = Path(self.root)
+        target = root / "runtime" / "harmonizer" / "_native" / LIBRARY
+        with tempfile.TemporaryDirectory() as folder:
+            compile_library(root / "runtime" / "cpp", Path(folder))
+            target.parent.mkdir(exist_ok=True)
+            # A process may have the old library mapped: replace the file, do not write into it.
+            staged = target.with_suffix(".new")
+            shutil.copyfile(Path(folder) / LIBRARY, staged)
+            staged.replace(target)
+        platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
+        build_data["pure_python"] = False
+        build_data["tag"] = f"py3-none-{platform}"
+        if version == "standard":
+            build_data["force_include"][str(target)] = f"harmonizer/_native/{LIBRARY}"
+
+
+def compile_library(source: Path, folder: Path) -> None:
+    """Configure and build ``source`` in ``folder``.
+
+    Raises:
+        CompileError: As in `RendererBuildHook.initialize`.
+    """
+    compilers = (os.environ.get("CXX", ""), "c++", "g++", "clang++")
+    if not any(shutil.which(compiler.split()[0]) for compiler in compilers if compiler.strip()):
+        raise CompileError(
+            "building harmonizer needs a C++17 compiler; none of c++, g++ and clang++ is on PATH. "
+            "Install the system package g++ or clang (Debian, Ubuntu: apt install g++), or set "
+            "CXX to a compiler."
+        )
+    for command in (
+        [
+            "cmake",
+            "-S",
+            str(source),
+            "-B",
+            str(folder),
+            "-G",
+            "Ninja",
+            "-DCMAKE_BUILD_TYPE=Release",
+        ],
+        ["cmake", "--build", str(folder), "--target", "harmonizer_cpu"],
+    ):
+        result = subprocess.run(command, capture_output=True, text=True)
+        if result.returncode:
+            raise CompileError(
+                f"`{' '.join(command)}` must succeed; it failed with:\n"
+                f"{result.stdout}{result.stderr}"
+            )

@@ -1,0 +1,203 @@
+/* The C interface: checks, errors, and the passes of a call. */
+#include <memory>
+#include <mutex>
+#include <new>
+#include <string>
+#include <vector>
+
+#include "checks.h"
+#include "harmonizer.h"
+#include "kernels.h"
+#include "threads.h"
+#include "thumbnail.h"
+
+namespace hz_cpu {
+namespace {
+
+/* Histogram tables are cleared and merged once a band; a band of rows to draw is small enough to
+   share out a picture whose foreground is in one place. */
+constexpr int64_t kPixelsToMeasure = 1 << 17;
+constexpr int64_t kPixelsToDraw = 1 << 14;
+constexpr int kMostSumBands = 256;
+constexpr int kMostBands = 1 << 20;
+constexpr int32_t kLargestThumbnail = 1 << 14;
+
+constexpr int kStatistics[] = HZ_OP_STATISTICS;
+
+thread_local std::string last_error;
+
+template <typename Body>
+int32_t guarded(const Body& body) noexcept {
+    try {
+        body();
+        return HZ_OK;
+    } catch (const Invalid& error) {
+        last_error = error.what();
+        return HZ_INVALID;
+    } catch (const std::bad_alloc&) {
+        last_error.clear(); /* a message might need the memory that is missing */
+        return HZ_OUT_OF_MEMORY;
+    } catch (const std::exception& error) {
+        last_error = error.what();
+    } catch (...) {
+        last_error = "unknown error";
+    }
+    return HZ_INTERNAL;
+}
+
+struct Means {
+    double channels[3];
+};
+
+struct Histogram {
+    bool counted = false;
+    uint64_t counts[3][256] = {};
+};
+
+void count(const hz_image& image, int threads, Histogram& histogram) {
+    const Bands bands =
+        make_bands(image.width, image.height, kPixelsToMeasure, kMostBands, threads);
+    std::mutex lock;
+    for_each_band(bands, [&](int, int64_t first, int64_t end) {
+        uint64_t counts[3][256] = {};
+        kernels().count_values(image, first, end, counts);
+        const std::lock_guard<std::mutex> guard(lock);
+        for (int c = 0; c < 3; ++c)
+            for (int value = 0; value < 256; ++value)
+                histogram.counts[c][value] += counts[c][value];
+    });
+    histogram.counted = true;
+}
+
+/* Exact for 8-bit pictures whose steps keep the channels apart. */
+Means means_from_counts(const Histogram& histogram, const Steps& steps, double pixels) {
+    double table[3][256];
+    tabulate(steps, steps.count, table);
+    Means means;
+    for (int c = 0; c < 3; ++c) {
+        double sum = 0;
+        for (int value = 0; value < 256; ++value)
+            sum += static_cast<double>(histogram.counts[c][value]) * table[c][value];
+        means.channels[c] = sum / pixels;
+    }
+    return means;
+}
+
+/* A sum for each band, added in order, so that the threads do not show in the result. */
+Means means_from_sums(const hz_image& image, const Steps& steps, int threads, double pixels) {
+    const Bands bands =
+        make_bands(image.width, image.height, kPixelsToMeasure, kMostSumBands, threads);
+    std::vector<double> sums(static_cast<size_t>(bands.count) * 3);
+    const bool in_float = float_suffices(steps, 0, steps.count);
+    for_each_band(bands, [&](int band, int64_t first, int64_t end) {
+        double total[3];
+        kernels().sum_channels(image, steps, in_float, first, end, total);
+        for (int c = 0; c < 3; ++c) sums[static_cast<size_t>(band) * 3 + c] = total[c];
+    });
+    Means means = {};
+    for (size_t i = 0; i < sums.size(); ++i) means.channels[i % 3] += sums[i];
+    for (double& mean : means.channels) mean /= pixels;
+    return means;
+}
+
+void measure(const hz_image& image, hz_program& program, int threads) {
+    const double pixels = static_cast<double>(image.width) * static_cast<double>(image.height);
+    const auto histogram = std::make_unique<Histogram>();
+    for (int i = 0; i < program.count; ++i) {
+        hz_step& step = program.steps[i];
+        for (double& statistic : step.statistics) statistic = 0;
+        hz_program single = {1, {step}};
+        if (kStatistics[step.operation] == HZ_STATISTICS_NONE ||
+            prepare_steps(single, 1).count == 0)
+            continue;
+        const Steps before = prepare_steps(program, i);
+        Means means;
+        if (image.type == HZ_U8 && leading_channel_steps(before) == before.count) {
+            if (!histogram->counted) count(image, threads, *histogram);
+            means = means_from_counts(*histogram, before, pixels);
+        } else {
+            means = means_from_sums(image, before, threads, pixels);
+        }
+        const double* channels = means.channels;
+        if (kStatistics[step.operation] == HZ_STATISTICS_CHANNEL_MEANS)
+            for (int c = 0; c < 3; ++c) step.statistics[c] = channels[c];
+        else
+            step.statistics[0] = (channels[0] + channels[1] + channels[2]) / 3;
+    }
+}
+
+void draw(const hz_image& image, const hz_mask* mask, const hz_program& program,
+          const hz_image& out, int threads) {
+    const Steps steps = prepare_steps(program, program.count);
+    const bool in_place = same_memory(image, out);
+    if (in_place && steps.count == 0) return;
+    RenderJob job = {image, out, {}, &steps, nullptr, true, in_place};
+    if (mask) job.mask = *mask;
+    std::unique_ptr<BytePlan> byte_plan;
+    if (image.type == HZ_U8) {
+        byte_plan = std::make_unique<BytePlan>();
+        make_byte_plan(steps, *byte_plan);
+        job.byte_plan = byte_plan.get();
+    } else {
+        job.in_float = float_suffices(steps, 0, steps.count);
+    }
+    const Bands bands = make_bands(image.width, image.height, kPixelsToDraw, kMostBands, threads);
+    const Kernels& chosen = kernels();
+    for_each_band(bands,
+                  [&](int, int64_t first, int64_t end) { chosen.render(job, first, end); });
+}
+
+}  // namespace
+}  // namespace hz_cpu
+
+using namespace hz_cpu;
+
+int32_t hz_measure(const hz_image* image, hz_program* program, int32_t threads) {
+    return guarded([&] {
+        check_image(image, "image");
+        if (program)
+            for (hz_step& step : program->steps)
+                for (double& statistic : step.statistics) statistic = 0;
+        check_program(program);
+        measure(*image, *program, threads);
+    });
+}
+
+int32_t hz_render(const hz_image* image, const hz_mask* mask, const hz_program* program,
+                  const hz_image* out, int32_t threads) {
+    return guarded([&] {
+        check_image(image, "image");
+        check_mask(mask, *image);
+        check_program(program);
+        check_image(out, "out");
+        check_out(*image, mask, *out);
+        draw(*image, mask, *program, *out, threads);
+    });
+}
+
+int32_t hz_thumbnail(const hz_image* image, const hz_mask* mask, int32_t size, float* composite,
+                     float* coverage) {
+    return guarded([&] {
+        check_image(image, "image");
+        check_mask(mask, *image);
+        if (size < 1 || size > kLargestThumbnail)
+            throw Invalid("size must be 1 to " + std::to_string(kLargestThumbnail) + "; got " +
+                          std::to_string(size) + ".");
+        if (!composite || !coverage) throw Invalid("composite and coverage must not be null.");
+        make_thumbnail(*image, mask, size, composite, coverage);
+    });
+}
+
+const char* hz_last_error(void) { return last_error.c_str(); }
+
+const char* hz_version(void) { return HZ_VERSION; }
+
+const char* hz_isa(void) { return kernels().name; }
+
+int32_t hz_set_isa(const char* name) {
+    return guarded([&] {
+        if (!select_kernels(name))
+            throw Invalid(std::string("this build or this processor lacks the instruction set ") +
+                          name + ".");
+    });
+}

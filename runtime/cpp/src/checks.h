@@ -1,0 +1,26 @@
+/* Checks of what comes through the C interface. */
+#pragma once
+
+#include <stdexcept>
+
+#include "harmonizer.h"
+
+namespace hz_cpu {
+
+/* A call breaks a documented rule; what() is the message for hz_last_error. */
+struct Invalid : std::invalid_argument {
+    using std::invalid_argument::invalid_argument;
+};
+
+/* All throw Invalid. */
+void check_image(const hz_image* image, const char* name);
+void check_mask(const hz_mask* mask, const hz_image& image);
+void check_program(const hz_program* program);
+void check_out(const hz_image& image, const hz_mask* mask, const hz_image& out);
+
+/* Whether both describe the same pixels in the same places. */
+bool same_memory(const hz_image& a, const hz_image& b);
+
+int64_t element_size(int32_t type);
+
+}  // namespace hz_cpu

@@ -1,0 +1,39 @@
+/* The loops over pixels, compiled once for each instruction set and chosen at run time. */
+#pragma once
+
+#include <cstdint>
+
+#include "plan.h"
+
+namespace hz_cpu {
+
+struct RenderJob {
+    hz_image image;
+    hz_image out;
+    hz_mask mask; /* data is null for the whole image */
+    const Steps* steps;
+    const BytePlan* byte_plan; /* null for other types than HZ_U8 */
+    bool in_float;             /* for other types than HZ_U8 */
+    bool in_place;
+};
+
+struct Kernels {
+    const char* name;
+    /* Add the rows' values to counts[channel][value]. */
+    void (*count_values)(const hz_image& image, int64_t first, int64_t end,
+                         uint64_t (*counts)[256]);
+    /* Sums of the three channels over the rows, of the image as the steps leave it. */
+    void (*sum_channels)(const hz_image& image, const Steps& steps, bool in_float, int64_t first,
+                         int64_t end, double* sums);
+    void (*render)(const RenderJob& job, int64_t first, int64_t end);
+    /* Run value-scope steps [first, count) over single values in place. */
+    void (*evaluate)(const Steps& steps, int first, double* values, int count);
+};
+
+/* The kernels in use. */
+const Kernels& kernels();
+
+/* Use the named kernels from now on, the best ones if null; false if they cannot run here. */
+bool select_kernels(const char* name);
+
+}  // namespace hz_cpu

@@ -1,0 +1,171 @@
+#include "plan.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "hz_pixel.h"
+#include "kernels.h"
+
+namespace hz_cpu {
+namespace {
+
+constexpr int kScopes[] = HZ_OP_SCOPES;
+
+constexpr double kFloatRounding = 6e-8; /* half a unit in the last place below 1 */
+
+/* How far rounding errors may reach before a program is evaluated in double: at black and white,
+   where powers magnify them, and between, where they decide how many 8-bit values round the other
+   way (255e-6 of them at most, on average a tenth of that). */
+constexpr double kMostAtEnds = 1e-4;
+constexpr double kMostBetween = 1e-6;
+
+/* Bounds of the absolute error that float evaluation has made so far. Near black a float is far
+   finer than near white, until an operation that subtracts makes the error absolute. */
+struct FloatError {
+    double black = 0;
+    double white = kFloatRounding;
+    double between = kFloatRounding;
+
+    void scale(double gain) {
+        black *= gain;
+        white = white * gain + kFloatRounding;
+        between = between * gain + kFloatRounding;
+    }
+    /* An operation that subtracts, and may move any value to black or white. */
+    void subtract(double gain) {
+        scale(gain);
+        black = white = std::max({black, white, between});
+    }
+};
+
+double raised(double error, double exponent) {
+    return exponent < 1 ? std::pow(error, exponent) : error * exponent;
+}
+
+void propagate(const Step& step, FloatError& error) {
+    const double* constants = step.constants;
+    switch (step.operation) {
+        case HZ_OP_BRIGHTNESS:
+            error.scale(std::max(1.0, constants[0]));
+            break;
+        case HZ_OP_CONTRAST:
+            error.subtract(std::max(1.0, 1 + constants[0]));
+            break;
+        case HZ_OP_SATURATION:
+            error.subtract(constants[0] > 0 ? 1 / (constants[1] + HZ_EPSILON) : 1.0);
+            break;
+        case HZ_OP_HUE:
+            error.subtract(2);
+            break;
+        case HZ_OP_SHADOW:
+            error.black = raised(error.black, constants[0]);
+            error.white = raised(error.white, std::max(1.0, constants[0])) + kFloatRounding;
+            error.between = raised(error.between, std::max(1.0, constants[0])) + kFloatRounding;
+            break;
+        case HZ_OP_HIGHLIGHT:
+            error.white = raised(error.white, constants[0]);
+            error.black = raised(error.black, std::max(1.0, constants[0])) + kFloatRounding;
+            error.between = raised(error.between, std::max(1.0, constants[0])) + kFloatRounding;
+            break;
+        default: /* gains by channel: the largest counts */
+            error.scale(std::max({1.0, std::fabs(constants[0]), std::fabs(constants[1]),
+                                  std::fabs(constants[2])}));
+    }
+}
+
+int scope(const Step& step) { return kScopes[step.operation]; }
+
+/* Fill the cells from the 255 positions at which a level begins, which are bisected together. */
+void make_cells(const Steps& steps, int first, uint32_t* cells) {
+    constexpr uint32_t kEnd = 1u << kPositionBits, kCell = 1u << kCellShift;
+    constexpr int kLevels = 256;
+    uint32_t low[kLevels] = {}, beginning[kLevels]; /* kEnd + 1: the level is never reached */
+    std::fill(beginning, beginning + kLevels, kEnd + 1);
+    double values[kLevels];
+    for (int round = 0; round <= kPositionBits; ++round) {
+        for (int i = 1; i < kLevels; ++i)
+            values[i] = (low[i] + (beginning[i] - low[i]) / 2) / double(kEnd);
+        kernels().evaluate(steps, first, values + 1, kLevels - 1);
+        for (int i = 1; i < kLevels; ++i) {
+            if (low[i] == beginning[i]) continue;
+            const uint32_t position = low[i] + (beginning[i] - low[i]) / 2;
+            if (values[i] * 255 + 0.5 >= i)
+                beginning[i] = position;
+            else
+                low[i] = position + 1;
+        }
+    }
+    int level = 0;
+    for (uint32_t cell = 0; cell < uint32_t(kCells); ++cell) {
+        const uint32_t begin = cell * kCell, end = std::min(begin + kCell, kEnd + 1);
+        while (level < kLevels - 1 && beginning[level + 1] <= begin) ++level;
+        const int before = level;
+        while (level < kLevels - 1 && beginning[level + 1] < end) ++level;
+        const bool whole = level == before;
+        /* Position 0 must not seem to lie near a beginning that the first cell lacks. */
+        cells[cell] = whole && cell == 0 ? uint32_t(level + 1) << 24 | 2 * kCell
+                                         : uint32_t(level) << 24 | (whole ? 0 : beginning[level]) |
+                                               (level > before + 1 ? kSteep : 0);
+    }
+}
+
+}  // namespace
+
+Steps prepare_steps(const hz_program& program, int count) {
+    Steps steps;
+    for (int i = 0; i < count; ++i) {
+        const hz_step& step = program.steps[i];
+        hz::Step<double> prepared;
+        if (!hz::prepare_step(step.operation, step.argument, step.statistics, prepared)) continue;
+        Step& target = steps.list[steps.count++];
+        target.operation = prepared.operation;
+        static_assert(sizeof target.constants == sizeof prepared.constants);
+        std::copy(prepared.constants, prepared.constants + HZ_CONSTANTS, target.constants);
+    }
+    return steps;
+}
+
+bool float_suffices(const Steps& steps, int first, int end) {
+    FloatError error;
+    for (int i = first; i < end; ++i) propagate(steps.list[i], error);
+    return std::max(error.black, error.white) <= kMostAtEnds && error.between <= kMostBetween;
+}
+
+int leading_channel_steps(const Steps& steps) {
+    int count = 0;
+    while (count < steps.count && scope(steps.list[count]) != HZ_SCOPE_PIXEL) ++count;
+    return count;
+}
+
+void tabulate(const Steps& steps, int count, double (*table)[256]) {
+    for (int value = 0; value < 256; ++value) {
+        double pixel[3] = {value / 255.0, value / 255.0, value / 255.0};
+        for (int i = 0; i < count; ++i) {
+            hz::Step<double> step;
+            step.operation = steps.list[i].operation;
+            std::copy(steps.list[i].constants, steps.list[i].constants + HZ_CONSTANTS,
+                      step.constants);
+            hz::apply_step(step, pixel[0], pixel[1], pixel[2]);
+        }
+        for (int c = 0; c < 3; ++c) table[c][value] = pixel[c];
+    }
+}
+
+void make_byte_plan(const Steps& steps, BytePlan& plan) {
+    plan.middle = leading_channel_steps(steps);
+    plan.suffix = steps.count;
+    while (plan.suffix > plan.middle && scope(steps.list[plan.suffix - 1]) == HZ_SCOPE_VALUE)
+        --plan.suffix;
+    plan.middle_in_float = float_suffices(steps, plan.middle, plan.suffix);
+    plan.all_in_float = float_suffices(steps, plan.middle, steps.count);
+    tabulate(steps, plan.middle, plan.prefix);
+    for (int c = 0; c < 3; ++c)
+        for (int value = 0; value < 256; ++value) {
+            plan.prefix_float[c][value] = static_cast<float>(plan.prefix[c][value]);
+            plan.levels[c][value] = static_cast<uint8_t>(plan.prefix[c][value] * 255 + 0.5);
+        }
+    if (plan.suffix < steps.count && plan.middle_in_float)
+        make_cells(steps, plan.suffix, plan.cells);
+}
+
+}  // namespace hz_cpu

@@ -1,0 +1,51 @@
+"""White-box image harmonization: predict photo-filter arguments, draw them at full resolution.
+
+``from harmonizer import Harmonizer, Arguments``. The names below are imported when first used, so
+that ``import harmonizer`` costs nothing; no part of the package imports torch.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from harmonizer.arguments import Arguments
+    from harmonizer.errors import (
+        ArgumentsError,
+        FilterListError,
+        HarmonizerError,
+        HarmonizerWarning,
+        ImageFileError,
+        ModelError,
+        NativeLibraryError,
+    )
+    from harmonizer.pipeline import Harmonizer
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Arguments",
+    "ArgumentsError",
+    "FilterListError",
+    "Harmonizer",
+    "HarmonizerError",
+    "HarmonizerWarning",
+    "ImageFileError",
+    "ModelError",
+    "NativeLibraryError",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Import an exported name on first use (PEP 562)."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    home = {"Arguments": "arguments", "Harmonizer": "pipeline"}.get(name, "errors")
+    value: object = getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

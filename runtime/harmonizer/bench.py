@@ -1,0 +1,253 @@
+"""`harmonizer bench`: what predicting and rendering cost on this machine.
+
+Times whole calls on arrays, with the statistics pass included: nothing is left out of a "render".
+Files are neither read nor written while the clock runs.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harmonizer import __version__
+from harmonizer.arguments import Arguments
+from harmonizer.files import write_atomically
+from harmonizer.ops import DEFAULT_FILTERS
+from harmonizer.pipeline import BACKENDS, Harmonizer
+
+SCHEMA_VERSION = 1
+
+TYPICAL = Arguments(DEFAULT_FILTERS, (0.12, -0.15, 0.2, 0.25, -0.1, 0.15))
+"""Arguments of an ordinary correction; every filter has work to do."""
+
+FOREGROUNDS = (1.0, 0.25)
+"""Foreground shares: the whole image, and a rectangle of a quarter of its area."""
+
+Array = NDArray[np.generic]
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Latencies of one operation.
+
+    Attributes:
+        name: What was timed.
+        width, height: Of the image, in pixels.
+        foreground: Share of the image under the mask.
+        dtype: Of the image.
+        runs: How many calls were timed, after warm-up.
+        min_ms, p50_ms, p90_ms, p99_ms: Latency of a call.
+    """
+
+    name: str
+    width: int
+    height: int
+    foreground: float
+    dtype: str
+    runs: int
+    min_ms: float
+    p50_ms: float
+    p90_ms: float
+    p99_ms: float
+
+
+def measure(
+    function: Callable[[], object], seconds: float = 1.0, at_least: int = 10
+) -> list[float]:
+    """Call a function repeatedly and return each call's time in milliseconds.
+
+    Two calls warm caches and threads and are not counted.
+    """
+    for _ in range(2):
+        function()
+    times: list[float] = []
+    end = time.perf_counter() + seconds
+    while len(times) < at_least or time.perf_counter() < end:
+        began = time.perf_counter()
+        function()
+        times.append((time.perf_counter() - began) * 1e3)
+    return times
+
+
+def summarize(name: str, image: Array, foreground: float, times: list[float]) -> Measurement:
+    """Percentiles of measured times; `image` gives size and type."""
+    ordered = sorted(times)
+
+    def percentile(share: float) -> float:
+        return round(ordered[min(len(ordered) - 1, int(share * len(ordered)))], 4)
+
+    return Measurement(
+        name=name,
+        width=image.shape[1],
+        height=image.shape[0],
+        foreground=foreground,
+        dtype=str(image.dtype),
+        runs=len(times),
+        min_ms=round(ordered[0], 4),
+        p50_ms=round(statistics.median(ordered), 4),
+        p90_ms=percentile(0.9),
+        p99_ms=percentile(0.99),
+    )
+
+
+def picture(width: int, height: int, dtype: str = "uint8") -> Array:
+    """A picture with a photograph's traits: soft shapes, many colours, a little sensor noise."""
+    random = np.random.default_rng(11)
+    y = np.linspace(0, 7, height, dtype=np.float32)[:, None]
+    x = np.linspace(0, 9, width, dtype=np.float32)[None, :]
+    channels = [
+        0.5 + 0.45 * np.sin(x + phase + np.sin(y * 1.3)) * np.cos(y * 0.7 - phase)
+        for phase in (0.0, 0.6, 1.5)
+    ]
+    colours = np.stack(channels, axis=2)
+    colours += random.standard_normal(colours.shape, np.float32) * 0.015
+    colours = colours.clip(0, 1)
+    if dtype == "float32":
+        return colours
+    return (colours * np.iinfo(dtype).max + 0.5).astype(dtype)
+
+
+def rectangle(width: int, height: int, share: float) -> NDArray[np.uint8]:
+    """A mask whose foreground is a centred rectangle of a share of the area."""
+    mask = np.zeros((height, width), np.uint8)
+    side = share**0.5
+    top, left = round(height * (1 - side) / 2), round(width * (1 - side) / 2)
+    mask[top : height - top, left : width - left] = 255
+    return mask
+
+
+def environment(threads: int) -> dict[str, object]:
+    """Hardware, versions and settings that a result depends on."""
+    from harmonizer._native import isa
+
+    return {
+        "cpu": _cpu_name(),
+        "cores": os.cpu_count(),
+        "threads": threads,
+        "isa": isa(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "harmonizer": __version__,
+        "numpy": np.__version__,
+        "onnxruntime": version("onnxruntime"),
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+    }
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def run_cases(
+    harmonizer: Harmonizer, sizes: list[tuple[int, int]], dtypes: list[str], seconds: float
+) -> list[Measurement]:
+    """Time copy, thumbnail, prediction, rendering and the whole call for every case."""
+    results = []
+    for width, height in sizes:
+        for dtype in dtypes:
+            image = picture(width, height, dtype)
+            out = np.empty_like(image)
+
+            def timed(
+                name: str, share: float, call: Callable[[], object], like: Array = image
+            ) -> None:
+                results.append(summarize(name, like, share, measure(call, seconds)))
+
+            timed("copy", 1.0, lambda o=out, i=image: np.copyto(o, i))  # type: ignore[misc]
+            for share in FOREGROUNDS:
+                mask = rectangle(width, height, share)
+
+                def render(i: Array = image, m: Array = mask, o: Array = out) -> object:
+                    return harmonizer.render(i, m, TYPICAL, o)
+
+                def whole(i: Array = image, m: Array = mask, o: Array = out) -> object:
+                    arguments, _ = harmonizer.examine(i, m)
+                    return harmonizer.render(i, m, arguments, o)
+
+                timed("render", share, render)
+                timed("predict+render", share, whole)
+            mask = rectangle(width, height, 0.25)
+            small = harmonizer.renderer.thumbnail(image, mask)
+            timed(
+                "thumbnail",
+                0.25,
+                lambda i=image, m=mask: harmonizer.renderer.thumbnail(i, m),  # type: ignore[misc]
+            )
+            timed("network", 0.25, lambda s=small: harmonizer.predictor.predict(*s))  # type: ignore[misc]
+    return results
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.add_argument("--model", type=Path, help="predictor ONNX file (the shipped one)")
+    parser.add_argument("--backend", choices=BACKENDS, default="auto")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="(%(default)s)")
+    parser.add_argument(
+        "--size",
+        type=_size,
+        action="append",
+        metavar="WxH",
+        help="image size, may be given several times (1920x1080 and 3840x2160)",
+    )
+    parser.add_argument(
+        "--dtype",
+        choices=["uint8", "uint16", "float32"],
+        action="append",
+        help="pixel type, may be given several times (uint8)",
+    )
+    parser.add_argument("--seconds", type=float, default=1.0, help="time for each case")
+    parser.add_argument("-o", "--output", type=Path, help="write the result as JSON")
+
+
+def _size(text: str) -> tuple[int, int]:
+    try:
+        width, height = (int(part) for part in text.lower().split("x"))
+    except ValueError:
+        width = height = 0
+    if width < 1 or height < 1:
+        raise argparse.ArgumentTypeError(f"a size is WxH in pixels, such as 1920x1080; got {text}")
+    return width, height
+
+
+def table(results: list[Measurement]) -> str:
+    """The measurements as text."""
+    lines = [f"{'':16}{'size':>11}{'type':>9}{'mask':>6}{'p50 ms':>10}{'p90':>9}{'p99':>9}"]
+    lines += [
+        f"{r.name:16}{f'{r.width}x{r.height}':>11}{r.dtype:>9}{r.foreground:>6.0%}"
+        f"{r.p50_ms:>10.2f}{r.p90_ms:>9.2f}{r.p99_ms:>9.2f}"
+        for r in results
+    ]
+    return "\n".join(lines)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure, print the table, write the JSON where asked."""
+    sizes = args.size or [(1920, 1080), (3840, 2160)]
+    with Harmonizer(args.model, args.backend, args.threads) as harmonizer:
+        results = run_cases(harmonizer, sizes, args.dtype or ["uint8"], args.seconds)
+    document = {
+        "schema_version": SCHEMA_VERSION,
+        "environment": environment(args.threads),
+        "measurements": [asdict(result) for result in results],
+    }
+    print(table(results))
+    if args.output:
+        write_atomically(args.output, (json.dumps(document, indent=2) + "\n").encode())
+        print(f"wrote {args.output}", file=sys.stderr)
+    return 0

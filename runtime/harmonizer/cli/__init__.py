@@ -1,0 +1,89 @@
+"""The `harmonizer` command.
+
+Only the chosen command's module is imported, and it imports what is heavy when it runs.
+"""
+
+import argparse
+import importlib
+import sys
+from typing import NoReturn
+
+from harmonizer import __version__
+from harmonizer.errors import HarmonizerError, NativeLibraryError
+
+COMMANDS = {
+    "image": ("harmonizer.cli.image", "harmonize one composite"),
+    "batch": ("harmonizer.cli.batch", "harmonize a folder of composites"),
+    "lut": ("harmonizer.cli.lut", "save a composite's look as a .cube 3D LUT"),
+    "bench": ("harmonizer.bench", "measure speed and memory on this machine"),
+    "doctor": ("harmonizer.cli.doctor", "check this installation"),
+}
+
+SUCCESS, FAILURE, USAGE, INTERRUPTED = 0, 1, 2, 130
+
+
+class UsageError(Exception):
+    """The command line asks for something impossible; found before any work."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Reports a wrong command line in one line, like every other error."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(USAGE, f"harmonizer: error: {message}. See `{self.prog} --help`.\n")
+
+
+def build_parser(chosen: str | None) -> argparse.ArgumentParser:
+    """The parser, with the options of the chosen command alone."""
+    parser = _Parser(
+        prog="harmonizer",
+        description="Make the pasted foreground of a composite look as if it belonged there.",
+        epilog="`harmonizer COMMAND --help` lists a command's options.",
+    )
+    parser.add_argument("--version", action="version", version=f"harmonizer {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, (module, summary) in COMMANDS.items():
+        command = commands.add_parser(
+            name,
+            help=summary,
+            description=summary[0].upper() + summary[1:] + ".",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        if name == chosen:
+            importlib.import_module(module).add_arguments(command)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        argv: Words after the program's name; None for the process's own.
+
+    Returns:
+        0 on success, 1 if something failed, 2 for a wrong command line or bad input, 130 after
+        Ctrl-C.
+    """
+    words = sys.argv[1:] if argv is None else argv
+    try:
+        options = build_parser(words[0] if words else None).parse_args(words)
+        module = importlib.import_module(COMMANDS[options.command][0])
+        return int(module.run(options))
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else FAILURE
+    except KeyboardInterrupt:
+        print("harmonizer: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except (UsageError, HarmonizerError) as error:
+        print(f"harmonizer: error: {error}", file=sys.stderr)
+        return FAILURE if isinstance(error, NativeLibraryError) else USAGE
+    except MemoryError:
+        print(
+            "harmonizer: error: there must be memory for the image; it ran out. Use a smaller "
+            "image, or fewer --jobs.",
+            file=sys.stderr,
+        )
+        return FAILURE
+    except OSError as error:
+        print(f"harmonizer: error: {error}", file=sys.stderr)
+        return FAILURE

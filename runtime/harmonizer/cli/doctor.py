@@ -1,0 +1,22 @@
+"""`harmonizer doctor`: check this installation."""
+
+import argparse
+from pathlib import Path
+
+from harmonizer.cli import FAILURE, SUCCESS
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.description = (
+        "Check versions, processor, compiled renderer, model and GPU libraries, and draw a small\n"
+        "test picture. Exit code 1 if something that is needed does not work."
+    )
+    parser.add_argument("--model", type=Path, metavar="FILE.onnx", help="predictor to check")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the report on stdout."""
+    from harmonizer.doctor import report
+
+    return SUCCESS if report(options.model) else FAILURE

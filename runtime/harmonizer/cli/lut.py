@@ -1,0 +1,72 @@
+"""`harmonizer lut`: a composite's look as a .cube file."""
+
+import argparse
+from pathlib import Path
+
+from harmonizer import __version__
+from harmonizer.cli import SUCCESS, UsageError
+from harmonizer.cli.options import (
+    add_input_options,
+    add_recipe_options,
+    check_outputs,
+    check_suffix,
+    open_tools,
+    read_recipe,
+    say,
+)
+from harmonizer.errors import ImageFileError
+from harmonizer.files import load_pair, write_atomically
+from harmonizer.lut import SIZES, build_lattice, format_cube, measure_errors
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.description = (
+        "Save what harmonization does to a composite's colours as a .cube 3D LUT for Resolve,\n"
+        "Premiere, OBS or ffmpeg, and print how far interpolation in it is from the filters on\n"
+        "this image's foreground. The LUT holds this image's statistics, and no mask: apply it\n"
+        "to the foreground alone. Strong shadow and highlight arguments bend the curves near\n"
+        "black and white between lattice points; look at the maximum."
+    )
+    parser.add_argument("composite", type=Path, metavar="COMPOSITE")
+    parser.add_argument("mask", type=Path, nargs="?", metavar="MASK")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="LOOK.cube")
+    parser.add_argument("--size", type=int, choices=SIZES, default=SIZES[0])
+    parser.add_argument("--title", help="default: the composite's name")
+    add_recipe_options(parser)
+    add_input_options(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Write the LUT; print the arguments and the interpolation errors on stdout."""
+    if options.fit_mask and options.mask is None:
+        raise UsageError("--fit-mask scales a MASK; there is none. Name one, or drop --fit-mask.")
+    check_suffix("--output", options.output, ".cube")
+    check_outputs({"--output": options.output}, (options.composite, options.mask), False)
+    recipe = read_recipe(options)
+    photo, mask, notes = load_pair(
+        options.composite, options.mask, options.max_pixels, options.fit_mask
+    )
+    if not mask.any():
+        raise ImageFileError(
+            f"the mask of {options.composite} must have a foreground to make a LUT for; it is "
+            "empty. Name another mask."
+        )
+    tools = open_tools(options, recipe)
+    arguments, concerns = tools.arguments(recipe, photo.pixels, mask)
+    plan = tools.renderer.prepare(photo.pixels, arguments)
+    lattice = build_lattice(tools.renderer, plan, options.size)
+    errors = measure_errors(tools.renderer, plan, lattice, photo.pixels, mask)
+    comments = (
+        f"harmonizer {__version__}: {arguments}",
+        "display-referred RGB; made from one image's statistics, for its foreground",
+        *(f"interpolation error on that image, {error}" for error in errors),
+    )
+    title = options.title or options.composite.stem
+    write_atomically(options.output, format_cube(lattice, title, comments))
+    for note in (*notes, *(f"{options.composite}: {concern}" for concern in concerns)):
+        say("note", note)
+    print(arguments)
+    for error in errors:
+        print(error)
+    return SUCCESS

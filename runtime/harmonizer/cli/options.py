@@ -1,0 +1,261 @@
+"""Options that several commands share, and their checks before any work."""
+
+import argparse
+import math
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from harmonizer.arguments import MAX_STRENGTH, Arguments
+from harmonizer.cli import UsageError
+from harmonizer.encoding import SUBSAMPLINGS, Quality
+from harmonizer.files import MAX_PIXELS, output_format
+from harmonizer.jobs import FileOptions, Recipe, Tools
+from harmonizer.ops import OPERATIONS
+from harmonizer.pipeline import BACKENDS, Harmonizer, build_renderer
+
+_JPEG_LEVEL = 95
+
+
+def describe_filters() -> str:
+    """The filters of the registry, one line each, for --help."""
+    lines = [
+        f"  {op.name:<12} {op.minimum:g}..{op.maximum:g}, {op.identity:g} changes nothing: "
+        f"{op.effect}"
+        for op in OPERATIONS.values()
+    ]
+    return "filters:\n" + "\n".join(lines)
+
+
+def add_recipe_options(parser: argparse.ArgumentParser) -> None:
+    """--model, --backend, --threads, --strength, --arguments, --set."""
+    group = parser.add_argument_group("what is drawn")
+    group.add_argument("--model", type=Path, metavar="FILE.onnx", help="predictor to use")
+    group.add_argument("--backend", choices=BACKENDS, default="auto")
+    group.add_argument("--threads", type=_count, metavar="N", help="threads; default: every core")
+    group.add_argument(
+        "--strength",
+        type=_strength,
+        default=1.0,
+        metavar="S",
+        help=f"0 (composite) to {MAX_STRENGTH:g}; 1 is the prediction (default)",
+    )
+    group.add_argument(
+        "--arguments",
+        type=Path,
+        metavar="FILE.json",
+        help="draw these instead of predicting; --save-arguments writes such files",
+    )
+    group.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        type=_assignment,
+        metavar="NAME=VALUE",
+        help="set one filter's argument, after prediction and strength; repeatable",
+    )
+    parser.epilog = describe_filters()
+
+
+def add_input_options(parser: argparse.ArgumentParser) -> None:
+    """--max-pixels and --fit-mask."""
+    group = parser.add_argument_group("input files")
+    group.add_argument(
+        "--max-pixels",
+        type=_count,
+        default=MAX_PIXELS,
+        metavar="N",
+        help=f"refuse larger images; default {MAX_PIXELS:,}",
+    )
+    group.add_argument(
+        "--fit-mask", action="store_true", help="scale a mask of another size to the composite's"
+    )
+
+
+def add_output_options(parser: argparse.ArgumentParser) -> None:
+    """--depth, --quality, --subsampling, --lossless."""
+    group = parser.add_argument_group("output files")
+    group.add_argument(
+        "--depth", type=int, choices=(8, 16), help="bits a channel; default: the composite's"
+    )
+    group.add_argument(
+        "--quality",
+        type=_quality,
+        metavar="1..100",
+        help=f"of JPEG and WebP; default {_JPEG_LEVEL}",
+    )
+    group.add_argument(
+        "--subsampling",
+        choices=SUBSAMPLINGS,
+        help=f"JPEG colour resolution; default {SUBSAMPLINGS[0]}",
+    )
+    group.add_argument("--lossless", action="store_true", help="WebP without loss")
+
+
+def read_recipe(options: argparse.Namespace) -> Recipe:
+    """Check and read --strength, --arguments and --set.
+
+    Raises:
+        UsageError: If options contradict each other.
+        ArgumentsError: If the arguments file is not one.
+    """
+    if options.arguments is not None and options.model is not None:
+        raise UsageError(
+            "--model predicts arguments, which --arguments already gives; drop one of the two."
+        )
+    overrides = dict(options.set)
+    if len(overrides) != len(options.set):
+        raise UsageError("--set may name each filter once; drop the repeated one.")
+    given = Arguments.load(options.arguments) if options.arguments is not None else None
+    recipe = Recipe(given, options.strength, overrides)
+    if given is not None:
+        recipe.check(given.filters)
+    return recipe
+
+
+def read_file_options(options: argparse.Namespace) -> FileOptions:
+    """Read what `add_input_options` and `add_output_options` added."""
+    return FileOptions(
+        options.max_pixels,
+        options.fit_mask,
+        options.depth,
+        Quality(
+            options.quality or _JPEG_LEVEL,
+            options.subsampling or SUBSAMPLINGS[0],
+            options.lossless,
+        ),
+    )
+
+
+def check_format_options(options: argparse.Namespace, form: str) -> None:
+    """Refuse output options that the output's format does not have.
+
+    Raises:
+        UsageError: If there are such.
+    """
+    if options.depth == 16 and form not in ("PNG", "TIFF"):
+        raise UsageError(f"--depth 16 needs PNG or TIFF; {form} holds 8 bits. Write .png or .tif.")
+    if options.quality is not None and form not in ("JPEG", "WebP"):
+        raise UsageError(f"--quality is for JPEG and WebP; {form} has no loss. Drop it.")
+    if options.subsampling is not None and form != "JPEG":
+        raise UsageError(f"--subsampling is for JPEG; the output is {form}. Drop it.")
+    if options.lossless and form != "WebP":
+        raise UsageError(f"--lossless is for WebP; the output is {form}. Drop it.")
+    if options.lossless and options.quality is not None:
+        raise UsageError("--lossless has no --quality; drop one of the two.")
+
+
+def check_outputs(
+    outputs: dict[str, Path | None], inputs: Iterable[Path | None], overwrite_input: bool
+) -> None:
+    """Refuse outputs that would replace an input or each other, or cannot be written.
+
+    Args:
+        outputs: Flag -> file, or None where the flag was not given.
+        inputs: Files that are read.
+        overwrite_input: The first output may replace an input.
+
+    Raises:
+        UsageError: If files collide.
+        ImageFileError: If a file cannot be written.
+    """
+    from harmonizer.files import check_writable
+
+    read = {path.resolve() for path in inputs if path is not None}
+    written: dict[Path, str] = {}
+    for index, (flag, path) in enumerate(outputs.items()):
+        if path is None:
+            continue
+        target = path.resolve()
+        if target in read and not (overwrite_input and index == 0):
+            remedy = "pass --overwrite-input" if index == 0 else "name another file"
+            raise UsageError(f"{flag} {path} would replace an input; name another, or {remedy}.")
+        if target in written:
+            raise UsageError(f"{written[target]} and {flag} name the same file, {path}.")
+        written[target] = flag
+        check_writable(path)
+
+
+def check_suffix(flag: str, path: Path | None, suffix: str) -> None:
+    """Refuse a file name that does not end in `suffix`.
+
+    Raises:
+        UsageError: If it does not.
+    """
+    if path is not None and path.suffix.lower() != suffix:
+        raise UsageError(f"{flag} must end in {suffix}; got {path}. Rename it.")
+
+
+def open_tools(options: argparse.Namespace, recipe: Recipe, threads: int | None = None) -> Tools:
+    """Load the model, unless arguments are given, and the renderer.
+
+    Raises:
+        ModelError, NativeLibraryError: If they cannot be loaded.
+        ArgumentsError: If --set names a filter that the model does not have.
+    """
+    threads = options.threads if threads is None else threads
+    if recipe.given is not None:
+        return Tools(build_renderer(options.backend, threads))
+    harmonizer = Harmonizer(options.model, options.backend, threads)
+    recipe.check(harmonizer.filters)
+    return Tools(harmonizer.renderer, harmonizer)
+
+
+def say(kind: str, text: str) -> None:
+    """Print one line for a person on stderr."""
+    print(f"harmonizer: {kind}: {text}", file=sys.stderr)
+
+
+def image_format(text: str) -> str:
+    """argparse type of --format: a suffix of an image format."""
+    suffix = "." + text.lower().lstrip(".")
+    try:
+        output_format("x" + suffix)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an image format") from error
+    return suffix
+
+
+def _count(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number above 0; got {text!r}")
+    return value
+
+
+def _quality(text: str) -> int:
+    value = _count(text)
+    if value > 100:
+        raise argparse.ArgumentTypeError(f"must lie in 1..100; got {text!r}")
+    return value
+
+
+def _strength(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= MAX_STRENGTH:
+        raise argparse.ArgumentTypeError(f"must lie in [0, {MAX_STRENGTH:g}]; got {text!r}")
+    return value
+
+
+def _assignment(text: str) -> tuple[str, float]:
+    name, _, number = text.partition("=")
+    if name not in OPERATIONS:
+        raise argparse.ArgumentTypeError(
+            f"must be NAME=VALUE with a name among {', '.join(OPERATIONS)}; got {text!r}"
+        )
+    operation = OPERATIONS[name]
+    try:
+        value = float(number)
+    except ValueError:
+        value = math.nan
+    if not operation.minimum <= value <= operation.maximum:
+        raise argparse.ArgumentTypeError(
+            f"{name} must lie in [{operation.minimum:g}, {operation.maximum:g}]; got {number!r}"
+        )
+    return name, value

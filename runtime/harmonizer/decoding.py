@@ -1,0 +1,272 @@
+"""Decode JPEG, PNG, TIFF and WebP files to arrays, refusing what would have to be guessed.
+
+Pillow reads JPEG, WebP and 8-bit PNG; imagecodecs (libpng) reads 16-bit PNG, which Pillow cuts to
+8 bits; tifffile reads TIFF (docs/decisions/0003-image-files.md). The plug-ins are called directly:
+the file's first bytes say which, and no other is imported.
+"""
+
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harmonizer import exif
+from harmonizer.errors import ImageFileError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+Pixels = NDArray[np.uint8 | np.uint16]
+
+_SIGNATURES = ((b"\xff\xd8\xff", "JPEG"), (b"\x89PNG\r\n\x1a\n", "PNG"), (b"RIFF", "WebP"))
+_TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+@dataclass(frozen=True, slots=True)
+class Raster:
+    """A decoded file, as stored: orientation not yet applied.
+
+    Attributes:
+        pixels: (H, W, C) uint8 or uint16.
+        channels: "L", "LA", "RGB" or "RGBA"; C is its length.
+        exif: The EXIF structure without prefix, orientation already 1; empty if there is none.
+        icc: The ICC profile; empty if there is none.
+        orientation: 1 to 8, what the file asked for.
+        notes: Conversions done on the way, one sentence each.
+    """
+
+    pixels: Pixels
+    channels: str
+    exif: bytes
+    icc: bytes
+    orientation: int
+    notes: tuple[str, ...]
+
+
+def identify(path: Path, head: bytes) -> str:
+    """The format of a file by its first bytes.
+
+    Raises:
+        ImageFileError: If it is none that can be read.
+    """
+    for signature, name in _SIGNATURES:
+        if head.startswith(signature) and (name != "WebP" or head[8:12] == b"WEBP"):
+            return name
+    if head[:4] in _TIFF_STARTS:
+        return "TIFF"
+    came = f"it begins with {head[:8]!r}" if head else "it is empty"
+    raise ImageFileError(
+        f"{path} must be a JPEG, PNG, TIFF or WebP image; {came}. Convert it to one of these."
+    )
+
+
+def decode(path: Path, max_pixels: int) -> Raster:
+    """Read an image file.
+
+    Args:
+        path: A JPEG, PNG, TIFF or WebP file; the content says which, not the name.
+        max_pixels: Larger images are refused before their pixels are decoded.
+
+    Raises:
+        ImageFileError: If it cannot be read, is of another format, is damaged, is larger than
+            `max_pixels`, or has colours that would have to be guessed (CMYK, Lab, premultiplied).
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ImageFileError(
+            f"{path} cannot be read: {error.strerror or error}. Check the path and its permissions."
+        ) from error
+    form = identify(path, data[:16])
+    decoder = {"TIFF": _decode_tiff, "PNG": _decode_png}.get(form, _decode_with_pillow)
+    try:
+        return decoder(path, data, form, max_pixels)
+    except (ImageFileError, MemoryError):
+        raise
+    except Exception as error:  # the decoders' own error types are many and undocumented
+        raise ImageFileError(
+            f"{path} must be a complete {form} file; it is damaged or truncated "
+            f"({type(error).__name__}: {error}). Copy or export it again."
+        ) from error
+
+
+def check_size(path: Path, width: int, height: int, max_pixels: int) -> None:
+    """Refuse an image of more than `max_pixels`.
+
+    Raises:
+        ImageFileError: If it is larger.
+    """
+    if width * height > max_pixels:
+        raise ImageFileError(
+            f"{path} must have at most {max_pixels:,} pixels; it has {width}x{height} = "
+            f"{width * height:,}. Scale it down, or pass --max-pixels {width * height}."
+        )
+
+
+def _decode_with_pillow(path: Path, data: bytes, form: str, max_pixels: int) -> Raster:
+    image: Any
+    if form == "JPEG":
+        from PIL.JpegImagePlugin import JpegImageFile
+
+        image = JpegImageFile(BytesIO(data))
+    elif form == "PNG":
+        from PIL.PngImagePlugin import PngImageFile
+
+        image = PngImageFile(BytesIO(data))
+    else:
+        from PIL.WebPImagePlugin import WebPImageFile
+
+        image = WebPImageFile(BytesIO(data))
+    check_size(path, image.width, image.height, max_pixels)
+    notes = []
+    if getattr(image, "n_frames", 1) > 1:
+        notes.append(f"it holds {image.n_frames} frames; the first is used")
+    structure = image.info.get("exif", b"").removeprefix(b"Exif\0\0")
+    icc = image.info.get("icc_profile") or b""
+    image.load()
+    converted = _plain_mode(path, image, notes)
+    pixels = np.array(converted)
+    if pixels.ndim == 2:
+        pixels = pixels[..., None]
+    orientation = exif.orientation(structure)
+    return Raster(
+        pixels,
+        converted.mode,
+        _upright(structure, notes),
+        icc,
+        orientation,
+        tuple(notes),
+    )
+
+
+def _plain_mode(path: Path, image: "Image.Image", notes: list[str]) -> "Image.Image":
+    """Convert to L, LA, RGB or RGBA without losing anything."""
+    mode = image.mode
+    if mode == "CMYK":
+        raise ImageFileError(
+            f"{path} must be RGB or greyscale; it is CMYK, whose colours depend on an ink "
+            "profile. Convert it to RGB in a colour-managed editor."
+        )
+    transparent = "transparency" in image.info
+    if mode == "P":
+        notes.append("its palette colours are converted to RGB")
+        return image.convert("RGBA" if transparent else "RGB")
+    if mode == "1":
+        return image.convert("L")
+    if transparent and mode in ("L", "RGB"):
+        notes.append("its transparent colour is converted to an alpha channel")
+        return image.convert("LA" if mode == "L" else "RGBA")
+    if mode not in ("L", "LA", "RGB", "RGBA"):
+        raise ImageFileError(f"{path} must be RGB or greyscale; it is {mode}. Convert it to RGB.")
+    return image
+
+
+def _upright(structure: bytes, notes: list[str]) -> bytes:
+    if not structure:
+        return b""
+    try:
+        return exif.without_orientation(structure)
+    except ValueError as error:
+        notes.append(f"its EXIF data is malformed ({error}) and is left out")
+        return b""
+
+
+def _decode_png(path: Path, data: bytes, form: str, max_pixels: int) -> Raster:
+    width, height = int.from_bytes(data[16:20]), int.from_bytes(data[20:24])
+    depth, colour_type = data[24], data[25]
+    if depth != 16:
+        return _decode_with_pillow(path, data, form, max_pixels)
+    check_size(path, width, height, max_pixels)
+    from imagecodecs import png_decode
+    from PIL.PngImagePlugin import PngImageFile
+
+    info = PngImageFile(BytesIO(data)).info
+    pixels: NDArray[np.uint16] = png_decode(data)
+    pixels = pixels.reshape(height, width, -1)
+    channels = {0: "L", 2: "RGB", 4: "LA", 6: "RGBA"}[colour_type]
+    notes: list[str] = []
+    if "transparency" in info and colour_type in (0, 2) and pixels.shape[2] == len(channels):
+        opaque = np.any(pixels != np.asarray(info["transparency"]), axis=2, keepdims=True)
+        pixels = np.concatenate([pixels, np.where(opaque, 65535, 0).astype(np.uint16)], axis=2)
+        notes.append("its transparent colour is converted to an alpha channel")
+    structure = info.get("exif", b"").removeprefix(b"Exif\0\0")
+    return Raster(
+        pixels,
+        {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[pixels.shape[2]],
+        _upright(structure, notes),
+        info.get("icc_profile") or b"",
+        exif.orientation(structure),
+        tuple(notes),
+    )
+
+
+def _decode_tiff(path: Path, data: bytes, _form: str, max_pixels: int) -> Raster:
+    from tifffile import TiffFile, TiffPage
+
+    notes: list[str] = []
+    with TiffFile(BytesIO(data)) as file:
+        page = file.pages[0]
+        if not isinstance(page, TiffPage):
+            raise ImageFileError(f"{path} must hold an image in its first directory; it does not.")
+        check_size(path, page.imagewidth, page.imagelength, max_pixels)
+        if len(file.pages) > 1:
+            notes.append(f"it holds {len(file.pages)} pages; the first is used")
+        ends = (a + n for a, n in zip(page.dataoffsets, page.databytecounts, strict=True))
+        if max(ends) > len(data):
+            raise ValueError("its pixel data ends after the end of the file")
+        pixels, channels = _tiff_pixels(path, page, notes)
+        tag = page.tags.get(exif.ORIENTATION)
+        orientation = tag.value if tag is not None and tag.value in range(1, 9) else 1
+        icc = page.iccprofile or b""
+    structure = b""
+    try:
+        structure = exif.from_tiff(data)
+    except ValueError as error:
+        notes.append(f"its descriptive tags cannot be carried over ({error})")
+    return Raster(pixels, channels, structure, icc, int(orientation), tuple(notes))
+
+
+def _tiff_pixels(path: Path, page: Any, notes: list[str]) -> tuple[Pixels, str]:
+    """The first page as (H, W, C) uint8 or uint16, and its channels."""
+    photometric = page.photometric.name if page.photometric is not None else "unknown"
+    ycbcr_jpeg = photometric == "YCBCR" and page.compression.name == "JPEG"
+    if photometric not in ("RGB", "MINISBLACK", "MINISWHITE", "PALETTE") and not ycbcr_jpeg:
+        raise ImageFileError(
+            f"{path} must be RGB or greyscale; its TIFF colours are {photometric}. Convert it to "
+            "RGB in a colour-managed editor."
+        )
+    if page.bitspersample not in (1, 8, 16) or page.sampleformat != 1:
+        raise ImageFileError(
+            f"{path} must have 8 or 16 bits of unsigned integer a channel; it has "
+            f"{page.bitspersample} (sample format {int(page.sampleformat)}). Save it as 8- or "
+            "16-bit TIFF."
+        )
+    if 1 in page.extrasamples:
+        raise ImageFileError(
+            f"{path} must have straight alpha; its alpha is premultiplied into the colours. Save "
+            "it with straight (unassociated) alpha."
+        )
+    pixels = page.asarray()
+    if page.axes == "SYX":
+        pixels = np.moveaxis(pixels, 0, 2)
+    elif page.axes == "YX":
+        pixels = pixels[..., None]
+    elif page.axes != "YXS":
+        raise ImageFileError(f"{path} must hold one flat image; its axes are {page.axes}.")
+    if pixels.dtype == np.bool_ or page.bitspersample == 1:
+        pixels = np.where(pixels, 255, 0).astype(np.uint8)
+    if photometric == "MINISWHITE":
+        pixels = np.iinfo(pixels.dtype).max - pixels
+    elif photometric == "PALETTE":
+        notes.append("its palette colours are converted to RGB")
+        pixels = (page.colormap.T[pixels[..., 0]] >> 8).astype(np.uint8)
+    colours = 1 if photometric.startswith("MINIS") else 3
+    if pixels.shape[2] > colours + 1:
+        notes.append(
+            f"it has {pixels.shape[2] - colours} extra channels; the first is used as alpha"
+        )
+        pixels = pixels[..., : colours + 1]
+    return pixels, {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[pixels.shape[2]]

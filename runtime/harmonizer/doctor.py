@@ -1,0 +1,145 @@
+"""Check an installation: versions, processor, compiled renderer, model, GPU libraries, self-test.
+
+Nothing that could crash the process is imported: GPU libraries are looked for, not loaded.
+"""
+
+import ctypes.util
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+
+from harmonizer.errors import HarmonizerError
+
+PACKAGES = ("numpy", "onnxruntime", "Pillow", "tifffile", "imagecodecs")
+GPU_PACKAGES = ("onnxruntime-gpu", "tensorrt", "pycuda")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the report; `healthy` is None where nothing depends on it."""
+
+    topic: str
+    text: str
+    healthy: bool | None = True
+
+
+def examine(model: Path | None = None) -> Iterator[Finding]:
+    """Run every check.
+
+    Args:
+        model: The predictor to check; None for the one that ships with the package.
+    """
+    from harmonizer import __version__
+
+    yield Finding("harmonizer", f"{__version__}, in {Path(__file__).parent}", None)
+    yield Finding("python", f"{platform.python_version()}, {platform.platform()}", None)
+    for name in PACKAGES:
+        version = _version(name)
+        yield Finding(name, version or "missing; run `pip install harmonizer`", bool(version))
+    yield Finding("processor", f"{platform.machine()}, {os.cpu_count()} cores", None)
+    yield from _check("renderer", _describe_renderer)
+    yield from _check("model", lambda: _describe_model(model))
+    yield from _check("providers", _describe_providers)
+    yield from _gpu()
+    yield from _check("self-test", lambda: _test_renderer(model))
+
+
+def _check(topic: str, run: Callable[[], str]) -> Iterator[Finding]:
+    """One finding: what `run` says, or why it could not."""
+    try:
+        yield Finding(topic, run())
+    except (HarmonizerError, ImportError, OSError, ValueError) as error:
+        yield Finding(topic, str(error), False)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _describe_renderer() -> str:
+    from harmonizer import _native
+
+    return f"{_native.version()}, instruction set {_native.isa()}, {_native.LIBRARY}"
+
+
+def _describe_model(model: Path | None) -> str:
+    from harmonizer.predictor import OnnxPredictor, default_model
+
+    with OnnxPredictor(model or default_model(), threads=1) as predictor:
+        said = ", ".join(
+            f"{key.removeprefix('harmonizer.')} {value[:60]}"
+            for key, value in sorted(predictor.metadata.items())
+        )
+        return f"{predictor.path}, sha256 {predictor.sha256()}; {said}"
+
+
+def _describe_providers() -> str:
+    import onnxruntime
+
+    return ", ".join(onnxruntime.get_available_providers())
+
+
+def _gpu() -> Iterator[Finding]:
+    command = shutil.which("nvidia-smi")
+    devices = "no nvidia-smi"
+    if command is not None:
+        try:
+            answer = subprocess.run(
+                [command, "--query-gpu=name,driver_version", "--format=csv,noheader"],
+                capture_output=True,
+                text=True,
+                timeout=20,
+                check=False,
+            )
+            devices = "; ".join(answer.stdout.split("\n")).strip("; ") or "nvidia-smi finds none"
+        except (OSError, subprocess.TimeoutExpired) as error:
+            devices = f"nvidia-smi does not answer ({type(error).__name__})"
+    driver = ctypes.util.find_library("cuda") or "none"
+    yield Finding("gpu", f"{devices}; driver library {driver}; this build draws on the CPU", None)
+    for name in GPU_PACKAGES:
+        yield Finding(name, _version(name) or "not installed", None)
+
+
+def _test_renderer(model: Path | None) -> str:
+    """Draw brightness 0.5 (a gain of 2) on one half of a picture; predict for it."""
+    from harmonizer.arguments import Arguments
+    from harmonizer.pipeline import Harmonizer
+
+    image = np.random.default_rng(1).integers(0, 120, (16, 24, 3), dtype=np.uint8)
+    mask = np.zeros((16, 24), np.uint8)
+    mask[:, 12:] = 255
+    with Harmonizer(model) as harmonizer:
+        drawn = harmonizer.render(image, mask, Arguments(("brightness",), (0.5,)))
+        arguments = harmonizer.predict(image, mask)
+    if not np.array_equal(drawn[:, :12], image[:, :12]):
+        raise ValueError("the background must stay bit-identical; it changed.")
+    error = int(np.abs(drawn[:, 12:].astype(int) - 2 * image[:, 12:].astype(int)).max())
+    if error > 1:
+        raise ValueError(f"brightness 0.5 must double the foreground; it is off by {error} levels.")
+    return f"draws and predicts ({arguments})"
+
+
+def report(model: Path | None = None) -> bool:
+    """Print every finding on stdout.
+
+    Returns:
+        Whether everything that is needed works.
+    """
+    healthy = True
+    for finding in examine(model):
+        mark = {True: "ok", False: "FAIL", None: "-"}[finding.healthy]
+        print(f"{mark:<5}{finding.topic:<16}{finding.text}")
+        healthy &= finding.healthy is not False
+    sys.stdout.flush()
+    return healthy

@@ -1,0 +1,161 @@
+"""Encode 8- and 16-bit pixels to JPEG, PNG, TIFF and WebP with EXIF and ICC.
+
+Pillow writes JPEG, WebP and 8-bit PNG; imagecodecs (libpng) compresses 16-bit PNG; TIFF is
+written here, because the libraries at hand cannot put an EXIF directory into a 16-bit file
+(docs/decisions/0003-image-files.md).
+"""
+
+import struct
+import zlib
+from dataclasses import dataclass
+from io import BytesIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harmonizer import exif as exif_tags
+from harmonizer.errors import ImageFileError
+
+Pixels = NDArray[np.uint8 | np.uint16]
+
+JPEG_EXIF_LIMIT = 65533 - 6
+"""Bytes of EXIF that one JPEG segment holds beside its prefix."""
+
+WEBP_SIDE_LIMIT = 16383
+JPEG_SIDE_LIMIT = 65535
+
+SUBSAMPLINGS = ("4:4:4", "4:2:2", "4:2:0")
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """Settings of the lossy formats; the others ignore them.
+
+    Attributes:
+        level: 1 to 100, for JPEG and WebP.
+        subsampling: JPEG colour resolution, one of `SUBSAMPLINGS`.
+        lossless: WebP without loss; `level` is then the effort.
+    """
+
+    level: int = 95
+    subsampling: str = "4:4:4"
+    lossless: bool = False
+
+
+def encode(form: str, pixels: Pixels, exif: bytes, icc: bytes, quality: Quality) -> bytes:
+    """Encode an image file.
+
+    Args:
+        form: "JPEG", "PNG", "TIFF" or "WebP".
+        pixels: (H, W, 3), or (H, W, 4) with alpha where the format holds it; uint8, or uint16
+            for PNG and TIFF.
+        exif: EXIF structure without prefix; may be empty.
+        icc: ICC profile; may be empty.
+        quality: Settings of JPEG and WebP.
+
+    Raises:
+        ImageFileError: If the image is larger than the format allows.
+    """
+    side, limit = max(pixels.shape[:2]), {"JPEG": JPEG_SIDE_LIMIT, "WebP": WEBP_SIDE_LIMIT}
+    if side > limit.get(form, side):
+        raise ImageFileError(
+            f"a {form} image must be at most {limit[form]} pixels wide and high; this one has "
+            f"{pixels.shape[1]}x{pixels.shape[0]}. Write .png or .tif instead."
+        )
+    if form == "TIFF":
+        return _encode_tiff(np.ascontiguousarray(pixels), exif, icc)
+    if pixels.dtype == np.uint16:
+        return _encode_png16(np.ascontiguousarray(pixels), exif, icc)
+    return _encode_with_pillow(form, np.ascontiguousarray(pixels), exif, icc, quality)
+
+
+def _encode_with_pillow(
+    form: str, pixels: Pixels, exif: bytes, icc: bytes, quality: Quality
+) -> bytes:
+    import importlib
+
+    from PIL import Image
+
+    # One plug-in alone: Pillow would import all of its forty to find the one for a format.
+    plugin = {"JPEG": "Jpeg", "PNG": "Png", "WebP": "WebP"}[form]
+    importlib.import_module(f"PIL.{plugin}ImagePlugin")
+    options: dict[str, object] = {}
+    if exif:
+        options["exif"] = b"Exif\0\0" + exif
+    if icc:
+        options["icc_profile"] = icc
+    if form == "JPEG":
+        options |= {"quality": quality.level, "subsampling": quality.subsampling, "optimize": True}
+    elif form == "WebP":
+        options |= {"quality": quality.level, "lossless": quality.lossless, "exact": True}
+    else:
+        options["compress_level"] = 4
+    buffer = BytesIO()
+    Image.fromarray(pixels).save(buffer, form.upper(), **options)
+    return buffer.getvalue()
+
+
+def _png_chunk(name: bytes, content: bytes) -> bytes:
+    body = name + content
+    return struct.pack(">I", len(content)) + body + struct.pack(">I", zlib.crc32(body))
+
+
+def _encode_png16(pixels: Pixels, exif: bytes, icc: bytes) -> bytes:
+    """PNG (third edition): the iCCP and eXIf chunks go between IHDR and IDAT."""
+    from imagecodecs import png_encode
+
+    file = bytes(png_encode(pixels, level=4))
+    header = 8 + 4 + 4 + 13 + 4
+    extra = b""
+    if icc:
+        extra += _png_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(icc))
+    if exif:
+        extra += _png_chunk(b"eXIf", exif)
+    return file[:header] + extra + file[header:]
+
+
+def _encode_tiff(pixels: Pixels, exif: bytes, icc: bytes) -> bytes:
+    """TIFF 6.0: strips, Deflate with horizontal differencing, in the byte order of the EXIF."""
+    order = exif_tags.byte_order(exif) if exif else "<"
+    height, width, channels = pixels.shape
+    rows = max(1, (1 << 20) // (width * channels * pixels.itemsize))
+    strips: list[bytes] = []
+    for top in range(0, height, rows):
+        strip = pixels[top : top + rows].copy()
+        strip[:, 1:] -= pixels[top : top + rows, :-1]  # wraps around, as the predictor means it
+        raw = strip.astype(strip.dtype.newbyteorder(order)).tobytes()  # type: ignore[arg-type]
+        strips.append(bytes(zlib.compress(raw, 6)))
+    sizes = [len(strip) for strip in strips]
+    padding = b"\0" * (sum(sizes) % 2)
+    offsets = [8 + sum(sizes[:index]) for index in range(len(sizes))]
+    end = 8 + sum(sizes) + len(padding)
+    first, nested = exif_tags.describing_tags(exif) if exif else ({}, {})
+    short, long = 3, 4
+    for tag, kind, values in (
+        (256, long, [width]),
+        (257, long, [height]),
+        (258, short, [8 * pixels.itemsize] * channels),
+        (259, short, [8]),  # Adobe Deflate
+        (262, short, [2]),  # RGB
+        (273, long, offsets),
+        (exif_tags.ORIENTATION, short, [1]),
+        (277, short, [channels]),
+        (278, long, [rows]),
+        (279, long, sizes),
+        (284, short, [1]),  # interleaved
+        (317, short, [2]),  # horizontal differencing
+    ):
+        first[tag] = exif_tags.pack_integers(order, kind, values)
+    if channels == 4:
+        first[338] = exif_tags.pack_integers(order, short, [2])  # straight alpha
+    if icc:
+        first[34675] = exif_tags.Entry(7, len(icc), icc)
+    packed, start = exif_tags.pack_directories(first, nested, end, order)
+    if end + len(packed) >= 1 << 32:
+        raise ImageFileError(
+            f"a TIFF file must stay below 4 GiB; this one would have {end + len(packed):,} bytes. "
+            "Write .png instead."
+        )
+    magic = b"II*\0" if order == "<" else b"MM\0*"
+    header = magic + struct.pack(order + "I", start)
+    return b"".join([header, *strips, padding, packed])

@@ -1,0 +1,32 @@
+"""The package's own error classes; types and values use Python's TypeError and ValueError.
+
+Every message says what is wrong, the rule, what came, and the remedy.
+"""
+
+
+class HarmonizerError(Exception):
+    """Base of the errors that a caller may want to catch together."""
+
+
+class FilterListError(HarmonizerError, ValueError):
+    """A filter list names an unknown operation, repeats one, or has a wrong length."""
+
+
+class ArgumentsError(HarmonizerError, ValueError):
+    """Filter arguments are missing, unknown, not finite or out of range."""
+
+
+class ImageFileError(HarmonizerError, ValueError):
+    """An image file cannot be read, is too large, or cannot be written."""
+
+
+class ModelError(HarmonizerError, ValueError):
+    """A model file is not one of ours or does not keep the contract."""
+
+
+class NativeLibraryError(HarmonizerError, RuntimeError):
+    """The compiled renderer is missing or refused a call."""
+
+
+class HarmonizerWarning(UserWarning):
+    """The result is what was asked for, but perhaps not what was meant (an empty mask)."""

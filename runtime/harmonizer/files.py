@@ -1,0 +1,348 @@
+"""Image files in and out: photographs with their metadata, masks, atomic writes.
+
+Nothing is lost or converted in silence: what was done is in ``Photo.notes``. Filters run on the
+encoded (display-referred) values; an ICC profile is carried over, not applied.
+"""
+
+import contextlib
+import os
+import secrets
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harmonizer.errors import ImageFileError
+
+if TYPE_CHECKING:
+    from harmonizer.decoding import Raster
+    from harmonizer.encoding import Quality
+
+Pixels = NDArray[np.uint8 | np.uint16]
+
+MAX_PIXELS = 200_000_000
+"""Larger images are refused unless the caller raises the limit."""
+
+FORMATS = {
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".png": "PNG",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".webp": "WebP",
+}
+"""The format that a file name's suffix asks for when writing."""
+
+DEEP_FORMATS = frozenset({"PNG", "TIFF"})
+"""Formats that hold 16 bits a channel."""
+
+ALPHA_FORMATS = frozenset({"PNG", "TIFF", "WebP"})
+"""Formats that hold an alpha channel."""
+
+
+@dataclass(frozen=True, slots=True)
+class Photo:
+    """A photograph as the pipeline takes it, with what its file said beside the pixels.
+
+    Attributes:
+        pixels: (H, W, 3) RGB, uint8 or uint16, upright, writable.
+        alpha: (H, W) of the same dtype, or None.
+        exif: EXIF structure (without prefix), its orientation reset to 1; may be empty.
+        icc: ICC profile; may be empty.
+        notes: Conversions done on reading, one sentence each.
+        stored_size: (height, width) before the EXIF orientation was applied.
+    """
+
+    pixels: Pixels
+    alpha: Pixels | None = None
+    exif: bytes = b""
+    icc: bytes = b""
+    notes: tuple[str, ...] = ()
+    stored_size: tuple[int, int] = field(default=(0, 0))
+
+
+def load_photo(path: str | Path, max_pixels: int = MAX_PIXELS) -> Photo:
+    """Read a photograph: JPEG, PNG (8/16), TIFF (8/16) or WebP.
+
+    The EXIF orientation is applied. Greyscale and palette images become RGB, and the notes say so.
+
+    Raises:
+        ImageFileError: As `harmonizer.decoding.decode` does.
+    """
+    from harmonizer.decoding import decode
+
+    raster = decode(Path(path), max_pixels)
+    pixels, notes, icc = _upright(raster), list(raster.notes), raster.icc
+    colours = pixels[..., :-1] if raster.channels.endswith("A") else pixels
+    if colours.shape[2] == 1:
+        colours = np.repeat(colours, 3, axis=2)
+        notes.append("it is greyscale and is converted to RGB")
+    if icc and icc[16:20] != b"RGB ":
+        kind = icc[16:20].decode("ascii", "replace").strip()
+        notes.append(f"its ICC profile is for {kind or 'unknown'} colours, not RGB, and is dropped")
+        icc = b""
+    alpha = np.ascontiguousarray(pixels[..., -1]) if raster.channels.endswith("A") else None
+    size = (raster.pixels.shape[0], raster.pixels.shape[1])
+    return Photo(
+        np.ascontiguousarray(colours), alpha, raster.exif, icc, tuple(notes), stored_size=size
+    )
+
+
+def load_mask(path: str | Path, max_pixels: int = MAX_PIXELS) -> tuple[Pixels, tuple[str, ...]]:
+    """Read a mask file: white is foreground, values between are soft.
+
+    A file with an alpha channel that is not opaque everywhere gives its alpha; otherwise the
+    largest of its colour channels counts, which for grey is the grey value.
+
+    Returns:
+        (H, W) uint8 or uint16, upright, and notes on what was done.
+
+    Raises:
+        ImageFileError: As `harmonizer.decoding.decode` does.
+    """
+    from harmonizer.decoding import decode
+
+    raster = decode(Path(path), max_pixels)
+    pixels, notes = _upright(raster), list(raster.notes)
+    if raster.channels.endswith("A"):
+        alpha, pixels = pixels[..., -1], pixels[..., :-1]
+        if alpha.min() < np.iinfo(alpha.dtype).max:
+            notes.append("the mask is its alpha channel")
+            pixels = alpha[..., None]
+        else:
+            notes.append("its alpha channel is opaque everywhere and is not used")
+    if pixels.shape[2] == 3:
+        grey = bool((pixels[..., 0] == pixels[..., 1]).all()) and bool(
+            (pixels[..., 0] == pixels[..., 2]).all()
+        )
+        if not grey:
+            notes.append("it is coloured; the mask is the largest of red, green and blue")
+        pixels = pixels.max(axis=2, keepdims=True)
+    mask = np.ascontiguousarray(pixels[..., 0])
+    if mask.max() == 1:
+        notes.append(
+            f"its largest value is 1 of {np.iinfo(mask.dtype).max}, nearly nothing: a mask of "
+            "labels 0 and 1 must be written as black and white"
+        )
+    return mask, tuple(notes)
+
+
+def load_pair(
+    composite: str | Path,
+    mask: str | Path | None,
+    max_pixels: int = MAX_PIXELS,
+    fit_mask: bool = False,
+) -> tuple[Photo, Pixels, tuple[str, ...]]:
+    """Read a composite and its mask; without a mask file the composite's alpha is the mask.
+
+    Args:
+        composite: Image file.
+        mask: Mask file, or None.
+        max_pixels: Limit for either.
+        fit_mask: Scale a mask of another size to the composite's.
+
+    Returns:
+        The photo, the mask (H, W), and all notes, each naming its file.
+
+    Raises:
+        ImageFileError: If a file cannot be read, there is no mask, or the sizes differ.
+    """
+    photo = load_photo(composite, max_pixels)
+    notes = [f"{composite}: {note}" for note in photo.notes]
+    if mask is None:
+        if photo.alpha is None:
+            raise ImageFileError(
+                f"{composite} must have an alpha channel when no mask is given; it has none. "
+                "Name a mask file."
+            )
+        if photo.alpha.min() == np.iinfo(photo.alpha.dtype).max:
+            raise ImageFileError(
+                f"{composite} must have an alpha channel that marks the foreground when no mask "
+                "is given; its alpha is opaque everywhere. Name a mask file."
+            )
+        return photo, photo.alpha, (*notes, f"{composite}: its alpha channel is the mask")
+    values, mask_notes = load_mask(mask, max_pixels)
+    notes += [f"{mask}: {note}" for note in mask_notes]
+    (height, width), (rows, columns) = photo.pixels.shape[:2], values.shape
+    if (rows, columns) != (height, width):
+        came = f"{mask} is {columns}x{rows} for a {width}x{height} composite"
+        if not fit_mask:
+            hint = "Resize it, or pass --fit-mask."
+            if (rows, columns) == photo.stored_size:
+                hint = (
+                    "It has the size that the composite has before its EXIF orientation is "
+                    "applied: turn the mask likewise."
+                )
+            raise ImageFileError(f"the mask must have the composite's size; {came}. {hint}")
+        values = _resize_mask(values, height, width)
+        notes.append(f"{came}; it is scaled to fit")
+    return photo, values, tuple(notes)
+
+
+def _resize_mask(mask: Pixels, height: int, width: int) -> Pixels:
+    """Scale bilinearly (antialiased when shrinking), back to the mask's dtype by rounding."""
+    from PIL import Image
+
+    image = Image.fromarray(mask.astype(np.float32))
+    resized = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
+    result: Pixels = np.rint(resized).astype(mask.dtype)
+    return result
+
+
+def _upright(raster: "Raster") -> Pixels:
+    """Apply the EXIF orientation (EXIF 2.32, 4.6.4) to (H, W, C) pixels."""
+    pixels = raster.pixels
+    if raster.orientation in (5, 6, 7, 8):
+        pixels = pixels.swapaxes(0, 1)
+    if raster.orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if raster.orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return pixels
+
+
+def output_format(path: str | Path) -> str:
+    """The format that an output file's name asks for.
+
+    Raises:
+        ImageFileError: If the suffix is none of the supported ones.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in FORMATS:
+        raise ImageFileError(
+            f"{path} must end in one of {', '.join(FORMATS)}; "
+            f"{f'it ends in {suffix}' if suffix else 'it has no suffix'}. Rename the output."
+        )
+    return FORMATS[suffix]
+
+
+def check_depth(path: str | Path, dtype: np.dtype[np.uint8 | np.uint16]) -> None:
+    """Refuse 16-bit pixels for a format of 8 bits.
+
+    Raises:
+        ImageFileError: If the format that the name asks for does not hold them.
+    """
+    form = output_format(path)
+    if dtype == np.uint16 and form not in DEEP_FORMATS:
+        raise ImageFileError(
+            f"{path}: {form} holds 8 bits a channel; the pixels have 16. Write .png or .tif, or "
+            "pass --depth 8 to round them."
+        )
+
+
+def to_depth(pixels: Pixels, depth: int) -> Pixels:
+    """Change 8-bit to 16-bit values (times 257, exact) or back (rounded to nearest)."""
+    if pixels.dtype == (np.uint8 if depth == 8 else np.uint16):
+        return pixels
+    if depth == 16:
+        return pixels.astype(np.uint16) * np.uint16(257)
+    return ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def save_photo(
+    path: str | Path,
+    pixels: Pixels,
+    like: Photo | None = None,
+    alpha: Pixels | None = None,
+    quality: "Quality | None" = None,
+) -> tuple[str, ...]:
+    """Write an image file atomically; the suffix names the format.
+
+    Args:
+        path: Output, ending in one of `FORMATS`.
+        pixels: (H, W, 3) RGB, uint8, or uint16 for PNG and TIFF.
+        like: Where EXIF and ICC come from.
+        alpha: (H, W) of the pixels' dtype; dropped, with a note, where the format has none.
+        quality: Settings of JPEG and WebP; None for 95, 4:4:4.
+
+    Returns:
+        Notes on what the format could not hold.
+
+    Raises:
+        TypeError: If the pixels are neither uint8 nor uint16.
+        ValueError: If the pixels are not (H, W, 3).
+        ImageFileError: If the suffix is unknown, the format cannot hold the pixels, or the file
+            cannot be written.
+    """
+    from harmonizer.encoding import JPEG_EXIF_LIMIT, Quality, encode
+
+    if pixels.dtype not in (np.uint8, np.uint16):
+        raise TypeError(
+            f"`pixels` must be uint8 or uint16; got {pixels.dtype}. Scale and round floats first."
+        )
+    if pixels.ndim != 3 or pixels.shape[2] != 3:
+        raise ValueError(f"`pixels` must have shape (H, W, 3); got {pixels.shape}.")
+    form = output_format(path)
+    check_depth(path, pixels.dtype)
+    notes = []
+    exif, icc = (like.exif, like.icc) if like is not None else (b"", b"")
+    if alpha is not None and form in ALPHA_FORMATS:
+        pixels = np.dstack([pixels, to_depth(alpha, 8 * pixels.itemsize)])
+    elif alpha is not None:
+        notes.append(f"{path}: {form} holds no alpha channel; it is dropped")
+    if form == "JPEG" and len(exif) > JPEG_EXIF_LIMIT:
+        notes.append(f"{path}: its EXIF data has {len(exif)} bytes, too many for JPEG; left out")
+        exif = b""
+    write_atomically(path, encode(form, pixels, exif, icc, quality or Quality()))
+    return tuple(notes)
+
+
+def check_writable(path: str | Path) -> None:
+    """Find out before the work whether a file can be written there.
+
+    Raises:
+        ImageFileError: If it cannot.
+    """
+    target = _target(path)
+    if target.is_dir():
+        raise ImageFileError(f"{path} must be a file to write; it is a folder. Name a file in it.")
+    try:
+        probe = _temporary(target)
+        os.close(os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        probe.unlink()
+    except OSError as error:
+        raise _write_error(path, error) from error
+
+
+def write_atomically(path: str | Path, data: bytes) -> None:
+    """Put a whole file in place, or leave what was there.
+
+    The data goes to a temporary file in the same folder, to the disk, and is then renamed. An
+    existing file's permissions are kept; a symbolic link is followed.
+
+    Raises:
+        ImageFileError: If the file cannot be written.
+    """
+    target = _target(path)
+    temporary = _temporary(target)
+    try:
+        descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        with contextlib.suppress(FileNotFoundError):
+            temporary.chmod(target.stat().st_mode & 0o7777)
+        temporary.replace(target)
+    except OSError as error:
+        raise _write_error(path, error) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _target(path: str | Path) -> Path:
+    return Path(os.path.realpath(path))
+
+
+def _temporary(target: Path) -> Path:
+    return target.with_name(f".{target.name[:100]}.{secrets.token_hex(6)}.tmp")
+
+
+def _write_error(path: str | Path, error: OSError) -> ImageFileError:
+    return ImageFileError(
+        f"{path} cannot be written: {error.strerror or error}. Check that its folder exists and "
+        "that you may write there."
+    )

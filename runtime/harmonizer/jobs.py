@@ -1,0 +1,171 @@
+"""One file at a time: where its arguments come from, and the way from composite to output."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harmonizer.arguments import Arguments
+from harmonizer.encoding import Quality
+from harmonizer.errors import ArgumentsError
+from harmonizer.files import (
+    ALPHA_FORMATS,
+    MAX_PIXELS,
+    Photo,
+    Pixels,
+    check_depth,
+    load_pair,
+    output_format,
+    save_photo,
+    to_depth,
+)
+
+if TYPE_CHECKING:
+    from harmonizer.pipeline import Harmonizer
+    from harmonizer.plan import Plan
+    from harmonizer.renderer import CpuRenderer
+
+from harmonizer.pipeline import EMPTY_MASK
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Where the arguments come from: predicted or given, blended, then overridden one by one.
+
+    Attributes:
+        given: Arguments to use in place of a prediction, or None to predict.
+        strength: Blend of either, 0 to 1.5; the overrides are not blended.
+        overrides: Filter name -> argument, set last.
+    """
+
+    given: Arguments | None = None
+    strength: float = 1.0
+    overrides: Mapping[str, float] = field(default_factory=dict)
+
+    def check(self, filters: tuple[str, ...]) -> None:
+        """Refuse overrides of filters that are not drawn.
+
+        Raises:
+            ArgumentsError: If there are such.
+        """
+        strangers = [name for name in self.overrides if name not in filters]
+        if strangers:
+            raise ArgumentsError(
+                f"--set must name a filter that is drawn ({', '.join(filters)}); got "
+                f"{', '.join(strangers)}. Leave it out, or use a model that has it."
+            )
+
+    def finish(self, arguments: Arguments) -> Arguments:
+        """Blend, then override.
+
+        Raises:
+            ArgumentsError: If strength or an override is out of range, or a name unknown.
+        """
+        self.check(arguments.filters)
+        blended = arguments.scaled(self.strength)
+        if not self.overrides:
+            return blended
+        return Arguments.from_mapping({**blended.clamped(), **self.overrides}, blended.filters)
+
+
+@dataclass(frozen=True, slots=True)
+class FileOptions:
+    """How files are read and written.
+
+    Attributes:
+        max_pixels: Larger images are refused.
+        fit_mask: Scale a mask of another size.
+        depth: 8 or 16 bits a channel in the output; None for the composite's.
+        quality: Settings of JPEG and WebP.
+    """
+
+    max_pixels: int = MAX_PIXELS
+    fit_mask: bool = False
+    depth: int | None = None
+    quality: Quality = field(default_factory=Quality)
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """A renderer, and the harmonizer that predicts for it unless arguments are given."""
+
+    renderer: "CpuRenderer"
+    harmonizer: "Harmonizer | None" = None
+
+    def arguments(
+        self, recipe: Recipe, image: Pixels, mask: Pixels
+    ) -> tuple[Arguments, tuple[str, ...]]:
+        """Follow the recipe; returns the arguments and what a person should know."""
+        if recipe.given is not None:
+            return recipe.finish(recipe.given), () if mask.any() else (EMPTY_MASK,)
+        if self.harmonizer is None:
+            raise ValueError("`harmonizer` must be there to predict; only a renderer is.")
+        arguments, concerns = self.harmonizer.examine(image, mask)
+        return recipe.finish(arguments), concerns
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What `harmonize_file` did.
+
+    Attributes:
+        arguments: As drawn.
+        plan: Arguments and image statistics; draws the same again.
+        notes: Conversions and concerns, one sentence each.
+        shape: (height, width) of the output.
+    """
+
+    arguments: Arguments
+    plan: "Plan"
+    notes: tuple[str, ...]
+    shape: tuple[int, int]
+
+
+def harmonize_file(
+    tools: Tools,
+    composite: Path,
+    mask: Path | None,
+    output: Path,
+    recipe: Recipe,
+    options: FileOptions,
+) -> Result:
+    """Read a composite and its mask, harmonize, write the output atomically.
+
+    Args:
+        tools: What predicts and draws.
+        composite: Image file.
+        mask: Mask file; None if the composite's alpha is the mask.
+        output: Written in the format that its suffix names, with the composite's EXIF, ICC
+            profile and, where the format holds it, alpha.
+        recipe: Where the arguments come from.
+        options: How files are read and written.
+
+    Raises:
+        ImageFileError: If a file cannot be read or written, or the mask does not fit.
+        ArgumentsError, ModelError: If the arguments cannot be had.
+    """
+    photo, values, notes = load_pair(composite, mask, options.max_pixels, options.fit_mask)
+    if photo.pixels.dtype == np.uint8 and options.depth == 16:
+        photo = replace(photo, pixels=to_depth(photo.pixels, 16))
+        notes += (f"{composite}: its 8-bit values are widened to 16 bits",)
+    if options.depth is None:
+        check_depth(output, photo.pixels.dtype)
+    arguments, concerns = tools.arguments(recipe, photo.pixels, values)
+    plan = tools.renderer.prepare(photo.pixels, arguments)
+    drawn: NDArray[np.uint8 | np.uint16] = tools.renderer.apply(
+        photo.pixels, values, plan, out=photo.pixels
+    )
+    pixels = to_depth(drawn, options.depth) if options.depth else drawn
+    losses = save_photo(output, pixels, photo, _kept_alpha(photo, mask, output), options.quality)
+    notes += tuple(f"{composite}: {concern}" for concern in concerns) + losses
+    return Result(arguments, plan, notes, (pixels.shape[0], pixels.shape[1]))
+
+
+def _kept_alpha(photo: Photo, mask: Path | None, output: Path) -> Pixels | None:
+    """The alpha to write; an alpha that only served as mask is dropped without a note."""
+    if mask is None and output_format(output) not in ALPHA_FORMATS:
+        return None
+    return photo.alpha

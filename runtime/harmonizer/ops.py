@@ -1,0 +1,240 @@
+"""The ordered registry of photo operations: the one place where each is declared.
+
+PyTorch filters, the C++/CUDA header (``runtime/kernels/hz_operations.h`` is generated from this
+file), ONNX metadata, the command line and the documentation all read it. Colour values are
+display-referred sRGB in [0, 1], channel order R, G, B.
+
+Abbreviations in the equations: I a colour value, x the argument, c a channel, clip = clamp to
+[0, 1], e = 1e-6.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from harmonizer.errors import FilterListError
+
+EPSILON = 1e-6
+"""Guards the divisions of brightness, temperature and saturation."""
+
+POWER_EPSILON = 1e-9
+"""Added under the powers of highlight, shadow and gamma, so that 0 has a finite logarithm."""
+
+Statistics = Literal["none", "channel_means", "mean"]
+Scope = Literal["value", "channel", "pixel"]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """What one photo operation is, apart from its pixel maths.
+
+    Attributes:
+        name: Identifier in the API, in files and in ONNX metadata.
+        code: Number of the operation in C; stable, never reused.
+        effect: One line for people: what a positive argument does.
+        equation: The formula, in the abbreviations of this module.
+        source: Where the formula comes from.
+        scope: "value" if one function serves all three channels, "channel" if each channel has
+            its own function, "pixel" if the channels mix.
+        statistics: What it reads of the whole current image: nothing, the three channel means,
+            or the mean over pixels and channels.
+        synthesis_range: Training composites draw x uniformly from [-range, range].
+        minimum, maximum: Arguments are clamped to this interval when drawn.
+        identity: The argument that changes nothing.
+    """
+
+    name: str
+    code: int
+    effect: str
+    equation: str
+    source: str
+    scope: Scope
+    statistics: Statistics
+    synthesis_range: float
+    minimum: float = -1.0
+    maximum: float = 1.0
+    identity: float = 0.0
+
+
+_PAPER = "Harmonizer, arXiv 2207.01322, section 3.2, and its public repository"
+
+_REGISTERED = (
+    Operation(
+        name="temperature",
+        code=0,
+        effect="warmer (red) above 0, cooler (blue) below",
+        equation=(
+            "m_c = mean of channel c; g = (m_R+m_G+m_B)/3; m'_R = m_R+max(-x,0); "
+            "m'_G = m_G+|x|/2; m'_B = m_B+max(x,0); g' = mean of the m'; "
+            "I_c <- clip((g'/(m'_c+e) + 1 - g/(m_c+e)) * I_c)"
+        ),
+        source=_PAPER,
+        scope="channel",
+        statistics="channel_means",
+        synthesis_range=0.3,
+    ),
+    Operation(
+        name="brightness",
+        code=1,
+        effect="brighter above 0, darker below",
+        equation="a = 1/(1-x+e) if x >= 0 else 1+x; I <- clip(a*I)",
+        source=_PAPER,
+        scope="value",
+        statistics="none",
+        synthesis_range=0.5,
+    ),
+    Operation(
+        name="contrast",
+        code=2,
+        effect="away from the mean above 0, towards it below",
+        equation=(
+            "t = mean over pixels and channels; c = 255/(256-floor(255x)) - 1 if x > 0 else x; "
+            "I <- clip(I + (I-t)*c)"
+        ),
+        source=_PAPER,
+        scope="value",
+        statistics="mean",
+        synthesis_range=0.5,
+    ),
+    Operation(
+        name="saturation",
+        code=3,
+        effect="more colourful above 0, towards grey below",
+        equation=(
+            "v = max-min; r = max+min; l = r/2; s = v/(r+e) if l < 0.5 else v/(2-r+e); "
+            "x >= 0: d = max(s, 1-x), I <- clip(I + (I-l)*(1/(d+e)-1)); "
+            "x < 0: I <- clip(l + (I-l)*(1+x))"
+        ),
+        source=_PAPER,
+        scope="pixel",
+        statistics="none",
+        synthesis_range=0.6,
+    ),
+    Operation(
+        name="highlight",
+        code=4,
+        effect="lifts the bright tones above 0, lowers them below",
+        equation="I <- clip(1 - clip((1-I+1e-9)^(x+1)))",
+        source=_PAPER,
+        scope="value",
+        statistics="none",
+        synthesis_range=0.4,
+    ),
+    Operation(
+        name="shadow",
+        code=5,
+        effect="lifts the dark tones above 0, lowers them below",
+        equation="I <- clip((I+1e-9)^(1-x))",
+        source=_PAPER,
+        scope="value",
+        statistics="none",
+        synthesis_range=0.4,
+    ),
+    Operation(
+        name="tint",
+        code=6,
+        effect="towards magenta above 0, towards green below",
+        equation="I_R <- clip((1+x/4)*I_R); I_G <- clip((1-x/2)*I_G); I_B <- clip((1+x/4)*I_B)",
+        source=(
+            "the second white-balance axis of raw converters, as a gain that keeps grey's mean; "
+            "temperature leaves that axis alone (docs/decisions/0004-two-more-operations.md)"
+        ),
+        scope="channel",
+        statistics="none",
+        synthesis_range=0.3,
+    ),
+    Operation(
+        name="hue",
+        code=7,
+        effect="turns colours from red towards green above 0, towards blue below",
+        equation=(
+            "p = pi*x/3; u = (1-cos p)/3; w = sin(p)/sqrt(3); S = R+G+B; "
+            "R' = R cos p + u S + w(B-G); G' = G cos p + u S + w(R-B); "
+            "B' = B cos p + u S + w(G-R); I <- clip(I')"
+        ),
+        source=(
+            "Rodrigues' rotation about the grey axis (1,1,1)/sqrt(3); 60 degrees at x = 1 "
+            "(docs/decisions/0004-two-more-operations.md)"
+        ),
+        scope="pixel",
+        statistics="none",
+        synthesis_range=0.15,
+    ),
+)
+
+OPERATIONS: dict[str, Operation] = {operation.name: operation for operation in _REGISTERED}
+"""Every registered operation by name, in the order of their codes."""
+
+DEFAULT_FILTERS: tuple[str, ...] = (
+    "temperature",
+    "brightness",
+    "contrast",
+    "saturation",
+    "highlight",
+    "shadow",
+)
+"""The paper's six filters, in the paper's order."""
+
+MAX_FILTERS = 8
+"""The longest filter list; the C structures hold this many steps."""
+
+
+def check_filters(filters: Iterable[str]) -> tuple[str, ...]:
+    """Check a filter list: registered names, none twice, 1 to ``MAX_FILTERS`` of them.
+
+    Args:
+        filters: Operation names in the order in which they are drawn.
+
+    Returns:
+        The names as a tuple.
+
+    Raises:
+        FilterListError: If a name is unknown or repeated, or the list is empty or too long.
+    """
+    names = tuple(filters)
+    unknown = [name for name in names if name not in OPERATIONS]
+    if unknown:
+        raise FilterListError(
+            f"filters must be registered operations; got {', '.join(map(repr, unknown))}. "
+            f"Choose among {', '.join(OPERATIONS)}."
+        )
+    if len(set(names)) != len(names):
+        raise FilterListError(f"each filter may appear once; got {', '.join(names)}.")
+    if not 1 <= len(names) <= MAX_FILTERS:
+        raise FilterListError(f"a filter list has 1 to {MAX_FILTERS} entries; got {len(names)}.")
+    return names
+
+
+def c_header() -> str:
+    """The registry as a C header, for ``runtime/kernels/hz_operations.h``."""
+    scopes: tuple[Scope, ...] = ("value", "channel", "pixel")
+    statistics: tuple[Statistics, ...] = ("none", "channel_means", "mean")
+
+    def table(macro: str, values: Iterable[object]) -> str:
+        return f"#define {macro} {{{', '.join(map(str, values))}}}\n"
+
+    lines = [
+        "/* Generated by `python -m harmonizer.ops` from runtime/harmonizer/ops.py; edit that. "
+        "*/\n",
+        "#ifndef HZ_OPERATIONS_H\n#define HZ_OPERATIONS_H\n\n",
+        *(f"#define HZ_OP_{op.name.upper()} {op.code}\n" for op in _REGISTERED),
+        f"#define HZ_OP_COUNT {len(_REGISTERED)}\n",
+        f"#define HZ_MAX_STEPS {MAX_FILTERS}\n",
+        f"#define HZ_EPSILON {EPSILON!r}\n",
+        f"#define HZ_POWER_EPSILON {POWER_EPSILON!r}\n\n",
+        "/* One entry an operation, indexed by its code. */\n",
+        *(f"#define HZ_SCOPE_{name.upper()} {i}\n" for i, name in enumerate(scopes)),
+        table("HZ_OP_SCOPES", (scopes.index(op.scope) for op in _REGISTERED)),
+        *(f"#define HZ_STATISTICS_{name.upper()} {i}\n" for i, name in enumerate(statistics)),
+        table("HZ_OP_STATISTICS", (statistics.index(op.statistics) for op in _REGISTERED)),
+        table("HZ_OP_MINIMA", (op.minimum for op in _REGISTERED)),
+        table("HZ_OP_MAXIMA", (op.maximum for op in _REGISTERED)),
+        table("HZ_OP_IDENTITIES", (op.identity for op in _REGISTERED)),
+        table("HZ_OP_NAMES", (f'"{op.name}"' for op in _REGISTERED)),
+        "\n#endif\n",
+    ]
+    return "".join(lines)
+
+
+if __name__ == "__main__":
+    print(c_header(), end="")

@@ -1,0 +1,144 @@
+"""Arguments: order, files, blending, and what is refused."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harmonizer.arguments import FORMAT, Arguments
+from harmonizer.errors import ArgumentsError, FilterListError
+from harmonizer.ops import DEFAULT_FILTERS, OPERATIONS
+
+NUMBERS = (0.1, -0.25, 0.5, -1.0, 1.0, 0.0)
+GIVEN = Arguments(DEFAULT_FILTERS, NUMBERS)
+
+
+def changed(tmp_path: Path, **entries: object) -> Path:
+    """A saved file with some of its top-level entries replaced."""
+    path = tmp_path / "arguments.json"
+    path.write_text(json.dumps({**GIVEN.document(), **entries}))
+    return path
+
+
+def test_mapping_behaves_as_one() -> None:
+    assert dict(GIVEN) == dict(zip(DEFAULT_FILTERS, NUMBERS, strict=True))
+    assert tuple(GIVEN.values()) == NUMBERS
+    assert tuple(GIVEN.keys()) == DEFAULT_FILTERS
+    assert GIVEN["contrast"] == 0.5
+    assert "hue" not in GIVEN
+    with pytest.raises(KeyError):
+        GIVEN["hue"]
+    np.testing.assert_array_equal(GIVEN.array(), np.asarray(NUMBERS, np.float32))
+    assert str(GIVEN).startswith("temperature +0.100  brightness -0.250")
+
+
+def test_identity_is_every_operations_identity() -> None:
+    every = Arguments.identity(tuple(OPERATIONS))
+    assert all(every[name] == operation.identity for name, operation in OPERATIONS.items())
+
+
+def test_save_then_load_returns_the_same(tmp_path: Path) -> None:
+    GIVEN.save(tmp_path / "a.json")
+    assert Arguments.load(tmp_path / "a.json") == GIVEN
+    reordered = Arguments(("shadow", "hue"), (0.1, 1 / 3))
+    reordered.save(tmp_path / "b.json")
+    assert Arguments.load(tmp_path / "b.json") == reordered
+
+
+def test_save_outside_the_range_stores_what_is_drawn(tmp_path: Path) -> None:
+    Arguments(("shadow",), (1.7,)).save(tmp_path / "a.json")
+    assert Arguments.load(tmp_path / "a.json") == Arguments(("shadow",), (1.0,))
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ({"hue": 0.1}, r"unknown hue\. Write 0"),
+        ({"shadow": None}, r"`shadow` must be a number; got None.*between -1 and 1"),
+        ({"shadow": "0.1"}, r"`shadow` must be a number; got '0.1' \(str\)"),
+        ({"shadow": True}, r"`shadow` must be a number; got True"),
+        ({"shadow": 1.01}, r"`shadow` must lie in \[-1, 1\]; got 1.01\. Write a value"),
+        ({"shadow": math.nan}, r"`shadow` must be a finite number; got nan"),
+        ({"shadow": math.inf}, r"`shadow` must be a finite number; got inf"),
+        ({"shadow": 10**400}, r"`shadow` must lie in \[-1, 1\]; got 1000"),
+    ],
+)
+def test_load_bad_entry_is_refused(
+    tmp_path: Path, entries: dict[str, object], message: str
+) -> None:
+    path = changed(tmp_path, arguments={**GIVEN, **entries})
+    with pytest.raises(ArgumentsError, match=message):
+        Arguments.load(path)
+
+
+def test_load_missing_entry_is_refused(tmp_path: Path) -> None:
+    entries = {name: value for name, value in GIVEN.items() if name != "shadow"}
+    with pytest.raises(ArgumentsError, match=r"each of temperature.*missing shadow.*Write 0"):
+        Arguments.load(changed(tmp_path, arguments=entries))
+
+
+@pytest.mark.parametrize(
+    ("entries", "error", "message"),
+    [
+        ({"format": "other"}, ArgumentsError, rf'"format": "{FORMAT}".*--save-arguments'),
+        ({"version": 2}, ArgumentsError, r"must have version 1; got 2"),
+        ({"filters": "shadow"}, ArgumentsError, r'must hold a list "filters"'),
+        ({"arguments": [1]}, ArgumentsError, r'an object "arguments"'),
+        ({"filters": ["sepia"]}, FilterListError, r"registered operations; got 'sepia'.*Choose"),
+        ({"filters": ["hue", "hue"]}, FilterListError, r"may appear once"),
+        ({"filters": []}, FilterListError, r"1 to 8 entries; got 0"),
+    ],
+)
+def test_load_bad_document_is_refused(
+    tmp_path: Path, entries: dict[str, object], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        Arguments.load(changed(tmp_path, **entries))
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1, 2", b"\xff\xfe\x00", b"1" * 5000])
+def test_load_not_json_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(ArgumentsError, match=r"cannot be parsed.*--save-arguments"):
+        Arguments.load(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize("content", ["[]", "3", '"text"', "null", "{}"])
+def test_load_other_json_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "a.json").write_text(content)
+    with pytest.raises(ArgumentsError, match="must be an object"):
+        Arguments.load(tmp_path / "a.json")
+
+
+def test_load_absent_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ArgumentsError, match=r"readable file.*No such file.*Check the path"):
+        Arguments.load(tmp_path / "absent.json")
+
+
+def test_scaled_blends_from_the_identity() -> None:
+    assert GIVEN.scaled(0) == Arguments.identity()
+    assert GIVEN.scaled(1) == GIVEN
+    assert GIVEN.scaled(1.5)["brightness"] == -0.375
+    assert GIVEN.scaled(1.5)["highlight"] == 1.5
+    assert GIVEN.scaled(1.5).clamped()["highlight"] == 1.0
+
+
+@pytest.mark.parametrize("strength", [-0.1, 1.51, math.nan, math.inf])
+def test_scaled_out_of_range_is_refused(strength: float) -> None:
+    with pytest.raises(ArgumentsError, match=r"strength must lie in \[0, 1.5\]; got"):
+        GIVEN.scaled(strength)
+
+
+def test_constructor_counts_and_finiteness() -> None:
+    with pytest.raises(ArgumentsError, match=r"got 1 values for 2 filters"):
+        Arguments(("shadow", "hue"), (0.0,))
+    with pytest.raises(ArgumentsError, match=r"`hue` must be a finite number; got nan"):
+        Arguments(("hue",), (math.nan,))
+    assert Arguments(("hue",), (3.0,)).clamped()["hue"] == 1.0
+
+
+def test_from_mapping_takes_numpy_numbers_in_any_order() -> None:
+    mapping = {name: np.float32(0.5) for name in reversed(DEFAULT_FILTERS)}
+    assert Arguments.from_mapping(mapping) == Arguments(DEFAULT_FILTERS, (0.5,) * 6)

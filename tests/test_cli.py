@@ -1,0 +1,469 @@
+"""The command line: what it writes, what it says, what it refuses, and its exit codes."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skimage.data
+from PIL import Image
+from tiny_predictor import write_predictor
+
+from harmonizer.arguments import Arguments
+from harmonizer.batch import RECORD_NAME
+from harmonizer.cli import COMMANDS, main
+from harmonizer.files import load_photo, save_photo
+from harmonizer.ops import OPERATIONS
+from harmonizer.pipeline import Harmonizer
+from harmonizer.plan import Plan
+from harmonizer.renderer import CpuRenderer
+
+COMMAND = [sys.executable, "-m", "harmonizer.cli"]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_predictor(tmp_path_factory.mktemp("model") / "tiny.onnx")
+
+
+@pytest.fixture
+def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with c.png, c.jpg, a soft mask m.png and rgba.png; also the working directory."""
+    image = np.ascontiguousarray(skimage.data.coffee()[:90, :120])
+    mask = np.zeros((90, 120), np.uint8)
+    mask[20:70, 50:110] = 255
+    mask[20:70, 45:50] = 128
+    Image.fromarray(image).save(tmp_path / "c.png")
+    Image.fromarray(image).save(tmp_path / "c.jpg")
+    Image.fromarray(mask).save(tmp_path / "m.png")
+    Image.fromarray(np.dstack([image, mask])).save(tmp_path / "rgba.png")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def pixels(path: Path | str) -> np.ndarray:
+    return load_photo(path).pixels
+
+
+def refused(capsys: pytest.CaptureFixture[str], code: int, *words: str) -> str:
+    """Run a command line that must fail; return its one line of complaint."""
+    assert main(list(words)) == code
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    (line,) = captured.err.splitlines()
+    assert line.startswith("harmonizer: error: ")
+    return line
+
+
+def test_image_draws_what_the_library_draws(
+    scene: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["image", "c.png", "m.png", "-o", "o.png", "--model", str(model)]) == 0
+    harmonizer = Harmonizer(model)
+    image, mask = pixels("c.png"), np.asarray(Image.open("m.png"))
+    np.testing.assert_array_equal(pixels("o.png"), harmonizer(image, mask))
+    captured = capsys.readouterr()
+    assert captured.out.strip() == str(harmonizer.predict(image, mask))
+    assert re.fullmatch(r"harmonizer: wrote: o.png \(120x90, \d+ ms .*\)\n", captured.err)
+
+
+def test_image_saved_arguments_and_plan_draw_the_same(scene: Path, model: Path) -> None:
+    words = ["image", "c.png", "m.png", "--strength", "0.7"]
+    saved = ["--save-arguments", "a.json", "--save-plan", "p.json"]
+    assert main([*words, "-o", "o.png", "--model", str(model), *saved]) == 0
+    assert main(["image", "c.png", "m.png", "-o", "o2.png", "--arguments", "a.json"]) == 0
+    np.testing.assert_array_equal(pixels("o.png"), pixels("o2.png"))
+    plan = Plan.from_document(json.loads(Path("p.json").read_text()))
+    mask = np.asarray(Image.open("m.png"))
+    drawn = CpuRenderer().apply(pixels("c.png"), mask, plan)
+    np.testing.assert_array_equal(drawn, pixels("o.png"))
+
+
+def test_image_set_overrides_after_strength(scene: Path, model: Path) -> None:
+    words = ["image", "c.png", "m.png", "-o", "o.png", "--model", str(model), "--strength", "0"]
+    assert main([*words, "--set", "shadow=0.4", "--save-arguments", "a.json"]) == 0
+    expected = {**Arguments.identity(), "shadow": 0.4}
+    assert dict(Arguments.load("a.json")) == expected
+
+
+def test_image_alpha_is_the_mask_and_is_kept(
+    scene: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["image", "rgba.png", "-o", "o.png", "--model", str(model)]) == 0
+    assert "its alpha channel is the mask" in capsys.readouterr().err
+    main(["image", "c.png", "m.png", "-o", "p.png", "--model", str(model)])
+    np.testing.assert_array_equal(pixels("o.png"), pixels("p.png"))
+    alpha = load_photo("o.png").alpha
+    assert alpha is not None
+    np.testing.assert_array_equal(alpha, np.asarray(Image.open("m.png")))
+
+
+def test_image_16_bit_depths(scene: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    deep = pixels("c.png").astype(np.uint16) * 257 + 3
+    save_photo("deep.tif", np.minimum(deep, 65535))
+    words = ["image", "deep.tif", "m.png", "--model", str(model), "-o"]
+    assert main([*words, "o.png"]) == 0
+    assert pixels("o.png").dtype == np.uint16
+    mask = np.asarray(Image.open("m.png"))
+    np.testing.assert_array_equal(pixels("o.png")[mask == 0], pixels("deep.tif")[mask == 0])
+    capsys.readouterr()
+    assert "JPEG holds 8 bits" in refused(capsys, 2, *words, "o.jpg")
+    assert main([*words, "o.jpg", "--depth", "8"]) == 0
+    assert pixels("o.jpg").dtype == np.uint8
+    assert (
+        main(["image", "c.png", "m.png", "--model", str(model), "-o", "w.tif", "--depth", "16"])
+        == 0
+    )
+    assert pixels("w.tif").dtype == np.uint16
+    assert "widened to 16 bits" in capsys.readouterr().err
+
+
+def test_image_empty_and_full_mask_are_said(
+    scene: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.new("L", (120, 90)).save("empty.png")
+    Image.new("L", (120, 90), 255).save("full.png")
+    assert main(["image", "c.png", "empty.png", "-o", "o.png", "--model", str(model)]) == 0
+    assert "the mask is empty" in capsys.readouterr().err
+    np.testing.assert_array_equal(pixels("o.png"), pixels("c.png"))
+    assert main(["image", "c.png", "full.png", "-o", "o.png", "--model", str(model)]) == 0
+    assert "covers the whole image" in capsys.readouterr().err
+
+
+def test_image_greyscale_is_said(
+    scene: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.open("c.png").convert("L").save("grey.png")
+    assert main(["image", "grey.png", "m.png", "-o", "o.png", "--model", str(model)]) == 0
+    assert "grey.png: it is greyscale and is converted to RGB" in capsys.readouterr().err
+
+
+def test_image_mask_of_another_size(
+    scene: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.open("m.png").resize((60, 45)).save("small.png")
+    words = ["image", "c.png", "small.png", "-o", "o.png", "--model", str(model)]
+    assert re.search(r"60x45 for a 120x90 composite.*--fit-mask", refused(capsys, 2, *words))
+    assert main([*words, "--fit-mask"]) == 0
+    assert "scaled to fit" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("c.png m.png -o o.gif", r"o\.gif must end in one of \.jpg.*Rename"),
+        ("c.png m.png -o absent/o.png", r"cannot be written: No such file.*folder exists"),
+        ("c.png m.png -o c.png", r"--output c.png would replace an input.*--overwrite-input"),
+        ("c.png m.png -o m.png", r"--output m.png would replace an input"),
+        ("c.png m.png -o o.png --save-arguments o.json --save-plan o.json", "name the same file"),
+        ("c.png m.png -o o.png --save-arguments c.png", r"must end in \.json; got c.png"),
+        ("c.png -o o.png --fit-mask", r"--fit-mask scales a MASK; there is none"),
+        ("c.png -o o.png", r"must have an alpha channel when no mask is given"),
+        ("c.png m.png -o o.png --quality 90", r"--quality is for JPEG and WebP; PNG"),
+        ("c.png m.png -o o.webp --subsampling 4:2:0", "--subsampling is for JPEG"),
+        ("c.png m.png -o o.jpg --lossless", "--lossless is for WebP; the output is JPEG"),
+        ("c.png m.png -o o.webp --lossless --quality 9", "--lossless has no --quality"),
+        ("c.png m.png -o o.jpg --depth 16", r"--depth 16 needs PNG or TIFF.*\.tif"),
+        ("c.png m.png -o o.jpg --quality 101", r"must lie in 1\.\.100; got '101'"),
+        ("c.png m.png -o o.png --strength 1.6", r"must lie in \[0, 1\.5\]; got '1\.6'"),
+        ("c.png m.png -o o.png --strength nan", r"must lie in \[0, 1\.5\]"),
+        ("c.png m.png -o o.png --threads 0", "whole number above 0"),
+        ("c.png m.png -o o.png --set sepia=1", r"name among temperature.*got 'sepia=1'"),
+        ("c.png m.png -o o.png --set shadow=2", r"shadow must lie in \[-1, 1\]; got '2'"),
+        ("c.png m.png -o o.png --set shadow", r"shadow must lie in \[-1, 1\]; got ''"),
+        ("c.png m.png -o o.png --set shadow=0 --set shadow=1", "each filter once"),
+        ("c.png m.png -o o.png --set hue=0.1", r"a filter that is drawn .*got hue"),
+        ("c.png m.png -o o.png --max-pixels 9999", r"at most 9,999.*--max-pixels 10800"),
+        ("absent.png m.png -o o.png", r"absent.png cannot be read: No such file"),
+        ("text.png m.png -o o.png", r"text.png must be a JPEG, PNG, TIFF or WebP"),
+        ("cut.jpg m.png -o o.png", r"cut.jpg must be a complete JPEG file.*truncated"),
+        ("c.png cut.jpg -o o.png", r"cut.jpg must be a complete JPEG file"),
+        ("c.png m.png -o o.png --arguments bad.json", r"bad.json must be a JSON file"),
+        ("c.png m.png", r"required: -o/--output"),
+        ("c.png m.png -o o.png --bogus", "unrecognized arguments: --bogus"),
+    ],
+)
+def test_image_bad_input_is_refused(
+    scene: Path, model: Path, capsys: pytest.CaptureFixture[str], words: str, message: str
+) -> None:
+    Path("text.png").write_text("hello")
+    Path("cut.jpg").write_bytes(Path("c.jpg").read_bytes()[:900])
+    Path("bad.json").write_text("{")
+    before = {path: path.read_bytes() for path in scene.iterdir()}
+    choice = [] if "--arguments" in words else ["--model", str(model)]
+    assert re.search(message, refused(capsys, 2, "image", *words.split(), *choice))
+    assert {path: path.read_bytes() for path in scene.iterdir()} == before
+
+
+def test_image_model_with_arguments_is_refused(
+    scene: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Arguments.identity().save("a.json")
+    words = ["image", "c.png", "m.png", "-o", "o.png", "--arguments", "a.json", "--model", "x.onnx"]
+    assert "drop one of the two" in refused(capsys, 2, *words)
+    words = ["image", "c.png", "m.png", "-o", "o.png", "--model", "c.png"]
+    assert re.search("must be a complete ONNX model", refused(capsys, 2, *words))
+    words = ["image", "c.png", "m.png", "-o", "o.png", "--backend", "cuda"]
+    assert "`cuda` must be part of the build" in refused(capsys, 1, *words)
+
+
+def test_image_overwrite_input_when_asked_and_other_outputs_always(
+    scene: Path, model: Path
+) -> None:
+    expected_words = ["image", "c.png", "m.png", "--model", str(model), "-o"]
+    Path("o.png").write_bytes(b"old")
+    assert main([*expected_words, "o.png"]) == 0
+    assert main([*expected_words, "c.png", "--overwrite-input"]) == 0
+    np.testing.assert_array_equal(pixels("c.png"), pixels("o.png"))
+
+
+def test_image_input_behind_a_link_is_protected(
+    scene: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("link.png").symlink_to("c.png")
+    words = ["image", "c.png", "m.png", "-o", "link.png", "--model", str(model)]
+    assert "would replace an input" in refused(capsys, 2, *words)
+
+
+def test_lut_writes_a_cube_and_prints_its_errors(
+    scene: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["lut", "c.png", "m.png", "--model", str(model), "-o"]
+    assert main([*words, "l.cube"]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"temperature [-+]0\.\d+", out)
+    assert re.search(r"trilinear: maximum \d+\.\d+, mean \d\.\d+, 99\.9 % below", out)
+    assert "tetrahedral: maximum" in out
+    assert "LUT_3D_SIZE 33" in Path("l.cube").read_text()[:2000]
+    assert main([*words, "l.cube", "--size", "65", "--title", "My look"]) == 0
+    text = Path("l.cube").read_text()
+    assert 'TITLE "My look"' in text and "LUT_3D_SIZE 65" in text
+    Image.new("L", (120, 90)).save("empty.png")
+    capsys.readouterr()
+    words[2] = "empty.png"
+    assert "empty" in refused(capsys, 2, *words, "x.cube")
+    assert "must end in .cube" in refused(capsys, 2, *words, "x.lut")
+    assert not Path("x.cube").exists()
+
+
+def folders(scene: Path) -> None:
+    """composites/ and masks/ named as in iHarmony4, one composite in a subfolder."""
+    for name in ("composites/sub", "masks/sub"):
+        Path(name).mkdir(parents=True)
+    image = Image.open("c.png")
+    for name in ("a1_1_1.jpg", "a1_1_2.jpg", "b.png", "sub/b.tif"):
+        image.save(Path("composites") / name)
+    for name in ("a1_1.png", "b.png", "sub/b.png"):
+        Image.open("m.png").save(Path("masks") / name)
+
+
+def test_batch_pairs_draws_skips_and_redoes(
+    scene: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders(scene)
+    words = ["batch", "composites", "masks", "-o", "out", "--model", str(model)]
+    assert main(words) == 0
+    assert capsys.readouterr().out == "4 done, 0 skipped, 0 failed\n"
+    written = {str(p.relative_to("out")) for p in Path("out").rglob("*") if p.is_file()}
+    assert written == {"a1_1_1.jpg", "a1_1_2.jpg", "b.png", "sub/b.tif", RECORD_NAME}
+    main(["image", "c.png", "m.png", "-o", "single.png", "--model", str(model)])
+    np.testing.assert_array_equal(pixels("out/b.png"), pixels("single.png"))
+    np.testing.assert_array_equal(pixels("out/sub/b.tif"), pixels("single.png"))
+    capsys.readouterr()
+
+    assert main(words) == 0
+    assert capsys.readouterr().out == "0 done, 4 skipped, 0 failed\n"
+    Path("out/b.png").unlink()
+    os.utime("masks/sub/b.png", ns=(1, 1))
+    assert main(words) == 0
+    assert capsys.readouterr().out == "2 done, 2 skipped, 0 failed\n"
+    assert main([*words, "--strength", "0.5"]) == 0
+    assert capsys.readouterr().out == "4 done, 0 skipped, 0 failed\n"
+    assert main([*words, "--strength", "0.5", "--force", "--jobs", "1"]) == 0
+    assert capsys.readouterr().out == "4 done, 0 skipped, 0 failed\n"
+
+
+def test_batch_goes_on_past_bad_files_and_reports_them(
+    scene: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders(scene)
+    Path("composites/a0_bad.png").write_bytes(b"not an image")
+    Image.open("m.png").save("masks/a0_bad.png")
+    Image.open("c.png").save("composites/orphan.png")
+    Image.open("c.png").save("composites/small.png")
+    Image.open("m.png").resize((5, 5)).save("masks/small.png")
+    Image.open("m.png").save("masks/b.tif")
+    words = ["batch", "composites", "masks", "-o", "out", "--model", str(model)]
+    assert main(words) == 1
+    captured = capsys.readouterr()
+    assert captured.out == "3 done, 0 skipped, 4 failed\n"
+    failed = [line for line in captured.err.splitlines() if "failed:" in line]
+    assert len(failed) == 4
+    assert re.search(r"a0_bad\.png: .*must be a JPEG", failed[0])
+    assert re.search(r"b\.png must have one mask b\.\* .*b\.png, .*b\.tif", failed[1])
+    assert re.search(r"orphan\.png must have one mask orphan\.\* .*found none", failed[2])
+    assert re.search(r"small\.png: .*composite's size", failed[3])
+    assert not Path("out/a0_bad.png").exists()
+    Image.open("c.png").save("composites/a0_bad.png")
+    assert main(words) == 1
+    assert capsys.readouterr().out == "1 done, 3 skipped, 3 failed\n"
+
+
+def test_batch_torn_record_line_counts_as_not_written(
+    scene: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders(scene)
+    words = ["batch", "composites", "masks", "-o", "out", "--model", str(model)]
+    main(words)
+    record = Path("out") / RECORD_NAME
+    record.write_bytes(record.read_bytes()[:-20])
+    capsys.readouterr()
+    main(words)
+    assert capsys.readouterr().out == "1 done, 3 skipped, 0 failed\n"
+    main(words)
+    assert capsys.readouterr().out == "0 done, 4 skipped, 0 failed\n"
+
+
+def test_batch_layouts_alpha_and_format(
+    scene: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("set/composite", "set/mask", "alpha"):
+        Path(name).mkdir(parents=True)
+    Image.open("c.png").save("set/composite/one.webp", lossless=True)
+    Image.open("m.png").save("set/mask/one.png")
+    Image.open("rgba.png").save("alpha/one.png")
+    chosen = ["--model", str(model)]
+    assert main(["batch", "set", "-o", "o1", "--format", "png", *chosen]) == 0
+    assert main(["batch", "alpha", "-o", "o2", "--format", "tif", *chosen]) == 0
+    np.testing.assert_array_equal(pixels("o1/one.png"), pixels("o2/one.tif"))
+    Arguments.identity().save("a.json")
+    assert main(["batch", "alpha", "-o", "alpha/out", "--arguments", "a.json"]) == 0
+    np.testing.assert_array_equal(pixels("alpha/out/one.png"), pixels("c.png"))
+    assert main(["batch", "alpha", "-o", "alpha/out", "--arguments", "a.json"]) == 0
+    assert capsys.readouterr().out.endswith("0 done, 1 skipped, 0 failed\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("absent -o out", r"absent must be a folder"),
+        ("composites absent -o out", r"absent must be a folder"),
+        ("bare -o out", r"bare must contain images"),
+        ("composites masks -o composites", r"must not replace an input of the batch"),
+        ("composites masks -o out --format gif", r"'gif' is not an image format"),
+        ("composites masks -o out --jobs 0", r"--jobs must be at least 1; got 0"),
+        ("twins -o out --format png", r"each composite must have its own output.*Rename one"),
+        ("composites masks -o c.png", r"File exists|Not a directory|cannot"),
+    ],
+)
+def test_batch_bad_command_line_is_refused(
+    scene: Path, model: Path, capsys: pytest.CaptureFixture[str], words: str, message: str
+) -> None:
+    folders(scene)
+    Path("bare").mkdir()
+    Path("twins").mkdir()
+    Image.open("rgba.png").save("twins/a.png")
+    Image.open("rgba.png").save("twins/a.webp")
+    code = 1 if "c.png" in words else 2
+    assert re.search(message, refused(capsys, code, "batch", *words.split(), "--model", str(model)))
+    assert not Path("out").exists()
+
+
+def test_doctor_reports_and_exit_codes(
+    scene: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["doctor", "--model", str(model)]) == 0
+    out = capsys.readouterr().out
+    for topic in ("renderer", "model", "providers", "self-test"):
+        assert re.search(rf"^ok +{topic} ", out, re.MULTILINE)
+    assert "instruction set" in out and "sha256" in out
+    assert main(["doctor", "--model", "absent.onnx"]) == 1
+    assert re.search(r"^FAIL +model .*does not exist", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_help_names_every_filter_of_the_registry(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("image", "batch", "lut"):
+        assert main([command, "--help"]) == 0
+        out = capsys.readouterr().out
+        for operation in OPERATIONS.values():
+            assert re.search(
+                rf"^  {operation.name} .*{re.escape(operation.effect)}$", out, re.MULTILINE
+            )
+
+
+def test_main_help_version_and_unknown_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    out = capsys.readouterr().out
+    assert all(re.search(rf"^ +{name} ", out, re.MULTILINE) for name in COMMANDS)
+    assert main(["--version"]) == 0
+    capsys.readouterr()
+    assert "required: COMMAND" in refused(capsys, 2)
+    assert "invalid choice: 'paint'" in refused(capsys, 2, "paint")
+
+
+def test_command_line_in_its_own_process(scene: Path, model: Path) -> None:
+    words = [*COMMAND, "image", "c.png", "m.png", "--model", str(model), "-o"]
+    done = subprocess.run([*words, "o.jpg"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("temperature")
+    bad = subprocess.run([*words, "o.gif"], capture_output=True, text=True, check=False)
+    assert bad.returncode == 2
+    assert bad.stderr.startswith("harmonizer: error: o.gif must end in one of")
+    assert "Traceback" not in bad.stderr
+
+
+def test_image_never_imports_what_it_does_not_need(scene: Path, model: Path) -> None:
+    code = (
+        "import sys; from harmonizer.cli import main; "
+        f"assert main(['image', 'c.jpg', 'm.png', '-o', 'o.jpg', '--model', {str(model)!r}]) == 0; "
+        "heavy = {'torch', 'tqdm', 'tifffile', 'imagecodecs', 'onnx', 'scipy', 'skimage'}; "
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_image_1080p_jpeg_from_cold_start_is_quick(scene: Path, model: Path) -> None:
+    """The stated limit is 1.5 s; the best of three leaves the machine's other work out."""
+    big = Image.open("c.png").resize((1920, 1080))
+    big.save("big.jpg", quality=92)
+    Image.open("m.png").resize((1920, 1080)).save("bigm.png")
+    words = [*COMMAND, "image", "big.jpg", "bigm.png", "-o", "o.jpg", "--model", str(model)]
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        subprocess.run(words, check=True, capture_output=True)
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds) < 1.5, seconds
+
+
+def test_batch_interrupted_leaves_no_half_files_and_resumes(scene: Path, model: Path) -> None:
+    import signal
+
+    Path("many").mkdir()
+    big = Image.open("rgba.png").resize((1200, 900))
+    for index in range(40):
+        big.save(f"many/{index:02}.png", compress_level=1)
+    words = [*COMMAND, "batch", "many", "-o", "out", "--model", str(model)]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while len(list(Path("out").glob("*.png"))) < 3 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "harmonizer: interrupted" in errors and "Traceback" not in errors
+    finished = sorted(Path("out").glob("*.png"))
+    assert 3 <= len(finished) < 40
+    assert not list(Path("out").glob(".*"))
+    for path in finished:
+        assert load_photo(path).pixels.shape == (900, 1200, 3)
+    again = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert again.returncode == 0, again.stderr
+    done, skipped = map(int, re.findall(r"\d+", again.stdout)[:2])
+    assert done + skipped == 40 and skipped >= 1

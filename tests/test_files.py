@@ -1,0 +1,483 @@
+"""Image files: what comes in goes out, and what cannot is refused with a reason."""
+
+import os
+import struct
+from pathlib import Path
+from typing import Any
+
+import imagecodecs
+import numpy as np
+import pytest
+import skimage.data
+import tifffile
+from PIL import Image, ImageCms, ImageOps
+
+from harmonizer import exif
+from harmonizer.encoding import Quality
+from harmonizer.errors import ImageFileError
+from harmonizer.files import (
+    Photo,
+    check_writable,
+    load_mask,
+    load_pair,
+    load_photo,
+    save_photo,
+    to_depth,
+    write_atomically,
+)
+
+SUFFIXES_8 = (".jpg", ".png", ".tif", ".webp")
+SUFFIXES_16 = (".png", ".tiff")
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+def picture(height: int = 40, width: int = 56) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """The top left corner of a photograph."""
+    return np.ascontiguousarray(skimage.data.astronaut()[:height, :width])
+
+
+def picture16(channels: int = 3) -> np.ndarray[Any, np.dtype[np.uint16]]:
+    return np.random.default_rng(5).integers(0, 65536, (21, 33, channels), dtype=np.uint16)
+
+
+def camera_exif(orientation: int = 1) -> bytes:
+    """EXIF of a camera: first directory, EXIF and GPS directories, orientation."""
+    tags = Image.Exif()
+    tags[0x010F] = "Acme"
+    tags[exif.ORIENTATION] = orientation
+    tags[0x8298] = "Someone, 2024"
+    tags.get_ifd(exif.EXIF_IFD).update({0x829A: 0.004, 0x9003: "2024:05:06 07:08:09"})
+    tags.get_ifd(exif.GPS_IFD).update({1: "N", 2: (47.0, 22.0, 30.0)})
+    return tags.tobytes().removeprefix(b"Exif\0\0")
+
+
+def read_exif(structure: bytes) -> tuple[Any, Any, Any, Any]:
+    tags = Image.Exif()
+    tags.load(b"Exif\0\0" + structure)
+    details = tags.get_ifd(exif.EXIF_IFD)
+    return tags.get(0x010F), details.get(0x9003), details.get(0x829A), tags.get_ifd(exif.GPS_IFD)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES_8)
+def test_save_photo_8_bit_carries_exif_and_icc(tmp_path: Path, suffix: str) -> None:
+    like = Photo(picture(), exif=camera_exif(), icc=SRGB)
+    path = tmp_path / f"a{suffix}"
+    notes = save_photo(path, like.pixels, like, quality=Quality(lossless=suffix == ".webp"))
+    again = load_photo(path)
+    assert notes == again.notes == ()
+    assert again.icc == SRGB
+    make, taken, exposure, gps = read_exif(again.exif)
+    assert (make, taken, float(exposure)) == ("Acme", "2024:05:06 07:08:09", 0.004)
+    assert gps[1] == "N" and tuple(map(float, gps[2])) == (47.0, 22.0, 30.0)
+    assert again.alpha is None
+    if suffix == ".jpg":
+        assert np.abs(again.pixels.astype(int) - like.pixels).mean() < 2
+    else:
+        np.testing.assert_array_equal(again.pixels, like.pixels)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES_16)
+def test_save_photo_16_bit_is_exact_and_carries_exif_and_icc(tmp_path: Path, suffix: str) -> None:
+    like = Photo(picture16(), exif=camera_exif(), icc=SRGB)
+    path = tmp_path / f"a{suffix}"
+    save_photo(path, like.pixels, like)
+    again = load_photo(path)
+    assert again.pixels.dtype == np.uint16
+    np.testing.assert_array_equal(again.pixels, like.pixels)
+    assert again.icc == SRGB
+    make, taken, exposure, gps = read_exif(again.exif)
+    assert (make, taken, float(exposure)) == ("Acme", "2024:05:06 07:08:09", 0.004)
+    assert gps[1] == "N"
+
+
+@pytest.mark.parametrize("chain", [(".tif", ".png", ".tiff"), (".jpg", ".tif", ".jpg", ".webp")])
+def test_save_photo_chain_of_formats_keeps_exif(tmp_path: Path, chain: tuple[str, ...]) -> None:
+    photo = Photo(picture(), exif=camera_exif(), icc=SRGB)
+    for index, suffix in enumerate(chain):
+        path = tmp_path / f"{index}{suffix}"
+        save_photo(path, photo.pixels, photo)
+        photo = load_photo(path)
+    assert read_exif(photo.exif)[:2] == ("Acme", "2024:05:06 07:08:09")
+    assert photo.icc == SRGB
+
+
+def test_save_photo_tiff_of_big_endian_exif_is_read_by_others(tmp_path: Path) -> None:
+    pixels = picture16()
+    order, count = ">", struct.pack(">HHHI", 1, 0x010F, 2, 5)
+    structure = b"MM\0*" + struct.pack(">I", 8) + count + struct.pack(">II", 26, 0) + b"Acme\0\0"
+    save_photo(tmp_path / "a.tif", pixels, Photo(pixels, exif=structure))
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        assert file.byteorder == order
+        assert file.pages[0].tags[0x010F].value == "Acme"
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "a.tif"), pixels)
+    np.testing.assert_array_equal(load_photo(tmp_path / "a.tif").pixels, pixels)
+
+
+def test_save_photo_8_bit_tiff_is_read_by_pillow(tmp_path: Path) -> None:
+    rgba = np.dstack([picture(), picture()[..., 0]])
+    save_photo(tmp_path / "a.tif", rgba[..., :3], alpha=rgba[..., 3])
+    with Image.open(tmp_path / "a.tif") as image:
+        assert image.mode == "RGBA"
+        np.testing.assert_array_equal(np.asarray(image), rgba)
+
+
+def test_save_photo_jpeg_default_is_444_and_quality_matters(tmp_path: Path) -> None:
+    pixels = picture(200, 200)
+    sizes = []
+    for level, subsampling in ((95, "4:4:4"), (95, "4:2:0"), (50, "4:2:0")):
+        save_photo(tmp_path / "a.jpg", pixels, quality=Quality(level, subsampling))
+        sizes.append((tmp_path / "a.jpg").stat().st_size)
+    save_photo(tmp_path / "a.jpg", pixels)
+    assert (tmp_path / "a.jpg").stat().st_size == sizes[0] > sizes[1] > sizes[2]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES_8)
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_load_photo_applies_every_orientation(
+    tmp_path: Path, orientation: int, suffix: str
+) -> None:
+    path = tmp_path / f"a{suffix}"
+    options: dict[str, Any] = {"lossless": True} if suffix == ".webp" else {}
+    blob = camera_exif(orientation)
+    if suffix == ".tif":
+        extra = [(exif.ORIENTATION, 3, 1, orientation, True)]
+        tifffile.imwrite(path, picture(), photometric="rgb", extratags=extra)
+    else:
+        Image.fromarray(picture()).save(path, exif=b"Exif\0\0" + blob, **options)
+    with Image.open(path) as image:
+        expected = np.asarray(ImageOps.exif_transpose(image))
+    photo = load_photo(path)
+    np.testing.assert_array_equal(photo.pixels, expected)
+    assert photo.pixels.flags.c_contiguous and photo.pixels.flags.writeable
+    assert photo.stored_size == (40, 56)
+    if suffix != ".tif":
+        assert exif.orientation(blob) == orientation
+        assert exif.orientation(photo.exif) == 1
+    save_photo(tmp_path / "b.png", photo.pixels, photo)
+    np.testing.assert_array_equal(load_photo(tmp_path / "b.png").pixels, expected)
+
+
+def test_without_orientation_changes_nothing_else_and_unlinks_the_thumbnail() -> None:
+    before = camera_exif(6)
+    after = exif.without_orientation(before)
+    assert sum(a != b for a, b in zip(before, after, strict=True)) == 1
+    first, order = exif.first_directory(before), exif.byte_order(before)
+    (count,) = struct.unpack_from(order + "H", before, first)
+    link = first + 2 + 12 * count
+    linked = before[:link] + b"\1\2\3\4" + before[link + 4 :]
+    assert exif.without_orientation(linked) == after
+
+
+@pytest.mark.parametrize("cut", range(0, 60, 7))
+def test_malformed_exif_is_left_out_and_said(tmp_path: Path, cut: int) -> None:
+    blob = camera_exif(6)[:cut]
+    Image.fromarray(picture()).save(tmp_path / "a.png", exif=b"Exif\0\0" + blob + b"\xff")
+    photo = load_photo(tmp_path / "a.png")
+    assert photo.exif == b""
+    assert "malformed" in photo.notes[0]
+    np.testing.assert_array_equal(photo.pixels, picture())
+
+
+def test_load_photo_greyscale_and_palette_are_converted_and_said(tmp_path: Path) -> None:
+    colour = Image.fromarray(picture())
+    grey = np.asarray(colour.convert("L"))
+    for suffix in SUFFIXES_8[:3]:
+        colour.convert("L").save(tmp_path / f"grey{suffix}")
+        photo = load_photo(tmp_path / f"grey{suffix}")
+        assert photo.pixels.shape == (40, 56, 3)
+        assert photo.notes == ("it is greyscale and is converted to RGB",)
+        if suffix != ".jpg":
+            np.testing.assert_array_equal(photo.pixels, np.dstack([grey] * 3))
+    palette = colour.quantize(64)
+    for suffix in (".png", ".tif"):
+        palette.save(tmp_path / f"palette{suffix}")
+        photo = load_photo(tmp_path / f"palette{suffix}")
+        assert photo.notes == ("its palette colours are converted to RGB",)
+        np.testing.assert_array_equal(photo.pixels, np.asarray(palette.convert("RGB")))
+    palette.save(tmp_path / "keyed.png", transparency=3)
+    keyed = load_photo(tmp_path / "keyed.png")
+    assert keyed.alpha is not None
+    np.testing.assert_array_equal(keyed.alpha == 0, np.asarray(palette) == 3)
+
+
+def test_load_photo_16_bit_variants(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    for channels in (1, 2, 4):
+        pixels = picture16(channels)
+        path.write_bytes(imagecodecs.png_encode(pixels.squeeze()))
+        photo = load_photo(path)
+        assert photo.pixels.dtype == np.uint16
+        colours = pixels[..., : 3 if channels == 4 else 1]
+        np.testing.assert_array_equal(photo.pixels, np.broadcast_to(colours, (21, 33, 3)))
+        assert (photo.alpha is None) == (channels == 1)
+        if photo.alpha is not None:
+            np.testing.assert_array_equal(photo.alpha, pixels[..., -1])
+    planar = picture16()
+    tifffile.imwrite(
+        tmp_path / "planar.tif",
+        np.moveaxis(planar, 2, 0),
+        photometric="rgb",
+        planarconfig="separate",
+        compression="lzw",
+        predictor=True,
+    )
+    np.testing.assert_array_equal(load_photo(tmp_path / "planar.tif").pixels, planar)
+    white_is_zero = planar[..., 0]
+    tifffile.imwrite(tmp_path / "w.tif", white_is_zero, photometric="miniswhite")
+    np.testing.assert_array_equal(
+        load_photo(tmp_path / "w.tif").pixels[..., 0], 65535 - white_is_zero
+    )
+
+
+def test_load_photo_drops_a_grey_profile_with_a_note(tmp_path: Path) -> None:
+    profile = SRGB[:16] + b"GRAY" + SRGB[20:]
+    Image.fromarray(picture()).convert("L").save(tmp_path / "a.png", icc_profile=profile)
+    photo = load_photo(tmp_path / "a.png")
+    assert photo.icc == b""
+    assert any("GRAY" in note for note in photo.notes)
+
+
+def test_load_photo_cmyk_float_and_premultiplied_are_refused(tmp_path: Path) -> None:
+    Image.fromarray(picture()).convert("CMYK").save(tmp_path / "a.jpg")
+    with pytest.raises(ImageFileError, match=r"RGB or greyscale; it is CMYK.*Convert"):
+        load_photo(tmp_path / "a.jpg")
+    tifffile.imwrite(tmp_path / "a.tif", picture().astype(np.float32), photometric="rgb")
+    with pytest.raises(ImageFileError, match=r"8 or 16 bits.*it has 32.*Save it as"):
+        load_photo(tmp_path / "a.tif")
+    rgba = np.dstack([picture(), picture()[..., 0]])
+    tifffile.imwrite(tmp_path / "p.tif", rgba, photometric="rgb", extrasamples=["assocalpha"])
+    with pytest.raises(ImageFileError, match="premultiplied"):
+        load_photo(tmp_path / "p.tif")
+
+
+@pytest.mark.parametrize("suffix", [*SUFFIXES_8, "16.png", "16.tif"])
+@pytest.mark.parametrize("part", [0.05, 0.5, 0.95])
+def test_load_photo_truncated_is_refused(tmp_path: Path, suffix: str, part: float) -> None:
+    pixels = picture16() if suffix.startswith("16") else picture()
+    path = tmp_path / f"a{suffix}"
+    save_photo(path, pixels, Photo(pixels, icc=SRGB[:200]))
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * part)])
+    with pytest.raises(ImageFileError, match=r"damaged or truncated.*again"):
+        load_photo(path)
+
+
+def test_load_photo_uncompressed_tiff_truncated_is_refused(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", picture(), photometric="rgb")
+    data = (tmp_path / "a.tif").read_bytes()
+    (tmp_path / "a.tif").write_bytes(data[:-100])
+    with pytest.raises(ImageFileError, match="damaged or truncated"):
+        load_photo(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize(
+    ("content", "came"), [(b"", "it is empty"), (b"GIF89a....", "GIF89a"), (b"hello", "hello")]
+)
+def test_load_photo_other_files_are_refused(tmp_path: Path, content: bytes, came: str) -> None:
+    (tmp_path / "a.jpg").write_bytes(content)
+    with pytest.raises(ImageFileError, match=rf"must be a JPEG, PNG, TIFF or WebP.*{came}.*Conv"):
+        load_photo(tmp_path / "a.jpg")
+    with pytest.raises(ImageFileError, match=r"cannot be read: No such file.*Check"):
+        load_photo(tmp_path / "absent.jpg")
+    with pytest.raises(ImageFileError, match=r"cannot be read: Is a directory"):
+        load_photo(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", [*SUFFIXES_8, "16.png", "16.tif"])
+def test_load_photo_over_the_limit_is_refused_before_decoding(tmp_path: Path, suffix: str) -> None:
+    pixels = picture16() if suffix.startswith("16") else picture()
+    path, count = tmp_path / f"a{suffix}", pixels.shape[0] * pixels.shape[1]
+    save_photo(path, pixels)
+    load_photo(path, max_pixels=count)
+    data = path.read_bytes()
+    if not suffix.endswith((".tif", ".webp")):
+        path.write_bytes(data[: len(data) - 40])  # damage that decoding would find
+    with pytest.raises(
+        ImageFileError, match=rf"at most {count - 1:,} pixels.*--max-pixels {count}"
+    ):
+        load_photo(path, max_pixels=count - 1)
+
+
+def test_load_photo_above_pillows_own_limit_is_ours_to_allow(tmp_path: Path) -> None:
+    side = 13_500  # 182 megapixels: more than Pillow's limit of an error, less than ours
+    Image.new("1", (side, side)).save(tmp_path / "a.png")
+    mask, _ = load_mask(tmp_path / "a.png")
+    assert mask.shape == (side, side)
+
+
+def test_load_mask_channels_and_notes(tmp_path: Path) -> None:
+    soft = picture()[..., 1]
+    Image.fromarray(soft).save(tmp_path / "l.png")
+    mask, notes = load_mask(tmp_path / "l.png")
+    np.testing.assert_array_equal(mask, soft)
+    assert notes == ()
+    Image.fromarray(np.dstack([soft] * 3)).save(tmp_path / "rgb.tif")
+    mask, notes = load_mask(tmp_path / "rgb.tif")
+    np.testing.assert_array_equal(mask, soft)
+    assert notes == ()
+    Image.fromarray(picture()).save(tmp_path / "colour.png")
+    mask, notes = load_mask(tmp_path / "colour.png")
+    np.testing.assert_array_equal(mask, picture().max(axis=2))
+    assert "largest of red, green and blue" in notes[0]
+    Image.fromarray(np.dstack([picture(), soft])).save(tmp_path / "rgba.webp", lossless=True)
+    mask, notes = load_mask(tmp_path / "rgba.webp")
+    np.testing.assert_array_equal(mask, soft)
+    assert notes == ("the mask is its alpha channel",)
+    Image.fromarray(np.dstack([soft, np.full_like(soft, 255)]), "LA").save(tmp_path / "la.png")
+    mask, notes = load_mask(tmp_path / "la.png")
+    np.testing.assert_array_equal(mask, soft)
+    assert "opaque everywhere" in notes[0]
+    Image.fromarray(soft > 99).save(tmp_path / "bit.png")
+    mask, notes = load_mask(tmp_path / "bit.png")
+    np.testing.assert_array_equal(mask, np.where(soft > 99, 255, 0))
+    Image.fromarray(soft > 99).save(tmp_path / "bit.tif")
+    mask, _ = load_mask(tmp_path / "bit.tif")
+    np.testing.assert_array_equal(mask, np.where(soft > 99, 255, 0))
+    deep = picture16(1)[..., 0]
+    (tmp_path / "deep.png").write_bytes(imagecodecs.png_encode(deep))
+    mask, _ = load_mask(tmp_path / "deep.png")
+    np.testing.assert_array_equal(mask, deep)
+    Image.fromarray((soft > 99).astype(np.uint8)).save(tmp_path / "labels.png")
+    _, notes = load_mask(tmp_path / "labels.png")
+    assert "largest value is 1 of 255" in notes[0]
+
+
+def test_load_mask_applies_orientation(tmp_path: Path) -> None:
+    soft = picture()[..., 1]
+    Image.fromarray(soft).save(tmp_path / "a.png", exif=b"Exif\0\0" + camera_exif(6))
+    mask, _ = load_mask(tmp_path / "a.png")
+    np.testing.assert_array_equal(mask, np.rot90(soft, -1))
+
+
+def test_load_pair_sizes_alpha_and_fit(tmp_path: Path) -> None:
+    rgb, soft = picture(), picture()[..., 1]
+    Image.fromarray(rgb).save(tmp_path / "rgb.png")
+    Image.fromarray(np.dstack([rgb, soft])).save(tmp_path / "rgba.png")
+    Image.fromarray(np.dstack([rgb, np.full_like(soft, 255)])).save(tmp_path / "opaque.png")
+    Image.fromarray(soft[:20, :28]).save(tmp_path / "small.png")
+    photo, mask, notes = load_pair(tmp_path / "rgba.png", None)
+    np.testing.assert_array_equal(mask, soft)
+    np.testing.assert_array_equal(photo.pixels, rgb)
+    assert "its alpha channel is the mask" in notes[-1]
+    with pytest.raises(ImageFileError, match=r"must have an alpha channel.*Name a mask file"):
+        load_pair(tmp_path / "rgb.png", None)
+    with pytest.raises(ImageFileError, match="opaque everywhere"):
+        load_pair(tmp_path / "opaque.png", None)
+    with pytest.raises(ImageFileError, match=r"28x20 for a 56x40 composite.*--fit-mask"):
+        load_pair(tmp_path / "rgb.png", tmp_path / "small.png")
+    _, mask, notes = load_pair(tmp_path / "rgb.png", tmp_path / "small.png", fit_mask=True)
+    assert mask.shape == (40, 56) and mask.dtype == np.uint8
+    assert "scaled to fit" in notes[-1]
+
+
+def test_load_pair_mask_of_unturned_composite_gets_a_hint(tmp_path: Path) -> None:
+    Image.fromarray(picture()).save(tmp_path / "a.jpg", exif=b"Exif\0\0" + camera_exif(6))
+    Image.fromarray(picture()[..., 0]).save(tmp_path / "m.png")
+    with pytest.raises(ImageFileError, match="before its EXIF orientation"):
+        load_pair(tmp_path / "a.jpg", tmp_path / "m.png")
+
+
+def test_save_photo_alpha_kept_or_dropped_with_a_note(tmp_path: Path) -> None:
+    rgb, soft = picture(), picture()[..., 1]
+    for suffix in (".png", ".tif", ".webp"):
+        path = tmp_path / f"a{suffix}"
+        assert save_photo(path, rgb, alpha=soft, quality=Quality(lossless=True)) == ()
+        again = load_photo(path)
+        assert again.alpha is not None
+        np.testing.assert_array_equal(again.alpha, soft)
+        np.testing.assert_array_equal(again.pixels, rgb)
+    assert "no alpha" in save_photo(tmp_path / "a.jpg", rgb, alpha=soft)[0]
+    deep = np.dstack([picture16(4)])
+    save_photo(tmp_path / "deep.png", deep[..., :3], alpha=deep[..., 3])
+    again = load_photo(tmp_path / "deep.png")
+    assert again.alpha is not None
+    np.testing.assert_array_equal(again.alpha, deep[..., 3])
+
+
+def test_save_photo_bad_pixels_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ImageFileError, match=r"must end in one of \.jpg.*it ends in \.gif"):
+        save_photo(tmp_path / "a.gif", picture())
+    with pytest.raises(ImageFileError, match="it has no suffix"):
+        save_photo(tmp_path / "a", picture())
+    with pytest.raises(ImageFileError, match=r"JPEG holds 8 bits.*--depth 8"):
+        save_photo(tmp_path / "a.jpg", picture16())
+    with pytest.raises(TypeError, match=r"must be uint8 or uint16; got float32"):
+        save_photo(tmp_path / "a.png", picture().astype(np.float32))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"shape \(H, W, 3\)"):
+        save_photo(tmp_path / "a.png", picture()[..., 0])
+    with pytest.raises(ImageFileError, match=r"at most 16383 pixels wide"):
+        save_photo(tmp_path / "a.webp", np.zeros((1, 16384, 3), np.uint8))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_save_photo_exif_too_long_for_jpeg_is_left_out_and_said(tmp_path: Path) -> None:
+    entry = exif.Entry(7, 70000, bytes(70000))
+    packed, start = exif.pack_directories({0x8298: entry}, {}, 8, "<")
+    photo = Photo(picture(), exif=b"II*\0" + struct.pack("<I", start) + packed)
+    assert "too many for JPEG" in save_photo(tmp_path / "a.jpg", photo.pixels, photo)[0]
+    assert save_photo(tmp_path / "a.png", photo.pixels, photo) == ()
+    assert len(load_photo(tmp_path / "a.png").exif) == len(photo.exif)
+
+
+def test_to_depth_round_trip_is_exact() -> None:
+    values = np.arange(256, dtype=np.uint8)
+    np.testing.assert_array_equal(to_depth(to_depth(values, 16), 8), values)
+    assert to_depth(values, 16)[-1] == 65535
+    deep = np.arange(65536, dtype=np.uint16)
+    assert np.abs(to_depth(deep, 8) * 257.0 - deep).max() <= 128
+
+
+def test_write_atomically_failure_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"old")
+
+    def broken(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", broken)
+    with pytest.raises(ImageFileError, match=r"cannot be written: No space left"):
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.bin"]
+
+
+def test_write_atomically_keeps_permissions_and_links(tmp_path: Path) -> None:
+    path, link = tmp_path / "a.bin", tmp_path / "link.bin"
+    path.write_bytes(b"old")
+    path.chmod(0o640)
+    link.symlink_to(path)
+    write_atomically(link, b"new")
+    assert link.is_symlink()
+    assert path.read_bytes() == b"new"
+    assert path.stat().st_mode & 0o777 == 0o640
+    before = os.umask(0o027)
+    try:
+        write_atomically(tmp_path / "fresh.bin", b"x")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "fresh.bin").stat().st_mode & 0o777 == 0o640
+
+
+def test_check_writable_refuses_before_the_work(tmp_path: Path) -> None:
+    check_writable(tmp_path / "a.png")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ImageFileError, match=r"cannot be written: No such file.*folder exists"):
+        check_writable(tmp_path / "absent" / "a.png")
+    with pytest.raises(ImageFileError, match="it is a folder"):
+        check_writable(tmp_path)
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(ImageFileError, match="cannot be written: Not a directory"):
+        check_writable(tmp_path / "file" / "a.png")
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 300), (300, 1)])
+@pytest.mark.parametrize("suffix", [*SUFFIXES_8, "16.png", "16.tif"])
+def test_round_trip_of_thin_images(tmp_path: Path, shape: tuple[int, int], suffix: str) -> None:
+    dtype = np.uint16 if suffix.startswith("16") else np.uint8
+    pixels = np.full((*shape, 3), 200, dtype)
+    save_photo(tmp_path / f"a{suffix}", pixels)
+    again = load_photo(tmp_path / f"a{suffix}").pixels
+    assert again.shape == pixels.shape
+    assert np.abs(again.astype(int) - pixels).max() <= 1

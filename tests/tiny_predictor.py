@@ -1,0 +1,64 @@
+"""A real predictor of 30 weights: the means of composite and mask through one linear layer."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from harmonizer.ops import DEFAULT_FILTERS
+
+
+def weights(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The layer's matrix (4, count) and offset (count,), the same every time."""
+    generator = np.random.default_rng(11)
+    matrix = generator.uniform(-0.3, 0.3, (4, count)).astype(np.float32)
+    return matrix, generator.uniform(-0.1, 0.1, count).astype(np.float32)
+
+
+def write_predictor(
+    path: Path,
+    filters: tuple[str, ...] = DEFAULT_FILTERS,
+    metadata: dict[str, str] | None = None,
+    size: int = 256,
+    outputs: int | None = None,
+    batch: int | str = "N",
+    offset: float = 0.0,
+    names: tuple[str, str, str] = ("composite", "mask", "arguments"),
+    external: bool = False,
+) -> Path:
+    """Write the model; the keywords bend one rule of the contract each."""
+    count = len(filters) if outputs is None else outputs
+    matrix, bias = weights(count)
+    composite, mask, answer = names
+    nodes = [
+        helper.make_node("GlobalAveragePool", [composite], ["pooled_composite"]),
+        helper.make_node("GlobalAveragePool", [mask], ["pooled_mask"]),
+        helper.make_node("Concat", ["pooled_composite", "pooled_mask"], ["joined"], axis=1),
+        helper.make_node("Flatten", ["joined"], ["flat"]),
+        helper.make_node("Gemm", ["flat", "matrix", "bias"], [answer]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [
+            helper.make_tensor_value_info(composite, TensorProto.FLOAT, [batch, 3, size, size]),
+            helper.make_tensor_value_info(mask, TensorProto.FLOAT, [batch, 1, size, size]),
+        ],
+        [helper.make_tensor_value_info(answer, TensorProto.FLOAT, [batch, count])],
+        [
+            numpy_helper.from_array(matrix, "matrix"),
+            numpy_helper.from_array(bias + np.float32(offset), "bias"),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    content = {
+        "harmonizer.format": "harmonizer-predictor",
+        "harmonizer.format_version": "1",
+        "harmonizer.filters": json.dumps(list(filters)),
+        **(metadata or {}),
+    }
+    helper.set_model_props(model, content)
+    onnx.save(model, path, save_as_external_data=external, size_threshold=0, location="weights.bin")
+    return path
