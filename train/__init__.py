@@ -1,0 +1,1 @@
+"""Training side: differentiable filters, networks, data, losses, fitting and evaluation."""

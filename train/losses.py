@@ -1,0 +1,52 @@
+"""Stage losses and the dynamic strategy that balances them."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+L1_EPSILON = 1e-6
+"""Under the root of the smooth L1 term."""
+
+L2_WEIGHT = 10.0
+"""Weight of the squared term beside the L1 term."""
+
+
+def image_loss(output: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    """Foreground-normalised distance: sum sqrt(d^2+1e-6) M / sum M + 10 * sum d^2 M / sum M.
+
+    Source: the public training code of Harmonizer (DESIGN section 5).
+
+    Args:
+        output, target: (N, 3, H, W) in [0, 1].
+        mask: (N, 1, H, W) in [0, 1], not empty.
+
+    Returns:
+        (N,) one loss per image, the mean over channels.
+    """
+    squared = (output - target) ** 2
+    area = mask.sum(dim=(1, 2, 3)) * output.shape[1]
+    smooth_l1 = ((squared + L1_EPSILON).sqrt() * mask).sum(dim=(1, 2, 3)) / area
+    l2 = (squared * mask).sum(dim=(1, 2, 3)) / area
+    return smooth_l1 + L2_WEIGHT * l2
+
+
+def dynamic_loss(stage_losses: Sequence[Tensor]) -> Tensor:
+    """Weigh the stages so that each is blamed only for the error that it adds.
+
+    S = l_0 + sum max(l_i - l_(i-1), 0), detached;
+    L = l_0/S + sum max((l_i - stopgrad l_(i-1))/S, 0), mean over images.
+
+    Source: Harmonizer, arXiv 2207.01322, section 3.3.
+
+    Args:
+        stage_losses: k tensors (N,), one per stage.
+
+    Returns:
+        A scalar.
+    """
+    first, rest = stage_losses[0], stage_losses[1:]
+    before = [loss.detach() for loss in stage_losses[:-1]]
+    added = [(loss - b).clamp(min=0) for loss, b in zip(rest, before, strict=True)]
+    total = first + torch.stack(added).sum(dim=0) if added else first
+    return (total / total.detach()).mean()

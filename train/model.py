@@ -1,0 +1,183 @@
+"""Reading and writing network checkpoints; nothing in a checkpoint is ever executed.
+
+Own checkpoints are safetensors with the configuration in the file's metadata. The published
+``harmonizer.pth`` (a plain dictionary of tensors) loads unchanged.
+"""
+
+import dataclasses
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from harmonizer.errors import ModelError
+from harmonizer.files import write_atomically
+from train.network import HarmonizerNet, NetworkConfig
+
+FORMAT = "harmonizer-checkpoint"
+
+
+class CheckpointError(ModelError):
+    """A checkpoint cannot be read, or its tensors do not fit the network."""
+
+
+def save_checkpoint(
+    network: HarmonizerNet, path: str | Path, notes: Mapping[str, object] | None = None
+) -> None:
+    """Write the network's float32 weights and configuration atomically.
+
+    Args:
+        network: The network to store.
+        path: A ``.safetensors`` file.
+        notes: JSON-ready facts about the training, kept in the metadata.
+    """
+    metadata = {
+        "format": FORMAT,
+        "model": "harmonizer",
+        "config": json.dumps(dataclasses.asdict(network.config)),
+        "notes": json.dumps(notes or {}),
+    }
+    tensors = {name: t.detach().cpu().contiguous() for name, t in network.state_dict().items()}
+    write_atomically(path, save(tensors, metadata))
+
+
+def load_checkpoint(path: str | Path) -> HarmonizerNet:
+    """Load an own (``.safetensors``) or the published (``.pth``) checkpoint for inference.
+
+    Args:
+        path: The file. Torch files are read with ``weights_only=True``.
+
+    Returns:
+        The network in eval mode, float32, on the CPU.
+
+    Raises:
+        CheckpointError: If the file is not a checkpoint, or if tensors are missing, extra or
+            misshapen; the message names them.
+        FileNotFoundError: If there is no such file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no checkpoint at {path}. Give the path of a file.")
+    if path.suffix == ".safetensors":
+        tensors, config_fields = _read_safetensors(path)
+    else:
+        tensors, config_fields = _read_published(path), {}
+    try:
+        config = NetworkConfig(**config_fields)  # type: ignore[arg-type]
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{path} has a network configuration that this version does not know ({error}). "
+            "Load it with the version that wrote it."
+        ) from error
+    network = HarmonizerNet(config)
+    _check_tensors(path, tensors, network.state_dict())
+    network.load_state_dict({name: t.to(torch.float32) for name, t in tensors.items()})
+    return network.eval()
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, object]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise CheckpointError(
+            f"{path} must be a safetensors file; it cannot be read ({error}). It may be "
+            "truncated: copy it again."
+        ) from error
+    if metadata.get("format") != FORMAT or metadata.get("model") != "harmonizer":
+        raise CheckpointError(
+            f"{path} must have been written by this project's training (format {FORMAT}, model "
+            f"harmonizer); its metadata says {metadata or 'nothing'}."
+        )
+    return tensors, json.loads(metadata["config"])
+
+
+def _read_published(path: Path) -> dict[str, Tensor]:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # on foreign bytes the unpickler raises whatever they lead it to
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise CheckpointError(
+            f"{path} must be a torch file that holds tensors only; it cannot be read safely "
+            f"({reason}). Save its state_dict() alone."
+        ) from error
+    if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
+        raise CheckpointError(
+            f"{path} must hold a dictionary of tensors; got {type(content).__name__}. Save the "
+            "network's state_dict() alone."
+        )
+    return {_from_published(str(name)): tensor for name, tensor in content.items()}
+
+
+def _from_published(name: str) -> str:
+    """Our name of a tensor of the published checkpoint; unknown names come back unchanged."""
+    match = re.fullmatch(r"backbone\._blocks\.(\d+)\._(\w+)\.(\w+)", name)
+    if match:
+        index, layer, kind = int(match[1]), match[2], match[3]
+        stage, block = _BLOCKS[index] if index < len(_BLOCKS) else (index, 0)
+        layers = _PLAIN_LAYERS if index == 0 else _EXPANDED_LAYERS
+        return f"encoder.blocks.{stage}.{block}.{layers.get(layer, layer)}.{kind}"
+    match = re.fullmatch(r"regressor\.headers\.(\d+)\.([01])\.(\w+)", name)
+    if match:
+        return f"regressor.{('steps', 'outputs')[int(match[2])]}.{match[1]}.{match[3]}"
+    for published, own in _OUTER_LAYERS.items():
+        if name.startswith(f"{published}."):
+            return own + name.removeprefix(published)
+    return name
+
+
+_BLOCKS = [
+    (stage, block) for stage, count in enumerate((1, 2, 2, 3, 3, 4, 1)) for block in range(count)
+]
+"""EfficientNet-B0's 16 blocks, numbered through there, by stage and block here."""
+
+_SQUEEZE = {"se_reduce": "se.conv_reduce", "se_expand": "se.conv_expand"}
+_PLAIN_LAYERS = _SQUEEZE | {
+    "depthwise_conv": "conv_dw",
+    "bn1": "bn1",
+    "project_conv": "conv_pw",
+    "bn2": "bn2",
+}
+"""The first block has no expansion; its names follow from that."""
+_EXPANDED_LAYERS = _SQUEEZE | {
+    "expand_conv": "conv_pw",
+    "bn0": "bn1",
+    "depthwise_conv": "conv_dw",
+    "bn1": "bn2",
+    "project_conv": "conv_pwl",
+    "bn2": "bn3",
+}
+_OUTER_LAYERS = {
+    "backbone._conv_fg": "encoder.stem_fg",
+    "backbone._bn_fg": "encoder.bn_fg",
+    "backbone._conv_bg": "encoder.stem_bg",
+    "backbone._bn_bg": "encoder.bn_bg",
+    "backbone._conv_head": "encoder.conv_head",
+    "backbone._bn1": "encoder.bn_head",
+}
+
+
+def _check_tensors(path: Path, found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    complaints = []
+    missing = [name for name in expected if name not in found]
+    extra = [name for name in found if name not in expected]
+    misshapen = [
+        f"{name} {tuple(found[name].shape)} instead of {tuple(tensor.shape)}"
+        for name, tensor in expected.items()
+        if name in found and found[name].shape != tensor.shape
+    ]
+    for word, names in (("missing", missing), ("extra", extra), ("misshapen", misshapen)):
+        if names:
+            more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+            complaints.append(f"{word}: {', '.join(names[:5])}{more}")
+    if complaints:
+        raise CheckpointError(
+            f"{path} must hold exactly the network's tensors; {'; '.join(complaints)}. Is it a "
+            "checkpoint of another architecture or filter list?"
+        )

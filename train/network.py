@@ -1,0 +1,219 @@
+"""HarmonizerNet: composite and mask in, the arguments of the photo filters out.
+
+The published architecture (Harmonizer, arXiv 2207.01322, section 3.1) is the default
+configuration; the options of `NetworkConfig` add to it and keep its contract.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import timm
+import torch
+import torch.nn.functional as F
+from timm.layers import create_conv2d
+from torch import Tensor, nn
+
+from harmonizer.ops import DEFAULT_FILTERS, check_filters
+from train.filters import apply_filters, blend
+from train.statistics import ColourStatistics
+
+THUMBNAIL = 256
+"""Side of the square thumbnail that the network was made for."""
+
+ENCODER_WIDTH = 1280
+REGRESSOR_WIDTH = 160
+STATISTICS_WIDTH = 256
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """What distinguishes one HarmonizerNet from another; stored in every checkpoint.
+
+    Attributes:
+        filters: The operations whose arguments are predicted, in drawing order.
+        encoder: Whether EfficientNet-B0 looks at the thumbnail.
+        region_pooling: Pool the encoder's features over foreground and background separately
+            instead of over the whole thumbnail.
+        statistics: Whether masked colour statistics are an input.
+    """
+
+    filters: tuple[str, ...] = DEFAULT_FILTERS
+    encoder: bool = True
+    region_pooling: bool = False
+    statistics: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "filters", check_filters(self.filters))
+        if not (self.encoder or self.statistics):
+            raise ValueError("a network needs encoder or statistics; got neither. Enable one.")
+        if self.region_pooling and not self.encoder:
+            raise ValueError("region_pooling pools the encoder's features; enable encoder too.")
+
+    @property
+    def features(self) -> int:
+        """Width of the vector that the regressor reads."""
+        pooled = ENCODER_WIDTH * (2 if self.region_pooling else 1) if self.encoder else 0
+        return pooled + (STATISTICS_WIDTH if self.statistics else 0)
+
+
+class Encoder(nn.Module):
+    """EfficientNet-B0 behind two stems, one for the foreground and one for the background.
+
+    Each stem is a 3x3 stride-2 convolution 4 -> 16 with batch norm and swish over (composite, mask)
+    or (composite, 1 - mask); the body is the TensorFlow variant of EfficientNet-B0 (SAME padding,
+    batch-norm epsilon 1e-3). Input is raw RGB in [0, 1], not normalised.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem_fg = create_conv2d(4, 16, 3, stride=2, padding="same", bias=False)
+        self.bn_fg = nn.BatchNorm2d(16, eps=1e-3)
+        self.stem_bg = create_conv2d(4, 16, 3, stride=2, padding="same", bias=False)
+        self.bn_bg = nn.BatchNorm2d(16, eps=1e-3)
+        body = timm.create_model("tf_efficientnet_b0", pretrained=False)
+        self.blocks = body.blocks
+        self.conv_head = body.conv_head
+        self.bn_head = body.bn2  # timm's BatchNormAct2d: includes the swish
+
+    def forward(self, composite: Tensor, mask: Tensor) -> Tensor:
+        """(N, 3, S, S) and (N, 1, S, S) in [0, 1] to features (N, 1280, S/32, S/32)."""
+        foreground = F.silu(self.bn_fg(self.stem_fg(torch.cat([composite, mask], dim=1))))
+        background = F.silu(self.bn_bg(self.stem_bg(torch.cat([composite, 1 - mask], dim=1))))
+        x = self.blocks(torch.cat([foreground, background], dim=1))
+        features: Tensor = self.bn_head(self.conv_head(x))
+        return features
+
+
+def pool_regions(features: Tensor, mask: Tensor) -> Tensor:
+    """Average features over foreground and over background.
+
+    Args:
+        features: (N, C, h, w).
+        mask: (N, 1, S, S) in [0, 1], S a multiple of h.
+
+    Returns:
+        (N, 2C): foreground, then background; 0 for an empty region.
+    """
+    weight = F.avg_pool2d(mask, mask.shape[-1] // features.shape[-1])
+    weights = torch.cat([weight, 1 - weight], dim=1).flatten(2)
+    sums = weights @ features.flatten(2).transpose(1, 2)
+    return (sums / (weights.sum(dim=2, keepdim=True) + 1e-3)).flatten(1)
+
+
+class CascadeRegressor(nn.Module):
+    """Predicts one argument after the other, each from the features and the one before.
+
+    f = Linear(features), g_0 = Linear(features); g_i = Linear([f, g_(i-1)]), x_i = Linear(g_i).
+    """
+
+    def __init__(self, features: int, count: int) -> None:
+        super().__init__()
+        width = REGRESSOR_WIDTH
+        self.f = nn.Linear(features, width)
+        self.g = nn.Linear(features, width)
+        self.steps = nn.ModuleList(nn.Linear(2 * width, width) for _ in range(count))
+        self.outputs = nn.ModuleList(nn.Linear(width, 1) for _ in range(count))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(N, features) to (N, count)."""
+        f, g = self.f(features), self.g(features)
+        arguments = []
+        for step, output in zip(self.steps, self.outputs, strict=True):
+            g = step(torch.cat([f, g], dim=1))
+            arguments.append(output(g))
+        return torch.cat(arguments, dim=1)
+
+
+class HarmonizerNet(nn.Module):
+    """The argument predictor, with the filters at hand for training and reference rendering.
+
+    Args:
+        config: The configuration; the default is the published architecture (4.73 M parameters).
+    """
+
+    def __init__(self, config: NetworkConfig | None = None) -> None:
+        super().__init__()
+        self.config = config or NetworkConfig()
+        self.encoder = Encoder() if self.config.encoder else None
+        self.statistics = ColourStatistics(STATISTICS_WIDTH) if self.config.statistics else None
+        self.regressor = CascadeRegressor(self.config.features, len(self.config.filters))
+
+    def forward(self, composite: Tensor, mask: Tensor, amp: torch.dtype | None = None) -> Tensor:
+        """Predict from thumbnails.
+
+        Args:
+            composite: (N, 3, S, S) sRGB in [0, 1], float32; S a multiple of 32, 256 in use.
+            mask: (N, 1, S, S) in [0, 1], 1 on the foreground.
+            amp: In training, what the encoder is autocast to. Statistics and regressor always run
+                in float32.
+
+        Returns:
+            (N, k) float32 arguments, not clamped.
+        """
+        parts = []
+        if self.encoder is not None:
+            precision = next(self.encoder.parameters()).dtype
+            inputs = composite.to(precision), mask.to(precision)
+            if amp is None:
+                features = self.encoder(*inputs).float()
+            else:
+                with torch.autocast(composite.device.type, dtype=amp):
+                    features = self.encoder(*inputs)
+                features = features.float()
+            if self.config.region_pooling:
+                parts.append(pool_regions(features, mask))
+            else:
+                parts.append(features.mean(dim=(2, 3)))
+        if self.statistics is not None:
+            parts.append(self.statistics(composite, mask))
+        return self.regressor(torch.cat(parts, dim=1))  # type: ignore[no-any-return]
+
+    @torch.no_grad()
+    def predict_arguments(self, composite: Tensor, mask: Tensor) -> Tensor:
+        """Predict from images of any size: the reference of every exported predictor.
+
+        Args:
+            composite: (N, 3, H, W) sRGB in [0, 1], float32.
+            mask: (N, 1, H, W) in [0, 1].
+
+        Returns:
+            (N, k) float32 arguments, not clamped.
+
+        Raises:
+            ValueError: If the shapes do not fit together.
+        """
+        if composite.ndim != 4 or composite.shape[1] != 3:
+            raise ValueError(f"composite must be (N, 3, H, W); got {tuple(composite.shape)}.")
+        expected = (composite.shape[0], 1, *composite.shape[2:])
+        if tuple(mask.shape) != expected:
+            raise ValueError(f"mask must be {expected}; got {tuple(mask.shape)}. Resize it.")
+        arguments: Tensor = self(thumbnail(composite), thumbnail(mask))
+        return arguments
+
+    def render(self, composite: Tensor, mask: Tensor, arguments: Tensor) -> list[Tensor]:
+        """Draw the filters and apply the mask: the reference of every renderer.
+
+        Args:
+            composite: (N, 3, H, W) sRGB in [0, 1], float32 or float64.
+            mask: (N, 1, H, W) in [0, 1].
+            arguments: (N, k) in the network's filter order.
+
+        Returns:
+            The k stage outputs (N, 3, H, W), mask applied; the last is the harmonized image.
+        """
+        stages: Sequence[Tensor] = apply_filters(composite, arguments, self.config.filters)
+        return [blend(stage, composite, mask) for stage in stages]
+
+
+def thumbnail(image: Tensor) -> Tensor:
+    """Resize to 256x256: bilinear, half-pixel centres, no antialiasing, aspect not kept.
+
+    Args:
+        image: (N, C, H, W).
+
+    Returns:
+        (N, C, 256, 256); the input itself if it has that size already.
+    """
+    if image.shape[-2:] == (THUMBNAIL, THUMBNAIL):
+        return image
+    return F.interpolate(image, (THUMBNAIL, THUMBNAIL), mode="bilinear", align_corners=False)
