@@ -1,0 +1,1 @@
+"""From a checkpoint to ONNX files with proven parity, and on to engines."""

@@ -1,0 +1,122 @@
+"""The demonstration behind `make demo`: composites in, harmonized files and a picture out.
+
+Writes composites made from scikit-image's photographs as files, harmonizes them with the
+`harmonizer` command and an exported model at full resolution, does the same with the real
+composites of the shared data where those are found, and puts before and after side by side.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from export.samples import PERTURBATIONS, sample_photos
+from harmonizer.cli import main as harmonizer
+from harmonizer.ops import DEFAULT_FILTERS
+from train.evaluate import foreground_mse
+from train.filters import apply_filters, blend
+
+ROW_HEIGHT = 300
+GAP = 8
+CAPTION = 26
+REAL_COMPOSITES = 6
+Picture = NDArray[np.uint8]
+
+
+def write_samples(folder: Path) -> None:
+    """Write composite, mask and photograph of every sample as PNG files below `folder`."""
+    for kind in ("composite", "mask", "photograph"):
+        (folder / kind).mkdir(parents=True, exist_ok=True)
+    for photo in sample_photos():
+        image, mask = _tensor(photo.pixels), _tensor(photo.mask[:, :, None])
+        arguments = torch.tensor([PERTURBATIONS[photo.name]])
+        stages = apply_filters(image, arguments, DEFAULT_FILTERS)
+        composite = blend(stages[-1], image, mask)[0].permute(1, 2, 0).numpy()
+        pictures = {
+            "composite": (composite * 255 + 0.5).astype(np.uint8),
+            "mask": photo.mask,
+            "photograph": photo.pixels,
+        }
+        for kind, picture in pictures.items():
+            Image.fromarray(picture).save(folder / kind / f"{photo.name}.png")
+
+
+def _tensor(pixels: Picture) -> torch.Tensor:
+    return torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 255
+
+
+def sheet(rows: list[list[Picture]], captions: list[str]) -> Image.Image:
+    """Rows of pictures at one height, captions above the columns."""
+    scaled = [
+        [
+            Image.fromarray(p).resize((round(p.shape[1] * ROW_HEIGHT / p.shape[0]), ROW_HEIGHT))
+            for p in row
+        ]
+        for row in rows
+    ]
+    width = max(sum(p.width + GAP for p in row) for row in scaled) - GAP
+    canvas = Image.new("RGB", (width, len(rows) * (ROW_HEIGHT + GAP + CAPTION) - GAP), "white")
+    draw = ImageDraw.Draw(canvas)
+    font = ImageFont.load_default(18)
+    for index, row in enumerate(scaled):
+        left, top = 0, index * (ROW_HEIGHT + GAP + CAPTION)
+        for picture, caption in zip(row, captions, strict=True):
+            draw.text((left + 4, top + 2), caption, "black", font)
+            canvas.paste(picture, (left, top + CAPTION))
+            left += picture.width + GAP
+    return canvas
+
+
+def _read(path: Path, mode: str = "RGB") -> Picture:
+    with Image.open(path) as image:
+        return np.array(image.convert(mode))
+
+
+def main() -> int:
+    """Run the demonstration; the exit code is the `harmonizer` command's."""
+    parser = argparse.ArgumentParser(description="Harmonize sample photographs, before and after.")
+    parser.add_argument("--model", type=Path, required=True, help="predictor ONNX file")
+    parser.add_argument("--output", type=Path, required=True, help="folder for everything made")
+    args = parser.parse_args()
+    samples, results = args.output / "samples", args.output / "harmonized"
+    write_samples(samples)
+    inputs = [(samples / "composite", samples / "mask", results, ".png")]
+    real = Path(os.environ.get("HARMONIZER_DATA", "../shared/data")) / "real_composites"
+    if real.is_dir():
+        inputs.append((real / "composite", real / "mask", args.output / "real", ".jpg"))
+    else:
+        print(f"no real composites at {real}: harmonizing scikit-image's photographs only")
+    for composites, masks, output, _ in inputs:
+        words = ["batch", str(composites), str(masks), "-o", str(output), "--model"]
+        code = harmonizer([*words, str(args.model)])
+        if code:
+            return code
+
+    print("\nfMSE of the foreground against the original photograph (0..255 scale)")
+    rows = []
+    for path in sorted((samples / "composite").glob("*.png")):
+        before, after = _read(path), _read(results / path.name)
+        target = _read(samples / "photograph" / path.name)
+        mask = _tensor(_read(samples / "mask" / path.name, "L")[:, :, None])
+        errors = [foreground_mse(_tensor(p), _tensor(target), mask).item() for p in (before, after)]
+        print(f"  {path.stem:12} composite {errors[0]:7.1f}   harmonized {errors[1]:7.1f}")
+        rows.append([before, after, target])
+    picture = args.output / "before_after.jpg"
+    sheet(rows, ["composite", "harmonized", "original photograph"]).save(picture, quality=92)
+    print(f"before and after: {picture}")
+    if real.is_dir():
+        paths = sorted((args.output / "real").glob("*.jpg"))[:: max(1, 25 // REAL_COMPOSITES)]
+        rows = [[_read(real / "composite" / p.name), _read(p)] for p in paths[:REAL_COMPOSITES]]
+        picture = args.output / "real_before_after.jpg"
+        sheet(rows, ["composite", "harmonized"]).save(picture, quality=92)
+        print(f"real composites: {picture}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

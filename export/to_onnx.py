@@ -1,0 +1,160 @@
+"""Export a checkpoint to one ONNX file, put in place only after its parity has been shown.
+
+python export/to_onnx.py --checkpoint CKPT --output FILE.onnx [--variant predictor|end-to-end]
+    [--precision fp32|fp16]
+"""
+
+import argparse
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+from export.metadata import Precision, Variant, describe
+from export.verify import ParityError, ParityReport, verify
+from harmonizer.errors import HarmonizerError
+from train.filters import apply_filters, blend
+from train.model import load_checkpoint
+from train.network import THUMBNAIL, HarmonizerNet
+
+OPSET = 20
+
+
+class EndToEnd(nn.Module):
+    """Composite and mask of any size to the harmonized image, with the filters in the graph.
+
+    The thumbnail, the prediction, the six filters and the blend, in standard operators.
+    """
+
+    def __init__(self, network: HarmonizerNet) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, composite: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, 3, H, W) and (N, 1, H, W) to the harmonized image and the arguments (N, k)."""
+        arguments = self.network(_resized(composite), _resized(mask))
+        stages = apply_filters(composite, arguments, self.network.config.filters)
+        return blend(stages[-1], composite, mask), arguments
+
+
+def _resized(image: Tensor) -> Tensor:
+    """As `thumbnail`, but always in the graph: the traced size says nothing about later ones."""
+    return torch.nn.functional.interpolate(
+        image, (THUMBNAIL, THUMBNAIL), mode="bilinear", align_corners=False
+    )
+
+
+def build_graph(network: HarmonizerNet, variant: Variant, precision: Precision) -> onnx.ModelProto:
+    """Trace the network into an ONNX graph.
+
+    Args:
+        network: In eval mode, float32. For fp16 its encoder is converted in place; statistics,
+            regressor and filters stay float32, because sums over thousands of pixels and the steps
+            of contrast do not bear half precision.
+        variant: "predictor" takes 256x256 thumbnails, "end-to-end" images of any size.
+        precision: Of the encoder.
+
+    Returns:
+        The graph, with dynamic batch (and height and width for "end-to-end"), weights inside.
+    """
+    if precision == "fp16" and network.encoder is not None:
+        network.encoder.half()
+    batch = torch.export.Dim("batch", min=1, max=4096)
+    if variant == "predictor":
+        size = (THUMBNAIL, THUMBNAIL)
+        module: nn.Module = network
+        dynamic = {"composite": {0: batch}, "mask": {0: batch}}
+        outputs = ["arguments"]
+    else:
+        size = (317, 413)
+        module = EndToEnd(network)
+        height = torch.export.Dim("height", min=1, max=1 << 16)
+        width = torch.export.Dim("width", min=1, max=1 << 16)
+        dynamic = {name: {0: batch, 2: height, 3: width} for name in ("composite", "mask")}
+        outputs = ["harmonized", "arguments"]
+    example = (torch.rand(2, 3, *size), torch.rand(2, 1, *size))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter's own deprecations, not the user's concern
+        program = torch.onnx.export(
+            module.eval(),
+            example,
+            input_names=["composite", "mask"],
+            output_names=outputs,
+            dynamic_shapes=dynamic,
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
+    if program is None:
+        raise RuntimeError("torch.onnx.export returned no program")
+    return program.model_proto
+
+
+def export(
+    checkpoint: Path,
+    output: Path,
+    variant: Variant = "predictor",
+    precision: Precision = "fp32",
+    images: Path | None = None,
+) -> ParityReport:
+    """Export, check and put in place.
+
+    Args:
+        checkpoint: Own ``.safetensors`` or the published ``.pth``.
+        output: The ``.onnx`` file; written under a temporary name beside it and renamed when the
+            parity with torch is shown.
+        variant: Which graph.
+        precision: Of the encoder.
+        images: Folder of photographs for the parity check; scikit-image's by default.
+
+    Returns:
+        The measured differences.
+
+    Raises:
+        ParityError: If the graph differs by more than `export.tolerances` allows; no file is left.
+        CheckpointError: If the checkpoint does not load.
+        onnx.checker.ValidationError: If the graph is not valid ONNX.
+    """
+    model = build_graph(load_checkpoint(checkpoint), variant, precision)
+    network = load_checkpoint(checkpoint)
+    describe(model, network.config, checkpoint, variant, precision)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".export-", dir=output.parent) as folder:
+        unfinished = Path(folder) / output.name
+        onnx.save(model, unfinished)
+        onnx.checker.check_model(unfinished, full_check=True)
+        report = verify(unfinished, network, variant, precision, images)
+        unfinished.replace(output)
+    return report
+
+
+def main() -> int:
+    """The command line; 0 on success, 1 if parity fails, 2 for bad input."""
+    parser = argparse.ArgumentParser(description="Export a checkpoint to ONNX, parity proven.")
+    parser.add_argument("--checkpoint", type=Path, required=True)
+    parser.add_argument("--output", type=Path, required=True, help="FILE.onnx")
+    parser.add_argument("--model", choices=["harmonizer"], default="harmonizer")
+    parser.add_argument("--variant", choices=["predictor", "end-to-end"], default="predictor")
+    parser.add_argument("--precision", choices=["fp32", "fp16"], default="fp32")
+    parser.add_argument("--images", type=Path, help="photographs for the parity check")
+    args = parser.parse_args()
+    if args.output.suffix != ".onnx":
+        parser.error(f"--output must end in .onnx; got {args.output.name}. Rename it.")
+    try:
+        report = export(args.checkpoint, args.output, args.variant, args.precision, args.images)
+    except ParityError as error:
+        print(f"to_onnx: parity failed, no file written: {error}", file=sys.stderr)
+        return 1
+    except (HarmonizerError, OSError, ValueError) as error:
+        print(f"to_onnx: error: {error}", file=sys.stderr)
+        return 2
+    print(f"{args.output} ({args.output.stat().st_size / 1e6:.1f} MB): {report}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,232 @@
+"""Parity of an exported graph with torch, on real photographs, through Polygraphy.
+
+python export/verify.py MODEL.onnx --checkpoint CKPT
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from polygraphy.backend.base import BaseRunner
+from polygraphy.backend.onnxrt import OnnxrtRunner, SessionFromOnnx
+from polygraphy.common import TensorMetadata
+from polygraphy.comparator import Comparator
+from polygraphy.logger import G_LOGGER
+from torch import Tensor
+
+from export import tolerances
+from export.metadata import Precision, Variant
+from export.samples import sample_photos
+from harmonizer.errors import HarmonizerError, ModelError
+from train.filters import apply_filters
+from train.model import load_checkpoint
+from train.network import HarmonizerNet, thumbnail
+from train.synthesis import draw_arguments, synthesize
+
+SEED = 6
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+MAX_IMAGES = 16
+Feed = dict[str, NDArray[np.float32]]
+
+
+class ParityError(HarmonizerError):
+    """An exported graph does not compute what the network computes."""
+
+
+@dataclass(frozen=True)
+class ParityReport:
+    """Largest differences from torch over all images of the check.
+
+    Attributes:
+        images: How many composites were compared.
+        arguments_max: Largest absolute difference of an argument.
+        pixels_max, pixels_mean: Absolute differences of the drawn images, in [0, 1].
+    """
+
+    images: int
+    arguments_max: float
+    pixels_max: float
+    pixels_mean: float
+
+    def __str__(self) -> str:
+        return (
+            f"parity on {self.images} composites: arguments max abs error "
+            f"{self.arguments_max:.2e}; pixels max {self.pixels_max:.2e} "
+            f"({self.pixels_max * 255:.3f} levels), mean {self.pixels_mean:.2e}"
+        )
+
+
+def composites(images: Path | None, filters: tuple[str, ...]) -> Iterator[tuple[Tensor, Tensor]]:
+    """Composites of real photographs: their foreground perturbed by random arguments.
+
+    Args:
+        images: A folder of photographs, whose foreground is then an ellipse in the middle;
+            scikit-image's photographs with their outlines by default.
+        filters: The operations that perturb.
+
+    Yields:
+        Composite (1, 3, H, W) float32 in [0, 1] and mask (1, 1, H, W).
+
+    Raises:
+        ParityError: If the folder holds no photograph.
+    """
+    generator = torch.Generator().manual_seed(SEED)
+    if images is None:
+        pairs = [(photo.pixels, photo.mask) for photo in sample_photos()] * 3
+    else:
+        paths = sorted(p for p in images.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+        if not paths:
+            raise ParityError(
+                f"{images} must hold photographs ({', '.join(IMAGE_SUFFIXES)}); it holds none. "
+                "Leave --images out to use scikit-image's."
+            )
+        photos = [np.array(Image.open(p).convert("RGB")) for p in paths[:MAX_IMAGES]]
+        pairs = [(pixels, _ellipse(*pixels.shape[:2])) for pixels in photos]
+    for pixels, mask_u8 in pairs:
+        photo = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 255
+        mask = torch.from_numpy(mask_u8.copy())[None, None].float() / 255
+        yield synthesize(photo, mask, draw_arguments(1, filters, generator), filters)[0], mask
+
+
+def _ellipse(height: int, width: int) -> NDArray[np.uint8]:
+    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
+    inside: NDArray[np.bool_] = (x / 0.5) ** 2 + (y / 0.6) ** 2 < 1
+    return inside.astype(np.uint8) * np.uint8(255)
+
+
+class TorchRunner(BaseRunner):  # type: ignore[misc]
+    """The network in torch on the CPU (Polygraphy's own torch runner insists on a GPU)."""
+
+    def __init__(self, network: HarmonizerNet, variant: Variant) -> None:
+        super().__init__(name="torch")
+        self.network, self.variant = network, variant
+
+    def get_input_metadata_impl(self) -> TensorMetadata:
+        """Names, types and shapes of the inputs; -1 stands for any size."""
+        metadata = TensorMetadata()
+        metadata.add("composite", np.dtype(np.float32), (-1, 3, -1, -1))
+        metadata.add("mask", np.dtype(np.float32), (-1, 1, -1, -1))
+        return metadata
+
+    def infer_impl(self, feed_dict: Feed) -> Feed:
+        """The outputs that the exported variant has, by name."""
+        began = time.perf_counter()
+        composite, mask = (torch.from_numpy(feed_dict[name]) for name in ("composite", "mask"))
+        arguments = self.network.predict_arguments(composite, mask)
+        outputs = {"arguments": arguments.numpy()}
+        if self.variant == "end-to-end":
+            stages = self.network.render(composite, mask, arguments)
+            outputs["harmonized"] = stages[-1].numpy()
+        self.inference_time = time.perf_counter() - began
+        return outputs
+
+
+def verify(
+    path: Path,
+    network: HarmonizerNet,
+    variant: Variant,
+    precision: Precision,
+    images: Path | None = None,
+) -> ParityReport:
+    """Run the graph in ONNX Runtime and the network in torch on the same composites.
+
+    Args:
+        path: The exported file.
+        network: The float32 network, in eval mode.
+        variant, precision: What was exported; the precision chooses the tolerance.
+        images: As in `composites`.
+
+    Returns:
+        The measured differences.
+
+    Raises:
+        ParityError: If a difference exceeds its tolerance or is not finite.
+    """
+    filters = network.config.filters
+    feeds: list[Feed] = []
+    for composite, mask in composites(images, filters):
+        pair = (composite, mask)
+        if variant == "predictor":
+            pair = (thumbnail(composite), thumbnail(mask))
+        feeds.append({"composite": pair[0].numpy(), "mask": pair[1].numpy()})
+    with G_LOGGER.verbosity(G_LOGGER.ERROR):
+        results = Comparator.run(
+            [
+                TorchRunner(network, variant),
+                OnnxrtRunner(SessionFromOnnx(str(path)), name="onnxruntime"),
+            ],
+            data_loader=feeds,
+        )
+    arguments_max, pixel_errors = 0.0, []
+    for feed, expected, got in zip(feeds, results["torch"], results["onnxruntime"], strict=True):
+        want, have = np.asarray(expected["arguments"]), np.asarray(got["arguments"])
+        arguments_max = float(np.maximum(arguments_max, np.abs(want - have).max()))
+        if variant == "predictor":
+            composite = torch.from_numpy(feed["composite"])
+            drawn = [apply_filters(composite, torch.tensor(a), filters)[-1] for a in (want, have)]
+            difference = (drawn[0] - drawn[1]).abs().numpy()
+        else:
+            difference = np.abs(np.asarray(expected["harmonized"]) - np.asarray(got["harmonized"]))
+        pixel_errors.append(difference)
+    report = ParityReport(
+        images=len(feeds),
+        arguments_max=arguments_max,
+        pixels_max=float(np.max([e.max() for e in pixel_errors])),
+        pixels_mean=float(np.mean([e.mean() for e in pixel_errors])),
+    )
+    fp32 = precision == "fp32"
+    arguments_limit = tolerances.ONNX_FP32_ARGUMENTS if fp32 else tolerances.ONNX_FP16_ARGUMENTS
+    pixels_limit = tolerances.ONNX_FP32_PIXELS if fp32 else tolerances.ONNX_FP16_PIXELS
+    # Written as "not <=" so that NaN fails too.
+    if not (report.arguments_max <= arguments_limit and report.pixels_max <= pixels_limit):
+        raise ParityError(
+            f"{report}; allowed are {arguments_limit:g} for arguments and {pixels_limit:g} for "
+            f"pixels at {precision} (export/tolerances.py)."
+        )
+    return report
+
+
+def main() -> int:
+    """The command line; 0 if the file keeps its tolerances, 1 if not, 2 for bad input."""
+    parser = argparse.ArgumentParser(description="Parity of an exported ONNX file with torch.")
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--checkpoint", type=Path, required=True)
+    parser.add_argument("--images", type=Path, help="folder of photographs to check on")
+    args = parser.parse_args()
+    try:
+        variant, precision = _described(args.model)
+        network = load_checkpoint(args.checkpoint)
+        print(verify(args.model, network, variant, precision, args.images))
+    except ParityError as error:
+        print(f"verify: parity failed: {error}", file=sys.stderr)
+        return 1
+    except (HarmonizerError, OSError, ValueError) as error:
+        print(f"verify: error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _described(path: Path) -> tuple[Variant, Precision]:
+    facts = {p.key: p.value for p in onnx.load(path).metadata_props}
+    variant, precision = facts.get("harmonizer.format"), facts.get("harmonizer.precision")
+    if precision in ("fp32", "fp16"):
+        if variant == "harmonizer-predictor":
+            return "predictor", precision
+        if variant == "harmonizer-end-to-end":
+            return "end-to-end", precision
+    raise ModelError(
+        f"{path} must be an ONNX file written by export/to_onnx.py; its metadata says "
+        f"{facts or 'nothing'}. Export it again."
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
