@@ -1,0 +1,1 @@
+"""One benchmark harness, schema-checked results."""

@@ -1,0 +1,240 @@
+"""The CPU benchmark: this project beside eager PyTorch, in one run on the same threads.
+
+    python bench/cpu.py --output bench/results/cpu.json
+
+Each pair is measured in alternating rounds, so that a drift of the machine's speed meets both; a
+ratio is the median over the rounds. Nothing is subtracted: "render" includes the statistics pass,
+and eager PyTorch is given its images as ready float tensors, without conversion or blending (the
+second pair of ratios includes those, because that is the job that the renderer does).
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import torch
+from PIL import Image
+
+from harmonizer.bench import (
+    SCHEMA_VERSION,
+    TYPICAL,
+    Measurement,
+    environment,
+    measure,
+    picture,
+    rectangle,
+    run_cases,
+    summarize,
+    table,
+)
+from harmonizer.files import write_atomically
+from harmonizer.pipeline import Harmonizer
+from train.filters import apply_filters, blend
+from train.model import load_checkpoint
+from train.network import HarmonizerNet
+
+ROOT = Path(__file__).resolve().parents[1]
+SCHEMA = Path(__file__).with_name("schema.json")
+HD, UHD = (1920, 1080), (3840, 2160)
+ROUNDS = 7
+
+TARGETS = {
+    "render: eager filters / renderer": ("at least", 60.0),
+    "predict+render: eager / harmonizer": ("at least", 25.0),
+    "render: full mask / 25 % mask": ("at least", 2.0),
+    "render: 3840x2160 / 1920x1080": ("at most", 4.4),
+    "cold start: harmonizer image, 1080p JPEG, seconds": ("at most", 1.5),
+    "memory: extra MB of rendering 3840x2160": ("at most", 16.0),
+}
+"""What the project set itself; ratios that are not listed are reported without a target."""
+
+MEMORY_PROBE = """
+import resource, sys
+import numpy as np
+from harmonizer.bench import TYPICAL, picture, rectangle
+from harmonizer.renderer import CpuRenderer
+renderer = CpuRenderer(int(sys.argv[1]))
+small = picture(640, 360)
+renderer.apply(small, None, renderer.prepare(small, TYPICAL))
+image, mask = picture(3840, 2160), rectangle(3840, 2160, 1.0)
+out = np.ones_like(image)
+# The peak so far holds what making the picture took: start from a fresh high-water mark.
+with open("/proc/self/clear_refs", "w") as file:
+    file.write("5")
+def peak():
+    lines = open("/proc/self/status").read().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+before = peak()
+renderer.apply(image, mask, renderer.prepare(image, TYPICAL), out)
+print((peak() - before) / 1024)
+"""
+
+
+class Eager:
+    """The same work in eager PyTorch, float32."""
+
+    def __init__(self, network: HarmonizerNet, pixels: np.ndarray, mask: np.ndarray) -> None:
+        self.network = network
+        self.pixels, self.mask_u8 = torch.from_numpy(pixels), torch.from_numpy(mask)
+        self.image, self.mask = self.load()
+        self.arguments = torch.from_numpy(TYPICAL.array())[None]
+
+    def load(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """uint8 arrays to float tensors."""
+        image = self.pixels.permute(2, 0, 1)[None].float() / 255
+        return image, self.mask_u8[None, None].float() / 255
+
+    @torch.inference_mode()
+    def filters(self) -> object:
+        """The six filters, float tensor to float tensor."""
+        return apply_filters(self.image, self.arguments)[-1]
+
+    @torch.inference_mode()
+    def same_job(self) -> object:
+        """What the renderer does: uint8 image and mask in, uint8 image out."""
+        image, mask = self.load()
+        output = blend(apply_filters(image, self.arguments)[-1], image, mask)
+        return (output[0].permute(1, 2, 0) * 255 + 0.5).to(torch.uint8).contiguous()
+
+    @torch.inference_mode()
+    def predict_and_filter(self) -> object:
+        """Thumbnail, network and filters, float tensor to float tensor."""
+        arguments = self.network.predict_arguments(self.image, self.mask)
+        return apply_filters(self.image, arguments)[-1]
+
+
+def paired(
+    first: Callable[[], object], second: Callable[[], object]
+) -> tuple[list[float], list[float], float]:
+    """Alternate two functions; all times in ms, and the median ratio first / second."""
+    times: tuple[list[float], list[float]] = ([], [])
+    ratios = []
+    for _ in range(ROUNDS):
+        a = measure(first, seconds=0.2, at_least=2)
+        b = measure(second, seconds=0.2, at_least=2)
+        times[0].extend(a)
+        times[1].extend(b)
+        ratios.append(statistics.median(a) / statistics.median(b))
+    return times[0], times[1], statistics.median(ratios)
+
+
+def cold_start(folder: Path, threads: int) -> list[float]:
+    """Seconds of `harmonizer image` on a 1080p JPEG, whole process, several runs."""
+    Image.fromarray(picture(*HD)).save(folder / "composite.jpg", quality=92)
+    Image.fromarray(rectangle(*HD, 0.25)).save(folder / "mask.png")
+    command = [str(Path(sys.executable).with_name("harmonizer")), "image"]
+    command += [str(folder / name) for name in ("composite.jpg", "mask.png")]
+    command += ["-o", str(folder / "out.jpg"), "--threads", str(threads)]
+
+    def call() -> None:
+        subprocess.run(command, check=True, capture_output=True)
+
+    return [ms / 1e3 for ms in measure(call, seconds=3, at_least=5)]
+
+
+def extra_memory(threads: int) -> float:
+    """Megabytes that rendering takes beyond image, mask and output, in a fresh process."""
+    command = [sys.executable, "-c", MEMORY_PROBE, str(threads)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def compare(checkpoint: Path, threads: int) -> tuple[list[Measurement], dict[str, float]]:
+    """Everything measured: latencies, and named ratios or figures."""
+    torch.set_num_threads(threads)
+    figures: dict[str, float] = {}
+    with Harmonizer(threads=threads) as harmonizer:
+        results = run_cases(harmonizer, [HD, UHD], ["uint8"], seconds=1.0)
+        results += run_cases(harmonizer, [HD], ["uint16", "float32"], seconds=0.5)
+        image, full, quarter = picture(*HD), rectangle(*HD, 1.0), rectangle(*HD, 0.25)
+        large, large_full = picture(*UHD), rectangle(*UHD, 1.0)
+        out, large_out = np.empty_like(image), np.empty_like(large)
+        network = load_checkpoint(checkpoint)
+        eager = Eager(network, image, full)
+
+        def render(mask: np.ndarray = full) -> object:
+            return harmonizer.render(image, mask, TYPICAL, out)
+
+        def render_quarter() -> object:
+            return render(quarter)
+
+        def render_large() -> object:
+            return harmonizer.render(large, large_full, TYPICAL, large_out)
+
+        def whole() -> object:
+            arguments, _ = harmonizer.examine(image, full)
+            return harmonizer.render(image, full, arguments, out)
+
+        pairs: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
+            "render: eager filters / renderer": (eager.filters, render),
+            "render: eager, same job / renderer": (eager.same_job, render),
+            "predict+render: eager / harmonizer": (eager.predict_and_filter, whole),
+            "render: full mask / 25 % mask": (render, render_quarter),
+            "render: 3840x2160 / 1920x1080": (render_large, render),
+            "render: renderer / copy of the image": (render, lambda: np.copyto(out, image)),
+        }
+        for name, (first, second) in pairs.items():
+            first_ms, _, figures[name] = paired(first, second)
+            if "eager" in name:
+                side = name.split("/")[0].strip()
+                results.append(summarize(side, image, 1.0, first_ms))
+    with tempfile.TemporaryDirectory() as folder:
+        seconds = statistics.median(cold_start(Path(folder), threads))
+        figures["cold start: harmonizer image, 1080p JPEG, seconds"] = seconds
+    figures["memory: extra MB of rendering 3840x2160"] = extra_memory(threads)
+    return results, figures
+
+
+def judge(name: str, value: float) -> dict[str, object]:
+    """A figure with its target and whether it was met."""
+    row: dict[str, object] = {"name": name, "value": round(value, 3)}
+    if name in TARGETS:
+        bound, target = TARGETS[name]
+        met = value >= target if bound == "at least" else value <= target
+        row |= {"target": f"{bound} {target:g}", "met": met}
+    return row
+
+
+def commit() -> str:
+    """The commit that was measured, marked if the tree differs from it."""
+    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    return result.stdout.strip() or "unknown"
+
+
+def main() -> None:
+    """Measure, check the result against the schema, write it, print it."""
+    parser = argparse.ArgumentParser(description="This project beside eager PyTorch on the CPU.")
+    parser.add_argument("--output", type=Path, required=True, help="result JSON")
+    parser.add_argument("--threads", type=int, default=2, help="of every contestant (%(default)s)")
+    parser.add_argument("--checkpoint", type=Path, default=ROOT / "models/harmonizer.safetensors")
+    args = parser.parse_args()
+    results, figures = compare(args.checkpoint, args.threads)
+    document = {
+        "schema_version": SCHEMA_VERSION,
+        "environment": environment(args.threads)
+        | {"torch": torch.__version__, "commit": commit(), "load": round(os.getloadavg()[0], 2)},
+        "measurements": [asdict(result) for result in results],
+        "figures": [judge(name, value) for name, value in figures.items()],
+    }
+    jsonschema.validate(document, json.loads(SCHEMA.read_text(encoding="utf-8")))
+    args.output.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(args.output, (json.dumps(document, indent=2) + "\n").encode())
+    print(table(results), end="\n\n")
+    for figure in document["figures"]:  # type: ignore[attr-defined]
+        verdict = {True: "met", False: "NOT met"}.get(figure.get("met"), "")
+        print(
+            f"{figure['name']:52}{figure['value']:>9.2f}  {figure.get('target', ''):14} {verdict}"
+        )
+
+
+if __name__ == "__main__":
+    main()
