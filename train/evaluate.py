@@ -1,7 +1,9 @@
-"""How close predictions come to the photograph: fMSE after and before, on 256x256 thumbnails.
+"""How close predictions come to the photograph: fMSE after and before.
 
 fMSE is the squared error inside the foreground, on the 0..255 scale: sum M d^2 / (3 sum M), with
-the soft mask M. Arguments are predicted from the thumbnail and drawn on it in float32.
+the soft mask M. On 256x256 thumbnails, arguments are predicted by the network and drawn in float32
+by the torch filters. At original size, an exported model and the fused renderer do what a user's
+call does: 8-bit files in, 8-bit pixels out.
 """
 
 import argparse
@@ -14,9 +16,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from harmonizer import Harmonizer
 from train.filters import apply_filters, blend
 from train.model import load_checkpoint
 from train.network import thumbnail
@@ -44,10 +48,13 @@ def foreground_mse(image: Tensor, target: Tensor, mask: Tensor) -> Tensor:
     return squared.sum(dim=(1, 2, 3)) / (3 * mask.sum(dim=(1, 2, 3)))
 
 
-def _read(path: Path, mode: str) -> Tensor:
+def _pixels(path: Path, mode: str) -> NDArray[np.uint8]:
     with Image.open(path) as image:
-        array = np.asarray(image.convert(mode), np.float32) / 255
-    tensor = torch.from_numpy(array)
+        return np.array(image.convert(mode))
+
+
+def _read(path: Path, mode: str) -> Tensor:
+    tensor = torch.from_numpy(_pixels(path, mode).astype(np.float32) / 255)
     return (tensor.permute(2, 0, 1) if mode == "RGB" else tensor[None])[None]
 
 
@@ -83,6 +90,45 @@ def benchmark_composites(folder: Path) -> Iterator[tuple[str, Tensor, Tensor, Te
         mask = thumbnail(_read(folder / row["mask"], "L"))
         real = thumbnail(_read(folder / row["real"], "RGB"))
         yield Path(row["composite"]).stem, composite, mask, real
+
+
+def score_full_resolution(folder: Path, model: Path) -> list[Score]:
+    """Harmonize the triplets of an iHarmony4-style folder at original size, as a user would.
+
+    Args:
+        folder: Holds `index.csv`.
+        model: A predictor ONNX file.
+    """
+    rows = csv.DictReader((folder / "index.csv").read_text(encoding="utf-8").splitlines())
+    scores = []
+    with Harmonizer(model) as harmonizer:
+        for row in rows:
+            composite, real = (_pixels(folder / row[name], "RGB") for name in ("composite", "real"))
+            mask = _pixels(folder / row["mask"], "L")
+            output = harmonizer(composite, mask)
+            scores.append(
+                Score(
+                    Path(row["composite"]).stem,
+                    mask.mean().item() / 255,
+                    pixel_fmse(composite, real, mask),
+                    pixel_fmse(output, real, mask),
+                )
+            )
+    return scores
+
+
+def pixel_fmse(
+    image: NDArray[np.uint8], target: NDArray[np.uint8], mask: NDArray[np.uint8]
+) -> float:
+    """fMSE of (H, W, 3) uint8 images under an (H, W) uint8 mask, in constant memory."""
+    error = weight = 0.0
+    for top in range(0, len(image), 64):
+        rows = slice(top, top + 64)
+        coverage = mask[rows].astype(np.float64) / 255
+        difference = image[rows].astype(np.float64) - target[rows]
+        error += float((difference**2 * coverage[:, :, None]).sum())
+        weight += 3 * float(coverage.sum())
+    return error / weight
 
 
 def score(
@@ -145,6 +191,7 @@ def main() -> None:
     parser.add_argument("--checkpoint", required=True)
     parser.add_argument("--val", type=Path, default=shared / "val", help="(%(default)s)")
     parser.add_argument("--iharmony4", type=Path, default=shared / "iharmony4")
+    parser.add_argument("--model", type=Path, help="its ONNX export: adds the original size")
     parser.add_argument("--json", type=Path, help="also write tables and per-image scores here")
     args = parser.parse_args()
     network = load_checkpoint(args.checkpoint)
@@ -153,9 +200,15 @@ def main() -> None:
         "val, synthesised (256x256)": validation_composites(args.val, filters),
         "iHarmony4 samples (256x256)": benchmark_composites(args.iharmony4),
     }
+    results = {
+        title: score(composites, network.predict_arguments, filters)
+        for title, composites in sets.items()
+    }
+    if args.model:
+        title = "iHarmony4 samples (original size, ONNX and fused renderer)"
+        results[title] = score_full_resolution(args.iharmony4, args.model)
     document = {}
-    for title, composites in sets.items():
-        scores = score(composites, network.predict_arguments, filters)
+    for title, scores in results.items():
         rows = summary(scores)
         document[title] = {"summary": rows, "images": [asdict(s) for s in scores]}
         print(title)
