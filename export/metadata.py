@@ -42,7 +42,7 @@ def describe(
         config: The network's configuration.
         checkpoint: The file that the weights came from; its SHA-256 is recorded.
         variant: Which graph this is.
-        precision: Of the encoder; statistics, regressor and filters are float32 in both.
+        precision: Of encoder and MLP; statistics, regressor and filters are float32 in both.
     """
     size = f"{THUMBNAIL}x{THUMBNAIL}" if variant == "predictor" else "any HxW"
     facts = {

@@ -52,17 +52,16 @@ def build_graph(network: HarmonizerNet, variant: Variant, precision: Precision) 
     """Trace the network into an ONNX graph.
 
     Args:
-        network: In eval mode, float32. For fp16 its encoder is converted in place; statistics,
-            regressor and filters stay float32, because sums over thousands of pixels and the steps
-            of contrast do not bear half precision.
+        network: In eval mode, float32. For fp16 it is halved in place (`HarmonizerNet.halve` says
+            what stays float32 and why).
         variant: "predictor" takes 256x256 thumbnails, "end-to-end" images of any size.
-        precision: Of the encoder.
+        precision: Of encoder and MLP; statistics, regressor and filters are always float32.
 
     Returns:
         The graph, with dynamic batch (and height and width for "end-to-end"), weights inside.
     """
-    if precision == "fp16" and network.encoder is not None:
-        network.encoder.half()
+    if precision == "fp16":
+        network.halve()
     batch = torch.export.Dim("batch", min=1, max=4096)
     if variant == "predictor":
         size = (THUMBNAIL, THUMBNAIL)
@@ -108,7 +107,7 @@ def export(
         output: The ``.onnx`` file; written under a temporary name beside it and renamed when the
             parity with torch is shown.
         variant: Which graph.
-        precision: Of the encoder.
+        precision: Of encoder and MLP; statistics, regressor and filters are always float32.
         images: Folder of photographs for the parity check; scikit-image's by default.
 
     Returns:

@@ -70,7 +70,7 @@ def _tensors(model: onnx.ModelProto) -> list[onnx.TensorProto]:
     return list(model.graph.initializer)
 
 
-def test_export_fp16_encoder_halves_the_file(
+def test_export_fp16_about_halves_the_file(
     exported: dict[tuple[Variant, Precision], Path],
 ) -> None:
     sizes = {key: path.stat().st_size for key, path in exported.items()}

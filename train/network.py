@@ -168,6 +168,23 @@ class HarmonizerNet(nn.Module):
             parts.append(self.statistics(composite, mask))
         return self.regressor(torch.cat(parts, dim=1))  # type: ignore[no-any-return]
 
+    def halve(self) -> "HarmonizerNet":
+        """Convert to half precision, in place, what bears it: the encoder and the MLP.
+
+        The measuring of statistics and the regressor stay float32: sums over thousands of pixels
+        and the steps of contrast do not bear 11 bits.
+        """
+        if self.encoder is not None:
+            self.encoder.half()
+        if self.statistics is not None:
+            for layer in (
+                self.statistics.hidden,
+                self.statistics.middle,
+                self.statistics.output,
+            ):
+                layer.half()
+        return self
+
     @torch.no_grad()
     def predict_arguments(self, composite: Tensor, mask: Tensor) -> Tensor:
         """Predict from images of any size: the reference of every exported predictor.

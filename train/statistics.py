@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-GRID = 128
-"""Statistics are taken at no more than this many pixels a side; larger thumbnails are averaged."""
+GRID = 64
+"""Statistics are taken on this many pixels a side. Larger thumbnails are subsampled, not averaged:
+averaging would narrow the histograms, and measured worse."""
 
 BINS = 16
 """Soft-histogram bins per colour channel."""
@@ -18,11 +19,17 @@ BINS = 16
 TONE_BINS = 8
 """Soft-histogram bins of saturation and of lightness."""
 
+CHROMA_BINS = 6
+"""Bins a side of the joint soft histogram of red-green and blue-yellow."""
+
 CELLS = 8
 """The layout input: image, mask and foreground averaged over CELLS x CELLS."""
 
-RING = 12 / 128
-"""Reach of the ring around the foreground, as a share of the image's side."""
+NEAR, FAR = 3 / 64, 9 / 64
+"""Reach of the rings around the mask's edge, as a share of the image's side."""
+
+REGIONS = 5
+"""Foreground, its inner rim, near ring, far ring, background."""
 
 _AREA_FLOOR = 1e-4  # share of the image; keeps an empty region's statistics at 0 instead of NaN
 
@@ -42,13 +49,20 @@ def soft_histogram(values: Tensor, bins: int) -> Tensor:
     return weights.flatten(1, 2)
 
 
+def dilate(mask: Tensor, reach: int) -> Tensor:
+    """Grow a mask by a square of `reach` pixels to each side, (N, 1, S, S) to the same shape."""
+    window = 2 * reach + 1
+    mask = F.max_pool2d(mask, (window, 1), stride=1, padding=(reach, 0))
+    return F.max_pool2d(mask, (1, window), stride=1, padding=(0, reach))
+
+
 class ColourStatistics(nn.Module):
     """Masked colour statistics and a coarse layout, through a small MLP.
 
-    Per region (foreground, ring around it, background): soft histograms of R, G, B, saturation and
-    lightness, and the first and second moments of R, G, B. Beside them the regions' areas and an
-    8x8 layout of image, mask and foreground. Runs in float32 whatever the encoder runs in: sums
-    over thousands of pixels do not fit half precision.
+    Per region: soft histograms of R, G, B, saturation and lightness, a joint one of two chroma
+    axes, and the first and second moments of R, G, B. Beside them the regions' areas and an 8x8
+    layout of image, mask and foreground. Measuring always runs in float32: sums over thousands of
+    pixels do not fit half precision. The MLP runs in the precision of its weights.
 
     Args:
         width: Size of the returned feature vector.
@@ -56,8 +70,8 @@ class ColourStatistics(nn.Module):
 
     def __init__(self, width: int = 256) -> None:
         super().__init__()
-        per_region = 3 * BINS + 2 * TONE_BINS + 9
-        inputs = 3 * per_region + 3 + 7 * CELLS * CELLS
+        per_region = 3 * BINS + 2 * TONE_BINS + CHROMA_BINS**2 + 9
+        inputs = REGIONS * (per_region + 1) + 7 * CELLS * CELLS
         self.normalize = nn.BatchNorm1d(inputs)
         self.hidden = nn.Linear(inputs, 2 * width)
         self.middle = nn.Linear(2 * width, 2 * width)
@@ -67,39 +81,46 @@ class ColourStatistics(nn.Module):
         """The raw statistics, before any learnt layer.
 
         Args:
-            composite: (N, 3, S, S) in [0, 1], float32; S a multiple of CELLS.
+            composite: (N, 3, S, S) in [0, 1], float32; S a multiple of CELLS, and of GRID above it.
             mask: (N, 1, S, S) in [0, 1].
 
         Returns:
             (N, inputs) float32.
         """
+        stacked = torch.cat([composite, mask, composite * mask], dim=1)
+        layout = F.avg_pool2d(stacked, composite.shape[-1] // CELLS)
+        step = max(1, composite.shape[-1] // GRID)
+        composite = composite[:, :, step // 2 :: step, step // 2 :: step]
+        mask = mask[:, :, step // 2 :: step, step // 2 :: step]
+
         size = composite.shape[-1]
-        if size > GRID:
-            composite = F.avg_pool2d(composite, size // GRID)
-            mask = F.avg_pool2d(mask, size // GRID)
-            size = GRID
-        reach = round(RING * size)
-        window = 2 * reach + 1
-        near = F.max_pool2d(mask, (window, 1), stride=1, padding=(reach, 0))
-        near = F.max_pool2d(near, (1, window), stride=1, padding=(0, reach))
-        regions = torch.cat([mask, F.relu(near - mask), 1 - mask], dim=1).flatten(2)
+        near, far = dilate(mask, round(NEAR * size)), dilate(mask, round(FAR * size))
+        rim = mask * dilate(1 - mask, round(NEAR * size))
+        regions = torch.cat([mask, rim, near - mask, far - mask, 1 - mask], dim=1).flatten(2)
         areas = regions.mean(dim=2)
 
         colours = composite.flatten(2)
+        red, green, blue = colours.split(1, dim=1)
         largest, smallest = colours.amax(1, keepdim=True), colours.amin(1, keepdim=True)
         tones = torch.cat(
             [(largest - smallest) / (largest + 0.02), (largest + smallest) / 2], dim=1
         )
+        red_green = soft_histogram((red - green + 0.5).clamp(0, 1), CHROMA_BINS)
+        blue_yellow = soft_histogram((blue - (red + green) / 2 + 0.5).clamp(0, 1), CHROMA_BINS)
+        chroma = (red_green.unsqueeze(2) * blue_yellow.unsqueeze(1)).flatten(1, 2)
         products = torch.cat([colours * colours, colours * colours.roll(1, dims=1)], dim=1)
         features = torch.cat(
-            [soft_histogram(colours, BINS), soft_histogram(tones, TONE_BINS), colours, products],
+            [
+                soft_histogram(colours, BINS),
+                soft_histogram(tones, TONE_BINS),
+                chroma,
+                colours,
+                products,
+            ],
             dim=1,
         )
         sums = regions @ features.transpose(1, 2) / regions.shape[2]
         statistics = sums / (areas.unsqueeze(2) + _AREA_FLOOR)
-
-        stacked = torch.cat([composite, mask, composite * mask], dim=1)
-        layout = F.avg_pool2d(stacked, size // CELLS)
         return torch.cat([statistics.flatten(1), areas, layout.flatten(1)], dim=1)
 
     def forward(self, composite: Tensor, mask: Tensor) -> Tensor:
@@ -112,7 +133,7 @@ class ColourStatistics(nn.Module):
         Returns:
             (N, width) float32.
         """
-        x = self.normalize(self.measure(composite, mask))
+        x = self.normalize(self.measure(composite, mask)).to(self.hidden.weight.dtype)
         x = F.silu(self.hidden(x))
         x = x + F.silu(self.middle(x))
-        return F.silu(self.output(x))
+        return F.silu(self.output(x)).float()
