@@ -20,8 +20,12 @@ from harmonizer.plan import STATISTICS_COUNTS, Plan, Step
 
 Array = NDArray[Any]
 
-IMAGE_TYPES = {np.uint8: _native.U8, np.uint16: _native.U16, np.float32: _native.F32}
-MASK_TYPES = {np.bool_: _native.BOOL, **IMAGE_TYPES}
+IMAGE_TYPES: dict[Any, int] = {
+    np.uint8: _native.U8,
+    np.uint16: _native.U16,
+    np.float32: _native.F32,
+}
+MASK_TYPES: dict[Any, int] = {np.bool_: _native.BOOL, **IMAGE_TYPES}
 
 
 class CpuRenderer:

@@ -1,4 +1,6 @@
 /* The C interface: checks, errors, and the passes of a call. */
+#include <algorithm>
+#include <cmath>
 #include <memory>
 #include <mutex>
 #include <new>
@@ -69,26 +71,94 @@ void count(const hz_image& image, int threads, Histogram& histogram) {
     histogram.counted = true;
 }
 
-/* Exact for 8-bit pictures whose steps keep the channels apart. */
-Means means_from_counts(const Histogram& histogram, const Steps& steps, double pixels) {
+/* Tables that rise in a straight line from 0 and are then flat, as gains and their clips make
+   them: the mean follows from a sum and a count, which cost a third of a histogram. */
+struct Ramps {
+    uint8_t limits[3]; /* the last value of the line */
+    double slopes[3];
+};
+
+bool find_ramps(const double (&table)[3][256], Ramps& ramps) {
+    constexpr double kRounding = 1e-14;
+    for (int c = 0; c < 3; ++c) {
+        const double* values = table[c];
+        int limit = 255;
+        while (limit > 1 && values[limit - 1] == values[255]) --limit;
+        /* The clip may have bent the last piece of the line. */
+        if (limit < 255 || values[limit] == 1) --limit;
+        ramps.limits[c] = static_cast<uint8_t>(limit);
+        ramps.slopes[c] = values[limit] / std::max(limit, 1);
+        for (int value = 0; value <= 255; ++value) {
+            const double line = value <= limit ? ramps.slopes[c] * value : values[255];
+            if (!(std::abs(line - values[value]) <= kRounding)) return false;
+        }
+    }
+    return true;
+}
+
+/* The sums of packed pixels; false, and nothing done, for other layouts. */
+bool sum_packed(const hz_image& image, const uint8_t (&limits)[3], int threads, Sums& sums) {
+    const Bands bands =
+        make_bands(image.width, image.height, kPixelsToMeasure, kMostBands, threads);
+    std::mutex lock;
+    bool packed = true;
+    for_each_band(bands, [&](int, int64_t first, int64_t end) {
+        Sums part = {};
+        const bool done = kernels().sum_values(image, limits, first, end, part);
+        const std::lock_guard<std::mutex> guard(lock);
+        packed = packed && done;
+        for (int c = 0; c < 3; ++c) {
+            sums.above[c] += part.above[c];
+            sums.upto[c] += part.upto[c];
+        }
+    });
+    return packed;
+}
+
+Sums sums_from_counts(const Histogram& histogram, const uint8_t (&limits)[3]) {
+    Sums sums = {};
+    for (int c = 0; c < 3; ++c)
+        for (int value = 0; value < 256; ++value) {
+            const uint64_t count = histogram.counts[c][value];
+            sums.above[c] += value > limits[c] ? count : 0;
+            sums.upto[c] += value > limits[c] ? 0 : count * static_cast<uint64_t>(value);
+        }
+    return sums;
+}
+
+/* Means of an 8-bit picture whose steps keep the channels apart, from exact sums of integers. The
+   pixels' layout decides how these are counted and does not show in the result. */
+Means means_of_bytes(const hz_image& image, const Steps& steps, int threads, double pixels,
+                     Histogram& histogram) {
     double table[3][256];
     tabulate(steps, steps.count, table);
-    Means means;
+    Ramps ramps = {};
+    const bool ramped = find_ramps(table, ramps);
+    Sums sums = {};
+    Means means = {};
+    if (!ramped || !sum_packed(image, ramps.limits, threads, sums)) {
+        if (!histogram.counted) count(image, threads, histogram);
+        if (ramped) sums = sums_from_counts(histogram, ramps.limits);
+    }
     for (int c = 0; c < 3; ++c) {
-        double sum = 0;
-        for (int value = 0; value < 256; ++value)
-            sum += static_cast<double>(histogram.counts[c][value]) * table[c][value];
+        double sum = ramps.slopes[c] * static_cast<double>(sums.upto[c]) +
+                     table[c][255] * static_cast<double>(sums.above[c]);
+        if (!ramped) {
+            sum = 0;
+            for (int value = 0; value < 256; ++value)
+                sum += static_cast<double>(histogram.counts[c][value]) * table[c][value];
+        }
         means.channels[c] = sum / pixels;
     }
     return means;
 }
 
 /* A sum for each band, added in order, so that the threads do not show in the result. */
-Means means_from_sums(const hz_image& image, const Steps& steps, int threads, double pixels) {
+Means means_from_sums(const hz_image& image, const Steps& steps, bool in_float, int threads,
+                      double pixels) {
     const Bands bands =
         make_bands(image.width, image.height, kPixelsToMeasure, kMostSumBands, threads);
     std::vector<double> sums(static_cast<size_t>(bands.count) * 3);
-    const bool in_float = float_suffices(steps, 0, steps.count);
     for_each_band(bands, [&](int band, int64_t first, int64_t end) {
         double total[3];
         kernels().sum_channels(image, steps, in_float, first, end, total);
@@ -106,20 +176,24 @@ void measure(const hz_image& image, hz_program& program, int threads) {
     for (int i = 0; i < program.count; ++i) {
         hz_step& step = program.steps[i];
         for (double& statistic : step.statistics) statistic = 0;
-        hz_program single = {1, {step}};
-        if (kStatistics[step.operation] == HZ_STATISTICS_NONE ||
-            prepare_steps(single, 1).count == 0)
+        const int statistics = kStatistics[step.operation];
+        if (statistics == HZ_STATISTICS_NONE || prepare_steps(program, i, i + 1).count == 0)
             continue;
-        const Steps before = prepare_steps(program, i);
+        const Steps before = prepare_steps(program, 0, i);
         Means means;
         if (image.type == HZ_U8 && leading_channel_steps(before) == before.count) {
-            if (!histogram->counted) count(image, threads, *histogram);
-            means = means_from_counts(*histogram, before, pixels);
+            means = means_of_bytes(image, before, threads, pixels, *histogram);
         } else {
-            means = means_from_sums(image, before, threads, pixels);
+            /* A mean's rounding errors go through the steps after it as the pixels' do. This step
+               counts among them if its constants are known without its statistics. */
+            const int first = i + (statistics == HZ_STATISTICS_CHANNEL_MEANS);
+            const Steps after = prepare_steps(program, first, program.count);
+            const bool in_float = float_suffices(before, 0, before.count) &&
+                                  float_suffices(after, 0, after.count);
+            means = means_from_sums(image, before, in_float, threads, pixels);
         }
         const double* channels = means.channels;
-        if (kStatistics[step.operation] == HZ_STATISTICS_CHANNEL_MEANS)
+        if (statistics == HZ_STATISTICS_CHANNEL_MEANS)
             for (int c = 0; c < 3; ++c) step.statistics[c] = channels[c];
         else
             step.statistics[0] = (channels[0] + channels[1] + channels[2]) / 3;
@@ -128,7 +202,7 @@ void measure(const hz_image& image, hz_program& program, int threads) {
 
 void draw(const hz_image& image, const hz_mask* mask, const hz_program& program,
           const hz_image& out, int threads) {
-    const Steps steps = prepare_steps(program, program.count);
+    const Steps steps = prepare_steps(program, 0, program.count);
     const bool in_place = same_memory(image, out);
     if (in_place && steps.count == 0) return;
     RenderJob job = {image, out, {}, &steps, nullptr, true, in_place};

@@ -70,8 +70,10 @@ struct MaskBlock {
         }
     }
 
+    /* The coverage of n pixels, padded. */
     template <typename T>
     void read(int n, T* values) const {
+        pad(values, n);
         switch (type) {
             case HZ_U8: return read_as<uint8_t>(n, values);
             case HZ_U16: return read_as<uint16_t>(n, values);
@@ -132,10 +134,13 @@ template <typename S>
 void copy_block(const Block& block) {
     const hz_image &image = block.job.image, &out = block.job.out;
     if (block.job.in_place) return;
-    if (image.pixel_stride == 3 * int64_t(sizeof(S)) && out.pixel_stride == image.pixel_stride &&
+    constexpr int64_t size = sizeof(S);
+    const bool packed = image.pixel_stride == 3 * size &&
+                        (image.channel_stride == size || image.channel_stride == -size);
+    if (packed && out.pixel_stride == image.pixel_stride &&
         out.channel_stride == image.channel_stride) {
         const int64_t start = image.channel_stride < 0 ? 2 * image.channel_stride : 0;
-        memcpy(block.out + start, block.in + start, size_t(block.n) * 3 * sizeof(S));
+        memcpy(block.out + start, block.in + start, size_t(block.n * 3 * size));
         return;
     }
     for (int i = 0; i < block.n; ++i) copy_pixel<S>(block, i);
@@ -179,10 +184,11 @@ struct Quantise<float, T> {
     HZ_FN float operator()(T value) const { return float(value); }
 };
 
-/* planes <- M*planes + (1-M)*source */
+/* planes <- M*planes + (1-M)*source, all padded */
 template <typename T>
 void blend(const T* coverage, const Planes<T>& source, int n, Planes<T>& planes) {
-    for (int i = 0; i < n; ++i) {
+    const int end = padded<T>(n);
+    for (int i = 0; i < end; ++i) {
         const T m = coverage[i], rest = T(1) - m;
         planes.r[i] = m * planes.r[i] + rest * source.r[i];
         planes.g[i] = m * planes.g[i] + rest * source.g[i];

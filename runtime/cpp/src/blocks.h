@@ -20,11 +20,33 @@ using hz_cpu::Steps;
 /* Three float planes and the tables beside them stay within a 32 KB first-level cache. */
 constexpr int kBlock = 256;
 
+/* Arithmetic runs over whole vectors of the widest kind. In the scalar loop that a compiler adds
+   for the rest, products and sums may be fused differently, and a pixel's last bit would depend on
+   its place in the block. */
+constexpr int kVectorBytes = 64;
+
+template <typename T>
+HZ_FN int padded(int n) {
+    constexpr int lanes = kVectorBytes / int(sizeof(T));
+    return (n + lanes - 1) & -lanes;
+}
+
+template <typename T>
+HZ_FN void pad(T* values, int n) {
+    for (int i = n; i < padded<T>(n); ++i) values[i] = T(0);
+}
+
 template <typename T>
 struct Planes {
     alignas(64) T r[kBlock];
     alignas(64) T g[kBlock];
     alignas(64) T b[kBlock];
+
+    HZ_FN void pad_from(int n) {
+        pad(r, n);
+        pad(g, n);
+        pad(b, n);
+    }
 };
 
 template <typename S>
@@ -91,6 +113,7 @@ void load_pixels(const char* pixels, int64_t pixel_stride, int64_t channel_strid
             planes.b[i] = unit_value<T>(load<S>(pixel + 2 * int64_t(cs)));
         }
     });
+    planes.pad_from(n);
 }
 
 /* One operation over a block; the loop vectorises because `apply` has no branch that depends on
@@ -107,7 +130,8 @@ struct BlockVisitor {
         T* __restrict red = planes.r;
         T* __restrict green = planes.g;
         T* __restrict blue = planes.b;
-        for (int i = 0; i < n; ++i) {
+        const int end = padded<T>(n);
+        for (int i = 0; i < end; ++i) {
             T r = red[i], g = green[i], b = blue[i];
             Operation<code>::apply(local, r, g, b);
             red[i] = r;
@@ -117,6 +141,7 @@ struct BlockVisitor {
     }
 };
 
+/* Steps [first, end) over padded planes. */
 template <typename T>
 void run_steps(const Steps& steps, int first, int end, int n, Planes<T>& planes) {
     for (int i = first; i < end; ++i) {

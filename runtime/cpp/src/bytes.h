@@ -16,7 +16,7 @@ using hz_cpu::kSteep;
    levels, and in positions of the curve. Such pixels - one in a thousand, but many more where an
    operation halves a difference - are drawn again in double. */
 constexpr float kDoubtLevels = 1e-4f;
-constexpr uint32_t kDoubtPositions = 3;
+constexpr uint32_t kDoubtPositions = 2;
 
 /* A pixel: red in the lowest byte, then green, blue, and whether it is in doubt. */
 typedef uint32_t Word;
@@ -65,6 +65,7 @@ void load_bytes(const Block& block, Planes<float>& planes) {
             planes.b[i] = entry(pixel, 2);
         }
     });
+    planes.pad_from(n);
 }
 
 /* A program that is all prefix: three tables from byte to byte. */
@@ -186,11 +187,14 @@ void draw_doubtful(const Block& block, Cover cover, Word* words) {
         source.b[count] = unit_value<double>(b);
         index[count++] = i;
     }
+    planes.pad_from(count);
+    source.pad_from(count);
     run_steps(*block.job.steps, plan.middle, block.job.steps->count, count, planes);
     if (cover == Cover::soft) {
         double coverage[kBlock];
         block.mask.read(block.n, coverage);
         for (int k = 0; k < count; ++k) coverage[k] = coverage[index[k]];
+        pad(coverage, count);
         blend(coverage, source, count, planes);
     }
     const Quantise<uint8_t, double> level;

@@ -6,13 +6,15 @@
 
 #define HZ_DECLARE_KERNELS(space)                                                              \
     namespace space {                                                                          \
+    bool sum_values(const hz_image&, const uint8_t (&)[3], int64_t, int64_t, hz_cpu::Sums&);   \
     void count_values(const hz_image&, int64_t, int64_t, uint64_t (*)[256]);                   \
     void sum_channels(const hz_image&, const hz_cpu::Steps&, bool, int64_t, int64_t, double*); \
     void render(const hz_cpu::RenderJob&, int64_t, int64_t);                                   \
     void evaluate(const hz_cpu::Steps&, int, double*, int);                                    \
     }
 #define HZ_KERNELS(name, space) \
-    {name, space::count_values, space::sum_channels, space::render, space::evaluate}
+    {name,                space::sum_values, space::count_values, \
+     space::sum_channels, space::render,     space::evaluate}
 
 #if defined(__x86_64__)
 HZ_DECLARE_KERNELS(hz_x86_64)

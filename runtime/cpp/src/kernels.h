@@ -17,8 +17,17 @@ struct RenderJob {
     bool in_place;
 };
 
+/* Of each channel: how many values lie above a limit, and the sum of the others. */
+struct Sums {
+    uint64_t above[3], upto[3];
+};
+
 struct Kernels {
     const char* name;
+    /* Add the rows' values to `sums`; false, and nothing done, unless pixels are packed RGB or
+       BGR. */
+    bool (*sum_values)(const hz_image& image, const uint8_t (&limits)[3], int64_t first,
+                       int64_t end, Sums& sums);
     /* Add the rows' values to counts[channel][value]. */
     void (*count_values)(const hz_image& image, int64_t first, int64_t end,
                          uint64_t (*counts)[256]);

@@ -30,16 +30,56 @@ void count_values(const hz_image& image, int64_t first, int64_t end, uint64_t (*
             for (int value = 0; value < 256; ++value) counts[c][value] += tables[t][c][value];
 }
 
+/* Packed pixels are summed as bytes, 48 at a time: 16 pixels, so that a lane keeps its channel. */
+constexpr int kLanes = 48;
+constexpr int64_t kMostChunks = 256; /* 256 times 255 fits the 16 bits of a lane's sum */
+
+bool sum_values(const hz_image& image, const uint8_t (&limits)[3], int64_t first, int64_t end,
+                hz_cpu::Sums& sums) {
+    const bool reversed = image.channel_stride == -1;
+    if (image.pixel_stride != 3 || (image.channel_stride != 1 && !reversed)) return false;
+    const auto channel = [&](int64_t byte) { return reversed ? 2 - byte % 3 : byte % 3; };
+    uint8_t limit[kLanes];
+    for (int i = 0; i < kLanes; ++i) limit[i] = limits[channel(i)];
+    const int64_t bytes = image.width * 3;
+    for (int64_t y = first; y < end; ++y) {
+        const uint8_t* __restrict row = static_cast<const uint8_t*>(image.data) +
+                                        y * image.row_stride - (reversed ? 2 : 0);
+        int64_t done = 0;
+        while (bytes - done >= kLanes) {
+            uint16_t above[kLanes] = {}, upto[kLanes] = {};
+            const int64_t left = (bytes - done) / kLanes;
+            const int64_t chunks = left < kMostChunks ? left : kMostChunks;
+            for (int64_t chunk = 0; chunk < chunks; ++chunk, done += kLanes)
+                for (int i = 0; i < kLanes; ++i) {
+                    const uint8_t over = row[done + i] > limit[i] ? 255 : 0;
+                    above[i] += uint8_t(over & 1);
+                    upto[i] += uint8_t(row[done + i] & ~over);
+                }
+            for (int i = 0; i < kLanes; ++i) {
+                sums.above[channel(i)] += above[i];
+                sums.upto[channel(i)] += upto[i];
+            }
+        }
+        for (; done < bytes; ++done) {
+            const bool over = row[done] > limits[channel(done)];
+            sums.above[channel(done)] += over;
+            sums.upto[channel(done)] += over ? 0 : row[done];
+        }
+    }
+    return true;
+}
+
 /* The same order of additions for every block, eight running sums to fill a vector. */
 template <typename T>
 double sum_plane(const T* plane, int n) {
-    constexpr int kLanes = 8;
-    double lanes[kLanes] = {};
+    constexpr int kSums = 8;
+    double lanes[kSums] = {};
     int i = 0;
-    for (; i + kLanes <= n; i += kLanes)
-        for (int j = 0; j < kLanes; ++j) lanes[j] += double(plane[i + j]);
+    for (; i + kSums <= n; i += kSums)
+        for (int j = 0; j < kSums; ++j) lanes[j] += double(plane[i + j]);
     double sum = 0;
-    for (int j = 0; j < kLanes; ++j) sum += lanes[j];
+    for (int j = 0; j < kSums; ++j) sum += lanes[j];
     for (; i < n; ++i) sum += double(plane[i]);
     return sum;
 }
@@ -91,6 +131,7 @@ void evaluate(const Steps& steps, int first, double* values, int count) {
         double* const target[3] = {planes.r, planes.g, planes.b};
         for (int i = 0; i < 3 * third; ++i)
             target[i / third][i % third] = i < left ? values[done + i] : 0;
+        planes.pad_from(third);
         run_steps(steps, first, steps.count, third, planes);
         for (int i = 0; i < left; ++i) values[done + i] = target[i / third][i % third];
     }

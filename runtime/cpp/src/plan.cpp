@@ -16,7 +16,7 @@ constexpr double kFloatRounding = 6e-8; /* half a unit in the last place below 1
 /* How far rounding errors may reach before a program is evaluated in double: at black and white,
    where powers magnify them, and between, where they decide how many 8-bit values round the other
    way (255e-6 of them at most, on average a tenth of that). */
-constexpr double kMostAtEnds = 1e-4;
+constexpr double kMostAtEnds = 2e-5;
 constexpr double kMostBetween = 1e-6;
 
 /* Bounds of the absolute error that float evaluation has made so far. Near black a float is far
@@ -96,24 +96,29 @@ void make_cells(const Steps& steps, int first, uint32_t* cells) {
         }
     }
     int level = 0;
+    bool steep_before = false;
     for (uint32_t cell = 0; cell < uint32_t(kCells); ++cell) {
         const uint32_t begin = cell * kCell, end = std::min(begin + kCell, kEnd + 1);
         while (level < kLevels - 1 && beginning[level + 1] <= begin) ++level;
         const int before = level;
         while (level < kLevels - 1 && beginning[level + 1] < end) ++level;
-        const bool whole = level == before;
+        const bool whole = level == before, steep = level > before + 1;
         /* Position 0 must not seem to lie near a beginning that the first cell lacks. */
         cells[cell] = whole && cell == 0 ? uint32_t(level + 1) << 24 | 2 * kCell
-                                         : uint32_t(level) << 24 | (whole ? 0 : beginning[level]) |
-                                               (level > before + 1 ? kSteep : 0);
+                                         : uint32_t(level) << 24 | (whole ? 0 : beginning[level]);
+        /* Rounding may move a value from a steep cell into the next one, as from just below 1 to
+           1: both neighbours count as steep too. */
+        if (steep || steep_before) cells[cell] |= kSteep;
+        if (steep && cell > 0) cells[cell - 1] |= kSteep;
+        steep_before = steep;
     }
 }
 
 }  // namespace
 
-Steps prepare_steps(const hz_program& program, int count) {
+Steps prepare_steps(const hz_program& program, int first, int end) {
     Steps steps;
-    for (int i = 0; i < count; ++i) {
+    for (int i = first; i < end; ++i) {
         const hz_step& step = program.steps[i];
         hz::Step<double> prepared;
         if (!hz::prepare_step(step.operation, step.argument, step.statistics, prepared)) continue;

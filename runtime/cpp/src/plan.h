@@ -19,8 +19,8 @@ struct Steps {
     Step list[HZ_MAX_STEPS];
 };
 
-/* The first `count` steps of a program. */
-Steps prepare_steps(const hz_program& program, int count);
+/* Steps [first, end) of a program. */
+Steps prepare_steps(const hz_program& program, int first, int end);
 
 /* Whether evaluating steps [first, end) in float keeps the error below what rounding to 8 bits
    hides. The other programs (powers near 0, gains in the hundreds) are evaluated in double. */
@@ -39,11 +39,11 @@ constexpr uint32_t kBeginning = kSteep - 1;
 
    The curve is exact to 2^-23 of its argument. The argument in units of 2^-23 is a position; its
    high bits are the index of a cell, one more than a power of two because of 1.0. A cell holds,
-   from its high bits down: the level at its end (8 bits), whether more than one level begins
-   inside it (kSteep), and the position at which its level begins (23 bits, 0 if the whole cell has
-   one level). So level = end level - (position < beginning). Where the curve is so steep that
-   several levels share a cell, float pixels are too coarse, and the pixel is drawn again in double
-   from the 8-bit source. */
+   from its high bits down: the level at its end (8 bits), whether the curve is steep here (kSteep:
+   more than one level begins inside the cell or a neighbour), and the position at which its level
+   begins (23 bits, 0 if the whole cell has one level). So level = end level - (position <
+   beginning). Where the curve is steep, float pixels are too coarse, and the pixel is drawn again
+   in double from the 8-bit source. */
 struct BytePlan {
     int middle;
     int suffix;

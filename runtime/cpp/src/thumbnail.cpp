@@ -34,11 +34,20 @@ std::vector<Tap> make_taps(int64_t source, int64_t stride, int size) {
     return taps;
 }
 
+/* The 256 quotients: dividing anew for every tap would be half of a thumbnail's time. */
+struct ByteQuotients {
+    float values[256];
+    ByteQuotients() {
+        for (int i = 0; i < 256; ++i) values[i] = static_cast<float>(i) / 255.0f;
+    }
+};
+const ByteQuotients byte_quotients;
+
 template <typename S>
 float value_at(const char* address) {
     S value;
     std::memcpy(&value, address, sizeof value);
-    if constexpr (sizeof(S) == 1) return static_cast<float>(value) / 255.0f;
+    if constexpr (sizeof(S) == 1) return byte_quotients.values[value];
     if constexpr (sizeof(S) == 2) return static_cast<float>(value) / 65535.0f;
     return static_cast<float>(value);
 }
