@@ -59,7 +59,7 @@ def test_operation_prepares_and_applies_on_the_device(name: str) -> None:
     #include "hz_pixel.h"
     template <typename T> __device__ void draw(T* rgb, double x, const double* statistics) {{
         hz::Step<T> step;
-        if (!hz::prepare_step(HZ_OP_{name.upper()}, x, statistics, step)) return;
+        hz::prepare_step(HZ_OP_{name.upper()}, x, statistics, step);
         hz::Operation<HZ_OP_{name.upper()}>::apply(step.constants, rgb[0], rgb[1], rgb[2]);
     }}
     extern "C" __global__ void draw_both(float* f, double* d, double x, const double* statistics) {{

@@ -78,17 +78,11 @@ def to_tensor(image: Array) -> torch.Tensor:
 
 
 def filtered_by_oracle(image: torch.Tensor, arguments: Arguments) -> torch.Tensor:
-    """F(I). Identity arguments draw nothing, as the renderer defines them; the formulas would
-    divide by 1 + 1e-6, which a steep highlight after them makes visible."""
-    drawn = {
-        name: value
-        for name, value in arguments.clamped().items()
-        if value != OPERATIONS[name].identity
-    }
-    if not drawn:
+    """F(I); identities alone return the input, where the formulas leave 1e-6."""
+    if arguments == Arguments.identity(arguments.filters):
         return image
-    values = torch.tensor([list(drawn.values())], dtype=torch.float64)
-    return apply_filters(image, values, tuple(drawn))[-1]
+    values = torch.tensor([arguments.numbers], dtype=torch.float64)
+    return apply_filters(image, values, arguments.filters)[-1]
 
 
 def assert_parity(image: Array, masks: tuple[Mask | None, ...], arguments: Arguments) -> None:

@@ -323,11 +323,17 @@ struct ApplyVisitor {
     }
 };
 
-/* Constants of one step in `T`, computed in double: a float argument would miss contrast's jumps.
-   Returns false for the identity argument, whose step is to be skipped exactly. */
+/* A program of identities alone draws nothing. Beside other steps an identity is drawn like any
+   argument: the published formulas divide by 1 + 1e-6 there, and a steep highlight shows it. */
+HZ_FN bool is_identity(int operation, double argument) {
+    const double identities[] = HZ_OP_IDENTITIES;
+    return argument == identities[operation];
+}
+
+/* Constants of one step in `T`, computed in double: a float argument would miss contrast's jumps. */
 template <typename T>
-HZ_FN bool prepare_step(int operation, double argument, const double* statistics, Step<T>& step) {
-    const double minima[] = HZ_OP_MINIMA, maxima[] = HZ_OP_MAXIMA, identities[] = HZ_OP_IDENTITIES;
+HZ_FN void prepare_step(int operation, double argument, const double* statistics, Step<T>& step) {
+    const double minima[] = HZ_OP_MINIMA, maxima[] = HZ_OP_MAXIMA;
     const double above = argument > minima[operation] ? argument : minima[operation];
     const double clamped = above < maxima[operation] ? above : maxima[operation];
     double constants[HZ_CONSTANTS] = {};
@@ -335,7 +341,6 @@ HZ_FN bool prepare_step(int operation, double argument, const double* statistics
     visit_operation<0>(operation, visitor);
     step.operation = operation;
     for (int i = 0; i < HZ_CONSTANTS; ++i) step.constants[i] = T(constants[i]);
-    return clamped != identities[operation];
 }
 
 template <typename T>

@@ -72,7 +72,7 @@ typedef struct hz_program {
 } hz_program;
 
 /* Fill in the statistics of every step: those of the whole image (not only of the foreground) as
-   the preceding steps leave it. Steps with the identity argument draw nothing and get zeros.
+   the preceding steps leave it. A program of identity arguments alone draws nothing and gets zeros.
    threads <= 0 means as many as the process may run on; small images use fewer. */
 HZ_API int32_t hz_measure(const hz_image* image, hz_program* program, int32_t threads);
 

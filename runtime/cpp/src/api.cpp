@@ -177,8 +177,7 @@ void measure(const hz_image& image, hz_program& program, int threads) {
         hz_step& step = program.steps[i];
         for (double& statistic : step.statistics) statistic = 0;
         const int statistics = kStatistics[step.operation];
-        if (statistics == HZ_STATISTICS_NONE || prepare_steps(program, i, i + 1).count == 0)
-            continue;
+        if (statistics == HZ_STATISTICS_NONE || draws_nothing(program)) continue;
         const Steps before = prepare_steps(program, 0, i);
         Means means;
         if (image.type == HZ_U8 && leading_channel_steps(before) == before.count) {

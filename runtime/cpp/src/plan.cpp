@@ -116,12 +116,19 @@ void make_cells(const Steps& steps, int first, uint32_t* cells) {
 
 }  // namespace
 
+bool draws_nothing(const hz_program& program) {
+    return std::all_of(program.steps, program.steps + program.count, [](const hz_step& step) {
+        return hz::is_identity(step.operation, step.argument);
+    });
+}
+
 Steps prepare_steps(const hz_program& program, int first, int end) {
     Steps steps;
+    if (draws_nothing(program)) return steps;
     for (int i = first; i < end; ++i) {
         const hz_step& step = program.steps[i];
         hz::Step<double> prepared;
-        if (!hz::prepare_step(step.operation, step.argument, step.statistics, prepared)) continue;
+        hz::prepare_step(step.operation, step.argument, step.statistics, prepared);
         Step& target = steps.list[steps.count++];
         target.operation = prepared.operation;
         static_assert(sizeof target.constants == sizeof prepared.constants);

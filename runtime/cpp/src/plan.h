@@ -13,11 +13,13 @@ struct Step {
     double constants[3];
 };
 
-/* A run of steps without the identities, which are skipped exactly. */
+/* A run of steps; none at all if the whole program is identities. */
 struct Steps {
     int count = 0;
     Step list[HZ_MAX_STEPS];
 };
+
+bool draws_nothing(const hz_program& program);
 
 /* Steps [first, end) of a program. */
 Steps prepare_steps(const hz_program& program, int first, int end);
