@@ -143,6 +143,8 @@ def main() -> int:
     args = parser.parse_args()
     if args.output.suffix != ".onnx":
         parser.error(f"--output must end in .onnx; got {args.output.name}. Rename it.")
+    if args.output.is_dir():
+        parser.error(f"--output must be a file; {args.output} is a folder. Name a file in it.")
     try:
         report = export(args.checkpoint, args.output, args.variant, args.precision, args.images)
     except ParityError as error:

@@ -9,12 +9,13 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import torch
+from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
-from PIL import Image
 from polygraphy.backend.base import BaseRunner
 from polygraphy.backend.onnxrt import OnnxrtRunner, SessionFromOnnx
 from polygraphy.common import TensorMetadata
@@ -26,6 +27,7 @@ from export import tolerances
 from export.metadata import Precision, Variant
 from export.samples import sample_photos
 from harmonizer.errors import HarmonizerError, ModelError
+from harmonizer.files import load_photo
 from train.filters import apply_filters
 from train.model import load_checkpoint
 from train.network import HarmonizerNet, thumbnail
@@ -76,30 +78,35 @@ def composites(images: Path | None, filters: tuple[str, ...]) -> Iterator[tuple[
         Composite (1, 3, H, W) float32 in [0, 1] and mask (1, 1, H, W).
 
     Raises:
-        ParityError: If the folder holds no photograph.
+        ValueError: If the folder holds no photograph.
+        ImageFileError: If one cannot be read.
     """
     generator = torch.Generator().manual_seed(SEED)
     if images is None:
-        pairs = [(photo.pixels, photo.mask) for photo in sample_photos()] * 3
+        pairs = [(_unit(photo.pixels), _unit(photo.mask)) for photo in sample_photos()] * 3
     else:
         paths = sorted(p for p in images.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
         if not paths:
-            raise ParityError(
+            raise ValueError(
                 f"{images} must hold photographs ({', '.join(IMAGE_SUFFIXES)}); it holds none. "
                 "Leave --images out to use scikit-image's."
             )
-        photos = [np.array(Image.open(p).convert("RGB")) for p in paths[:MAX_IMAGES]]
+        photos = [_unit(load_photo(p).pixels) for p in paths[:MAX_IMAGES]]
         pairs = [(pixels, _ellipse(*pixels.shape[:2])) for pixels in photos]
-    for pixels, mask_u8 in pairs:
-        photo = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 255
-        mask = torch.from_numpy(mask_u8.copy())[None, None].float() / 255
+    for pixels, coverage in pairs:
+        photo = torch.from_numpy(pixels).permute(2, 0, 1)[None].contiguous()
+        mask = torch.from_numpy(coverage)[None, None]
         yield synthesize(photo, mask, draw_arguments(1, filters, generator), filters)[0], mask
 
 
-def _ellipse(height: int, width: int) -> NDArray[np.uint8]:
+def _unit(stored: NDArray[Any]) -> NDArray[np.float32]:
+    return stored.astype(np.float32) / np.float32(np.iinfo(stored.dtype).max)
+
+
+def _ellipse(height: int, width: int) -> NDArray[np.float32]:
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
     inside: NDArray[np.bool_] = (x / 0.5) ** 2 + (y / 0.6) ** 2 < 1
-    return inside.astype(np.uint8) * np.uint8(255)
+    return inside.astype(np.float32)
 
 
 class TorchRunner(BaseRunner):  # type: ignore[misc]
@@ -148,7 +155,8 @@ def verify(
         The measured differences.
 
     Raises:
-        ParityError: If a difference exceeds its tolerance or is not finite.
+        ParityError: If the graph does not run, or a difference exceeds its tolerance or is not
+            finite.
     """
     filters = network.config.filters
     feeds: list[Feed] = []
@@ -157,14 +165,15 @@ def verify(
         if variant == "predictor":
             pair = (thumbnail(composite), thumbnail(mask))
         feeds.append({"composite": pair[0].numpy(), "mask": pair[1].numpy()})
+    runners = [
+        TorchRunner(network, variant),
+        OnnxrtRunner(SessionFromOnnx(str(path)), name="onnxruntime"),
+    ]
     with G_LOGGER.verbosity(G_LOGGER.ERROR):
-        results = Comparator.run(
-            [
-                TorchRunner(network, variant),
-                OnnxrtRunner(SessionFromOnnx(str(path)), name="onnxruntime"),
-            ],
-            data_loader=feeds,
-        )
+        try:
+            results = Comparator.run(runners, data_loader=feeds)
+        except Exception as error:  # ONNX Runtime's errors share no base class
+            raise ParityError(f"{path} must run in ONNX Runtime; it does not: {error}") from error
     arguments_max, pixel_errors = 0.0, []
     for feed, expected, got in zip(feeds, results["torch"], results["onnxruntime"], strict=True):
         want, have = np.asarray(expected["arguments"]), np.asarray(got["arguments"])
@@ -215,7 +224,10 @@ def main() -> int:
 
 
 def _described(path: Path) -> tuple[Variant, Precision]:
-    facts = {p.key: p.value for p in onnx.load(path).metadata_props}
+    try:
+        facts = {p.key: p.value for p in onnx.load(path).metadata_props}
+    except DecodeError as error:
+        raise ModelError(f"{path} must be an ONNX file; it cannot be parsed ({error}).") from error
     variant, precision = facts.get("harmonizer.format"), facts.get("harmonizer.precision")
     if precision in ("fp32", "fp16"):
         if variant == "harmonizer-predictor":

@@ -151,7 +151,7 @@ def test_export_own_images_and_other_filters_work(tmp_path: Path, photo_file: Pa
     report = export(small_checkpoint(tmp_path), output, images=photo_file.parent)
     assert report.images == 1
     assert session(output).run(None, feed(1, 256, 256))[0].shape == (1, 2)
-    with pytest.raises(ParityError, match="holds none"):
+    with pytest.raises(ValueError, match="holds none"):
         export(small_checkpoint(tmp_path), output, images=tmp_path)
 
 

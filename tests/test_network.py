@@ -8,6 +8,7 @@ import torch
 from conftest import shared_data
 
 from export import tolerances
+from train import model
 from train.model import CheckpointError, load_checkpoint, save_checkpoint
 from train.network import HarmonizerNet, NetworkConfig, pool_regions
 from train.statistics import soft_histogram
@@ -149,3 +150,13 @@ def test_network_config_without_any_input_is_refused() -> None:
         NetworkConfig(encoder=False)
     with pytest.raises(ValueError, match="enable encoder too"):
         NetworkConfig(encoder=False, statistics=True, region_pooling=True)
+
+
+def test_load_checkpoint_trained_on_other_statistics_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.safetensors"
+    save_checkpoint(HarmonizerNet(CONFIGS[2]), path)
+    monkeypatch.setitem(model.LAYOUT, "grid", 128)
+    with pytest.raises(CheckpointError, match="'grid': 128"):
+        load_checkpoint(path)

@@ -3,6 +3,8 @@
 import csv
 import dataclasses
 import json
+import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from PIL import Image
 from export.samples import sample_photos
 from harmonizer.ops import DEFAULT_FILTERS, OPERATIONS
 from train import fit as fit_module
+from train.__main__ import main as train_main
 from train.data import PackedPhotos, batches
 from train.filters import apply_filters
 from train.fit import FitConfig, NotFiniteError, fit, initial_network
@@ -172,3 +175,60 @@ def test_initial_network_grown_from_statistics_predicts_the_same(tmp_path: Path)
     photo, mask = photo_and_mask(64)
     with torch.inference_mode():
         torch.testing.assert_close(grown(photo, mask), small(photo, mask), rtol=0, atol=1e-6)
+
+
+def test_fit_config_that_cannot_train_is_refused(tmp_path: Path) -> None:
+    for changes, message in (
+        ({"samples": 3}, "samples >= batch"),
+        ({"batch": 0}, "batch >= 1"),
+        ({"size": 100}, "multiple of 32"),
+        ({"learning_rate": float("nan")}, "learning_rate"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            run(tmp_path, tmp_path, **changes)
+
+
+def test_fit_more_images_a_batch_than_photographs_is_refused(
+    photo_folder: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match="number of usable photographs"):
+        fit(run(photo_folder, tmp_path, batch=8))
+
+
+def test_fit_existing_run_is_neither_overwritten_nor_resumed_differently(
+    photo_folder: Path, tmp_path: Path
+) -> None:
+    config = run(photo_folder, tmp_path, samples=8)
+    path = fit(config)
+    kept = {p: p.read_bytes() for p in (path, tmp_path / "config.json")}
+    with pytest.raises(FileExistsError, match="--resume"):
+        fit(config)
+    with pytest.raises(ValueError, match=r"learning_rate 0\.001 then, 0\.0005 now"):
+        fit(run(photo_folder, tmp_path, samples=16, learning_rate=5e-4), resume=True)
+    with pytest.raises(ValueError, match="it has done 2 of 2"):
+        fit(config, resume=True)
+    with pytest.raises(FileNotFoundError, match=r"no state\.pt"):
+        fit(run(photo_folder, tmp_path / "other"), resume=True)
+    assert kept == {p: p.read_bytes() for p in kept}
+
+
+def test_packed_photos_changed_photograph_is_packed_anew(
+    photo_folder: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(photo_folder, folder)
+    before = PackedPhotos.open(folder, tmp_path / "cache").pixels[0].copy()
+    Image.fromarray(255 - sample_photos()[0].pixels).save(folder / "astronaut.png")
+    after = PackedPhotos.open(folder, tmp_path / "cache").pixels[0]
+    assert abs(int(before[0, 0, 0]) + int(after[0, 0, 0]) - 255) <= 1
+
+
+def test_command_line_bad_input_exits_2_with_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for flags in (["--data", str(tmp_path)], ["--filters", "glow"], ["--batch", "0"]):
+        monkeypatch.setattr(sys, "argv", ["train", "--output", str(tmp_path / "run"), *flags])
+        assert train_main() == 2
+        error = capsys.readouterr().err
+        assert error.startswith("train: error: ") and error.count("\n") == 1
+    assert not (tmp_path / "run").exists()

@@ -2,15 +2,17 @@
 
 import argparse
 import os
+import sys
 
+from harmonizer.errors import HarmonizerError
 from harmonizer.ops import DEFAULT_FILTERS
-from train.fit import FitConfig, fit
+from train.fit import FitConfig, NotFiniteError, fit
 from train.model import load_checkpoint
 from train.network import NetworkConfig
 
 
-def main() -> None:
-    """Parse the flags, fit, print where the checkpoint is."""
+def main() -> int:
+    """Parse the flags, fit, print where the checkpoint is; 2 for bad input or a diverged run."""
     shared = os.environ.get("HARMONIZER_DATA", "../shared/data")
     parser = argparse.ArgumentParser(prog="python -m train", description="Fit HarmonizerNet.")
     add = parser.add_argument
@@ -31,6 +33,16 @@ def main() -> None:
     add("--no-amp", action="store_true", help="run the encoder in float32")
     add("--seed", type=int, default=FitConfig.seed, help="(%(default)s)")
     args = parser.parse_args()
+    try:
+        run(args)
+    except (HarmonizerError, NotFiniteError, OSError, ValueError) as error:
+        print(f"train: error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def run(args: argparse.Namespace) -> None:
+    """Fit as the flags say."""
     network = NetworkConfig(
         filters=tuple(args.filters.split(",")),
         encoder=not args.no_encoder,
@@ -57,4 +69,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +45,8 @@ class PackedPhotos:
             cache: Folder for the packed array; its name follows from the manifest's content.
 
         Raises:
-            FileNotFoundError: If there is no manifest.
+            FileNotFoundError: If there is no manifest, or it names an absent file.
+            ValueError: If the manifest lacks a column.
         """
         folder = Path(folder)
         manifest = folder / "MANIFEST.csv"
@@ -53,19 +55,26 @@ class PackedPhotos:
                 f"{folder} must hold MANIFEST.csv with the columns `file` and `mask`; it does not."
             )
         content = manifest.read_bytes()
-        rows = list(csv.DictReader(content.decode("utf-8").splitlines()))
-        key = hashlib.sha256(content + str(PACKED_SIZE).encode()).hexdigest()[:16]
-        packed = Path(cache) / f"photos-{key}.npy"
+        reader = csv.DictReader(content.decode("utf-8").splitlines())
+        if not {"file", "mask"} <= set(reader.fieldnames or []):
+            raise ValueError(
+                f"{manifest} must have the columns `file` and `mask`; got {reader.fieldnames}."
+            )
+        rows = list(reader)
+        packed = Path(cache) / f"photos-{_fingerprint(folder, content, rows)}.npy"
         if not packed.is_file():
             packed.parent.mkdir(parents=True, exist_ok=True)
-            unfinished = packed.with_suffix(".partial")
-            array = np.lib.format.open_memmap(
-                unfinished, "w+", np.uint8, (len(rows), PACKED_SIZE, PACKED_SIZE, 4)
-            )
-            for index, row in enumerate(tqdm(rows, desc="packing photographs", unit="photo")):
-                array[index] = _pack(folder, row)
-            array.flush()
-            unfinished.rename(packed)
+            with tempfile.TemporaryDirectory(dir=packed.parent) as unfinished:
+                array = np.lib.format.open_memmap(
+                    Path(unfinished) / packed.name,
+                    "w+",
+                    np.uint8,
+                    (len(rows), PACKED_SIZE, PACKED_SIZE, 4),
+                )
+                for index, row in enumerate(tqdm(rows, desc="packing photographs", unit="photo")):
+                    array[index] = _pack(folder, row)
+                array.flush()
+                (Path(unfinished) / packed.name).rename(packed)
         pixels = np.load(packed, mmap_mode="r")
         masked = np.array([bool(row["mask"]) for row in rows])
         fractions = np.zeros(len(rows))
@@ -75,6 +84,16 @@ class PackedPhotos:
 
     def __len__(self) -> int:
         return len(self.pixels)
+
+
+def _fingerprint(folder: Path, manifest: bytes, rows: list[dict[str, str]]) -> str:
+    """Changes whenever the manifest or one of the files that it names does."""
+    digest = hashlib.sha256(manifest + f"{folder.resolve()} {PACKED_SIZE}".encode())
+    for row in rows:
+        for name in filter(None, (row["file"], row["mask"])):
+            facts = (folder / name).stat()
+            digest.update(f"{name} {facts.st_size} {facts.st_mtime_ns}\n".encode())
+    return digest.hexdigest()[:16]
 
 
 def _pack(folder: Path, row: dict[str, str]) -> NDArray[np.uint8]:
@@ -103,11 +122,20 @@ def batches(
 
     Yields:
         Photographs (batch, 3, size, size) and masks (batch, 1, size, size), float32 in [0, 1].
+
+    Raises:
+        ValueError: If there are fewer usable photographs than `batch`.
     """
     random = np.random.default_rng(seed)
     usable = (photos.fractions > MIN_FRACTION) & (photos.fractions < MAX_FRACTION)
     own = np.flatnonzero(usable)
     pool = np.concatenate([own, np.flatnonzero(~photos.masked)]) if borrow else own
+    if not 1 <= batch <= len(pool) or not len(own):
+        raise ValueError(
+            f"`batch` must be 1 to the number of usable photographs, of which at least one has a "
+            f"mask covering {MIN_FRACTION:.1%} to {MAX_FRACTION:.0%}; got batch {batch} for "
+            f"{len(pool)} photographs, {len(own)} with such a mask."
+        )
     while True:
         order = random.permutation(pool)
         for start in range(0, len(order) - batch + 1, batch):

@@ -10,6 +10,7 @@ import argparse
 import csv
 import json
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from PIL import Image
 from torch import Tensor
 
 from harmonizer import Harmonizer
+from harmonizer.errors import HarmonizerError
 from train.filters import apply_filters, blend
 from train.model import load_checkpoint
 from train.network import thumbnail
@@ -184,8 +186,8 @@ def summary(scores: list[Score]) -> list[dict[str, object]]:
     return rows
 
 
-def main() -> None:
-    """Print the tables of a checkpoint; optionally write them as JSON."""
+def main() -> int:
+    """Print the tables of a checkpoint, optionally write them as JSON; 2 for bad input."""
     shared = Path(os.environ.get("HARMONIZER_DATA", "../shared/data"))
     parser = argparse.ArgumentParser(description="fMSE of a checkpoint, after and before.")
     parser.add_argument("--checkpoint", required=True)
@@ -194,6 +196,16 @@ def main() -> None:
     parser.add_argument("--model", type=Path, help="its ONNX export: adds the original size")
     parser.add_argument("--json", type=Path, help="also write tables and per-image scores here")
     args = parser.parse_args()
+    try:
+        run(args)
+    except (HarmonizerError, OSError, ValueError) as error:
+        print(f"evaluate: error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def run(args: argparse.Namespace) -> None:
+    """Evaluate as the flags say."""
     network = load_checkpoint(args.checkpoint)
     filters = network.config.filters
     sets = {
@@ -220,4 +232,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -58,6 +58,20 @@ class FitConfig:
     seed: int = 0
     save_every: int = 500
 
+    def __post_init__(self) -> None:
+        if self.batch < 1 or self.samples < self.batch or self.save_every < 1:
+            raise ValueError(
+                "a run needs batch >= 1, samples >= batch and save_every >= 1; got batch "
+                f"{self.batch}, samples {self.samples}, save_every {self.save_every}."
+            )
+        if self.size < 32 or self.size % 32:
+            raise ValueError(f"`size` must be a multiple of 32; got {self.size}.")
+        if not (0 < self.learning_rate < 1 and self.final_weight >= 0 and 0 <= self.ema < 1):
+            raise ValueError(
+                "learning_rate must lie in (0, 1), final_weight be at least 0 and ema in [0, 1); "
+                f"got {self.learning_rate}, {self.final_weight}, {self.ema}."
+            )
+
 
 class NotFiniteError(RuntimeError):
     """The loss or a gradient was not finite; the batch is saved beside the checkpoint."""
@@ -117,13 +131,29 @@ def _rate(step: int, steps: int) -> float:
     return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
 
 
+def _check_resumable(output: Path, settings: dict[str, object]) -> None:
+    if not (output / "state.pt").is_file():
+        raise FileNotFoundError(f"{output} must hold a run to resume; there is no state.pt in it.")
+    before = json.loads((output / "config.json").read_text(encoding="utf-8"))
+    changed = [
+        f"{name} {before.get(name)!r} then, {value!r} now"
+        for name, value in settings.items()
+        if name not in ("samples", "save_every") and before.get(name) != value
+    ]
+    if changed:
+        raise ValueError(
+            f"the run in {output} must be resumed with its own configuration; "
+            f"{'; '.join(changed)}. Change that back, or start in another folder."
+        )
+
+
 def fit(config: FitConfig, resume: bool = False) -> Path:
     """Train and write `checkpoint.safetensors`, `log.jsonl` and `config.json` to the output folder.
 
     Args:
         config: The run.
         resume: Continue from the output folder's `state.pt`; data order and random numbers start
-            anew from the step reached.
+            anew from the step reached. Only `samples` and `save_every` may differ from before.
 
     Returns:
         The checkpoint's path.
@@ -131,12 +161,19 @@ def fit(config: FitConfig, resume: bool = False) -> Path:
     Raises:
         NotFiniteError: If a loss is not finite.
         FileNotFoundError: If the data or, with `resume`, the state is absent.
+        FileExistsError: Without `resume`, if the output folder holds a run.
+        ValueError: If the run to resume has another configuration or is finished.
     """
     output = Path(config.output)
-    output.mkdir(parents=True, exist_ok=True)
-    write_atomically(
-        output / "config.json", json.dumps(dataclasses.asdict(config), indent=2).encode()
-    )
+    state_file, config_file = output / "state.pt", output / "config.json"
+    settings = json.loads(json.dumps(dataclasses.asdict(config)))
+    if resume:
+        _check_resumable(output, settings)
+    elif state_file.exists():
+        raise FileExistsError(
+            f"{output} must be empty for a new run; it holds another one. Continue that with "
+            "--resume, or name another folder."
+        )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     photos = PackedPhotos.open(config.data, config.cache)
     network = initial_network(config).to(device).to(memory_format=torch.channels_last).train()
@@ -145,11 +182,16 @@ def fit(config: FitConfig, resume: bool = False) -> Path:
     steps = config.samples // config.batch
     first, seconds = 0, 0.0
     if resume:
-        state = torch.load(output / "state.pt", map_location=device, weights_only=True)
+        state = torch.load(state_file, map_location=device, weights_only=True)
         network.load_state_dict(state["network"])
         average.load_state_dict(state["average"])
         optimizer.load_state_dict(state["optimizer"])
         first, seconds = state["step"], state["seconds"]
+        if first >= steps:
+            raise ValueError(
+                f"the run in {output} must have steps left; it has done {first} of {steps}. Give "
+                "more --samples to go on."
+            )
 
     def save(step: int) -> Path:
         path = output / "checkpoint.safetensors"
@@ -166,9 +208,11 @@ def fit(config: FitConfig, resume: bool = False) -> Path:
             },
             unfinished,
         )
-        unfinished.replace(output / "state.pt")
+        unfinished.replace(state_file)
         return path
 
+    output.mkdir(parents=True, exist_ok=True)
+    write_atomically(config_file, json.dumps(settings, indent=2).encode())
     stream = batches(photos, config.batch, config.size, config.seed + first)
     generator = torch.Generator().manual_seed(config.seed + first)
     after = before = 0.0

@@ -18,6 +18,7 @@ from torch import Tensor
 from harmonizer.errors import ModelError
 from harmonizer.files import write_atomically
 from train.network import HarmonizerNet, NetworkConfig
+from train.statistics import LAYOUT
 
 FORMAT = "harmonizer-checkpoint"
 
@@ -40,6 +41,7 @@ def save_checkpoint(
         "format": FORMAT,
         "model": "harmonizer",
         "config": json.dumps(dataclasses.asdict(network.config)),
+        "statistics": json.dumps(LAYOUT if network.config.statistics else None),
         "notes": json.dumps(notes or {}),
     }
     tensors = {name: t.detach().cpu().contiguous() for name, t in network.state_dict().items()}
@@ -95,17 +97,22 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, object]]
             f"{path} must have been written by this project's training (format {FORMAT}, model "
             f"harmonizer); its metadata says {metadata or 'nothing'}."
         )
-    return tensors, json.loads(metadata["config"])
+    config = json.loads(metadata["config"])
+    if config.get("statistics") and json.loads(metadata.get("statistics", "null")) != LAYOUT:
+        raise CheckpointError(
+            f"{path} must have been trained on this version's statistics {LAYOUT}; its own are "
+            f"{metadata.get('statistics')}. Load it with the version that wrote it, or train anew."
+        )
+    return tensors, config
 
 
 def _read_published(path: Path) -> dict[str, Tensor]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # on foreign bytes the unpickler raises whatever they lead it to
-        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise CheckpointError(
-            f"{path} must be a torch file that holds tensors only; it cannot be read safely "
-            f"({reason}). Save its state_dict() alone."
+            f"{path} must be a torch file that holds tensors only; it cannot be read safely. Save "
+            "the network's state_dict() alone."
         ) from error
     if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
         raise CheckpointError(

@@ -31,6 +31,18 @@ NEAR, FAR = 3 / 64, 9 / 64
 REGIONS = 5
 """Foreground, its inner rim, near ring, far ring, background."""
 
+LAYOUT = {
+    "grid": GRID,
+    "bins": BINS,
+    "tone_bins": TONE_BINS,
+    "chroma_bins": CHROMA_BINS,
+    "cells": CELLS,
+    "near": NEAR,
+    "far": FAR,
+    "regions": REGIONS,
+}
+"""What the statistics mean; stored in checkpoints, because weights fit no other layout."""
+
 _AREA_FLOOR = 1e-4  # share of the image; keeps an empty region's statistics at 0 instead of NaN
 
 
@@ -100,7 +112,7 @@ class ColourStatistics(nn.Module):
         areas = regions.mean(dim=2)
 
         colours = composite.flatten(2)
-        red, green, blue = colours.split(1, dim=1)
+        red, green, blue = colours[:, :1], colours[:, 1:2], colours[:, 2:]
         largest, smallest = colours.amax(1, keepdim=True), colours.amin(1, keepdim=True)
         tones = torch.cat(
             [(largest - smallest) / (largest + 0.02), (largest + smallest) / 2], dim=1
