@@ -3,6 +3,7 @@
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -62,7 +63,7 @@ def test_save_outside_the_range_stores_what_is_drawn(tmp_path: Path) -> None:
         ({"shadow": 1.01}, r"`shadow` must lie in \[-1, 1\]; got 1.01\. Write a value"),
         ({"shadow": math.nan}, r"`shadow` must be a finite number; got nan"),
         ({"shadow": math.inf}, r"`shadow` must be a finite number; got inf"),
-        ({"shadow": 10**400}, r"`shadow` must lie in \[-1, 1\]; got 1000"),
+        ({"shadow": 10**400}, r"`shadow` must be a finite number; got 1000"),
     ],
 )
 def test_load_bad_entry_is_refused(
@@ -83,10 +84,16 @@ def test_load_missing_entry_is_refused(tmp_path: Path) -> None:
     ("entries", "error", "message"),
     [
         ({"format": "other"}, ArgumentsError, rf'"format": "{FORMAT}".*--save-arguments'),
-        ({"version": 2}, ArgumentsError, r"must have version 1; got 2"),
+        ({"version": 2}, ArgumentsError, r"arguments.json must have version 1; got 2"),
+        ({"version": True}, ArgumentsError, r"must have version 1; got True"),
+        ({"comment": ""}, ArgumentsError, r"keys format, version, .*; got .*'comment'. Remove"),
         ({"filters": "shadow"}, ArgumentsError, r'must hold a list "filters"'),
         ({"arguments": [1]}, ArgumentsError, r'an object "arguments"'),
-        ({"filters": ["sepia"]}, FilterListError, r"registered operations; got 'sepia'.*Choose"),
+        (
+            {"filters": ["sepia"]},
+            FilterListError,
+            r"arguments.json: filters .* registered operations; got 'sepia'.*Choose",
+        ),
         ({"filters": ["hue", "hue"]}, FilterListError, r"may appear once"),
         ({"filters": []}, FilterListError, r"1 to 8 entries; got 0"),
     ],
@@ -102,6 +109,14 @@ def test_load_bad_document_is_refused(
 def test_load_not_json_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.json").write_bytes(content)
     with pytest.raises(ArgumentsError, match=r"cannot be parsed.*--save-arguments"):
+        Arguments.load(tmp_path / "a.json")
+
+
+def test_load_repeated_key_is_refused(tmp_path: Path) -> None:
+    text = json.dumps(GIVEN.document()).replace('"hue"', '"shadow"')
+    text = text.replace('"shadow": 0.0', '"shadow": 0.0, "shadow": 0.5')
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(ArgumentsError, match=r"a\.json .*the key 'shadow' comes twice"):
         Arguments.load(tmp_path / "a.json")
 
 
@@ -129,6 +144,34 @@ def test_scaled_blends_from_the_identity() -> None:
 def test_scaled_out_of_range_is_refused(strength: float) -> None:
     with pytest.raises(ArgumentsError, match=r"strength must lie in \[0, 1.5\]; got"):
         GIVEN.scaled(strength)
+
+
+@pytest.mark.parametrize("strength", [None, "1", True, np.ones(2)])
+def test_scaled_by_no_number_is_refused(strength: Any) -> None:
+    with pytest.raises(TypeError, match=r"`strength` must be a number in \[0, 1.5\]; got"):
+        GIVEN.scaled(strength)
+
+
+@pytest.mark.parametrize("value", ["0.5", True, None, [0.5]])
+def test_constructor_no_number_is_refused(value: Any) -> None:
+    with pytest.raises(ArgumentsError, match=r"`hue` must be a number; got .*between -1 and 1"):
+        Arguments(("hue",), (value,))
+
+
+@pytest.mark.parametrize("mapping", [None, [0.0] * 6, np.zeros(6), {0: 0.0}])
+def test_from_mapping_no_mapping_is_refused(mapping: Any) -> None:
+    with pytest.raises(TypeError, match=r"Arguments or a mapping from filter name.*names are temp"):
+        Arguments.from_mapping(mapping)
+
+
+def test_equality_is_that_of_mappings_but_minds_the_order_of_arguments() -> None:
+    other = Arguments(("hue", "shadow"), (0.1, 0.2))
+    same = Arguments(("hue", "shadow"), (np.float64(0.1), 0.2))
+    assert other == same and hash(other) == hash(same)
+    mapping = {"shadow": 0.2, "hue": 0.1}
+    assert other == mapping and mapping == other
+    assert other != {"shadow": 0.2} and other != (0.1, 0.2)
+    assert other != Arguments(("shadow", "hue"), (0.2, 0.1))
 
 
 def test_constructor_counts_and_finiteness() -> None:

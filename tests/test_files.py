@@ -1,7 +1,9 @@
 """Image files: what comes in goes out, and what cannot is refused with a reason."""
 
 import os
+import re
 import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +131,60 @@ def test_save_photo_jpeg_default_is_444_and_quality_matters(tmp_path: Path) -> N
         sizes.append((tmp_path / "a.jpg").stat().st_size)
     save_photo(tmp_path / "a.jpg", pixels)
     assert (tmp_path / "a.jpg").stat().st_size == sizes[0] > sizes[1] > sizes[2]
+
+
+@pytest.mark.parametrize("level", [90, 94, 95, 100])
+def test_save_photo_jpeg_of_noise_is_written(tmp_path: Path, level: int) -> None:
+    noise = np.random.default_rng(3).integers(0, 256, (512, 512, 3), dtype=np.uint8)
+    save_photo(tmp_path / "a.jpg", noise, quality=Quality(level))
+    again = load_photo(tmp_path / "a.jpg").pixels
+    assert np.abs(again.astype(int) - noise).mean() < 12
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", "16.png"])
+def test_save_photo_encoder_failure_names_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    def broken(*_: object) -> bytes:
+        raise RuntimeError("no such luck")
+
+    for name in ("_encode_with_pillow", "_encode_tiff", "_encode_png16"):
+        monkeypatch.setattr(f"harmonizer.encoding.{name}", broken)
+    pixels = picture16() if suffix.startswith("16") else picture()
+    with pytest.raises(ImageFileError, match=r"encoder must take.*no such luck.*another format"):
+        save_photo(tmp_path / f"a{suffix}", pixels)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_load_photo_png_exif_after_the_pixels_is_read(tmp_path: Path, deep: bool) -> None:
+    pixels = picture16() if deep else picture()
+    content = camera_exif(6)
+    chunk = struct.pack(">I", len(content)) + b"eXIf" + content
+    chunk += struct.pack(">I", zlib.crc32(chunk[4:]))
+    file = bytes(imagecodecs.png_encode(pixels))
+    (tmp_path / "a.png").write_bytes(file[:-12] + chunk + file[-12:])
+    photo = load_photo(tmp_path / "a.png")
+    np.testing.assert_array_equal(photo.pixels, np.rot90(pixels, -1))
+    assert read_exif(photo.exif)[0] == "Acme"
+
+
+@pytest.mark.parametrize(
+    ("meanings", "chosen"), [((0,), None), ((2,), 3), ((0, 2), 4), ((2, 0), 3), ((0, 0), None)]
+)
+def test_load_photo_tiff_extra_channel_is_alpha_only_where_marked(
+    tmp_path: Path, meanings: tuple[int, ...], chosen: int | None
+) -> None:
+    pixels = picture16(3 + len(meanings))
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", extrasamples=meanings)
+    photo = load_photo(tmp_path / "a.tif")
+    np.testing.assert_array_equal(photo.pixels, pixels[..., :3])
+    assert (photo.alpha is None) == (chosen is None)
+    if photo.alpha is not None:
+        np.testing.assert_array_equal(photo.alpha, pixels[..., chosen])
+    dropped = meanings.count(0)
+    said = [note for note in photo.notes if f"{dropped} extra channel(s) not marked" in note]
+    assert len(said) == len(photo.notes) == bool(dropped)
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES_8)
@@ -318,7 +374,7 @@ def test_load_mask_channels_and_notes(tmp_path: Path) -> None:
     Image.fromarray(picture()).save(tmp_path / "colour.png")
     mask, notes = load_mask(tmp_path / "colour.png")
     np.testing.assert_array_equal(mask, picture().max(axis=2))
-    assert "largest of red, green and blue" in notes[0]
+    assert re.search("largest of red, green and blue: were .* swapped", notes[0])
     Image.fromarray(np.dstack([picture(), soft])).save(tmp_path / "rgba.webp", lossless=True)
     mask, notes = load_mask(tmp_path / "rgba.webp")
     np.testing.assert_array_equal(mask, soft)
@@ -337,9 +393,27 @@ def test_load_mask_channels_and_notes(tmp_path: Path) -> None:
     (tmp_path / "deep.png").write_bytes(imagecodecs.png_encode(deep))
     mask, _ = load_mask(tmp_path / "deep.png")
     np.testing.assert_array_equal(mask, deep)
-    Image.fromarray((soft > 99).astype(np.uint8)).save(tmp_path / "labels.png")
-    _, notes = load_mask(tmp_path / "labels.png")
-    assert "largest value is 1 of 255" in notes[0]
+
+
+def test_load_mask_of_labels_is_refused(tmp_path: Path) -> None:
+    labels = (picture()[..., 1] > 99).astype(np.uint8)
+    Image.fromarray(labels).save(tmp_path / "labels.png")
+    with pytest.raises(ImageFileError, match=r"must have 255 where.*is 1.*Multiply it by 255"):
+        load_mask(tmp_path / "labels.png")
+    Image.fromarray(np.dstack([picture(), labels])).save(tmp_path / "rgba.png")
+    with pytest.raises(ImageFileError, match=r"Multiply it by 255"):
+        load_pair(tmp_path / "rgba.png", None)
+    palette = Image.fromarray(labels, "P")
+    for colours, refused in (((128, 0, 0), True), ((255, 0, 0), False), ((200,) * 3, False)):
+        palette.putpalette([0, 0, 0, *colours])
+        for suffix in (".png", ".tif"):
+            path = tmp_path / f"palette{suffix}"
+            palette.save(path)
+            if refused:
+                with pytest.raises(ImageFileError, match=r"stand for labels.*128 of 255.*as 255"):
+                    load_mask(path)
+            else:
+                np.testing.assert_array_equal(load_mask(path)[0], labels * max(colours))
 
 
 def test_load_mask_applies_orientation(tmp_path: Path) -> None:
@@ -458,6 +532,13 @@ def test_write_atomically_keeps_permissions_and_links(tmp_path: Path) -> None:
     finally:
         os.umask(before)
     assert (tmp_path / "fresh.bin").stat().st_mode & 0o777 == 0o640
+
+
+def test_write_atomically_takes_the_longest_name_in_bytes(tmp_path: Path) -> None:
+    path = tmp_path / ("é" * 126 + ".x")
+    check_writable(path)
+    write_atomically(path, b"new")
+    assert path.read_bytes() == b"new"
 
 
 def test_check_writable_refuses_before_the_work(tmp_path: Path) -> None:

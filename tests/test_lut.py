@@ -84,6 +84,11 @@ def test_format_cube_parses_and_red_varies_fastest(
     np.testing.assert_allclose(table, lattice, atol=6e-8)
 
 
+def test_format_cube_odd_bytes_of_a_name_become_question_marks() -> None:
+    title = b"a\xff".decode("utf-8", "surrogateescape")
+    assert b'TITLE "a?"' in format_cube(np.zeros((33, 33, 33, 3), np.float32), title)
+
+
 @pytest.mark.parametrize("interpolate", [interpolate_trilinear, interpolate_tetrahedral])
 def test_interpolate_a_linear_function_is_exact(interpolate) -> None:
     axis = np.linspace(0, 1, 33, dtype=np.float32)

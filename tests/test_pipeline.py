@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import pytest
 import skimage.data
-from tiny_predictor import weights, write_predictor
+from tiny_predictor import weights, write_failing_predictor, write_predictor
 
 from harmonizer import Arguments, Harmonizer, HarmonizerWarning
 from harmonizer.errors import ArgumentsError, ModelError, NativeLibraryError
@@ -167,6 +167,10 @@ def test_thin_images_work(harmonizer: Harmonizer, shape: tuple[int, int], kind: 
         (lambda i, m: (i, np.full(m.shape, 1.5, np.float32)), ValueError, r"1\.5"),
         (lambda i, m: (i.tolist(), m), TypeError, "numpy array"),
         (lambda i, m: (i[:0], m[:0]), ValueError, "pixel"),
+        (lambda i, m: (np.ma.masked_array(i), m), TypeError, r"`image` .*masked.*filled"),
+        (lambda i, m: (i, np.ma.masked_array(m)), TypeError, r"`mask` .*masked.*filled"),
+        (lambda i, m: (i, None), TypeError, r"`mask` .*got None. Pass one that is 1 in the fore"),
+        (lambda i, m: (i, m, "1"), TypeError, r"`strength` must be a number.*'1'"),
     ],
 )
 def test_bad_arrays_are_refused(
@@ -179,6 +183,44 @@ def test_bad_arrays_are_refused(
 ) -> None:
     with pytest.raises(error, match=message):
         harmonizer(*change(image, mask))
+
+
+@pytest.mark.parametrize("arguments", [None, [0.0] * 6, np.zeros(6), {0: 0.0}, 0.5])
+def test_render_other_arguments_are_refused(
+    harmonizer: Harmonizer, image: np.ndarray, mask: np.ndarray, arguments: Any
+) -> None:
+    with pytest.raises(TypeError, match=r"Arguments or a mapping from filter name to number"):
+        harmonizer.render(image, mask, arguments)
+    with pytest.raises(TypeError, match=r"`arguments` must be an Arguments; got"):
+        harmonizer.renderer.prepare(image, arguments)
+
+
+def test_render_without_mask_draws_the_whole_image(
+    harmonizer: Harmonizer, image: np.ndarray
+) -> None:
+    drawn = Arguments(("shadow",), (0.5,))
+    whole = harmonizer.render(image, np.ones(image.shape[:2], bool), drawn)
+    np.testing.assert_array_equal(harmonizer.render(image, None, drawn), whole)
+
+
+@pytest.mark.parametrize("strides", [(0, 3, 1), (903, 0, 1), (903, 3, 0), (3, 3, 1), (903, 2, 1)])
+def test_render_out_that_overlaps_itself_is_refused(
+    harmonizer: Harmonizer, image: np.ndarray, mask: np.ndarray, strides: tuple[int, ...]
+) -> None:
+    out = np.lib.stride_tricks.as_strided(np.empty_like(image), image.shape, strides)
+    with pytest.raises(ValueError, match=r"`out` .*its elements overlap.*np.empty_like"):
+        harmonizer.render(image, mask, Arguments.identity(), out)
+    other = np.empty((*image.shape[1::-1], 8), np.uint8).swapaxes(0, 1)[::-1, ::-1, 6:0:-2]
+    harmonizer.render(image, mask, Arguments.identity(), other)
+    np.testing.assert_array_equal(other, image)
+
+
+@pytest.mark.parametrize("threads", [True, 1.0, "1"])
+def test_threads_of_another_type_are_refused(model: Path, threads: Any) -> None:
+    for build in (OnnxPredictor, Harmonizer):
+        with pytest.raises(TypeError, match=r"`threads` must be a whole number, or None"):
+            build(model, threads=threads)
+    assert Harmonizer(model, threads=np.int64(2)).filters == DEFAULT_FILTERS  # type: ignore[arg-type]
 
 
 def test_concurrent_calls_agree(
@@ -253,6 +295,8 @@ def test_predictor_damaged_missing_or_split_is_refused(tmp_path: Path, model: Pa
         damaged.write_bytes(content)
         with pytest.raises(ModelError, match=r"damaged\.onnx must"):
             OnnxPredictor(damaged)
+    with pytest.raises(ModelError, match=r"is a folder\. Name the \.onnx file in it"):
+        OnnxPredictor(tmp_path)
     split = write_predictor(tmp_path / "split.onnx", external=True)
     (tmp_path / "weights.bin").unlink()
     with pytest.raises(ModelError, match=r"must hold its weights.*Copy that file too"):
@@ -284,6 +328,16 @@ def test_predictor_of_a_foreign_model_is_refused(tmp_path: Path) -> None:
 def test_predictor_not_finite_answer_is_refused(tmp_path: Path) -> None:
     predictor = OnnxPredictor(write_predictor(tmp_path / "inf.onnx", offset=np.inf))
     with pytest.raises(ModelError, match=r"finite numbers.*FP32"):
+        predictor.predict(
+            np.zeros((1, 3, 256, 256), np.float32), np.zeros((1, 1, 256, 256), np.float32)
+        )
+
+
+def test_predictor_failure_while_running_is_a_model_error(tmp_path: Path) -> None:
+    predictor = OnnxPredictor(write_failing_predictor(tmp_path / "fails.onnx"))
+    with pytest.raises(
+        ModelError, match=r"fails\.onnx must run on thumbnails.*Runtime fails.*xport"
+    ):
         predictor.predict(
             np.zeros((1, 3, 256, 256), np.float32), np.zeros((1, 1, 256, 256), np.float32)
         )

@@ -33,9 +33,14 @@ def test_step_argument_out_of_range_is_refused(argument: float) -> None:
         Step("shadow", argument)
 
 
-@pytest.mark.parametrize("statistics", [(), (0.5,), (0.5, 0.5, math.nan), (0.1,) * 4])
+@pytest.mark.parametrize(
+    "statistics",
+    [(), (0.5,), (0.5, 0.5, math.nan), (0.5, 1.01, 0.5), (0.5, 0.5, -0.01), (0.1,) * 4],
+)
 def test_step_wrong_statistics_are_refused(statistics: tuple[float, ...]) -> None:
-    with pytest.raises(ArgumentsError, match=r"`temperature` needs 3 finite statistics"):
+    with pytest.raises(
+        ArgumentsError, match=r"`temperature` needs 3 finite statistics in \[0, 1\]"
+    ):
         Step("temperature", 0.1, statistics)
 
 
@@ -54,6 +59,7 @@ def test_plan_operation_twice_is_refused() -> None:
     [
         ({"format": "harmonizer-arguments"}, r'must be an object with "format": "harmonizer-plan"'),
         ({"version": 2}, r"must have version 1; got 2\. Write it again"),
+        ({"version": True}, r"must have version 1; got True"),
         ({"comment": ""}, r"keys format, version, steps; got .*'comment'"),
         ({"steps": {}}, r'must hold a list "steps"; got {}'),
         ({"steps": []}, r"1 to 8 entries; got 0"),

@@ -62,3 +62,17 @@ def write_predictor(
     helper.set_model_props(model, content)
     onnx.save(model, path, save_as_external_data=external, size_threshold=0, location="weights.bin")
     return path
+
+
+def write_failing_predictor(path: Path) -> Path:
+    """Write a model that keeps the contract when loaded, and fails when it is run."""
+    model = onnx.load(write_predictor(path))
+    model.graph.node[-1].output[0] = "unused"
+    # Three values an image, which do not fill rows of six for a batch of one.
+    model.graph.node.append(
+        helper.make_node("Reshape", ["pooled_composite", "rows"], ["arguments"])
+    )
+    rows = np.array([-1, len(DEFAULT_FILTERS)], np.int64)
+    model.graph.initializer.append(numpy_helper.from_array(rows, "rows"))
+    onnx.save(model, path)
+    return path

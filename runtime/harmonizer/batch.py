@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harmonizer.errors import ImageFileError
-from harmonizer.files import FORMATS
+from harmonizer.files import FORMATS, make_folder
 from harmonizer.jobs import FileOptions, Recipe, Tools, harmonize_file
 
 RECORD_NAME = "harmonizer-batch.jsonl"
@@ -54,8 +54,8 @@ def find_images(folder: Path, excluded: Iterable[Path] = ()) -> list[Path]:
     """
     if not folder.is_dir():
         raise ImageFileError(f"{folder} must be a folder; it is not. Name one of image files.")
-    root = folder.resolve()
-    others = [path.resolve() for path in excluded]
+    root = _real(folder)
+    others = [_real(path) for path in excluded]
     others = [path for path in others if not root.is_relative_to(path)]
     return sorted(
         path
@@ -63,8 +63,13 @@ def find_images(folder: Path, excluded: Iterable[Path] = ()) -> list[Path]:
         if path.suffix.lower() in FORMATS
         and path.is_file()
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and not any(path.resolve().is_relative_to(other) for other in others)
+        and not any(_real(path).is_relative_to(other) for other in others)
     )
+
+
+def _real(path: Path) -> Path:
+    """The path without symbolic links; unlike Path.resolve it survives links in a circle."""
+    return Path(os.path.realpath(path))
 
 
 def split_layout(folder: Path) -> tuple[Path, Path | None]:
@@ -131,10 +136,10 @@ def pair_files(
 
 
 def _check_targets(jobs: list[Job]) -> None:
-    inputs = {path.resolve() for job in jobs for path in (job.composite, job.mask) if path}
+    inputs = {_real(path) for job in jobs for path in (job.composite, job.mask) if path}
     targets: dict[Path, Path] = {}
     for job in jobs:
-        target = job.output.resolve()
+        target = _real(job.output)
         if target in inputs:
             raise ImageFileError(
                 f"{job.output} must not replace an input of the batch; it would. Name another "
@@ -170,18 +175,21 @@ def run_batch(
         options: How files are read and written.
         workers: Files in work at a time.
         force: Do again what is done.
+
+    Raises:
+        ImageFileError: If the output folder cannot be created.
     """
     settings = _settings(tools, recipe, options)
     record = output / RECORD_NAME
     done = {} if force else _read_record(record)
-    output.mkdir(parents=True, exist_ok=True)
+    make_folder(output)
 
     def work(job: Job) -> tuple[Outcome, str]:
         try:
             key = _key(job, settings)
             if done.get(job.output.relative_to(output).as_posix()) == key and job.output.is_file():
                 return Outcome(job.composite, "skipped"), key
-            job.output.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(job.output.parent)
             result = harmonize_file(tools, job.composite, job.mask, job.output, recipe, options)
         except Exception as error:  # one bad file must not end the batch; the report names it
             known = isinstance(error, ValueError)

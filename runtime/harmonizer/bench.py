@@ -6,6 +6,7 @@ Files are neither read nor written while the clock runs.
 
 import argparse
 import json
+import math
 import os
 import platform
 import statistics
@@ -197,7 +198,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.add_argument("--model", type=Path, help="predictor ONNX file (the shipped one)")
     parser.add_argument("--backend", choices=BACKENDS, default="auto")
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="(%(default)s)")
+    parser.add_argument(
+        "--threads", type=_threads, default=os.cpu_count() or 1, help="(%(default)s)"
+    )
     parser.add_argument(
         "--size",
         type=_size,
@@ -211,7 +214,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         help="pixel type, may be given several times (uint8)",
     )
-    parser.add_argument("--seconds", type=float, default=1.0, help="time for each case")
+    parser.add_argument("--seconds", type=_seconds, default=1.0, help="time for each case")
     parser.add_argument("-o", "--output", type=Path, help="write the result as JSON")
 
 
@@ -223,6 +226,22 @@ def _size(text: str) -> tuple[int, int]:
     if width < 1 or height < 1:
         raise argparse.ArgumentTypeError(f"a size is WxH in pixels, such as 1920x1080; got {text}")
     return width, height
+
+
+def _threads(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number above 0; got {text!r}")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a number of seconds above 0; got {text!r}")
+    return value
 
 
 def table(results: list[Measurement]) -> str:

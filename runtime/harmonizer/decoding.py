@@ -36,6 +36,8 @@ class Raster:
         icc: The ICC profile; empty if there is none.
         orientation: 1 to 8, what the file asked for.
         notes: Conversions done on the way, one sentence each.
+        form: "JPEG", "PNG", "TIFF" or "WebP".
+        palette: The file stores indices into a table of colours.
     """
 
     pixels: Pixels
@@ -44,6 +46,8 @@ class Raster:
     icc: bytes
     orientation: int
     notes: tuple[str, ...]
+    form: str
+    palette: bool = False
 
 
 def identify(path: Path, head: bytes) -> str:
@@ -63,6 +67,20 @@ def identify(path: Path, head: bytes) -> str:
     )
 
 
+def read_file(path: Path) -> bytes:
+    """The bytes of a file.
+
+    Raises:
+        ImageFileError: If it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ImageFileError(
+            f"{path} cannot be read: {error.strerror or error}. Check the path and its permissions."
+        ) from error
+
+
 def decode(path: Path, max_pixels: int) -> Raster:
     """Read an image file.
 
@@ -74,12 +92,7 @@ def decode(path: Path, max_pixels: int) -> Raster:
         ImageFileError: If it cannot be read, is of another format, is damaged, is larger than
             `max_pixels`, or has colours that would have to be guessed (CMYK, Lab, premultiplied).
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ImageFileError(
-            f"{path} cannot be read: {error.strerror or error}. Check the path and its permissions."
-        ) from error
+    data = read_file(path)
     form = identify(path, data[:16])
     decoder = {"TIFF": _decode_tiff, "PNG": _decode_png}.get(form, _decode_with_pillow)
     try:
@@ -124,9 +137,9 @@ def _decode_with_pillow(path: Path, data: bytes, form: str, max_pixels: int) -> 
     notes = []
     if getattr(image, "n_frames", 1) > 1:
         notes.append(f"it holds {image.n_frames} frames; the first is used")
+    image.load()  # a PNG's eXIf chunk may come after the pixels
     structure = image.info.get("exif", b"").removeprefix(b"Exif\0\0")
     icc = image.info.get("icc_profile") or b""
-    image.load()
     converted = _plain_mode(path, image, notes)
     pixels = np.array(converted)
     if pixels.ndim == 2:
@@ -139,6 +152,8 @@ def _decode_with_pillow(path: Path, data: bytes, form: str, max_pixels: int) -> 
         icc,
         orientation,
         tuple(notes),
+        form,
+        palette=image.mode == "P",
     )
 
 
@@ -174,6 +189,17 @@ def _upright(structure: bytes, notes: list[str]) -> bytes:
         return b""
 
 
+def _png_exif(data: bytes) -> bytes:
+    """The content of the eXIf chunk, before or after the pixels (PNG, third edition, 11.3.3.4)."""
+    at = 8
+    while at + 8 <= len(data):
+        length = int.from_bytes(data[at : at + 4])
+        if data[at + 4 : at + 8] == b"eXIf":
+            return data[at + 8 : at + 8 + length]
+        at += 12 + length
+    return b""
+
+
 def _decode_png(path: Path, data: bytes, form: str, max_pixels: int) -> Raster:
     width, height = int.from_bytes(data[16:20]), int.from_bytes(data[20:24])
     depth, colour_type = data[24], data[25]
@@ -192,7 +218,7 @@ def _decode_png(path: Path, data: bytes, form: str, max_pixels: int) -> Raster:
         opaque = np.any(pixels != np.asarray(info["transparency"]), axis=2, keepdims=True)
         pixels = np.concatenate([pixels, np.where(opaque, 65535, 0).astype(np.uint16)], axis=2)
         notes.append("its transparent colour is converted to an alpha channel")
-    structure = info.get("exif", b"").removeprefix(b"Exif\0\0")
+    structure = _png_exif(data).removeprefix(b"Exif\0\0")
     return Raster(
         pixels,
         {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[pixels.shape[2]],
@@ -200,10 +226,11 @@ def _decode_png(path: Path, data: bytes, form: str, max_pixels: int) -> Raster:
         info.get("icc_profile") or b"",
         exif.orientation(structure),
         tuple(notes),
+        form,
     )
 
 
-def _decode_tiff(path: Path, data: bytes, _form: str, max_pixels: int) -> Raster:
+def _decode_tiff(path: Path, data: bytes, form: str, max_pixels: int) -> Raster:
     from tifffile import TiffFile, TiffPage
 
     notes: list[str] = []
@@ -221,12 +248,13 @@ def _decode_tiff(path: Path, data: bytes, _form: str, max_pixels: int) -> Raster
         tag = page.tags.get(exif.ORIENTATION)
         orientation = tag.value if tag is not None and tag.value in range(1, 9) else 1
         icc = page.iccprofile or b""
+        palette = page.photometric == 3
     structure = b""
     try:
         structure = exif.from_tiff(data)
     except ValueError as error:
         notes.append(f"its descriptive tags cannot be carried over ({error})")
-    return Raster(pixels, channels, structure, icc, int(orientation), tuple(notes))
+    return Raster(pixels, channels, structure, icc, int(orientation), tuple(notes), form, palette)
 
 
 def _tiff_pixels(path: Path, page: Any, notes: list[str]) -> tuple[Pixels, str]:
@@ -264,9 +292,15 @@ def _tiff_pixels(path: Path, page: Any, notes: list[str]) -> tuple[Pixels, str]:
         notes.append("its palette colours are converted to RGB")
         pixels = (page.colormap.T[pixels[..., 0]] >> 8).astype(np.uint8)
     colours = 1 if photometric.startswith("MINIS") else 3
-    if pixels.shape[2] > colours + 1:
-        notes.append(
-            f"it has {pixels.shape[2] - colours} extra channels; the first is used as alpha"
-        )
-        pixels = pixels[..., : colours + 1]
+    count = pixels.shape[2] - colours
+    if count > 0:
+        # TIFF 6.0, ExtraSamples: 2 is straight alpha; 0, or no entry, may be anything.
+        meanings = page.extrasamples[:count]
+        alphas = [colours + index for index, meaning in enumerate(meanings) if meaning == 2][:1]
+        pixels = pixels[..., [*range(colours), *alphas]]
+        if count > len(alphas):
+            notes.append(
+                f"it has {count - len(alphas)} extra channel(s) not marked as its alpha, which "
+                "are dropped"
+            )
     return pixels, {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[pixels.shape[2]]

@@ -85,9 +85,9 @@ def _describe_model(model: Path | None) -> str:
 
 
 def _describe_providers() -> str:
-    import onnxruntime
+    from harmonizer.predictor import import_onnxruntime
 
-    return ", ".join(onnxruntime.get_available_providers())
+    return ", ".join(import_onnxruntime().get_available_providers())
 
 
 def _gpu() -> Iterator[Finding]:

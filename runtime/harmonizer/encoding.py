@@ -54,7 +54,7 @@ def encode(form: str, pixels: Pixels, exif: bytes, icc: bytes, quality: Quality)
         quality: Settings of JPEG and WebP.
 
     Raises:
-        ImageFileError: If the image is larger than the format allows.
+        ImageFileError: If the image is larger than the format allows, or the encoder fails.
     """
     side, limit = max(pixels.shape[:2]), {"JPEG": JPEG_SIDE_LIMIT, "WebP": WEBP_SIDE_LIMIT}
     if side > limit.get(form, side):
@@ -62,11 +62,20 @@ def encode(form: str, pixels: Pixels, exif: bytes, icc: bytes, quality: Quality)
             f"a {form} image must be at most {limit[form]} pixels wide and high; this one has "
             f"{pixels.shape[1]}x{pixels.shape[0]}. Write .png or .tif instead."
         )
-    if form == "TIFF":
-        return _encode_tiff(np.ascontiguousarray(pixels), exif, icc)
-    if pixels.dtype == np.uint16:
-        return _encode_png16(np.ascontiguousarray(pixels), exif, icc)
-    return _encode_with_pillow(form, np.ascontiguousarray(pixels), exif, icc, quality)
+    pixels = np.ascontiguousarray(pixels)
+    try:
+        if form == "TIFF":
+            return _encode_tiff(pixels, exif, icc)
+        if pixels.dtype == np.uint16:
+            return _encode_png16(pixels, exif, icc)
+        return _encode_with_pillow(form, pixels, exif, icc, quality)
+    except (ImageFileError, MemoryError):
+        raise
+    except Exception as error:  # the encoders' own error types are many and undocumented
+        raise ImageFileError(
+            f"the {form} encoder must take this image of {pixels.shape[1]}x{pixels.shape[0]}; it "
+            f"fails ({type(error).__name__}: {error}). Write another format, such as .png."
+        ) from error
 
 
 def _encode_with_pillow(
@@ -85,7 +94,8 @@ def _encode_with_pillow(
     if icc:
         options["icc_profile"] = icc
     if form == "JPEG":
-        options |= {"quality": quality.level, "subsampling": quality.subsampling, "optimize": True}
+        # Not "optimize": Pillow then guesses the file's size, too low for grainy photographs.
+        options |= {"quality": quality.level, "subsampling": quality.subsampling}
     elif form == "WebP":
         options |= {"quality": quality.level, "lossless": quality.lossless, "exact": True}
     else:

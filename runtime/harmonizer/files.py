@@ -53,6 +53,8 @@ class Photo:
         icc: ICC profile; may be empty.
         notes: Conversions done on reading, one sentence each.
         stored_size: (height, width) before the EXIF orientation was applied.
+        form: The file's format, such as "PNG"; empty if it came from no file.
+        orientation: 1 to 8, the EXIF orientation that was applied.
     """
 
     pixels: Pixels
@@ -61,6 +63,8 @@ class Photo:
     icc: bytes = b""
     notes: tuple[str, ...] = ()
     stored_size: tuple[int, int] = field(default=(0, 0))
+    form: str = ""
+    orientation: int = 1
 
 
 def load_photo(path: str | Path, max_pixels: int = MAX_PIXELS) -> Photo:
@@ -86,7 +90,14 @@ def load_photo(path: str | Path, max_pixels: int = MAX_PIXELS) -> Photo:
     alpha = np.ascontiguousarray(pixels[..., -1]) if raster.channels.endswith("A") else None
     size = (raster.pixels.shape[0], raster.pixels.shape[1])
     return Photo(
-        np.ascontiguousarray(colours), alpha, raster.exif, icc, tuple(notes), stored_size=size
+        np.ascontiguousarray(colours),
+        alpha,
+        raster.exif,
+        icc,
+        tuple(notes),
+        size,
+        raster.form,
+        raster.orientation,
     )
 
 
@@ -100,7 +111,8 @@ def load_mask(path: str | Path, max_pixels: int = MAX_PIXELS) -> tuple[Pixels, t
         (H, W) uint8 or uint16, upright, and notes on what was done.
 
     Raises:
-        ImageFileError: As `harmonizer.decoding.decode` does.
+        ImageFileError: As `harmonizer.decoding.decode` does, or if the file holds labels where
+            a mask has black and white: 0 and 1, or a palette of colours none of which is bright.
     """
     from harmonizer.decoding import decode
 
@@ -117,16 +129,31 @@ def load_mask(path: str | Path, max_pixels: int = MAX_PIXELS) -> tuple[Pixels, t
         grey = bool((pixels[..., 0] == pixels[..., 1]).all()) and bool(
             (pixels[..., 0] == pixels[..., 2]).all()
         )
+        if not grey and raster.palette and pixels.max() < 255:
+            raise ImageFileError(
+                f"{path} must be black and white, with grey for soft edges; it is a palette image "
+                f"whose colours stand for labels (the brightest value is {pixels.max()} of 255). "
+                "Write the foreground's label as 255 and the others as 0."
+            )
         if not grey:
-            notes.append("it is coloured; the mask is the largest of red, green and blue")
+            notes.append(
+                "it is coloured; the mask is the largest of red, green and blue: were composite "
+                "and mask swapped?"
+            )
         pixels = pixels.max(axis=2, keepdims=True)
     mask = np.ascontiguousarray(pixels[..., 0])
-    if mask.max() == 1:
-        notes.append(
-            f"its largest value is 1 of {np.iinfo(mask.dtype).max}, nearly nothing: a mask of "
-            "labels 0 and 1 must be written as black and white"
-        )
+    _check_scale(path, mask)
     return mask, tuple(notes)
+
+
+def _check_scale(path: str | Path, mask: Pixels) -> None:
+    """Refuse labels 0 and 1, which would draw nearly nothing."""
+    if mask.max() == 1:
+        full = np.iinfo(mask.dtype).max
+        raise ImageFileError(
+            f"the mask in {path} must have {full} where the foreground is full; its largest value "
+            f"is 1, as in labels 0 and 1. Multiply it by {full}."
+        )
 
 
 def load_pair(
@@ -147,7 +174,8 @@ def load_pair(
         The photo, the mask (H, W), and all notes, each naming its file.
 
     Raises:
-        ImageFileError: If a file cannot be read, there is no mask, or the sizes differ.
+        ImageFileError: If a file cannot be read, there is no mask, its values are labels, or the
+            sizes differ.
     """
     photo = load_photo(composite, max_pixels)
     notes = [f"{composite}: {note}" for note in photo.notes]
@@ -162,6 +190,7 @@ def load_pair(
                 f"{composite} must have an alpha channel that marks the foreground when no mask "
                 "is given; its alpha is opaque everywhere. Name a mask file."
             )
+        _check_scale(composite, photo.alpha)
         return photo, photo.alpha, (*notes, f"{composite}: its alpha channel is the mask")
     values, mask_notes = load_mask(mask, max_pixels)
     notes += [f"{mask}: {note}" for note in mask_notes]
@@ -264,7 +293,7 @@ def save_photo(
         TypeError: If the pixels are neither uint8 nor uint16.
         ValueError: If the pixels are not (H, W, 3).
         ImageFileError: If the suffix is unknown, the format cannot hold the pixels, or the file
-            cannot be written.
+            cannot be encoded or written.
     """
     from harmonizer.encoding import JPEG_EXIF_LIMIT, Quality, encode
 
@@ -333,12 +362,38 @@ def write_atomically(path: str | Path, data: bytes) -> None:
             temporary.unlink(missing_ok=True)
 
 
+def copy_atomically(source: str | Path, path: str | Path) -> None:
+    """Copy a file's bytes as `write_atomically` writes them.
+
+    Raises:
+        ImageFileError: If a file cannot be read or written.
+    """
+    from harmonizer.decoding import read_file
+
+    write_atomically(path, read_file(Path(source)))
+
+
+def make_folder(path: Path) -> None:
+    """Create a folder and those above it, where they are not there.
+
+    Raises:
+        ImageFileError: If it cannot be created.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ImageFileError(
+            f"{path} must be a folder to write in; it cannot be created: "
+            f"{error.strerror or error}. Name another output folder."
+        ) from error
+
+
 def _target(path: str | Path) -> Path:
     return Path(os.path.realpath(path))
 
 
 def _temporary(target: Path) -> Path:
-    return target.with_name(f".{target.name[:100]}.{secrets.token_hex(6)}.tmp")
+    return target.with_name(f".{secrets.token_hex(8)}.tmp")
 
 
 def _write_error(path: str | Path, error: OSError) -> ImageFileError:

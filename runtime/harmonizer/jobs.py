@@ -17,6 +17,7 @@ from harmonizer.files import (
     Photo,
     Pixels,
     check_depth,
+    copy_atomically,
     load_pair,
     output_format,
     save_photo,
@@ -79,13 +80,13 @@ class FileOptions:
         max_pixels: Larger images are refused.
         fit_mask: Scale a mask of another size.
         depth: 8 or 16 bits a channel in the output; None for the composite's.
-        quality: Settings of JPEG and WebP.
+        quality: Settings of JPEG and WebP; None for the default ones.
     """
 
     max_pixels: int = MAX_PIXELS
     fit_mask: bool = False
     depth: int | None = None
-    quality: Quality = field(default_factory=Quality)
+    quality: Quality | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +135,10 @@ def harmonize_file(
 ) -> Result:
     """Read a composite and its mask, harmonize, write the output atomically.
 
+    Where nothing is drawn (an empty mask, or arguments that change nothing) the output is a copy
+    of the composite's file, unless another format, an EXIF orientation or the options ask for
+    other bytes; the notes say which.
+
     Args:
         tools: What predicts and draws.
         composite: Image file.
@@ -155,13 +160,35 @@ def harmonize_file(
         check_depth(output, photo.pixels.dtype)
     arguments, concerns = tools.arguments(recipe, photo.pixels, values)
     plan = tools.renderer.prepare(photo.pixels, arguments)
+    height, width = values.shape
+    concerns = tuple(f"{composite}: {concern}" for concern in concerns)
+    if not values.any() or arguments.clamped() == Arguments.identity(arguments.filters):
+        obstacle = _copy_obstacle(photo, output, options)
+        if obstacle is None:
+            copy_atomically(composite, output)
+            undone = {f"{composite}: {note}" for note in photo.notes}
+            notes = tuple(note for note in notes if note not in undone)
+            said = f"{output}: nothing is drawn; the file is a copy of the composite's"
+            return Result(arguments, plan, (*notes, *concerns, said), (height, width))
+        concerns += (f"{output}: nothing is drawn, but the file is re-encoded, for {obstacle}",)
     drawn: NDArray[np.uint8 | np.uint16] = tools.renderer.apply(
         photo.pixels, values, plan, out=photo.pixels
     )
     pixels = to_depth(drawn, options.depth) if options.depth else drawn
     losses = save_photo(output, pixels, photo, _kept_alpha(photo, mask, output), options.quality)
-    notes += tuple(f"{composite}: {concern}" for concern in concerns) + losses
-    return Result(arguments, plan, notes, (pixels.shape[0], pixels.shape[1]))
+    return Result(arguments, plan, (*notes, *concerns, *losses), (height, width))
+
+
+def _copy_obstacle(photo: Photo, output: Path, options: FileOptions) -> str | None:
+    """Why the composite's file, unchanged, is not the output that was asked for; or None."""
+    form = output_format(output)
+    if photo.form != form:
+        return f"the composite is {photo.form} and the output {form}"
+    if photo.orientation != 1:
+        return f"the composite's EXIF orientation {photo.orientation} is applied to the pixels"
+    if options.depth is not None or options.quality is not None:
+        return "depth or quality was asked for"
+    return None
 
 
 def _kept_alpha(photo: Photo, mask: Path | None, output: Path) -> Pixels | None:

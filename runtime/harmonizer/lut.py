@@ -71,7 +71,8 @@ def format_cube(lattice: Floats, title: str, comments: tuple[str, ...] = ()) -> 
 
     Args:
         lattice: (size, size, size, 3), indexed [blue, green, red].
-        title: Quotes and line breaks in it become spaces.
+        title: Quotes and line breaks in it become spaces; what UTF-8 cannot hold, such as the
+            odd bytes of a file name, becomes "?".
         comments: Lines put behind `#`.
     """
     clean = " ".join(title.replace('"', " ").split())
@@ -80,7 +81,7 @@ def format_cube(lattice: Floats, title: str, comments: tuple[str, ...] = ()) -> 
     head += "DOMAIN_MIN 0.0 0.0 0.0\nDOMAIN_MAX 1.0 1.0 1.0\n"
     numbers = tuple(lattice.reshape(-1).tolist())
     body = "%.7f %.7f %.7f\n" * (len(numbers) // 3) % numbers
-    return (head + body).encode("utf-8")
+    return (head + body).encode("utf-8", "replace")
 
 
 def interpolate_trilinear(lattice: Floats, colours: Floats) -> Floats:

@@ -62,6 +62,7 @@ class Harmonizer:
     Raises:
         ModelError: If the model is missing, damaged or keeps another contract.
         NativeLibraryError: If the backend is not available.
+        TypeError: If `threads` is not a whole number.
         ValueError: If the backend is unknown or `threads` is below 1.
     """
 
@@ -81,7 +82,7 @@ class Harmonizer:
         Without a foreground that the network can see, these are the identity arguments.
 
         Raises:
-            TypeError: If an array's type is not supported.
+            TypeError: If an array's type is not supported; a mask is always needed.
             ValueError: If a shape does not fit, or floats are not finite and within [0, 1].
             ModelError: If the network's answer is not finite.
 
@@ -99,6 +100,11 @@ class Harmonizer:
         Raises:
             TypeError, ValueError, ModelError: As `predict` does.
         """
+        if mask is None:
+            raise TypeError(
+                "`mask` must be a numpy array to predict with; got None. Pass one that is 1 in the "
+                "foreground and 0 elsewhere."
+            )
         composite, small_mask = self.renderer.thumbnail(image, mask)
         if not mask.any():
             return Arguments.identity(self.filters), (EMPTY_MASK,)
@@ -123,6 +129,7 @@ class Harmonizer:
         Raises:
             ArgumentsError: If a mapping does not name each of the model's filters once, with a
                 finite value in range.
+            TypeError: If `arguments` are neither an `Arguments` nor a mapping with names as keys.
             TypeError, ValueError: If the image is not supported.
         """
         return self.renderer.prepare(image, self._checked(arguments))
@@ -130,7 +137,7 @@ class Harmonizer:
     def render(
         self,
         image: Array,
-        mask: Array,
+        mask: Array | None,
         arguments: Arguments | Mapping[str, float],
         out: Array | None = None,
     ) -> Array:
@@ -138,7 +145,7 @@ class Harmonizer:
 
         Args:
             image: (H, W, 3).
-            mask: (H, W).
+            mask: (H, W); None draws the whole image.
             arguments: Drawn in their own order; a mapping in the model's. Clamped to their ranges.
             out: Where to write, of the image's shape and type; may be the image. None for a new
                 array.
@@ -148,7 +155,7 @@ class Harmonizer:
             bit-identical to the input.
 
         Raises:
-            ArgumentsError: As `prepare` does.
+            ArgumentsError, TypeError: As `prepare` does.
             TypeError, ValueError: If an array is not supported or its shape does not fit.
         """
         return self.renderer.apply(image, mask, self.prepare(image, arguments), out)
@@ -166,6 +173,7 @@ class Harmonizer:
 
         Raises:
             ArgumentsError: If strength is not in [0, 1.5].
+            TypeError: If strength is not a number.
             TypeError, ValueError, ModelError: As `predict` does.
 
         Warns:

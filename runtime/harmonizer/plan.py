@@ -1,10 +1,10 @@
 """The plan between predictor and renderer: arguments plus image statistics, as plain data."""
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from harmonizer.checks import is_number
 from harmonizer.errors import ArgumentsError
 from harmonizer.ops import OPERATIONS, Statistics, check_filters
 
@@ -28,8 +28,8 @@ class Step:
 
     Raises:
         FilterListError: If the operation is not registered.
-        ArgumentsError: If a number is not finite, the argument is out of range, or the count of
-            statistics is not the operation's.
+        ArgumentsError: If a number is not finite or out of range, or the count of statistics is
+            not the operation's.
     """
 
     operation: str
@@ -47,9 +47,9 @@ class Step:
                 f"{operation.maximum:g}]; got {self.argument:g}. Clamp it, as it would be drawn."
             )
         count = STATISTICS_COUNTS[operation.statistics]
-        if len(self.statistics) != count or not all(map(math.isfinite, self.statistics)):
+        if len(self.statistics) != count or not all(0 <= value <= 1 for value in self.statistics):
             raise ArgumentsError(
-                f"step `{self.operation}` needs {count} finite statistics "
+                f"step `{self.operation}` needs {count} finite statistics in [0, 1] "
                 f"({operation.statistics}); got {self.statistics}. Measure them with prepare()."
             )
 
@@ -108,7 +108,7 @@ class Plan:
                 f'{source} must be an object with "format": "{FORMAT}"; got '
                 f"{json.dumps(document, default=str)[:80]}. Write one with Plan.document()."
             )
-        if document.get("version") != FORMAT_VERSION:
+        if document.get("version") != FORMAT_VERSION or document["version"] is True:
             raise ArgumentsError(
                 f"{source} must have version {FORMAT_VERSION}; got {document.get('version')!r}. "
                 "Write it again with this version of harmonizer."
@@ -129,9 +129,9 @@ def _step(entry: object, source: str) -> Step:
     operation, argument, statistics = entry["operation"], entry["argument"], entry["statistics"]
     if not isinstance(operation, str):
         raise ArgumentsError(f'{source} must name its "operation"; got {operation!r}.')
-    if not _is_number(argument):
+    if not is_number(argument):
         raise ArgumentsError(f'"argument" of {source} must be a number; got {argument!r}.')
-    if not isinstance(statistics, list) or not all(map(_is_number, statistics)):
+    if not isinstance(statistics, list) or not all(map(is_number, statistics)):
         raise ArgumentsError(
             f'"statistics" of {source} must be a list of numbers; got {statistics!r}.'
         )
@@ -143,7 +143,3 @@ def _check_keys(entry: dict[str, object], keys: Sequence[str], source: str) -> N
         raise ArgumentsError(
             f"{source} must have the keys {', '.join(keys)}; got {', '.join(map(repr, entry))}."
         )
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

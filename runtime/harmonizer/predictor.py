@@ -6,6 +6,7 @@ written in its metadata and checked once, when it is loaded.
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harmonizer.checks import check_threads
 from harmonizer.errors import FilterListError, ModelError
 from harmonizer.ops import check_filters
 
@@ -58,14 +60,12 @@ class OnnxPredictor:
     Raises:
         ModelError: If the file is missing or damaged, is not a harmonizer predictor, or has
             another contract.
-        ValueError: If `threads` is below 1.
+        TypeError, ValueError: If `threads` is not a whole number, or below 1.
     """
 
     def __init__(self, path: str | Path, threads: int | None = None) -> None:
-        if threads is not None and threads < 1:
-            raise ValueError(f"`threads` must be at least 1; got {threads}. Pass None for all.")
         self.path = Path(path)
-        self._session: Any = _open_session(self.path, threads)
+        self._session: Any = _open_session(self.path, check_threads(threads))
         self.metadata: dict[str, str] = dict(
             self._session.get_modelmeta().custom_metadata_map or {}
         )
@@ -87,7 +87,8 @@ class OnnxPredictor:
         Raises:
             TypeError: If an input is not float32.
             ValueError: If a shape is another, or the batch sizes differ.
-            ModelError: If the network's answer is not finite, or the predictor is closed.
+            ModelError: If the network cannot be run, its answer is not finite, or the predictor
+                is closed.
         """
         session = self._session
         if session is None:
@@ -105,9 +106,15 @@ class OnnxPredictor:
             raise ValueError(
                 f"`mask` must have the composite's batch size, {len(composite)}; got {len(mask)}."
             )
-        answer: NDArray[np.float32] = session.run(
-            [_OUTPUT], {"composite": composite, "mask": mask}
-        )[0]
+        try:
+            answer: NDArray[np.float32] = session.run(
+                [_OUTPUT], {"composite": composite, "mask": mask}
+            )[0]
+        except Exception as error:  # ONNX Runtime's error classes share no public base
+            raise ModelError(
+                f"{self.path} must run on thumbnails of {THUMBNAIL_SIZE}x{THUMBNAIL_SIZE}; ONNX "
+                f"Runtime fails ({_one_line(error)}). {_REMEDY}"
+            ) from error
         if answer.shape != (len(composite), len(self.filters)):
             raise ModelError(
                 f"{self.path} must answer with {len(self.filters)} arguments an image "
@@ -173,11 +180,26 @@ def _fits(shape: list[int | str | None], tail: tuple[int, ...]) -> bool:
     )
 
 
-def _open_session(path: Path, threads: int | None) -> Any:
-    if not path.is_file():
-        raise ModelError(f"the model must be an ONNX file; {path} does not exist. Check the path.")
+def import_onnxruntime() -> Any:
+    """Import ONNX Runtime, with its telemetry off unless the environment says otherwise."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 
+    return onnxruntime
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
+
+
+def _open_session(path: Path, threads: int | None) -> Any:
+    if path.is_dir():
+        raise ModelError(
+            f"the model must be an ONNX file; {path} is a folder. Name the .onnx file in it."
+        )
+    if not path.is_file():
+        raise ModelError(f"the model must be an ONNX file; {path} does not exist. Check the path.")
+    onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     # Waiting threads would spin on the cores that the renderer needs next.
@@ -187,15 +209,15 @@ def _open_session(path: Path, threads: int | None) -> Any:
     try:
         return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's error classes share no public base
-        text = " ".join(str(error).split())
+        text = _one_line(error)
         if "external data" in text.lower() or "external_data" in text.lower():
             raise ModelError(
                 f"{path} must hold its weights; they are in another file that is missing "
-                f"({text[:300]}). Copy that file too, or export again: one file holds all."
+                f"({text}). Copy that file too, or export again: one file holds all."
             ) from error
         raise ModelError(
             f"{path} must be a complete ONNX model that ONNX Runtime {onnxruntime.__version__} "
-            f"can run; it is not ({text[:300]}). {_REMEDY}"
+            f"can run; it is not ({text}). {_REMEDY}"
         ) from error
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from harmonizer import _native
 from harmonizer.arguments import Arguments
+from harmonizer.checks import check_threads
 from harmonizer.ops import OPERATIONS
 from harmonizer.plan import STATISTICS_COUNTS, Plan, Step
 
@@ -36,14 +37,12 @@ class CpuRenderer:
             The result does not depend on it.
 
     Raises:
-        ValueError: If threads is less than 1.
+        TypeError, ValueError: If `threads` is not a whole number, or below 1.
         NativeLibraryError: If the compiled library is missing or cannot be loaded.
     """
 
     def __init__(self, threads: int | None = None) -> None:
-        if threads is not None and threads < 1:
-            raise ValueError(f"`threads` must be at least 1, or None for all; got {threads}.")
-        self._threads = threads or 0
+        self._threads = check_threads(threads) or 0
         _native.load_library()
 
     def prepare(self, image: Array, arguments: Arguments) -> Plan:
@@ -57,8 +56,14 @@ class CpuRenderer:
             The plan with which `apply` draws this image, or others with this one's statistics.
 
         Raises:
+            TypeError: If `arguments` are not an `Arguments`.
             TypeError, ValueError: If the image is not as this module says.
         """
+        if not isinstance(arguments, Arguments):
+            raise TypeError(
+                f"`arguments` must be an Arguments; got {type(arguments).__name__}. Make one with "
+                "Arguments.from_mapping."
+            )
         _check_image(image, "image")
         clamped = arguments.clamped()
         program = _program(tuple(Step(n, v, _zeros(n)) for n, v in clamped.items()))
@@ -85,8 +90,9 @@ class CpuRenderer:
             mask: (H, W), bool, uint8, uint16 or float32 in [0, 1]: the foreground's coverage.
                 None draws the whole image.
             plan: From `prepare`.
-            out: Where to draw: an array of the image's shape and dtype that shares no memory with
-                image and mask, or `image` itself to draw in place. None allocates one.
+            out: Where to draw: an array of the image's shape and dtype, each element with memory
+                of its own, that shares none with image and mask; or `image` itself to draw in
+                place. None allocates one.
 
         Returns:
             `out`, or a new C-contiguous array. Integers are rounded half up; pixels where the mask
@@ -182,6 +188,11 @@ def _size(array: Array) -> str:
 def _check_array(array: object, name: str, types: dict[Any, int]) -> None:
     if not isinstance(array, np.ndarray):
         raise TypeError(f"`{name}` must be a numpy array; got {type(array).__name__}.")
+    if isinstance(array, np.ma.MaskedArray):
+        raise TypeError(
+            f"`{name}` must be a plain numpy array; got a masked one, whose masked values are "
+            "unknown. Pass its filled(...)."
+        )
     if array.dtype.type not in types or not array.dtype.isnative:
         allowed = ", ".join(np.dtype(kind).name for kind in types)
         raise TypeError(
@@ -232,7 +243,7 @@ def _check_mask(mask: Array, image: Array) -> None:
 
 
 def _check_out(out: Array, image: Array) -> None:
-    """All but overlapping memory, which the library refuses."""
+    """All but memory shared with image and mask, which the library refuses."""
     _check_array(out, "out", IMAGE_TYPES)
     if out.shape != image.shape or out.dtype != image.dtype:
         raise ValueError(
@@ -241,3 +252,11 @@ def _check_out(out: Array, image: Array) -> None:
         )
     if not out.flags.writeable:
         raise ValueError("`out` must be writable; it is read-only. Pass a copy of it.")
+    extent = out.itemsize
+    for stride, size in sorted(zip(map(abs, out.strides), out.shape, strict=True)):
+        if size > 1 and stride < extent:
+            raise ValueError(
+                "`out` must have memory of its own for each element; its elements overlap (shape "
+                f"{out.shape}, strides {out.strides}). Allocate it with np.empty_like(image)."
+            )
+        extent += (size - 1) * stride

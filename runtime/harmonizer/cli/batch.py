@@ -12,13 +12,14 @@ from harmonizer.cli.options import (
     add_output_options,
     add_recipe_options,
     check_format_options,
+    check_masks,
     image_format,
     open_tools,
     read_file_options,
     read_recipe,
     say,
 )
-from harmonizer.files import FORMATS, check_writable
+from harmonizer.files import FORMATS, check_writable, make_folder
 
 _MOST_WORKERS = 4
 """Default limit: each worker holds an image in memory."""
@@ -61,8 +62,9 @@ def run(options: argparse.Namespace) -> int:
     composites, masks = options.composites, options.masks
     if masks is None:
         composites, masks = split_layout(composites)
+    check_masks(composites, masks)
     jobs, failures = pair_files(composites, masks, options.output, options.format)
-    options.output.mkdir(parents=True, exist_ok=True)
+    make_folder(options.output)
     check_writable(options.output / RECORD_NAME)
     cores = available_cores()
     workers = options.jobs or min(cores, _MOST_WORKERS)

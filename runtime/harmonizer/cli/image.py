@@ -11,6 +11,7 @@ from harmonizer.cli.options import (
     add_output_options,
     add_recipe_options,
     check_format_options,
+    check_masks,
     check_outputs,
     check_suffix,
     open_tools,
@@ -53,6 +54,7 @@ def run(options: argparse.Namespace) -> int:
     """Harmonize the composite; print the arguments on stdout."""
     if options.fit_mask and options.mask is None:
         raise UsageError("--fit-mask scales a MASK; there is none. Name one, or drop --fit-mask.")
+    check_masks(options.composite, options.mask)
     check_format_options(options, output_format(options.output))
     for flag in ("save_arguments", "save_plan"):
         check_suffix("--" + flag.replace("_", "-"), getattr(options, flag), ".json")
@@ -75,6 +77,13 @@ def run(options: argparse.Namespace) -> int:
         say("note", note)
     if options.save_arguments is not None:
         result.arguments.save(options.save_arguments)
+        for name, stored in result.arguments.clamped().items():
+            if stored != result.arguments[name]:
+                came = f"{name} {result.arguments[name]:+.3f}"
+                say(
+                    "note",
+                    f"{options.save_arguments}: {came} is stored as it is drawn, {stored:+g}",
+                )
     if options.save_plan is not None:
         document = json.dumps(result.plan.document(), indent=2) + "\n"
         write_atomically(options.save_plan, document.encode("utf-8"))

@@ -8,6 +8,7 @@ from harmonizer.cli import SUCCESS, UsageError
 from harmonizer.cli.options import (
     add_input_options,
     add_recipe_options,
+    check_masks,
     check_outputs,
     check_suffix,
     open_tools,
@@ -41,8 +42,12 @@ def run(options: argparse.Namespace) -> int:
     """Write the LUT; print the arguments and the interpolation errors on stdout."""
     if options.fit_mask and options.mask is None:
         raise UsageError("--fit-mask scales a MASK; there is none. Name one, or drop --fit-mask.")
+    check_masks(options.composite, options.mask)
     check_suffix("--output", options.output, ".cube")
-    check_outputs({"--output": options.output}, (options.composite, options.mask), False)
+    check_outputs(
+        {"--output": options.output},
+        (options.composite, options.mask, options.arguments, options.model),
+    )
     recipe = read_recipe(options)
     photo, mask, notes = load_pair(
         options.composite, options.mask, options.max_pixels, options.fit_mask

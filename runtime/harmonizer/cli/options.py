@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -115,16 +116,14 @@ def read_recipe(options: argparse.Namespace) -> Recipe:
 
 def read_file_options(options: argparse.Namespace) -> FileOptions:
     """Read what `add_input_options` and `add_output_options` added."""
-    return FileOptions(
-        options.max_pixels,
-        options.fit_mask,
-        options.depth,
-        Quality(
+    quality = None
+    if options.quality or options.subsampling or options.lossless:
+        quality = Quality(
             options.quality or _JPEG_LEVEL,
             options.subsampling or SUBSAMPLINGS[0],
             options.lossless,
-        ),
-    )
+        )
+    return FileOptions(options.max_pixels, options.fit_mask, options.depth, quality)
 
 
 def check_format_options(options: argparse.Namespace, form: str) -> None:
@@ -145,15 +144,31 @@ def check_format_options(options: argparse.Namespace, form: str) -> None:
         raise UsageError("--lossless has no --quality; drop one of the two.")
 
 
+def check_masks(composite: Path, mask: Path | None) -> None:
+    """Refuse a mask (or folder of masks) that is the composite (or folder of composites) itself.
+
+    Raises:
+        UsageError: If both are one file or folder.
+    """
+    if mask is not None and os.path.realpath(mask) == os.path.realpath(composite):
+        raise UsageError(
+            f"the mask must be another file or folder than the composite; {mask} is both. Name the "
+            "mask, or leave it out if the alpha channel is the mask."
+        )
+
+
 def check_outputs(
-    outputs: dict[str, Path | None], inputs: Iterable[Path | None], overwrite_input: bool
+    outputs: dict[str, Path | None],
+    inputs: Iterable[Path | None],
+    overwrite_input: bool | None = None,
 ) -> None:
     """Refuse outputs that would replace an input or each other, or cannot be written.
 
     Args:
         outputs: Flag -> file, or None where the flag was not given.
         inputs: Files that are read.
-        overwrite_input: The first output may replace an input.
+        overwrite_input: The first output may replace an input; None where the command has no
+            --overwrite-input.
 
     Raises:
         UsageError: If files collide.
@@ -161,15 +176,16 @@ def check_outputs(
     """
     from harmonizer.files import check_writable
 
-    read = {path.resolve() for path in inputs if path is not None}
-    written: dict[Path, str] = {}
+    read = {os.path.realpath(path) for path in inputs if path is not None}
+    written: dict[str, str] = {}
     for index, (flag, path) in enumerate(outputs.items()):
         if path is None:
             continue
-        target = path.resolve()
+        target = os.path.realpath(path)
         if target in read and not (overwrite_input and index == 0):
-            remedy = "pass --overwrite-input" if index == 0 else "name another file"
-            raise UsageError(f"{flag} {path} would replace an input; name another, or {remedy}.")
+            choice = overwrite_input is not None and index == 0
+            remedy = ", or pass --overwrite-input" if choice else ""
+            raise UsageError(f"{flag} {path} would replace an input; name another file{remedy}.")
         if target in written:
             raise UsageError(f"{written[target]} and {flag} name the same file, {path}.")
         written[target] = flag

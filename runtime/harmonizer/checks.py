@@ -1,0 +1,28 @@
+"""Checks of plain numbers that several modules share."""
+
+from numbers import Integral, Real
+from typing import TypeGuard
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether a value is a real number, of Python or numpy; text and truth values are not."""
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def check_threads(threads: object) -> int | None:
+    """Return `threads` as Python's int, or None.
+
+    Raises:
+        TypeError: If it is neither a whole number nor None.
+        ValueError: If it is below 1.
+    """
+    if threads is None:
+        return None
+    if not isinstance(threads, Integral) or isinstance(threads, bool):
+        raise TypeError(
+            f"`threads` must be a whole number, or None for all; got {threads!r} "
+            f"({type(threads).__name__})."
+        )
+    if threads < 1:
+        raise ValueError(f"`threads` must be at least 1, or None for all; got {threads}.")
+    return int(threads)
