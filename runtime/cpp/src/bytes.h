@@ -16,7 +16,7 @@ using hz_cpu::kSteep;
    levels, and in positions of the curve. Such pixels - one in a thousand, but many more where an
    operation halves a difference - are drawn again in double. */
 constexpr float kDoubtLevels = 1e-4f;
-constexpr uint32_t kDoubtPositions = 2;
+constexpr uint32_t kDoubtPositions = 3;
 
 /* A pixel: red in the lowest byte, then green, blue, and whether it is in doubt. */
 typedef uint32_t Word;
@@ -66,6 +66,27 @@ void load_bytes(const Block& block, Planes<float>& planes) {
         }
     });
     planes.pad_from(n);
+}
+
+/* The same by arithmetic, where the prefix's tables are clamped lines. */
+void load_lines(const Block& block, Planes<float>& planes) {
+    const hz_image& image = block.job.image;
+    const hz_cpu::Line red = block.job.byte_plan->lines[0], green = block.job.byte_plan->lines[1],
+                       blue = block.job.byte_plan->lines[2];
+    const auto on_line = [](const hz_cpu::Line& line, const char* value) {
+        const float v = line.slope * float(load<uint8_t>(value)) + line.offset;
+        const float raised = v > line.low ? v : line.low;
+        return raised < line.high ? raised : line.high;
+    };
+    with_layout<uint8_t>(image.pixel_stride, image.channel_stride, [&](auto ps, auto cs) {
+        for (int i = 0; i < block.n; ++i) {
+            const char* pixel = block.in + i * int64_t(ps);
+            planes.r[i] = on_line(red, pixel);
+            planes.g[i] = on_line(green, pixel + int64_t(cs));
+            planes.b[i] = on_line(blue, pixel + 2 * int64_t(cs));
+        }
+    });
+    planes.pad_from(block.n);
 }
 
 /* A program that is all prefix: three tables from byte to byte. */
@@ -157,7 +178,10 @@ bool draw_in_float(const Block& block, Cover cover, const float* coverage, Word*
     const int n = block.n;
     const bool through_curve = cover != Cover::soft && plan.suffix < steps.count;
     Planes<float> planes;
-    load_bytes(block, planes);
+    if (cover != Cover::soft && plan.prefix_in_lines)
+        load_lines(block, planes);
+    else
+        load_bytes(block, planes);
     run_steps(steps, plan.middle, through_curve ? plan.suffix : steps.count, n, planes);
     if (cover == Cover::soft) {
         Planes<float> source;

@@ -73,6 +73,29 @@ void propagate(const Step& step, FloatError& error) {
     }
 }
 
+/* What evaluating a line in float may add to the error. */
+constexpr double kLineError = 2e-7;
+
+/* Whether a rising table is a line between two flat ends, as gains, contrast and their clips make
+   it; vector arithmetic then replaces the look-ups. */
+bool make_line(const double (&table)[256], Line& line) {
+    int low = 0, high = 255;
+    while (low < 255 && table[low + 1] == table[0]) ++low;
+    while (high > 0 && table[high - 1] == table[255]) --high;
+    /* The clips may have bent the first and the last piece. */
+    const int first = low + 1, last = high - 1;
+    if (last - first < 1) return false;
+    const double slope = (table[last] - table[first]) / (last - first);
+    line = {static_cast<float>(slope), static_cast<float>(table[first] - slope * first),
+            static_cast<float>(table[0]), static_cast<float>(table[255])};
+    for (int value = 0; value < 256; ++value) {
+        const float on_line = std::fma(line.slope, static_cast<float>(value), line.offset);
+        const float clamped = std::min(std::max(on_line, line.low), line.high);
+        if (!(std::fabs(double{clamped} - table[value]) <= kLineError)) return false;
+    }
+    return true;
+}
+
 int scope(const Step& step) { return kScopes[step.operation]; }
 
 /* Fill the cells from the 255 positions at which a level begins, which are bisected together. */
@@ -137,8 +160,11 @@ Steps prepare_steps(const hz_program& program, int first, int end) {
     return steps;
 }
 
-bool float_suffices(const Steps& steps, int first, int end) {
+bool float_suffices(const Steps& steps, int first, int end, double error_before) {
     FloatError error;
+    error.black += error_before;
+    error.white += error_before;
+    error.between += error_before;
     for (int i = first; i < end; ++i) propagate(steps.list[i], error);
     return std::max(error.black, error.white) <= kMostAtEnds && error.between <= kMostBetween;
 }
@@ -171,6 +197,9 @@ void make_byte_plan(const Steps& steps, BytePlan& plan) {
     plan.middle_in_float = float_suffices(steps, plan.middle, plan.suffix);
     plan.all_in_float = float_suffices(steps, plan.middle, steps.count);
     tabulate(steps, plan.middle, plan.prefix);
+    plan.prefix_in_lines = float_suffices(steps, plan.middle, plan.suffix, kLineError);
+    for (int c = 0; c < 3; ++c)
+        plan.prefix_in_lines = plan.prefix_in_lines && make_line(plan.prefix[c], plan.lines[c]);
     for (int c = 0; c < 3; ++c)
         for (int value = 0; value < 256; ++value) {
             plan.prefix_float[c][value] = static_cast<float>(plan.prefix[c][value]);

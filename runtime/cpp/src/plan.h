@@ -25,14 +25,20 @@ bool draws_nothing(const hz_program& program);
 Steps prepare_steps(const hz_program& program, int first, int end);
 
 /* Whether evaluating steps [first, end) in float keeps the error below what rounding to 8 bits
-   hides. The other programs (powers near 0, gains in the hundreds) are evaluated in double. */
-bool float_suffices(const Steps& steps, int first, int end);
+   hides, given what error the values bring along. The other programs (powers near 0, gains in the
+   hundreds) are evaluated in double. */
+bool float_suffices(const Steps& steps, int first, int end, double error_before = 0);
 
 constexpr int kPositionBits = 23;
-constexpr int kCellShift = 10;
+constexpr int kCellShift = 12;
 constexpr int kCells = (1 << (kPositionBits - kCellShift)) + 1;
 constexpr uint32_t kSteep = 1u << 23;
 constexpr uint32_t kBeginning = kSteep - 1;
+
+/* slope * value + offset, clamped. */
+struct Line {
+    float slope, offset, low, high;
+};
 
 /* How an 8-bit picture is drawn: steps [0, middle) as one table a channel, steps [middle, suffix)
    on planes of pixels, steps [suffix, count) as one monotone curve from float to level. Every
@@ -51,6 +57,8 @@ struct BytePlan {
     int suffix;
     bool middle_in_float; /* whether float suffices for [middle, suffix) */
     bool all_in_float;    /* whether float suffices for [middle, count), for soft masks */
+    bool prefix_in_lines; /* whether `lines` stand for the prefix in [middle, suffix) */
+    Line lines[3];
     double prefix[3][256];
     float prefix_float[3][256];
     uint8_t levels[3][256]; /* the prefix rounded, for programs that are all prefix */
