@@ -90,7 +90,17 @@ def build_graph(network: HarmonizerNet, variant: Variant, precision: Precision) 
         )
     if program is None:
         raise RuntimeError("torch.onnx.export returned no program")
-    return program.model_proto
+    model = program.model_proto
+    _forget_the_tracing(model.graph)
+    return model
+
+
+def _forget_the_tracing(graph: onnx.GraphProto) -> None:
+    """Drop the exporter's stack traces from every node: they hold paths of its machine."""
+    for item in (graph, *graph.node, *graph.value_info, *graph.initializer, *graph.output):
+        del item.metadata_props[:]
+    for node in graph.node:
+        node.doc_string = ""
 
 
 def export(

@@ -63,6 +63,7 @@ def test_export_graphs_are_valid_single_files_with_metadata(
             "identity": OPERATIONS["shadow"].identity,
         }
         assert facts["harmonizer.checkpoint_sha256"] == file_sha256(checkpoint)
+        assert str(ROOT).encode() not in path.read_bytes()
         assert not any(t.HasField("data_location") and t.data_location for t in _tensors(model))
 
 

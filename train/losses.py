@@ -15,7 +15,7 @@ L2_WEIGHT = 10.0
 def image_loss(output: Tensor, target: Tensor, mask: Tensor) -> Tensor:
     """Foreground-normalised distance: sum sqrt(d^2+1e-6) M / sum M + 10 * sum d^2 M / sum M.
 
-    Source: the public training code of Harmonizer (DESIGN section 5).
+    Source: the public training code of Harmonizer.
 
     Args:
         output, target: (N, 3, H, W) in [0, 1].

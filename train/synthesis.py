@@ -14,7 +14,8 @@ from harmonizer.ops import DEFAULT_FILTERS, OPERATIONS, check_filters
 from train.filters import FILTERS, blend
 
 HUE_TURN = 0.03
-"""Hue jitter as a share of a full turn (DESIGN: .03); 1/6 of a turn is the hue filter's x = 1."""
+"""Hue jitter as a share of a full turn, as in the public training code; the hue filter's x = 1 is
+1/6 of a turn."""
 
 JITTER = 0.1
 """Brightness, contrast and saturation jitter of the photographs."""
