@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import skimage.data
 from numpy.typing import NDArray
+from PIL import Image
+from tiny_predictor import write_predictor
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -30,3 +32,23 @@ def photograph() -> NDArray[np.uint8]:
 def checkpoint() -> Path:
     """The shipped checkpoint."""
     return ROOT / "models" / "harmonizer.safetensors"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_predictor(tmp_path_factory.mktemp("model") / "tiny.onnx")
+
+
+@pytest.fixture
+def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with c.png, c.jpg, a soft mask m.png and rgba.png; also the working directory."""
+    image = np.ascontiguousarray(skimage.data.coffee()[:90, :120])
+    mask = np.zeros((90, 120), np.uint8)
+    mask[20:70, 50:110] = 255
+    mask[20:70, 45:50] = 128
+    Image.fromarray(image).save(tmp_path / "c.png")
+    Image.fromarray(image).save(tmp_path / "c.jpg")
+    Image.fromarray(mask).save(tmp_path / "m.png")
+    Image.fromarray(np.dstack([image, mask])).save(tmp_path / "rgba.png")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

@@ -10,54 +10,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import skimage.data
+from command_line import COMMAND, pixels, refused
 from PIL import Image
-from tiny_predictor import write_failing_predictor, write_predictor
+from tiny_predictor import write_failing_predictor
 
 from harmonizer.arguments import Arguments
-from harmonizer.batch import RECORD_NAME
 from harmonizer.cli import COMMANDS, main
 from harmonizer.files import load_photo, save_photo
 from harmonizer.ops import OPERATIONS
 from harmonizer.pipeline import Harmonizer
 from harmonizer.plan import Plan
 from harmonizer.renderer import CpuRenderer
-
-COMMAND = [sys.executable, "-m", "harmonizer.cli"]
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_predictor(tmp_path_factory.mktemp("model") / "tiny.onnx")
-
-
-@pytest.fixture
-def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with c.png, c.jpg, a soft mask m.png and rgba.png; also the working directory."""
-    image = np.ascontiguousarray(skimage.data.coffee()[:90, :120])
-    mask = np.zeros((90, 120), np.uint8)
-    mask[20:70, 50:110] = 255
-    mask[20:70, 45:50] = 128
-    Image.fromarray(image).save(tmp_path / "c.png")
-    Image.fromarray(image).save(tmp_path / "c.jpg")
-    Image.fromarray(mask).save(tmp_path / "m.png")
-    Image.fromarray(np.dstack([image, mask])).save(tmp_path / "rgba.png")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def pixels(path: Path | str) -> np.ndarray:
-    return load_photo(path).pixels
-
-
-def refused(capsys: pytest.CaptureFixture[str], code: int, *words: str) -> str:
-    """Run a command line that must fail; return its one line of complaint."""
-    assert main(list(words)) == code
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    (line,) = captured.err.splitlines()
-    assert line.startswith("harmonizer: error: ")
-    return line
 
 
 def test_image_draws_what_the_library_draws(
@@ -317,143 +280,6 @@ def test_lut_of_a_name_that_is_not_utf8_is_written(scene: Path) -> None:
     assert 'TITLE "odd?"' in Path("o.cube").read_text()
 
 
-def folders(scene: Path) -> None:
-    """composites/ and masks/ named as in iHarmony4, one composite in a subfolder."""
-    for name in ("composites/sub", "masks/sub"):
-        Path(name).mkdir(parents=True)
-    image = Image.open("c.png")
-    for name in ("a1_1_1.jpg", "a1_1_2.jpg", "b.png", "sub/b.tif"):
-        image.save(Path("composites") / name)
-    for name in ("a1_1.png", "b.png", "sub/b.png"):
-        Image.open("m.png").save(Path("masks") / name)
-
-
-def test_batch_pairs_draws_skips_and_redoes(
-    scene: Path, model: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folders(scene)
-    words = ["batch", "composites", "masks", "-o", "out", "--model", str(model)]
-    assert main(words) == 0
-    assert capsys.readouterr().out == "4 done, 0 skipped, 0 failed\n"
-    written = {str(p.relative_to("out")) for p in Path("out").rglob("*") if p.is_file()}
-    assert written == {"a1_1_1.jpg", "a1_1_2.jpg", "b.png", "sub/b.tif", RECORD_NAME}
-    main(["image", "c.png", "m.png", "-o", "single.png", "--model", str(model)])
-    np.testing.assert_array_equal(pixels("out/b.png"), pixels("single.png"))
-    np.testing.assert_array_equal(pixels("out/sub/b.tif"), pixels("single.png"))
-    capsys.readouterr()
-
-    assert main(words) == 0
-    assert capsys.readouterr().out == "0 done, 4 skipped, 0 failed\n"
-    Path("out/b.png").unlink()
-    os.utime("masks/sub/b.png", ns=(1, 1))
-    assert main(words) == 0
-    assert capsys.readouterr().out == "2 done, 2 skipped, 0 failed\n"
-    assert main([*words, "--strength", "0.5"]) == 0
-    assert capsys.readouterr().out == "4 done, 0 skipped, 0 failed\n"
-    assert main([*words, "--strength", "0.5", "--force", "--jobs", "1"]) == 0
-    assert capsys.readouterr().out == "4 done, 0 skipped, 0 failed\n"
-
-
-def test_batch_goes_on_past_bad_files_and_reports_them(
-    scene: Path, model: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folders(scene)
-    Path("composites/a0_bad.png").write_bytes(b"not an image")
-    Image.open("m.png").save("masks/a0_bad.png")
-    Image.open("c.png").save("composites/orphan.png")
-    Image.open("c.png").save("composites/small.png")
-    Image.open("m.png").resize((5, 5)).save("masks/small.png")
-    Image.open("m.png").save("masks/b.tif")
-    words = ["batch", "composites", "masks", "-o", "out", "--model", str(model)]
-    assert main(words) == 1
-    captured = capsys.readouterr()
-    assert captured.out == "3 done, 0 skipped, 4 failed\n"
-    failed = [line for line in captured.err.splitlines() if "failed:" in line]
-    assert len(failed) == 4
-    assert re.search(r"a0_bad\.png: .*must be a JPEG", failed[0])
-    assert re.search(r"b\.png must have one mask b\.\* .*b\.png, .*b\.tif", failed[1])
-    assert re.search(r"orphan\.png must have one mask orphan\.\* .*found none", failed[2])
-    assert re.search(r"small\.png: .*composite's size", failed[3])
-    assert not Path("out/a0_bad.png").exists()
-    Image.open("c.png").save("composites/a0_bad.png")
-    assert main(words) == 1
-    assert capsys.readouterr().out == "1 done, 3 skipped, 3 failed\n"
-
-
-def test_batch_torn_record_line_counts_as_not_written(
-    scene: Path, model: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folders(scene)
-    words = ["batch", "composites", "masks", "-o", "out", "--model", str(model)]
-    main(words)
-    record = Path("out") / RECORD_NAME
-    record.write_bytes(record.read_bytes()[:-20])
-    capsys.readouterr()
-    main(words)
-    assert capsys.readouterr().out == "1 done, 3 skipped, 0 failed\n"
-    main(words)
-    assert capsys.readouterr().out == "0 done, 4 skipped, 0 failed\n"
-
-
-def test_batch_goes_on_past_links_in_a_circle(
-    scene: Path, model: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folders(scene)
-    Path("composites/loop.png").symlink_to("loop.png")
-    Path("out").mkdir()
-    Path("out/b.png").symlink_to("b.png")
-    words = ["batch", "composites", "masks", "-o", "out", "--model", str(model)]
-    assert main(words) == 1
-    captured = capsys.readouterr()
-    assert captured.out == "3 done, 0 skipped, 1 failed\n"
-    assert "b.png: " in captured.err and "Traceback" not in captured.err
-
-
-def test_batch_layouts_alpha_and_format(
-    scene: Path, model: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for name in ("set/composite", "set/mask", "alpha"):
-        Path(name).mkdir(parents=True)
-    Image.open("c.png").save("set/composite/one.webp", lossless=True)
-    Image.open("m.png").save("set/mask/one.png")
-    Image.open("rgba.png").save("alpha/one.png")
-    chosen = ["--model", str(model)]
-    assert main(["batch", "set", "-o", "o1", "--format", "png", *chosen]) == 0
-    assert main(["batch", "alpha", "-o", "o2", "--format", "tif", *chosen]) == 0
-    np.testing.assert_array_equal(pixels("o1/one.png"), pixels("o2/one.tif"))
-    Arguments.identity().save("a.json")
-    assert main(["batch", "alpha", "-o", "alpha/out", "--arguments", "a.json"]) == 0
-    np.testing.assert_array_equal(pixels("alpha/out/one.png"), pixels("c.png"))
-    assert main(["batch", "alpha", "-o", "alpha/out", "--arguments", "a.json"]) == 0
-    assert capsys.readouterr().out.endswith("0 done, 1 skipped, 0 failed\n")
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        ("absent -o out", r"absent must be a folder"),
-        ("composites absent -o out", r"absent must be a folder"),
-        ("bare -o out", r"bare must contain images"),
-        ("composites masks -o composites", r"must not replace an input of the batch"),
-        ("composites masks -o out --format gif", r"'gif' is not an image format"),
-        ("composites masks -o out --jobs 0", r"--jobs must be at least 1; got 0"),
-        ("twins -o out --format png", r"each composite must have its own output.*Rename one"),
-        ("composites masks -o c.png", r"c.png must be a folder.*File exists.*Name another"),
-        ("composites composites/sub/.. -o out", r"mask must be another file or folder"),
-    ],
-)
-def test_batch_bad_command_line_is_refused(
-    scene: Path, model: Path, capsys: pytest.CaptureFixture[str], words: str, message: str
-) -> None:
-    folders(scene)
-    Path("bare").mkdir()
-    Path("twins").mkdir()
-    Image.open("rgba.png").save("twins/a.png")
-    Image.open("rgba.png").save("twins/a.webp")
-    assert re.search(message, refused(capsys, 2, "batch", *words.split(), "--model", str(model)))
-    assert not Path("out").exists()
-
-
 def test_doctor_reports_and_exit_codes(
     scene: Path, model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -562,30 +388,3 @@ def test_image_1080p_jpeg_from_cold_start_is_quick(scene: Path, model: Path) -> 
         subprocess.run(words, check=True, capture_output=True)
         seconds.append(time.perf_counter() - start)
     assert min(seconds) < 1.5, seconds
-
-
-def test_batch_interrupted_leaves_no_half_files_and_resumes(scene: Path, model: Path) -> None:
-    import signal
-
-    Path("many").mkdir()
-    big = Image.open("rgba.png").resize((1200, 900))
-    for index in range(40):
-        big.save(f"many/{index:02}.png", compress_level=1)
-    words = [*COMMAND, "batch", "many", "-o", "out", "--model", str(model)]
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
-    while len(list(Path("out").glob("*.png"))) < 3 and time.monotonic() < deadline:
-        time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130, errors
-    assert "harmonizer: interrupted" in errors and "Traceback" not in errors
-    finished = sorted(Path("out").glob("*.png"))
-    assert 3 <= len(finished) < 40
-    assert not list(Path("out").glob(".*"))
-    for path in finished:
-        assert load_photo(path).pixels.shape == (900, 1200, 3)
-    again = subprocess.run(words, capture_output=True, text=True, check=False)
-    assert again.returncode == 0, again.stderr
-    done, skipped = map(int, re.findall(r"\d+", again.stdout)[:2])
-    assert done + skipped == 40 and skipped >= 1
