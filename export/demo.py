@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 from export.samples import PERTURBATIONS, sample_photos
 from harmonizer.cli import main as harmonizer
 from harmonizer.ops import DEFAULT_FILTERS
-from train.evaluate import foreground_mse
+from train.evaluation.metrics import foreground_mse
 from train.filters import apply_filters, blend
 
 ROW_HEIGHT = 300

@@ -28,10 +28,10 @@ from export.metadata import Precision, Variant
 from export.samples import sample_photos
 from harmonizer.errors import HarmonizerError, ModelError
 from harmonizer.files import load_photo
+from train.data.synthesis import draw_arguments, synthesize
 from train.filters import apply_filters
 from train.model import load_checkpoint
 from train.network import HarmonizerNet, thumbnail
-from train.synthesis import draw_arguments, synthesize
 
 SEED = 6
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")

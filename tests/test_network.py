@@ -9,14 +9,15 @@ from conftest import shared_data
 
 from export import tolerances
 from train import model
+from train.filters import apply_filters, blend
 from train.model import CheckpointError, load_checkpoint, save_checkpoint
 from train.network import HarmonizerNet, NetworkConfig, pool_regions
-from train.statistics import soft_histogram
 
 CONFIGS = [
     NetworkConfig(),
     NetworkConfig(region_pooling=True, statistics=True),
     NetworkConfig(encoder=False, statistics=True, filters=("brightness", "hue")),
+    NetworkConfig(statistics=True, looks=2, cascade=False),
 ]
 
 
@@ -83,12 +84,18 @@ def test_pool_regions_averages_each_side_of_the_mask() -> None:
     torch.testing.assert_close(pooled, torch.tensor([[3.0, 0, 0, 0]]), rtol=1e-3, atol=0)
 
 
-def test_soft_histogram_sums_to_one_and_sits_at_the_value() -> None:
-    weights = soft_histogram(torch.tensor([[[0.0, 0.5, 0.55, 1.0]]]), bins=5)[0]
-    torch.testing.assert_close(weights.sum(dim=0), torch.ones(4))
-    assert weights[:, 1].argmax() == 2
-    centres = torch.linspace(0, 1, 5)
-    torch.testing.assert_close(centres @ weights, torch.tensor([0.0, 0.5, 0.55, 1.0]))
+def test_network_second_look_corrects_by_what_the_first_would_draw() -> None:
+    torch.manual_seed(3)
+    network = HarmonizerNet(NetworkConfig(encoder=False, statistics=True, looks=2)).eval()
+    assert network.statistics is not None
+    composite, mask = inputs()
+    with torch.inference_mode():
+        first, second = network(composite, mask, every_look=True)
+        assert torch.equal(network(composite, mask), second)
+        drawn = blend(apply_filters(composite, first)[-1], composite, mask)
+        correction = network.regressor(network.statistics(drawn, mask, first))
+    assert first.abs().max() > 1e-3 and correction.abs().max() > 1e-3
+    torch.testing.assert_close(second, first + correction, rtol=0, atol=1e-6)
 
 
 def test_predict_arguments_mask_of_another_size_is_refused() -> None:
@@ -150,6 +157,9 @@ def test_network_config_without_any_input_is_refused() -> None:
         NetworkConfig(encoder=False)
     with pytest.raises(ValueError, match="enable encoder too"):
         NetworkConfig(encoder=False, statistics=True, region_pooling=True)
+    for network in ({"looks": 2}, {"looks": 0, "statistics": True}):
+        with pytest.raises(ValueError, match="looks must be at least 1"):
+            NetworkConfig(**network)
 
 
 def test_load_checkpoint_trained_on_other_statistics_is_refused(

@@ -1,234 +1,397 @@
-"""Synthesis, losses and the loop, on photographs that every set-up has."""
+"""Configuration, command line and loop, on photographs that every set-up has."""
 
-import csv
 import dataclasses
 import json
-import shutil
-import sys
+import re
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors import safe_open
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from training_runs import BOTH, CPU, STATISTICS, Workshop, log_lines
 
-from export.samples import sample_photos
-from harmonizer.ops import DEFAULT_FILTERS, OPERATIONS
-from train import fit as fit_module
-from train.__main__ import main as train_main
-from train.data import PackedPhotos, batches
-from train.filters import apply_filters
-from train.fit import FitConfig, NotFiniteError, fit, initial_network
-from train.losses import dynamic_loss, image_loss
-from train.model import load_checkpoint, save_checkpoint
-from train.network import NetworkConfig
-from train.synthesis import draw_arguments, jitter, synthesize
-
-STATISTICS = NetworkConfig(encoder=False, statistics=True)
+from train.__main__ import main
+from train.data.batches import DataConfig
+from train.evaluation.metrics import foreground_mse
+from train.evaluation.triplets import validation_composites
+from train.fitting.config import ConfigError, FitConfig, from_dict, to_dict
+from train.fitting.distributed import Processes
+from train.fitting.fit import check_machine, fit, open_batches, prepare
+from train.fitting.flags import Parser, fit_config
+from train.fitting.objective import Objective
+from train.fitting.state import initial_network
+from train.fitting.step import MAX_SKIPPED, NotFiniteError, Stepper, rate
+from train.model import CheckpointError, load_checkpoint, save_checkpoint
+from train.network import HarmonizerNet, NetworkConfig
 
 
 @pytest.fixture(scope="module")
-def photo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("photos")
-    rows = []
-    for photo in sample_photos():
-        Image.fromarray(photo.pixels).save(folder / f"{photo.name}.png")
-        Image.fromarray(photo.mask).save(folder / f"{photo.name}_mask.png")
-        rows.append({"file": f"{photo.name}.png", "mask": f"{photo.name}_mask.png"})
-    Image.fromarray(sample_photos()[0].pixels[::-1].copy()).save(folder / "unmasked.png")
-    rows.append({"file": "unmasked.png", "mask": ""})
-    with (folder / "MANIFEST.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, ["file", "mask"])
-        writer.writeheader()
-        writer.writerows(rows)
-    return folder
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
+    return Workshop(tmp_path_factory.mktemp("workshop"))
 
 
-def photo_and_mask(size: int = 32) -> tuple[torch.Tensor, torch.Tensor]:
-    generator = torch.Generator().manual_seed(1)
-    photo = torch.rand(4, 3, size, size, generator=generator) * 0.6 + 0.2
-    mask = torch.zeros(4, 1, size, size)
-    mask[:, :, size // 4 : size * 3 // 4, size // 8 : size * 5 // 8] = 1
-    return photo, mask
+def refused(capsys: pytest.CaptureFixture[str], *words: str | Path) -> str:
+    """Run a command line that must fail; return its one line of complaint."""
+    capsys.readouterr()
+    assert main([str(word) for word in words]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("train: error: ")
+    return line
 
 
-def test_draw_arguments_fill_the_synthesis_ranges() -> None:
-    drawn = draw_arguments(4000, generator=torch.Generator().manual_seed(0))
-    ranges = torch.tensor([OPERATIONS[name].synthesis_range for name in DEFAULT_FILTERS])
-    assert (drawn.abs() <= ranges).all()
-    assert (drawn.abs().amax(dim=0) > 0.99 * ranges).all()
-    assert (drawn.mean(dim=0).abs() < 0.05).all()
+def parsed(*words: str | Path) -> FitConfig:
+    parser = Parser("train", "")
+    return fit_config(parser.parse_args([str(word) for word in words]))
 
 
-def test_synthesize_last_filter_alone_is_undone_by_its_inverse() -> None:
-    photo, mask = photo_and_mask()
-    arguments = torch.tensor([[0.2], [-0.2], [0.3], [-0.1]])
-    composite, targets = synthesize(photo, mask, arguments, ("shadow",))
-    inverse = 1 - 1 / (1 - arguments)  # (I^(1-x))^(1-y) = I
-    restored = apply_filters(composite, inverse, ("shadow",))[-1]
-    torch.testing.assert_close(restored * mask, targets[-1] * mask, rtol=0, atol=1e-5)
+# The command line and the loop
 
 
-def test_synthesize_draws_in_reverse_order_and_keeps_the_background() -> None:
-    photo, mask = photo_and_mask()
-    arguments = draw_arguments(4, generator=torch.Generator().manual_seed(2))
-    composite, targets = synthesize(photo, mask, arguments)
-    reverse = apply_filters(photo, arguments.flip(1), DEFAULT_FILTERS[::-1])
-    assert torch.equal(composite * mask, reverse[-1] * mask)
-    assert torch.equal(targets[0] * mask, reverse[-2] * mask)
-    assert torch.equal(targets[-1], photo)
-    for image in (composite, *targets):
-        assert torch.equal(image * (1 - mask), photo * (1 - mask))
-
-
-def test_jitter_stays_close_and_in_range() -> None:
-    photo, _ = photo_and_mask()
-    varied = jitter(photo, torch.Generator().manual_seed(0))
-    assert varied.min() >= 0 and varied.max() <= 1
-    assert 0.005 < (varied - photo).abs().mean() < 0.1
-
-
-def test_image_loss_known_difference_gives_the_formula() -> None:
-    _, mask = photo_and_mask()
-    output = torch.full((4, 3, 32, 32), 0.5)
-    expected = (0.1**2 + 1e-6) ** 0.5 + 10 * 0.1**2
-    loss = image_loss(output, output + 0.1 * mask + 0.3 * (1 - mask), mask)
-    torch.testing.assert_close(loss, torch.full((4,), expected))
-
-
-def test_dynamic_loss_blames_each_stage_for_what_it_adds() -> None:
-    stages = [torch.tensor([v], requires_grad=True) for v in (2.0, 1.0, 3.0, 3.5)]
-    loss = dynamic_loss(stages)
-    loss.backward()
-    total = 2.0 + 2.0 + 0.5
-    assert loss.item() == pytest.approx(1.0)
-    gradients = [stage.grad.item() for stage in stages if stage.grad is not None]
-    assert gradients == pytest.approx([1 / total, 0.0, 1 / total, 1 / total])
-
-
-def test_batches_same_seed_same_batches_and_masks_are_useful(
-    photo_folder: Path, tmp_path: Path
+def test_command_line_few_steps_loss_falls_and_the_run_is_described(
+    workshop: Workshop, tmp_path: Path
 ) -> None:
-    photos = PackedPhotos.open(photo_folder, tmp_path)
-    assert len(photos) == 4 and photos.masked.tolist() == [True, True, True, False]
-    first, again = (next(batches(photos, 4, 64, seed=7)) for _ in range(2))
-    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
-    other = next(batches(photos, 4, 64, seed=8))
-    assert not torch.equal(first[0], other[0])
-    photo, mask = first
-    assert photo.shape == (4, 3, 64, 64) and mask.shape == (4, 1, 64, 64)
-    assert (mask.mean(dim=(1, 2, 3)) > 0.001).all()
+    output = tmp_path / "run"
+    words = "--no-encoder --statistics --samples 240 --size 64 --batch 4 --learning-rate 1e-3"
+    words += " --schedule cosine --final-weight 10 --log-every 10 --workers 0 --no-tensorboard"
+    places = ["--data", workshop.photos, "--cache", workshop.cache, "--output", output]
+    assert main([*words.split(), *map(str, places)]) == 0
+    log = log_lines(output)
+    assert [line["step"] for line in log] == [10, 20, 30, 40, 50, 60]
+    assert log[-1]["ratio"] < 0.8 * log[0]["ratio"]
 
-
-def test_packed_photos_without_manifest_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"MANIFEST\.csv"):
-        PackedPhotos.open(tmp_path, tmp_path)
-
-
-def run(folder: Path, output: Path, **changes: object) -> FitConfig:
-    config = FitConfig(
-        data=str(folder),
-        output=str(output),
-        cache=str(output / "cache"),
-        network=STATISTICS,
-        samples=480,
-        size=64,
-        batch=4,
-        learning_rate=1e-3,
-        amp=False,
-        save_every=60,
-    )
-    return dataclasses.replace(config, **changes)  # type: ignore[arg-type]
-
-
-def test_fit_few_steps_loss_falls_and_checkpoint_loads(photo_folder: Path, tmp_path: Path) -> None:
-    path = fit(run(photo_folder, tmp_path))
+    path = output / "checkpoint.safetensors"
     assert load_checkpoint(path).config == STATISTICS
-    log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
-    assert log[-1]["ratio"] < 0.9 * log[0]["ratio"]
-    assert json.loads((tmp_path / "config.json").read_text())["samples"] == 480
+    assert parsed("--config", output / "config.json") == parsed(*words.split(), *places[:4])
+    with safe_open(path, framework="pt") as file:
+        notes = json.loads(file.metadata()["notes"])
+    assert notes["step"] == 60 and notes["fit"]["final_weight"] == 10
+    assert notes["fit"]["data"]["photos"] == ["photos"], "no paths of the machine in a checkpoint"
 
 
-def test_fit_resume_continues_from_the_step_reached(photo_folder: Path, tmp_path: Path) -> None:
-    fit(run(photo_folder, tmp_path, samples=240))
-    fit(run(photo_folder, tmp_path, samples=480), resume=True)
-    steps = [json.loads(line)["step"] for line in (tmp_path / "log.jsonl").read_text().splitlines()]
-    assert steps == [50, 100]
-    assert torch.load(tmp_path / "state.pt", weights_only=True)["step"] == 120
+def test_fit_photographs_and_pairs_logs_both_ratios(workshop: Workshop, tmp_path: Path) -> None:
+    config = workshop.config(pairs=True, samples=120)
+    fit(config, tmp_path)
+    log = log_lines(tmp_path)
+    early, late = ([line["pairs_ratio"] for line in part] for part in (log[:5], log[-5:]))
+    assert sum(late) < 0.7 * sum(early)
 
 
-def test_fit_not_finite_loss_stops_and_saves_the_batch(
-    photo_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_fit_ema_saves_the_average_and_not_the_last_weights(
+    workshop: Workshop, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(fit_module, "draw_arguments", lambda n, *_: torch.full((n, 6), torch.nan))
-    with pytest.raises(NotFiniteError, match="step 0"):
-        fit(run(photo_folder, tmp_path))
-    saved = torch.load(tmp_path / "not-finite.pt", weights_only=True)
-    assert saved["photo"].shape == (4, 3, 64, 64)
+    path = fit(workshop.config(ema=0.9), tmp_path)
+    state = torch.load(tmp_path / "state.pt", weights_only=True)
+    saved = load_checkpoint(path).state_dict()
+    for name, tensor in saved.items():
+        assert torch.equal(tensor, state["average"][name])
+    assert not torch.equal(saved["regressor.f.weight"], state["network"]["regressor.f.weight"])
 
 
-def test_initial_network_grown_from_statistics_predicts_the_same(tmp_path: Path) -> None:
-    small = initial_network(run(tmp_path, tmp_path)).eval()
+def test_fit_tensorboard_holds_scalars_histograms_and_pictures(
+    workshop: Workshop, tmp_path: Path
+) -> None:
+    fit(workshop.config(pairs=True, tensorboard=True, log_every=4), tmp_path)
+    tags = (events := EventAccumulator(str(tmp_path)).Reload()).Tags()
+    assert {"loss", "ratio", "pairs_ratio", "learning_rate"} <= set(tags["scalars"])
+    assert {f"arguments/shadow/{kind}" for kind in ("true", "predicted")} <= set(tags["histograms"])
+    (picture,) = events.Images("composite, mask, result, target")
+    assert (picture.width, picture.height) == (4 * 64, 4 * 64)
+    # Half of the images are pairs, whose arguments nobody knows.
+    assert events.Histograms("arguments/shadow/true")[0].histogram_value.num == 4 * 2
+
+
+def test_fit_val_logs_fmse_on_fixed_composites(workshop: Workshop, tmp_path: Path) -> None:
+    path = fit(workshop.config(samples=8, val=str(workshop.photos)), tmp_path)
+    (line,) = [line for line in log_lines(tmp_path) if "val_after" in line]
+    network, before, after = load_checkpoint(path), 0.0, 0.0
+    for _, composite, mask, photo in validation_composites(workshop.photos):
+        output = network.render(composite, mask, network.predict_arguments(composite, mask))[-1]
+        before += foreground_mse(composite, photo, mask).item() / 3
+        after += foreground_mse(output, photo, mask).item() / 3
+    assert (line["val_before"], line["val_after"]) == pytest.approx((before, after), rel=1e-4)
+    assert line["val_ratio"] == pytest.approx(after / before, rel=1e-4)
+
+
+def test_rate_step_schedule_falls_at_25_and_50_of_60_epochs() -> None:
+    config = FitConfig(DataConfig(("a",)), learning_rate=1.0 - 1e-9)
+    rates = [rate(config, step, 600) for step in (0, 249, 250, 499, 500, 599)]
+    assert rates == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01])
+
+
+def test_rate_cosine_schedule_warms_up_and_ends_near_1_percent() -> None:
+    config = FitConfig(DataConfig(("a",)), learning_rate=0.5, schedule="cosine")
+    rates = [rate(config, step, 1000) for step in range(1000)]
+    assert rates[0] == pytest.approx(0.01) and max(rates) == pytest.approx(0.5)
+    assert rates[:50] == sorted(rates[:50]) and rates[50:] == sorted(rates[50:], reverse=True)
+    assert rates[-1] == pytest.approx(0.005, rel=0.01)
+
+
+@pytest.mark.slow
+def test_fit_compiled_step_gives_the_same_loss(workshop: Workshop, tmp_path: Path) -> None:
+    config = workshop.config(pairs=True, batch=6)
+    batch = open_batches(config, CPU)[0]
+    found = []
+    for compiled in (False, True):
+        changed = dataclasses.replace(config, compile=compiled)
+        state, predict = prepare(changed, CPU)
+        outcome = Objective(changed)(predict, batch, 3, torch.tensor([3, 3]))
+        outcome.loss.backward()
+        found.append((outcome.loss, state.network.regressor.f.weight.grad))
+    for plain, fast in zip(*found, strict=True):
+        # Fused kernels round otherwise; contrast's 255 steps amplify that.
+        torch.testing.assert_close(fast, plain, rtol=1e-3, atol=1e-4)
+
+
+def test_objective_weighs_dynamic_loss_final_loss_and_pairs(workshop: Workshop) -> None:
+    config = workshop.config(pairs=True, final_weight=0.5)
+    _, predict = prepare(config, CPU)
+    batch = open_batches(config, CPU)[0]
+    outcome = Objective(config)(predict, batch, 2, torch.tensor([2, 2]))
+    made, paired = outcome.after[:2].mean(), outcome.after[2:].mean()
+    assert outcome.loss.item() == pytest.approx((1 + 0.5 * made + 10 * paired).item(), rel=1e-5)
+    assert torch.equal(outcome.composite[2:], batch.composite[2:])
+    assert torch.equal(outcome.target[2:], batch.photo[2:])
+    assert not torch.equal(outcome.target[:2], batch.photo[:2]), "photographs are jittered"
+
+
+# Micro-batches and the guard
+
+
+def stepper(config: FitConfig, output: Path) -> Stepper:
+    state, predict = prepare(config, CPU)
+    return Stepper(config, output, CPU, state, predict, Objective(config))
+
+
+def test_step_accumulated_gradient_is_the_whole_batch_s(workshop: Workshop, tmp_path: Path) -> None:
+    """3 + 3 images in three parts; running statistics, because batch norm sees each part alone."""
+    found = []
+    for accumulate in (1, 3):
+        config = workshop.config(pairs=True, batch=6, accumulate=accumulate)
+        step = stepper(config, tmp_path)
+        step.state.network.eval()
+        sums, _ = step._backward(open_batches(config, CPU)[0])
+        found.append([sums, *(p.grad for p in step.state.network.parameters())])
+    assert found[0][0][:5].all()
+    for whole, dealt in zip(*found, strict=True):
+        torch.testing.assert_close(dealt, whole, rtol=1e-4, atol=1e-6)
+
+
+def test_step_uneven_parts_weigh_every_image_alike(workshop: Workshop, tmp_path: Path) -> None:
+    """One synthesised image and three pairs: the second part has no synthesised image at all."""
+    data = dataclasses.replace(workshop.data(pairs=True), pair_share=0.75)
+    found = []
+    for accumulate in (1, 2):
+        config = workshop.config(data=data, accumulate=accumulate)
+        step = stepper(config, tmp_path)
+        step.state.network.eval()
+        sums, _ = step._backward(open_batches(config, CPU)[0])
+        found.append([sums, *(p.grad for p in step.state.network.parameters())])
+    for whole, dealt in zip(*found, strict=True):
+        torch.testing.assert_close(dealt, whole, rtol=1e-4, atol=1e-6)
+
+
+def test_step_fp16_overflowing_gradients_are_skipped_until_too_many(
+    workshop: Workshop, tmp_path: Path
+) -> None:
+    config = workshop.config(network=BOTH, amp="fp16", ema=0.9)
+    batches, step = open_batches(config, CPU), stepper(config, tmp_path)
+    step.state.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**120, backoff_factor=0.99)
+    assert step.state.average is not None
+    average = {name: t.clone() for name, t in step.state.average.state_dict().items()}
+    before = {name: t.clone() for name, t in step.state.network.named_parameters()}
+    for index in range(2):
+        step(batches[index], 100, False)
+    assert (step.state.step, step.skipped) == (2, 2)
+    for name, parameter in step.state.network.named_parameters():
+        assert torch.equal(parameter, before[name])
+    for name, tensor in step.state.average.state_dict().items():
+        assert torch.equal(tensor, average[name])
+    step.skipped = MAX_SKIPPED
+    with pytest.raises(NotFiniteError, match="step 2"):
+        step(batches[2], 100, False)
+    step.state.scaler, step.skipped = torch.amp.GradScaler("cpu", init_scale=1.0), 1
+    step(batches[2], 100, False)
+    assert step.skipped == 0
+    assert not torch.equal(step.state.network.regressor.f.weight, before["regressor.f.weight"])
+
+
+def test_fit_not_finite_loss_stops_and_saves_the_batch(workshop: Workshop, tmp_path: Path) -> None:
+    network = HarmonizerNet(STATISTICS)
+    torch.nn.init.constant_(network.regressor.f.weight, torch.nan)
+    save_checkpoint(network, tmp_path / "nan.safetensors")
+    with pytest.raises(NotFiniteError, match="step 0") as caught:
+        fit(workshop.config(init=str(tmp_path / "nan.safetensors")), tmp_path / "run")
+    assert str(tmp_path / "run" / "not-finite.pt") in str(caught.value)
+    saved = torch.load(tmp_path / "run" / "not-finite.pt", weights_only=True)
+    assert saved["photo"].shape == (4, 3, 64, 64) and saved["step"] == 0
+    assert not (tmp_path / "run" / "state.pt").exists()
+
+
+# Starting from a checkpoint
+
+
+def test_initial_network_grown_from_statistics_predicts_the_same(
+    workshop: Workshop, tmp_path: Path
+) -> None:
+    small = initial_network(workshop.config()).eval()
     save_checkpoint(small, tmp_path / "small.safetensors")
     grown_config = NetworkConfig(region_pooling=True, statistics=True)
-    config = run(tmp_path, tmp_path, network=grown_config, init=str(tmp_path / "small.safetensors"))
+    config = workshop.config(network=grown_config, init=str(tmp_path / "small.safetensors"))
     grown = initial_network(config).eval()
-    photo, mask = photo_and_mask(64)
+    photo = torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    mask = torch.zeros(4, 1, 64, 64)
+    mask[:, :, 16:48, 8:40] = 1
     with torch.inference_mode():
         torch.testing.assert_close(grown(photo, mask), small(photo, mask), rtol=0, atol=1e-6)
 
 
-def test_fit_config_that_cannot_train_is_refused(tmp_path: Path) -> None:
-    for changes, message in (
-        ({"samples": 3}, "samples >= batch"),
-        ({"batch": 0}, "batch >= 1"),
-        ({"size": 100}, "multiple of 32"),
-        ({"learning_rate": float("nan")}, "learning_rate"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            run(tmp_path, tmp_path, **changes)
-
-
-def test_fit_more_images_a_batch_than_photographs_is_refused(
-    photo_folder: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    ("stored", "wanted", "message"),
+    [
+        ({"filters": ("shadow", "hue")}, {}, "it predicts shadow,hue"),
+        ({"encoder": True}, {}, "no place for encoder.stem_fg.weight"),
+        ({"cascade": False}, {}, "no place for regressor.steps"),
+    ],
+)
+def test_initial_network_from_another_network_is_refused(
+    workshop: Workshop, tmp_path: Path, stored: dict[str, Any], wanted: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(ValueError, match="number of usable photographs"):
-        fit(run(photo_folder, tmp_path, batch=8))
+    path = tmp_path / "other.safetensors"
+    save_checkpoint(HarmonizerNet(dataclasses.replace(STATISTICS, **stored)), path)
+    with pytest.raises(CheckpointError, match=message):
+        initial_network(workshop.config(init=str(path)))
 
 
-def test_fit_existing_run_is_neither_overwritten_nor_resumed_differently(
-    photo_folder: Path, tmp_path: Path
+# Configuration
+
+
+def test_flags_cover_every_field_with_a_word_of_help() -> None:
+    text = Parser("train", "").format_help()
+    for kind in (FitConfig, DataConfig, NetworkConfig):
+        for field in dataclasses.fields(kind):
+            if field.name in ("data", "network"):
+                continue
+            flag = {"photos": "data"}.get(field.name, field.name).replace("_", "-")
+            assert re.search(rf"^  --{flag}\b[^\n]*(  \w|\n {{10,}}\w)", text, re.MULTILINE), flag
+
+
+def test_flags_override_the_file_and_the_file_the_defaults(tmp_path: Path) -> None:
+    fields = {"batch": 8, "ema": 0.9, "data": {"photos": ["a"], "pair_share": 1}}
+    (tmp_path / "c.json").write_text(json.dumps(fields))
+    config = parsed("--config", tmp_path / "c.json", "--batch", "6", "--no-amp", "--pairs", "p")
+    assert (config.batch, config.ema, config.size, config.amp) == (6, 0.9, 256, "off")
+    assert config.data == DataConfig(photos=("a",), pairs="p", pair_share=1.0)
+    assert from_dict(FitConfig, to_dict(config)) == config
+
+
+def test_flags_data_may_be_repeated_and_defaults_to_the_shared_photographs(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    config = run(photo_folder, tmp_path, samples=8)
-    path = fit(config)
-    kept = {p: p.read_bytes() for p in (path, tmp_path / "config.json")}
-    with pytest.raises(FileExistsError, match="--resume"):
-        fit(config)
-    with pytest.raises(ValueError, match=r"learning_rate 0\.001 then, 0\.0005 now"):
-        fit(run(photo_folder, tmp_path, samples=16, learning_rate=5e-4), resume=True)
-    with pytest.raises(ValueError, match="it has done 2 of 2"):
-        fit(config, resume=True)
-    with pytest.raises(FileNotFoundError, match=r"no state\.pt"):
-        fit(run(photo_folder, tmp_path / "other"), resume=True)
-    assert kept == {p: p.read_bytes() for p in kept}
+    assert parsed("--data", "a", "--data", "b").data.photos == ("a", "b")
+    monkeypatch.setenv("HARMONIZER_DATA", "/shared")
+    assert parsed().data.photos == ("/shared/train",)
+    assert parsed("--pairs", "p").data.photos == ()
 
 
-def test_packed_photos_changed_photograph_is_packed_anew(
-    photo_folder: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"learnig_rate": 1}, "no field `learnig_rate`; the nearest is `learning_rate`"),
+        ({"data": {"photo": ["a"]}}, "no field `data.photo`; the nearest is `data.photos`"),
+        ({"batch": "8"}, "`batch` must be a whole number; got '8'"),
+        ({"batch": True}, "`batch` must be a whole number; got True"),
+        ({"loss": "l2"}, "`loss` must be one of dynamic, plain, final; got 'l2'"),
+        ({"network": {"filters": "shadow"}}, "`network.filters` must be a list of texts"),
+        ({"network": 3}, "`network` must be an object"),
+        ([1], "must hold a JSON object; got list"),
+    ],
+)
+def test_config_file_with_a_mistake_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], fields: object, message: str
 ) -> None:
-    folder = tmp_path / "copy"
-    shutil.copytree(photo_folder, folder)
-    before = PackedPhotos.open(folder, tmp_path / "cache").pixels[0].copy()
-    Image.fromarray(255 - sample_photos()[0].pixels).save(folder / "astronaut.png")
-    after = PackedPhotos.open(folder, tmp_path / "cache").pixels[0]
-    assert abs(int(before[0, 0, 0]) + int(after[0, 0, 0]) - 255) <= 1
+    (tmp_path / "c.json").write_text(json.dumps(fields))
+    line = refused(capsys, "--config", tmp_path / "c.json", "--output", tmp_path / "run")
+    assert message in line
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--samples 3", "samples must be at least one batch"),
+        ("--batch 0", "batch must be at least 1"),
+        ("--size 100", "size must be a multiple of 32"),
+        ("--learning-rate nan", "learning_rate must lie in"),
+        ("--clip nan", "clip must be at least 0"),
+        ("--batch 6 --accumulate 4", "batch must be a multiple of accumulate"),
+        ("--amp bf16 --no-encoder --statistics", "amp bf16 is for the encoder"),
+        ("--no-encoder", "a network needs encoder or statistics"),
+        ("--filters glow", "'glow'"),
+        ("--data {folder} --batch 100", "Choose a smaller --batch"),
+        ("--data {folder}/absent", "absent"),
+        ("--batch 4 --init {folder}/absent.pth", "no checkpoint at"),
+        ("--loss l2", "invalid choice"),
+        ("--epoch 3", "unrecognized arguments: --epoch"),
+        ("--config {folder}/absent.json", "absent.json"),
+        ("--config {folder}/MANIFEST.csv", "must be JSON"),
+        ("--resume", "must hold a run to resume"),
+        ("--resume --config x.json", "leave out --config"),
+    ],
+)
 def test_command_line_bad_input_exits_2_with_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    workshop: Workshop,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    words: str,
+    message: str,
 ) -> None:
-    for flags in (["--data", str(tmp_path)], ["--filters", "glow"], ["--batch", "0"]):
-        monkeypatch.setattr(sys, "argv", ["train", "--output", str(tmp_path / "run"), *flags])
-        assert train_main() == 2
-        error = capsys.readouterr().err
-        assert error.startswith("train: error: ") and error.count("\n") == 1
+    given = words.format(folder=workshop.photos).split()
+    places = ["--data", workshop.photos] if "--data" not in given else []
+    line = refused(capsys, "--output", tmp_path / "run", "--cache", workshop.cache, *places, *given)
+    assert message in line
     assert not (tmp_path / "run").exists()
+
+
+def test_machine_batch_that_the_processes_do_not_divide_is_refused(workshop: Workshop) -> None:
+    config = workshop.config(batch=12, accumulate=2)
+    check_machine(config, Processes(torch.device("cpu"), world=3))
+    with pytest.raises(ConfigError, match=r"12 for 4 times 2. Give --batch 16"):
+        check_machine(config, Processes(torch.device("cpu"), world=4))
+
+
+def test_output_folder_with_a_run_is_neither_overwritten_nor_resumed_differently(
+    workshop: Workshop, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = workshop.config(samples=8)
+    path = fit(config, tmp_path)
+    kept = {p: p.read_bytes() for p in (path, tmp_path / "config.json", tmp_path / "state.pt")}
+    with pytest.raises(FileExistsError, match="--resume"):
+        fit(config, tmp_path)
+    line = refused(
+        capsys, "--output", tmp_path, "--resume", "--samples", "16", "--learning-rate", "5e-4"
+    )
+    assert "learning_rate 0.001 then, 0.0005 now" in line and "samples" not in line
+    assert "it has done 2 of 2" in refused(capsys, "--output", tmp_path, "--resume")
+    assert kept == {p: p.read_bytes() for p in kept}
+    (tmp_path / "state.pt").write_bytes(b"no state")
+    line = refused(capsys, "--output", tmp_path, "--resume", "--samples", "16")
+    assert "cannot be read" in line
+
+
+def test_curves_of_a_run_are_drawn_and_other_folders_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture = tmp_path / "curves.png"
+    assert main(["curves", str(tmp_path), "--output", str(picture)]) == 2
+    assert "no log.jsonl" in capsys.readouterr().err
+    log = tmp_path / "log.jsonl"
+    log.write_text('{"step": 4, "val_ratio": 0.9}\n')
+    assert main(["curves", str(tmp_path), "--output", str(picture)]) == 2
+    assert "Train on" in capsys.readouterr().err
+    log.write_text('{"step": 4, "ratio": 0.8}\n{"step": 8, "ratio": 0.5}\n')
+    assert main(["curves", str(tmp_path), "--output", str(picture)]) == 0
+    with Image.open(picture) as image:
+        assert image.width > 600 and len(np.unique(np.asarray(image.convert("L")))) > 20

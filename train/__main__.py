@@ -1,69 +1,71 @@
-"""`python -m train`: fit a network."""
+"""`python -m train`: fit a network, or one of the commands beside it."""
 
-import argparse
+import importlib
 import os
 import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from harmonizer.errors import HarmonizerError
-from harmonizer.ops import DEFAULT_FILTERS
-from train.fit import FitConfig, NotFiniteError, fit
+from train.fitting.config import ConfigError
+from train.fitting.distributed import join_processes
+from train.fitting.fit import InterruptedFitError, fit
+from train.fitting.flags import Parser, fit_config
+from train.fitting.state import stored_config
 from train.model import load_checkpoint
-from train.network import NetworkConfig
+
+COMMANDS = {
+    "ablate": "train.fitting.ablate",
+    "check-data": "train.data.check",
+    "curves": "train.fitting.curves",
+    "speed": "train.fitting.speed",
+}
+"""The module whose `main(arguments)` is each further command."""
 
 
-def main() -> int:
-    """Parse the flags, fit, print where the checkpoint is; 2 for bad input or a diverged run."""
-    shared = os.environ.get("HARMONIZER_DATA", "../shared/data")
-    parser = argparse.ArgumentParser(prog="python -m train", description="Fit HarmonizerNet.")
-    add = parser.add_argument
-    add("--data", default=f"{shared}/train", help="folder with MANIFEST.csv (%(default)s)")
-    add("--output", required=True, help="folder for checkpoint, state, log and configuration")
-    add("--cache", default=FitConfig.cache, help="folder for packed photographs (%(default)s)")
-    add("--init", help="checkpoint to start from")
-    add("--resume", action="store_true", help="continue the run in --output")
-    add("--filters", default=",".join(DEFAULT_FILTERS), help="comma-separated (%(default)s)")
-    add("--no-encoder", action="store_true", help="statistics alone, without EfficientNet-B0")
-    add("--statistics", action="store_true", help="masked colour statistics as input")
-    add("--region-pooling", action="store_true", help="pool foreground and background separately")
-    add("--samples", type=int, default=FitConfig.samples, help="composites in all (%(default)s)")
-    add("--size", type=int, default=FitConfig.size, help="thumbnail side (%(default)s)")
-    add("--batch", type=int, default=FitConfig.batch, help="composites a step (%(default)s)")
-    add("--learning-rate", type=float, default=FitConfig.learning_rate, help="(%(default)s)")
-    add("--final-weight", type=float, default=FitConfig.final_weight, help="(%(default)s)")
-    add("--no-amp", action="store_true", help="run the encoder in float32")
-    add("--seed", type=int, default=FitConfig.seed, help="(%(default)s)")
-    args = parser.parse_args()
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; 2 for bad input or a diverged run, 130 for an interrupted one."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    command: Callable[[Sequence[str]], int] = run_fit
+    if arguments and arguments[0] in COMMANDS:
+        command = importlib.import_module(COMMANDS[arguments[0]]).main
+        arguments = arguments[1:]
     try:
-        run(args)
-    except (HarmonizerError, NotFiniteError, OSError, ValueError) as error:
-        print(f"train: error: {error}", file=sys.stderr)
+        if command is not run_fit and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            raise ConfigError("only fitting takes several processes; run this without torchrun.")
+        return command(arguments)
+    except (InterruptedFitError, KeyboardInterrupt) as stopped:
+        print(f"train: {stopped or 'interrupted; nothing was saved'}", file=sys.stderr)
+        return 130
+    except (HarmonizerError, OSError, ValueError) as error:
+        rank = os.environ.get("RANK", "0")
+        print(f"train: error: {'' if rank == '0' else f'process {rank}: '}{error}", file=sys.stderr)
         return 2
+
+
+def run_fit(arguments: Sequence[str]) -> int:
+    """Fit as the flags say and print where the checkpoint is."""
+    parser = Parser(
+        "python -m train",
+        f"Fit HarmonizerNet. Further commands: {', '.join(COMMANDS)}; each has its own --help.",
+    )
+    parser.add_argument("--output", required=True, help="folder for all that is written")
+    parser.add_argument(
+        "--resume", action="store_true", help="go on with the run in --output; its flags hold"
+    )
+    options = parser.parse_args(arguments)
+    if options.config and options.resume:
+        raise ConfigError("--resume takes the run's own configuration; leave out --config.")
+    output = Path(options.output)
+    config = fit_config(options, stored_config(output) if options.resume else None)
+    with join_processes() as processes:
+        path = fit(config, output, options.resume, processes)
+        if processes.rank == 0:
+            _report(path)
     return 0
 
 
-def run(args: argparse.Namespace) -> None:
-    """Fit as the flags say."""
-    network = NetworkConfig(
-        filters=tuple(args.filters.split(",")),
-        encoder=not args.no_encoder,
-        region_pooling=args.region_pooling,
-        statistics=args.statistics,
-    )
-    config = FitConfig(
-        data=args.data,
-        output=args.output,
-        cache=args.cache,
-        network=network,
-        init=args.init,
-        samples=args.samples,
-        size=args.size,
-        batch=args.batch,
-        learning_rate=args.learning_rate,
-        final_weight=args.final_weight,
-        amp=not args.no_amp,
-        seed=args.seed,
-    )
-    path = fit(config, resume=args.resume)
+def _report(path: Path) -> None:
     parameters = sum(p.numel() for p in load_checkpoint(path).parameters())
     print(f"{path}: {parameters:,} parameters")
 

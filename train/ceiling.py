@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from harmonizer.ops import DEFAULT_FILTERS, check_filters
-from train.evaluate import benchmark_composites, foreground_mse
+from train.evaluation.metrics import foreground_mse
+from train.evaluation.triplets import benchmark_composites
 from train.filters import apply_filters, blend
 
 SIZE = 128

@@ -1,234 +1,216 @@
-"""How close predictions come to the photograph: fMSE after and before.
+"""Compare a model's images with the photographs: tables, files, and the worst cases as pictures.
 
-fMSE is the squared error inside the foreground, on the 0..255 scale: sum M d^2 / (3 sum M), with
-the soft mask M. On 256x256 thumbnails, arguments are predicted by the network and drawn in float32
-by the torch filters. At original size, an exported model and the fused renderer do what a user's
-call does: 8-bit files in, 8-bit pixels out.
+python train/evaluate.py --predictor models/harmonizer.onnx --size 256 original
+
+docs/evaluation.md says what is measured and how.
 """
 
 import argparse
-import csv
 import json
 import os
+import platform
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from itertools import groupby
 from pathlib import Path
+from typing import NoReturn
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
-from harmonizer import Harmonizer
+from harmonizer import __version__
 from harmonizer.errors import HarmonizerError
-from train.filters import apply_filters, blend
-from train.model import load_checkpoint
-from train.network import thumbnail
-from train.synthesis import draw_arguments, synthesize
+from harmonizer.files import check_writable, write_atomically
+from train.data.iharmony4 import SUBSETS
+from train.evaluation.metrics import PROTOCOLS
+from train.evaluation.predictors import UPSAMPLES, Candidate, Kind
+from train.evaluation.report import (
+    Row,
+    compare_published,
+    contact_sheet,
+    jsonable,
+    published_table,
+    summarise,
+    summary_table,
+)
+from train.evaluation.scoring import Score, Scorer, Size, Task, score_all
+from train.evaluation.triplets import benchmark_triplets, validation_triplets
 
-RATIO_BOUNDS = ((0.0, 0.05), (0.05, 0.15), (0.15, 1.0))
-"""Foreground shares by which the literature splits its tables."""
-
-VAL_SEED = 2207
-
-
-@dataclass(frozen=True)
-class Score:
-    """One image: its foreground share and fMSE before and after."""
-
-    name: str
-    fraction: float
-    before: float
-    after: float
-
-
-def foreground_mse(image: Tensor, target: Tensor, mask: Tensor) -> Tensor:
-    """fMSE of each image, (N,): inputs (N, 3, H, W) and (N, 1, H, W) in [0, 1]."""
-    squared = ((image - target) * 255) ** 2 * mask
-    return squared.sum(dim=(1, 2, 3)) / (3 * mask.sum(dim=(1, 2, 3)))
+KINDS: tuple[Kind, ...] = ("checkpoint", "predictor", "end-to-end", "black-box")
+SIZES: tuple[Size, ...] = ("256", "original")
+PACKAGES = ("numpy", "onnxruntime", "pillow", "scikit-image", "torch")
+VAL, BENCHMARK = "val", "iharmony4"
 
 
-def _pixels(path: Path, mode: str) -> NDArray[np.uint8]:
-    with Image.open(path) as image:
-        return np.array(image.convert(mode))
+class Parser(argparse.ArgumentParser):
+    """Reports a wrong command line in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with code 2."""
+        self.exit(2, f"evaluate: error: {message}\n")
 
 
-def _read(path: Path, mode: str) -> Tensor:
-    tensor = torch.from_numpy(_pixels(path, mode).astype(np.float32) / 255)
-    return (tensor.permute(2, 0, 1) if mode == "RGB" else tensor[None])[None]
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line; what cannot go together is refused here, before any work."""
+    parser = Parser(prog="evaluate", description="MSE, fMSE, PSNR and SSIM of a model's images.")
+    add = parser.add_argument_group("what is evaluated (one of)").add_argument
+    add("--checkpoint", type=Path, metavar="CKPT", help="torch network, drawn by the torch filters")
+    add("--predictor", type=Path, metavar="ONNX", help="predictor, drawn by the fused renderer")
+    add("--end-to-end", type=Path, metavar="ONNX", help="harmonizes in the graph, at any size")
+    add("--black-box", type=Path, metavar="ONNX", help="any 256x256 image-to-image network")
+    add("--upsample", choices=UPSAMPLES, help="of the black box's answer to the original size")
+    add = parser.add_argument_group("on what (default: both, in $HARMONIZER_DATA)").add_argument
+    add("--val", type=Path, metavar="DIR", help="MANIFEST.csv: synthetic composites, at 256")
+    add("--iharmony4", type=Path, metavar="DIR", help="its own layout, or triplets in index.csv")
+    add("--subsets", nargs="+", choices=SUBSETS, default=(), help="of iHarmony4 (all)")
+    add("--size", nargs="+", choices=SIZES, default=["256"], help="one or both (256)")
+    add("--protocol", choices=PROTOCOLS, default="plain", help="mask and PSNR range (plain)")
+    add = parser.add_argument_group("how").add_argument
+    add("--jobs", type=int, default=1, metavar="N", help="processes of one thread each (1)")
+    add("--resume", action="store_true", help="continue the run that wrote --csv")
+    add = parser.add_argument_group("output").add_argument
+    add("--csv", type=Path, metavar="FILE", help="figures per image, written as they are made")
+    add("--json", type=Path, metavar="FILE", help="tables, settings, versions, images")
+    add("--sheet", type=Path, metavar="FILE", help="the worst cases: composite, mask, ours, real")
+    add("--worst", type=int, default=8, metavar="N", help="how many of them (%(default)s)")
+    add("--published", type=Path, metavar="CSV", help="published figures per image, to compare")
+    args = parser.parse_args(argv)
+
+    kinds = [kind for kind in KINDS if getattr(args, kind.replace("-", "_"))]
+    if len(kinds) != 1:
+        given = " and ".join(f"--{kind}" for kind in kinds) or "none"
+        parser.error(f"give one of --{', --'.join(KINDS)}; got {given}.")
+    (kind,) = kinds
+    if args.upsample and kind != "black-box":
+        parser.error(f"--upsample is for --black-box; --{kind} draws at any size. Leave it out.")
+    if kind == "black-box" and "original" in args.size and not args.upsample:
+        parser.error(f"--black-box at original size needs --upsample {' or '.join(UPSAMPLES)}.")
+    upsample = args.upsample if "original" in args.size else None
+    args.candidate = Candidate(kind, getattr(args, kind.replace("-", "_")), upsample)
+    if args.val and "256" not in args.size:
+        parser.error("--val composites are made at 256x256; add 256 to --size, or leave --val out.")
+    if args.published and ((args.val and not args.iharmony4) or "original" not in args.size):
+        parser.error("--published figures are for iHarmony4 at original size; add --size original.")
+    if args.resume and not args.csv:
+        parser.error("--resume continues the file of --csv; name it.")
+    for name in ("jobs", "worst"):
+        if getattr(args, name) < 1:
+            parser.error(f"--{name} must be at least 1; got {getattr(args, name)}.")
+    if args.sheet and args.sheet.suffix.lower() not in (".jpg", ".jpeg", ".png"):
+        parser.error(f"--sheet must end in .jpg or .png; got {args.sheet.name}.")
+    if not args.val and not args.iharmony4:
+        shared = Path(os.environ.get("HARMONIZER_DATA", "../shared/data"))
+        args.val, args.iharmony4 = shared / "val", shared / "iharmony4"
+    return args
 
 
-def validation_composites(
-    folder: Path, filters: tuple[str, ...]
-) -> Iterator[tuple[str, Tensor, Tensor, Tensor]]:
-    """Photographs of a folder with a manifest, with composites synthesised from a fixed seed.
+def build_tasks(args: argparse.Namespace) -> list[Task]:
+    """The images of the chosen sets at the chosen sizes, set by set and size by size.
 
-    Yields:
-        Name, composite (1, 3, 256, 256), mask (1, 1, 256, 256), photograph.
+    Raises:
+        FileNotFoundError, ValueError: As `train.evaluation.triplets` does, or if none is
+            left.
     """
-    generator = torch.Generator().manual_seed(VAL_SEED)
-    rows = csv.DictReader((folder / "MANIFEST.csv").read_text(encoding="utf-8").splitlines())
-    for row in rows:
-        if not row["mask"]:
-            continue
-        photo = thumbnail(_read(folder / row["file"], "RGB"))
-        mask = thumbnail(_read(folder / row["mask"], "L"))
-        arguments = draw_arguments(1, filters, generator)
-        composite, _ = synthesize(photo, mask, arguments, filters)
-        yield Path(row["file"]).stem, composite, mask, photo
-
-
-def benchmark_composites(folder: Path) -> Iterator[tuple[str, Tensor, Tensor, Tensor]]:
-    """The triplets that `index.csv` of an iHarmony4-style folder lists, as thumbnails.
-
-    Yields:
-        Name, composite (1, 3, 256, 256), mask (1, 1, 256, 256), real photograph.
-    """
-    rows = csv.DictReader((folder / "index.csv").read_text(encoding="utf-8").splitlines())
-    for row in rows:
-        composite = thumbnail(_read(folder / row["composite"], "RGB"))
-        mask = thumbnail(_read(folder / row["mask"], "L"))
-        real = thumbnail(_read(folder / row["real"], "RGB"))
-        yield Path(row["composite"]).stem, composite, mask, real
-
-
-def score_full_resolution(folder: Path, model: Path) -> list[Score]:
-    """Harmonize the triplets of an iHarmony4-style folder at original size, as a user would.
-
-    Args:
-        folder: Holds `index.csv`.
-        model: A predictor ONNX file.
-    """
-    rows = csv.DictReader((folder / "index.csv").read_text(encoding="utf-8").splitlines())
-    scores = []
-    with Harmonizer(model) as harmonizer:
-        for row in rows:
-            composite, real = (_pixels(folder / row[name], "RGB") for name in ("composite", "real"))
-            mask = _pixels(folder / row["mask"], "L")
-            output = harmonizer(composite, mask)
-            scores.append(
-                Score(
-                    Path(row["composite"]).stem,
-                    mask.mean().item() / 255,
-                    pixel_fmse(composite, real, mask),
-                    pixel_fmse(output, real, mask),
-                )
-            )
-    return scores
-
-
-def pixel_fmse(
-    image: NDArray[np.uint8], target: NDArray[np.uint8], mask: NDArray[np.uint8]
-) -> float:
-    """fMSE of (H, W, 3) uint8 images under an (H, W) uint8 mask, in constant memory."""
-    error = weight = 0.0
-    for top in range(0, len(image), 64):
-        rows = slice(top, top + 64)
-        coverage = mask[rows].astype(np.float64) / 255
-        difference = image[rows].astype(np.float64) - target[rows]
-        error += float((difference**2 * coverage[:, :, None]).sum())
-        weight += 3 * float(coverage.sum())
-    return error / weight
-
-
-def score(
-    composites: Iterable[tuple[str, Tensor, Tensor, Tensor]],
-    predict: Callable[[Tensor, Tensor], Tensor],
-    filters: tuple[str, ...],
-) -> list[Score]:
-    """Predict, draw and measure each composite.
-
-    Args:
-        composites: Name, composite, mask and target, as the generators above yield them.
-        predict: Composite (1, 3, 256, 256) and mask (1, 1, 256, 256) to arguments (1, k).
-        filters: The k operations.
-    """
-    scores = []
-    for name, composite, mask, target in composites:
-        if mask.sum() == 0:
-            continue
-        stages = apply_filters(composite, predict(composite, mask), filters)
-        output = blend(stages[-1], composite, mask)
-        scores.append(
-            Score(
-                name,
-                mask.mean().item(),
-                foreground_mse(composite, target, mask).item(),
-                foreground_mse(output, target, mask).item(),
-            )
-        )
-    return scores
-
-
-def summary(scores: list[Score]) -> list[dict[str, object]]:
-    """Means and medians, over all images and by foreground share."""
-    rows: list[dict[str, object]] = []
-    for low, high in ((0.0, 1.0), *RATIO_BOUNDS):
-        chosen = [s for s in scores if low < s.fraction <= high]
-        if not chosen:
-            continue
-        before = np.array([s.before for s in chosen])
-        after = np.array([s.after for s in chosen])
-        rows.append(
-            {
-                "foreground": "all" if (low, high) == (0.0, 1.0) else f"{low:.0%}-{high:.0%}",
-                "images": len(chosen),
-                "before": round(before.mean().item(), 1),
-                "after": round(after.mean().item(), 1),
-                "ratio": round((after.mean() / before.mean()).item(), 3),
-                "median_before": round(np.median(before).item(), 1),
-                "median_after": round(np.median(after).item(), 1),
-                "improved": round((after < before).mean().item(), 3),
-            }
-        )
-    return rows
-
-
-def main() -> int:
-    """Print the tables of a checkpoint, optionally write them as JSON; 2 for bad input."""
-    shared = Path(os.environ.get("HARMONIZER_DATA", "../shared/data"))
-    parser = argparse.ArgumentParser(description="fMSE of a checkpoint, after and before.")
-    parser.add_argument("--checkpoint", required=True)
-    parser.add_argument("--val", type=Path, default=shared / "val", help="(%(default)s)")
-    parser.add_argument("--iharmony4", type=Path, default=shared / "iharmony4")
-    parser.add_argument("--model", type=Path, help="its ONNX export: adds the original size")
-    parser.add_argument("--json", type=Path, help="also write tables and per-image scores here")
-    args = parser.parse_args()
-    try:
-        run(args)
-    except (HarmonizerError, OSError, ValueError) as error:
-        print(f"evaluate: error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    tasks = []
+    if args.val and "256" in args.size:
+        tasks += [Task(VAL, "256", t) for t in validation_triplets(args.val)]
+    if args.iharmony4:
+        triplets = benchmark_triplets(args.iharmony4, args.subsets)
+        tasks += [Task(BENCHMARK, size, t) for size in SIZES if size in args.size for t in triplets]
+    if not tasks:
+        raise ValueError("there must be images to evaluate; the lists are empty.")
+    return tasks
 
 
 def run(args: argparse.Namespace) -> None:
-    """Evaluate as the flags say."""
-    network = load_checkpoint(args.checkpoint)
-    filters = network.config.filters
-    sets = {
-        "val, synthesised (256x256)": validation_composites(args.val, filters),
-        "iHarmony4 samples (256x256)": benchmark_composites(args.iharmony4),
-    }
-    results = {
-        title: score(composites, network.predict_arguments, filters)
-        for title, composites in sets.items()
-    }
-    if args.model:
-        title = "iHarmony4 samples (original size, ONNX and fused renderer)"
-        results[title] = score_full_resolution(args.iharmony4, args.model)
-    document = {}
-    for title, scores in results.items():
-        rows = summary(scores)
-        document[title] = {"summary": rows, "images": [asdict(s) for s in scores]}
-        print(title)
-        print("  ".join(f"{key:>13}" for key in rows[0]))
-        for row in rows:
-            print("  ".join(f"{value!s:>13}" for value in row.values()))
+    """Evaluate as the flags say.
+
+    Raises:
+        HarmonizerError, OSError, ValueError: If a model, an image or a file is at fault.
+    """
+    for path in filter(None, (args.csv, args.json, args.sheet)):
+        check_writable(path)
+    tasks = build_tasks(args)
+    scores = score_all(tasks, args.candidate, args.protocol, args.jobs, args.csv, args.resume)
+    skipped = [f"{s.name} ({s.size})" for s in scores if s.empty]
+    if len(skipped) == len(scores):
+        raise ValueError(f"no image has a foreground; all {len(scores)} masks are empty.")
+    tables = []
+    for (name, size), group in groupby(scores, key=lambda s: (s.set, s.size)):
+        rows = summarise(list(group))
+        title = f"{name}, {'256x256' if size == '256' else 'original size'}"
+        print(f"\n{title}, protocol {args.protocol}, composite -> harmonized\n")
+        print(summary_table(rows))
+        tables.append({"set": name, "size": size, "rows": [jsonable(row) for row in rows]})
+    if skipped:
+        print(f"\nskipped for an empty mask: {len(skipped)}: {', '.join(skipped)}")
+    published: list[Row] = []
+    if args.published:
+        chosen = [s for s in scores if s.set == BENCHMARK and s.size == "original"]
+        published = compare_published(chosen, args.published, args.candidate.path.name)
+        print(f"\noriginal size, images with figures in {args.published.name}\n")
+        print(published_table(published))
     if args.json:
-        args.json.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+        document = {
+            "settings": {
+                "kind": args.candidate.kind,
+                "model": args.candidate.path.name,
+                "sha256": args.candidate.sha256(),
+                "upsample": args.candidate.upsample,
+                "protocol": args.protocol,
+            },
+            "versions": {
+                "harmonizer": __version__,
+                "python": platform.python_version(),
+                **{package: version(package) for package in PACKAGES},
+            },
+            "tables": tables,
+            "published": published,
+            "skipped": skipped,
+            "images": [jsonable(asdict(score)) for score in scores],
+        }
+        write_atomically(args.json, (json.dumps(document, indent=2) + "\n").encode())
+    if args.sheet:
+        worst_cases(args, tasks, scores).save(args.sheet, quality=92)
+
+
+def worst_cases(
+    args: argparse.Namespace, tasks: Sequence[Task], scores: Sequence[Score]
+) -> Image.Image:
+    """Composite, mask, harmonized image and photograph of the images with the highest fMSE.
+
+    An image that was evaluated at both sizes appears once, where it is worse.
+    """
+    scorer = Scorer(args.candidate, args.protocol)
+    order = sorted(
+        (index for index, score in enumerate(scores) if not score.empty),
+        key=lambda index: -scores[index].fmse_after,
+    )
+    chosen: dict[tuple[str, str], int] = {}
+    for index in order:
+        chosen.setdefault((scores[index].set, scores[index].name), index)
+    cases = []
+    for index in list(chosen.values())[: args.worst]:
+        score = scores[index]
+        composite, mask, real, output = scorer.images(tasks[index])
+        if output is not None:
+            caption = f"{score.name}: fMSE {score.fmse_before:.0f} -> {score.fmse_after:.0f}"
+            cases.append((caption, (composite, mask, output, real)))
+    return contact_sheet(cases)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line; 0 on success, 2 for bad input, 130 when interrupted."""
+    try:
+        run(parse(argv))
+    except (HarmonizerError, OSError, ValueError) as error:
+        print(f"evaluate: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("evaluate: interrupted; with --csv, --resume continues.", file=sys.stderr)
+        return 130
+    return 0
 
 
 if __name__ == "__main__":

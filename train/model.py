@@ -17,8 +17,8 @@ from torch import Tensor
 
 from harmonizer.errors import ModelError
 from harmonizer.files import write_atomically
+from train.colour_statistics import LAYOUT
 from train.network import HarmonizerNet, NetworkConfig
-from train.statistics import LAYOUT
 
 FORMAT = "harmonizer-checkpoint"
 

@@ -14,8 +14,8 @@ from timm.layers import create_conv2d
 from torch import Tensor, nn
 
 from harmonizer.ops import DEFAULT_FILTERS, check_filters
+from train.colour_statistics import COUNT, measure, subsample
 from train.filters import apply_filters, blend
-from train.statistics import ColourStatistics
 
 THUMBNAIL = 256
 """Side of the square thumbnail that the network was made for."""
@@ -23,6 +23,9 @@ THUMBNAIL = 256
 ENCODER_WIDTH = 1280
 REGRESSOR_WIDTH = 160
 STATISTICS_WIDTH = 256
+
+LOOK_LIMIT = 0.95
+"""Largest argument that an image is drawn with between two looks."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +38,17 @@ class NetworkConfig:
         region_pooling: Pool the encoder's features over foreground and background separately
             instead of over the whole thumbnail.
         statistics: Whether masked colour statistics are an input.
+        looks: How often the arguments are predicted: from the second look on, from the statistics
+            of the image that the arguments so far would draw, as a correction of them.
+        cascade: Whether each argument is predicted from the one before; otherwise each for itself.
     """
 
     filters: tuple[str, ...] = DEFAULT_FILTERS
     encoder: bool = True
     region_pooling: bool = False
     statistics: bool = False
+    looks: int = 1
+    cascade: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "filters", check_filters(self.filters))
@@ -48,6 +56,11 @@ class NetworkConfig:
             raise ValueError("a network needs encoder or statistics; got neither. Enable one.")
         if self.region_pooling and not self.encoder:
             raise ValueError("region_pooling pools the encoder's features; enable encoder too.")
+        if self.looks < 1 or (self.looks > 1 and not self.statistics):
+            raise ValueError(
+                f"looks must be at least 1, and more than 1 needs statistics; got {self.looks}. "
+                "Enable statistics."
+            )
 
     @property
     def features(self) -> int:
@@ -124,6 +137,56 @@ class CascadeRegressor(nn.Module):
         return torch.cat(arguments, dim=1)
 
 
+class SeparateRegressor(nn.Module):
+    """Predicts each argument from the features alone: the cascade's counterpart in the ablation.
+
+    g_i = Linear(features), x_i = Linear(g_i).
+    """
+
+    def __init__(self, features: int, count: int) -> None:
+        super().__init__()
+        self.steps = nn.ModuleList(nn.Linear(features, REGRESSOR_WIDTH) for _ in range(count))
+        self.outputs = nn.ModuleList(nn.Linear(REGRESSOR_WIDTH, 1) for _ in range(count))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(N, features) to (N, count)."""
+        pairs = zip(self.steps, self.outputs, strict=True)
+        return torch.cat([output(step(features)) for step, output in pairs], dim=1)
+
+
+class StatisticsHead(nn.Module):
+    """A small MLP over masked colour statistics and the arguments drawn so far.
+
+    Args:
+        count: How many arguments there are.
+        width: Size of the returned feature vector.
+    """
+
+    def __init__(self, count: int, width: int) -> None:
+        super().__init__()
+        self.normalize = nn.BatchNorm1d(COUNT + count)
+        self.hidden = nn.Linear(COUNT + count, 2 * width)
+        self.middle = nn.Linear(2 * width, 2 * width)
+        self.output = nn.Linear(2 * width, width)
+
+    def forward(self, composite: Tensor, mask: Tensor, arguments: Tensor) -> Tensor:
+        """Features of an image.
+
+        Args:
+            composite: (N, 3, S, S) in [0, 1], float32, as the arguments draw it.
+            mask: (N, 1, S, S) in [0, 1].
+            arguments: (N, count), what the image was drawn with; 0 for the composite itself.
+
+        Returns:
+            (N, width) float32; the layers run in the precision of their weights.
+        """
+        statistics = torch.cat([measure(composite, mask), arguments], dim=1)
+        x = self.normalize(statistics).to(self.hidden.weight.dtype)
+        x = F.silu(self.hidden(x))
+        x = x + F.silu(self.middle(x))
+        return F.silu(self.output(x)).float()
+
+
 class HarmonizerNet(nn.Module):
     """The argument predictor, with the filters at hand for training and reference rendering.
 
@@ -135,10 +198,20 @@ class HarmonizerNet(nn.Module):
         super().__init__()
         self.config = config or NetworkConfig()
         self.encoder = Encoder() if self.config.encoder else None
-        self.statistics = ColourStatistics(STATISTICS_WIDTH) if self.config.statistics else None
-        self.regressor = CascadeRegressor(self.config.features, len(self.config.filters))
+        count = len(self.config.filters)
+        self.statistics = (
+            StatisticsHead(count, STATISTICS_WIDTH) if self.config.statistics else None
+        )
+        regressor = CascadeRegressor if self.config.cascade else SeparateRegressor
+        self.regressor = regressor(self.config.features, count)
 
-    def forward(self, composite: Tensor, mask: Tensor, amp: torch.dtype | None = None) -> Tensor:
+    def forward(
+        self,
+        composite: Tensor,
+        mask: Tensor,
+        amp: torch.dtype | None = None,
+        every_look: bool = False,
+    ) -> Tensor:
         """Predict from thumbnails.
 
         Args:
@@ -146,27 +219,48 @@ class HarmonizerNet(nn.Module):
             mask: (N, 1, S, S) in [0, 1], 1 on the foreground.
             amp: In training, what the encoder is autocast to. Statistics and regressor always run
                 in float32.
+            every_look: Return what each look predicts, for training, which supervises all.
 
         Returns:
-            (N, k) float32 arguments, not clamped.
+            (N, k) float32 arguments, not clamped; (L, N, k) for every look.
         """
-        parts = []
-        if self.encoder is not None:
-            precision = next(self.encoder.parameters()).dtype
-            inputs = composite.to(precision), mask.to(precision)
-            if amp is None:
-                features = self.encoder(*inputs).float()
-            else:
-                with torch.autocast(composite.device.type, dtype=amp):
-                    features = self.encoder(*inputs)
-                features = features.float()
-            if self.config.region_pooling:
-                parts.append(pool_regions(features, mask))
-            else:
-                parts.append(features.mean(dim=(2, 3)))
-        if self.statistics is not None:
-            parts.append(self.statistics(composite, mask))
-        return self.regressor(torch.cat(parts, dim=1))  # type: ignore[no-any-return]
+        looks = self._look(composite, mask, amp)
+        return torch.stack(looks) if every_look else looks[-1]
+
+    def _look(self, composite: Tensor, mask: Tensor, amp: torch.dtype | None) -> list[Tensor]:
+        """The arguments after each look, (N, k) each.
+
+        A look's correction is learnt for the arguments that are there, so no gradient flows from
+        one look to the one before.
+        """
+        encoded = [] if self.encoder is None else [self._encode(self.encoder, composite, mask, amp)]
+        if self.statistics is None:
+            return [self.regressor(encoded[0])]
+        composite, mask = subsample(composite), subsample(mask)
+        arguments = composite.new_zeros(composite.shape[0], len(self.config.filters))
+        looks = []
+        for look in range(self.config.looks):
+            arguments = arguments.detach()
+            with torch.no_grad():
+                drawn = composite if look == 0 else self._draw(composite, mask, arguments)
+            features = torch.cat([*encoded, self.statistics(drawn, mask, arguments)], dim=1)
+            arguments = arguments + self.regressor(features)
+            looks.append(arguments)
+        return looks
+
+    def _encode(
+        self, encoder: Encoder, composite: Tensor, mask: Tensor, amp: torch.dtype | None
+    ) -> Tensor:
+        """(N, C) float32: the encoder's features, pooled."""
+        precision = next(encoder.parameters()).dtype
+        with torch.autocast(composite.device.type, dtype=amp, enabled=amp is not None):
+            features = encoder(composite.to(precision), mask.to(precision)).float()
+        return pool_regions(features, mask) if self.config.region_pooling else features.mean((2, 3))
+
+    def _draw(self, composite: Tensor, mask: Tensor, arguments: Tensor) -> Tensor:
+        """What the arguments would draw, short of their ranges' ends, where detail is lost."""
+        bounded = arguments.clamp(-LOOK_LIMIT, LOOK_LIMIT)
+        return blend(apply_filters(composite, bounded, self.config.filters)[-1], composite, mask)
 
     def halve(self) -> "HarmonizerNet":
         """Convert to half precision, in place, what bears it: the encoder and the MLP.

@@ -1,6 +1,6 @@
 """Stage losses and the dynamic strategy that balances them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -35,7 +35,7 @@ def dynamic_loss(stage_losses: Sequence[Tensor]) -> Tensor:
     """Weigh the stages so that each is blamed only for the error that it adds.
 
     S = l_0 + sum max(l_i - l_(i-1), 0), detached;
-    L = l_0/S + sum max((l_i - stopgrad l_(i-1))/S, 0), mean over images.
+    L = l_0/S + sum max((l_i - stopgrad l_(i-1))/S, 0).
 
     Source: Harmonizer, arXiv 2207.01322, section 3.3.
 
@@ -43,10 +43,28 @@ def dynamic_loss(stage_losses: Sequence[Tensor]) -> Tensor:
         stage_losses: k tensors (N,), one per stage.
 
     Returns:
-        A scalar.
+        (N,): 1 for every image; what matters is the gradient.
     """
     first, rest = stage_losses[0], stage_losses[1:]
     before = [loss.detach() for loss in stage_losses[:-1]]
     added = [(loss - b).clamp(min=0) for loss, b in zip(rest, before, strict=True)]
     total = first + torch.stack(added).sum(dim=0) if added else first
-    return (total / total.detach()).mean()
+    return total / total.detach()
+
+
+def plain_loss(stage_losses: Sequence[Tensor]) -> Tensor:
+    """The mean over the stages, (N,): the ablation's counterpart of `dynamic_loss`."""
+    return torch.stack(list(stage_losses)).mean(dim=0)
+
+
+def final_loss(stage_losses: Sequence[Tensor]) -> Tensor:
+    """The last stage alone, (N,)."""
+    return stage_losses[-1]
+
+
+STAGE_LOSSES: dict[str, Callable[[Sequence[Tensor]], Tensor]] = {
+    "dynamic": dynamic_loss,
+    "plain": plain_loss,
+    "final": final_loss,
+}
+"""How the losses of an image's stages become one, by the name in a configuration."""

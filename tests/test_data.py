@@ -1,0 +1,243 @@
+"""Batches that follow from seed and step alone, whatever reads them."""
+
+import dataclasses
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader
+from training_data import DARKER, write_greys, write_photos, write_tree
+
+from harmonizer.ops import DEFAULT_FILTERS
+from train.data.batches import Batch, DataConfig, TrainingBatches, _crop, measure_loader
+
+FIELDS = [field.name for field in dataclasses.fields(Batch)]
+
+
+@pytest.fixture(scope="module")
+def photo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_photos(tmp_path_factory.mktemp("photos"))
+
+
+@pytest.fixture(scope="module")
+def grey_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_greys(tmp_path_factory.mktemp("greys"))
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tree(tmp_path_factory.mktemp("iharmony4"))
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture
+def both(photo_folder: Path, tree: Path, cache: str) -> DataConfig:
+    return DataConfig(photos=(str(photo_folder),), pairs=str(tree), cache=cache)
+
+
+def make(config: DataConfig, **changes: int) -> TrainingBatches:
+    options = {"size": 64, "batch": 4, "seed": 7} | changes
+    return TrainingBatches(config, DEFAULT_FILTERS, **options)
+
+
+def same(one: Batch, other: Batch) -> bool:
+    return all(torch.equal(getattr(one, name), getattr(other, name)) for name in FIELDS)
+
+
+def test_batches_both_streams_hold_what_the_fields_say(both: DataConfig) -> None:
+    batches = make(both, batch=8, size=96)
+    assert batches.images == 4 + 16 and batches.steps_per_epoch == 3 and batches.skipped == ()
+    for batch in (batches[0], batches[5]):
+        assert batch.photo.shape == batch.composite.shape == (8, 3, 96, 96)
+        assert batch.mask.shape == (8, 1, 96, 96) and batch.arguments.shape == (8, 6)
+        assert batch.synthetic.tolist() == [True] * 4 + [False] * 4
+        assert torch.equal(batch.photo[:4], batch.composite[:4])
+        assert (batch.arguments[:4] != 0).all() and (batch.arguments[4:] == 0).all()
+        assert (batch.jitter[:4] != 0).all() and (batch.jitter[4:] == 0).all()
+        assert batch.jitter.abs().max() <= 1
+        for image in (batch.photo, batch.mask, batch.composite):
+            assert image.dtype == torch.float32 and image.min() >= 0 and 0 < image.max() <= 1
+        assert (batch.mask.mean(dim=(1, 2, 3)) > 0.003).all()
+
+
+def test_batches_colour_transfer_changes_the_foreground_alone(both: DataConfig) -> None:
+    config = dataclasses.replace(both, transfer_share=0.5)
+    batches = make(config, batch=8)
+    batch = batches[3]
+    assert batch.synthetic.tolist() == [True] * 2 + [False] * 6
+    assert (batch.arguments[2:] == 0).all() and (batch.jitter[2:] == 0).all()
+    assert torch.equal(batch.photo[:2], batch.composite[:2])
+    changed = (batch.photo[2:4] - batch.composite[2:4]).abs()
+    outside = batch.mask[2:4].expand_as(changed) == 0
+    assert (changed[outside] == 0).all() and changed.amax(dim=(1, 2, 3)).min() > 0.02
+    assert same(batch, make(config, batch=8)[3])
+    assert not torch.equal(batches[4].composite[2:4], batch.composite[2:4])
+
+
+def test_batches_pair_is_turned_and_cropped_together(both: DataConfig) -> None:
+    for step in range(4):
+        batch = make(both, batch=8, size=256)[step]
+        photo, mask, composite = batch.photo[4:], batch.mask[4:], batch.composite[4:]
+        # The tree's composites are the photograph times DARKER or half of that, inside the mask.
+        darkened = [photo * (1 - mask * (1 - DARKER / v)) for v in (1, 2)]
+        error = torch.stack([(composite - d).abs().mean(dim=(1, 2, 3)) for d in darkened])
+        assert error.amin(dim=0).max() < 0.004
+        assert ((composite - photo).abs() * mask).mean() > 0.01
+
+
+def test_batches_same_seed_same_batches_whatever_was_read_before(both: DataConfig) -> None:
+    one, other = make(both), make(both)
+    run = [one[step] for step in range(9)]
+    assert same(other[7], run[7])
+    assert same(other[2], run[2])
+    assert not any(same(run[7], run[step]) for step in range(7))
+    assert not same(make(both, seed=8)[7], run[7])
+
+
+def test_batches_loader_workers_change_nothing(both: DataConfig) -> None:
+    batches = make(both)
+    loader = DataLoader(batches, batch_size=None, sampler=range(3, 7), num_workers=2)
+    for step, batch in zip(range(3, 7), loader, strict=True):
+        assert same(batch, batches[step])
+
+
+def test_batches_pickle_leaves_the_pixels_in_their_file(both: DataConfig) -> None:
+    batches = make(both)
+    data = pickle.dumps(batches)
+    assert len(data) < 20_000
+    assert same(pickle.loads(data)[3], batches[3])
+
+
+@pytest.mark.parametrize("changes", [{}, {"pair_share": 0.0, "transfer_share": 0.5}])
+@pytest.mark.parametrize("world", [2, 4])
+def test_batches_ranks_together_make_the_batch_of_one_process(
+    both: DataConfig, grey_folder: Path, world: int, changes: dict[str, float]
+) -> None:
+    folders = (*both.photos, str(grey_folder))
+    config = dataclasses.replace(both, photos=folders, region_share=0.5, **changes)
+    whole = make(config, batch=8)
+    ranks = [make(config, batch=8, rank=rank, world=world) for rank in range(world)]
+    for step in range(4):
+        parts, batch = [rank[step] for rank in ranks], whole[step]
+        assert all(part.synthetic.sum() == 4 // world for part in parts)
+        for name in FIELDS:
+            joined = [
+                torch.cat([getattr(part, name)[part.synthetic == kind] for part in parts])
+                for kind in (True, False)
+            ]
+            assert torch.equal(torch.cat(joined), getattr(batch, name))
+
+
+def test_batches_each_pass_visits_every_image_once_in_a_new_order(
+    grey_folder: Path, cache: str
+) -> None:
+    batches = make(DataConfig(photos=(str(grey_folder),), cache=cache), batch=4)
+    assert batches.images == 10 and batches.steps_per_epoch == 3
+    seen = torch.cat([batches[step].photo.mean(dim=(1, 2, 3)) * 255 for step in range(10)])
+    passes = seen.round().int().view(4, 10)
+    assert (passes.sort(dim=1).values == torch.arange(0, 250, 25)).all()
+    assert len({tuple(order) for order in passes.tolist()}) == 4
+
+
+def test_batches_without_photographs_synthesise_from_the_real_images(tmp_path: Path) -> None:
+    tree = write_tree(tmp_path / "tree", subsets=("HCOCO",))
+    for folder, level in (("real_images", 200), ("composite_images", 100)):
+        for path in (tree / "HCOCO" / folder).iterdir():
+            with Image.open(path) as image:
+                Image.new("RGB", image.size, (level, level, level)).save(path)
+    cache = str(tmp_path / "cache")
+    config = DataConfig(pairs=str(tree), subsets=("HCOCO",), cache=cache)
+    batches = make(config, batch=8)
+    assert batches.images == 8
+    batch = batches[0]
+    assert batch.synthetic.sum() == 4 and (batch.arguments[:4] != 0).all()
+    for image, level in (
+        (batch.photo, 200),
+        (batch.composite[:4], 200),
+        (batch.composite[4:], 100),
+    ):
+        torch.testing.assert_close(image, torch.full_like(image, level / 255))
+    assert ((batch.mask > 0.02) & (batch.mask < 0.98)).float().mean() < 0.2
+    assert (batch.mask.amax(dim=(1, 2, 3)) > 0.98).all()
+    alone = make(dataclasses.replace(config, pair_share=0.0))
+    assert alone[0].synthetic.all() and alone.images == 4
+    paired = make(dataclasses.replace(config, pair_share=1.0))
+    assert not paired[0].synthetic.any() and paired.images == 4
+
+
+def test_batches_region_share_replaces_own_masks(photo_folder: Path, cache: str) -> None:
+    def masks(share: float) -> torch.Tensor:
+        config = DataConfig(photos=(str(photo_folder),), region_share=share, cache=cache)
+        return make(config)[0].mask
+
+    changed = (masks(0.0) != masks(1.0)).flatten(1).any(dim=1)
+    assert changed.sum() == 3  # the fourth photograph has no mask and gets a region anyway
+
+
+def test_batches_several_folders_are_drawn_from_together(
+    photo_folder: Path, grey_folder: Path, cache: str
+) -> None:
+    config = DataConfig(photos=(str(photo_folder), str(grey_folder)), cache=cache)
+    assert make(config).images == 14
+
+
+def test_batches_data_that_cannot_train_is_refused(both: DataConfig, tree: Path) -> None:
+    for config, changes, message in (
+        (DataConfig(), {}, "`photos` or `pairs`"),
+        (both, {"batch": 10}, "more photographs than there are; it needs 5 of 4"),
+        (both, {"batch": 6, "world": 2}, "divisible by the 2 processes; got 3 composites"),
+        (both, {"world": 2, "rank": 2}, r"rank` in \[0, world\)"),
+        (both, {"batch": 0}, "at least 1"),
+        (both, {"seed": -1}, "`seed` at least 0"),
+        (dataclasses.replace(both, pair_share=1.0), {"batch": 17}, "needs 17 of 16"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            make(config, **changes)
+    with pytest.raises(IndexError, match="at least 0"):
+        make(both)[-1]
+
+
+def test_data_config_values_out_of_range_are_refused() -> None:
+    for name in ("pair_share", "transfer_share", "region_share", "max_corrupt"):
+        for value in (-0.1, 1.5, float("nan")):
+            with pytest.raises(ValueError, match=rf"`{name}` must lie in \[0, 1\]"):
+                DataConfig(**{name: value})
+    with pytest.raises(ValueError, match="`distribution` must be one of uniform, gaussian"):
+        DataConfig(distribution="cauchy")
+    with pytest.raises(ValueError, match="`subsets` must be some of HCOCO"):
+        DataConfig(subsets=("HMars",))
+    with pytest.raises(TypeError, match="got a string"):
+        DataConfig(photos="photos")  # type: ignore[arg-type]
+
+
+def test_batches_foreground_of_one_pixel_is_never_lost() -> None:
+    stacked = torch.zeros(16, 4, 256, 256, dtype=torch.uint8)
+    for index in range(16):
+        stacked[index, 3, 16 * index + 3, 250 - 15 * index] = 255
+    cropped = _crop(stacked, np.random.default_rng(0).random((16, 7)), 32)
+    assert (cropped[:, 3].amax(dim=(1, 2)) > 0).all()
+
+
+def test_crop_without_scaling_is_one_of_the_eight_turns_to_the_bit() -> None:
+    image = torch.randint(0, 256, (1, 4, 64, 64), generator=torch.Generator().manual_seed(0))
+    stacked = image.to(torch.uint8).expand(8, -1, -1, -1)
+    draws = np.full((8, 7), 0.999_999_9)
+    draws[:, :2] = 1.0
+    draws[:, 4:] = [[(i >> b & 1) * 0.9 for b in range(3)] for i in range(8)]
+    cropped = _crop(stacked, draws, 64)
+    turns = [
+        torch.rot90(base, k, (1, 2)) for base in (image[0], image[0].flip(1)) for k in range(4)
+    ]
+    matches = [[torch.allclose(one, turn / 255, atol=1e-4) for turn in turns] for one in cropped]
+    assert np.array(matches).sum(axis=0).tolist() == [1] * 8
+
+
+def test_measure_loader_counts_images(both: DataConfig) -> None:
+    assert measure_loader(make(both), workers=0, seconds=0.2) > 1

@@ -1,0 +1,191 @@
+"""What is measured on a composite and its mask: colour statistics, nothing learnt.
+
+Masked statistics are the most sample-efficient input for this task (measured, see
+docs/decisions/0006-better-predictor.md): the arguments depend on how the foreground's colours are
+distributed beside the background's, and on what changes across the mask's edge, which a
+convolutional encoder learns slowly.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+GRID = 64
+"""Statistics are taken on this many pixels a side. Larger thumbnails are subsampled, not averaged:
+averaging would narrow the histograms, and measured worse."""
+
+BINS = 16
+"""Soft-histogram bins per colour channel."""
+
+TONE_BINS = 8
+"""Soft-histogram bins of saturation and of lightness."""
+
+CHROMA_BINS = 6
+"""Bins a side of the joint soft histogram of red-green and blue-yellow."""
+
+CELLS = 8
+"""The layout input: image, mask and foreground averaged over CELLS x CELLS."""
+
+NEAR, FAR = 3, 9
+"""Reach of the rings around the mask's edge, in pixels of the grid."""
+
+REGIONS = 5
+"""Foreground, its inner rim, near ring, far ring, background."""
+
+WINDOWS = (4, 8, 16)
+"""Sides of the windows, in pixels of the grid, in which the two sides of an edge are compared."""
+
+EDGE_BINS = 8
+"""Bins a side of the joint soft histogram of an edge's two sides."""
+
+STEP_BINS = 16
+"""Soft-histogram bins of the difference between an edge's two sides, over [-1/4, 1/4]."""
+
+LAYOUT = {
+    "grid": GRID,
+    "bins": BINS,
+    "tone_bins": TONE_BINS,
+    "chroma_bins": CHROMA_BINS,
+    "cells": CELLS,
+    "near": NEAR,
+    "far": FAR,
+    "regions": REGIONS,
+    "windows": list(WINDOWS),
+    "edge_bins": EDGE_BINS,
+    "step_bins": STEP_BINS,
+}
+"""What the statistics mean; stored in checkpoints, because weights fit no other layout."""
+
+COUNT = (
+    REGIONS * (3 * BINS + 2 * TONE_BINS + CHROMA_BINS**2 + 9 + 1)
+    + 7 * CELLS**2
+    + len(WINDOWS) * (3 * (EDGE_BINS**2 + 2 * EDGE_BINS + STEP_BINS + 3) + 1)
+)
+"""How many numbers `measure` returns."""
+
+_AREA_FLOOR = 1e-4  # share of the image; keeps an empty region's statistics at 0 instead of NaN
+
+
+def subsample(image: Tensor) -> Tensor:
+    """Every n-th pixel, so that GRID x GRID are left; smaller images come back as they are.
+
+    Args:
+        image: (N, C, S, S), S a multiple of GRID, or smaller.
+    """
+    step = max(1, image.shape[-1] // GRID)
+    return image[:, :, step // 2 :: step, step // 2 :: step]
+
+
+def measure(composite: Tensor, mask: Tensor) -> Tensor:
+    """All statistics of an image, always in float32: sums over thousands of pixels need it.
+
+    Args:
+        composite: (N, 3, S, S) in [0, 1], float32, subsampled; S a multiple of CELLS.
+        mask: (N, 1, S, S) in [0, 1].
+
+    Returns:
+        (N, COUNT) float32.
+    """
+    stacked = torch.cat([composite, mask, composite * mask], dim=1)
+    layout = F.avg_pool2d(stacked, composite.shape[-1] // CELLS)
+    parts = [measure_regions(composite, mask), layout.flatten(1)]
+    return torch.cat([*parts, measure_edges(composite, mask)], dim=1)
+
+
+def soft_histogram(values: Tensor, bins: int) -> Tensor:
+    """Spread each value over its two nearest bins, linearly (a differentiable histogram).
+
+    Args:
+        values: (N, C, P) in [0, 1].
+        bins: Number of bins; their centres run from 0 to 1.
+
+    Returns:
+        (N, C, bins, P) weights in [0, 1]; over a channel's bins they sum to 1.
+    """
+    centres = torch.arange(bins, device=values.device, dtype=values.dtype).view(1, 1, bins, 1)
+    return F.relu(1 - (values.unsqueeze(2) * (bins - 1) - centres).abs())
+
+
+def dilate(mask: Tensor, reach: int) -> Tensor:
+    """Grow a mask by a square of `reach` pixels to each side, (N, 1, S, S) to the same shape."""
+    window = 2 * reach + 1
+    mask = F.max_pool2d(mask, (window, 1), stride=1, padding=(reach, 0))
+    return F.max_pool2d(mask, (1, window), stride=1, padding=(0, reach))
+
+
+def measure_regions(composite: Tensor, mask: Tensor) -> Tensor:
+    """How colours are distributed in the foreground and in what surrounds it.
+
+    Per region: soft histograms of R, G, B, saturation and lightness, a joint one of two chroma
+    axes, and the first and second moments of R, G, B; at the end the regions' areas.
+
+    Args:
+        composite: (N, 3, S, S) in [0, 1].
+        mask: (N, 1, S, S) in [0, 1].
+
+    Returns:
+        (N, REGIONS * (3 BINS + 2 TONE_BINS + CHROMA_BINS^2 + 10)).
+    """
+    near, far = dilate(mask, NEAR), dilate(mask, FAR)
+    rim = mask * dilate(1 - mask, NEAR)
+    regions = torch.cat([mask, rim, near - mask, far - mask, 1 - mask], dim=1).flatten(2)
+    areas = regions.mean(dim=2)
+
+    colours = composite.flatten(2)
+    red, green, blue = colours[:, :1], colours[:, 1:2], colours[:, 2:]
+    largest, smallest = colours.amax(1, keepdim=True), colours.amin(1, keepdim=True)
+    tones = torch.cat([(largest - smallest) / (largest + 0.02), (largest + smallest) / 2], dim=1)
+    red_green = soft_histogram((red - green + 0.5).clamp(0, 1), CHROMA_BINS).flatten(1, 2)
+    blue_yellow = soft_histogram((blue - (red + green) / 2 + 0.5).clamp(0, 1), CHROMA_BINS)
+    chroma = red_green.unsqueeze(2) * blue_yellow.flatten(1, 2).unsqueeze(1)
+    features = torch.cat(
+        [
+            soft_histogram(colours, BINS).flatten(1, 2),
+            soft_histogram(tones, TONE_BINS).flatten(1, 2),
+            chroma.flatten(1, 2),
+            colours,
+            colours * colours,
+            colours * colours.roll(1, dims=1),
+        ],
+        dim=1,
+    )
+    sums = regions @ features.transpose(1, 2) / regions.shape[2]
+    return torch.cat([(sums / (areas.unsqueeze(2) + _AREA_FLOOR)).flatten(1), areas], dim=1)
+
+
+def measure_edges(composite: Tensor, mask: Tensor) -> Tensor:
+    """What changes from one side of the mask's edge to the other.
+
+    In a photograph, neighbouring pixels are alike even across an object's outline, so that the
+    two sides' joint distribution lies around the diagonal; a filter on one side moves it off. In
+    windows that contain foreground and background, the two sides' mean colours are paired. Per
+    window size: the joint soft histogram of the pairs, the mean step by the background's colour,
+    the background's and the step's histograms, the step's moments, and how much edge there is.
+
+    Args:
+        composite: (N, 3, S, S) in [0, 1].
+        mask: (N, 1, S, S) in [0, 1].
+
+    Returns:
+        (N, len(WINDOWS) * (3 (EDGE_BINS^2 + 2 EDGE_BINS + STEP_BINS + 3) + 1)).
+    """
+    stacked = torch.cat([composite * mask, mask, composite * (1 - mask)], dim=1)
+    parts = []
+    for window in WINDOWS:
+        means = F.avg_pool2d(stacked, window, stride=window // 2).flatten(2)
+        share = means[:, 3:4]
+        inside = (means[:, :3] / (share + 1e-3)).clamp(0, 1)
+        outside = (means[:, 4:] / (1 - share + 1e-3)).clamp(0, 1)
+        weight = (10 * share).clamp(0, 1) * (10 * (1 - share)).clamp(0, 1)
+        amount = weight.mean(dim=2)
+        weight = weight / (weight.sum(dim=2, keepdim=True) + 1e-2)
+        step = inside - outside
+        colours = soft_histogram(outside, EDGE_BINS) * weight.unsqueeze(1)
+        joint = colours @ soft_histogram(inside, EDGE_BINS).transpose(2, 3)
+        counts = colours.sum(dim=3)
+        by_colour = (colours * step.unsqueeze(2)).sum(dim=3) / (counts + 0.02)
+        steps = soft_histogram((2 * step + 0.5).clamp(0, 1), STEP_BINS) * weight.unsqueeze(1)
+        moments = torch.cat([step, step * step, step * step.roll(1, dims=1)], dim=1) * weight
+        parts += [joint.flatten(1), by_colour.flatten(1), counts.flatten(1)]
+        parts += [steps.sum(dim=3).flatten(1), moments.sum(dim=2), amount]
+    return torch.cat(parts, dim=1)

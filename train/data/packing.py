@@ -1,0 +1,262 @@
+"""Images decoded and resized once, kept as uint8 squares in one memory-mapped array.
+
+Decoding a large photograph takes longer than a training step may wait for it. The cache is a folder
+`<kind>-<fingerprint>` with `pixels.npy` and `index.json`; it is put in place by one rename, so that
+what can be opened is whole.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from tqdm import tqdm
+
+PACKED_SIZE = 256
+"""Images are kept as squares of this side, aspect not kept, like the network's thumbnails."""
+
+PLANE = PACKED_SIZE**2
+"""Bytes of one packed channel."""
+
+FORMAT = 1
+"""Counts changes of what is packed; part of the fingerprint."""
+
+SHOWN = 3
+"""Files that an error message names."""
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class PackedImages:
+    """Packed images of one folder.
+
+    Attributes:
+        folder: The cache folder.
+        pixels: (n, planes, 256, 256) uint8, memory-mapped, read-only.
+        names: The n images' names; a row whose image is in `skipped` holds zeros.
+        rows: The rows of `pixels` that hold an image.
+        fractions: (n,) area of the image's own mask as a share of the image, 0 without a mask.
+        skipped: "name: reason" of each image that could not be packed.
+    """
+
+    folder: Path
+    pixels: NDArray[np.uint8]
+    names: tuple[str, ...]
+    rows: NDArray[np.int64]
+    fractions: NDArray[np.float64]
+    skipped: tuple[str, ...]
+
+    def __reduce__(self) -> tuple[Callable[[Path], "PackedImages"], tuple[Path]]:
+        # A memory map would be pickled by value: gigabytes for every loader process.
+        return load_packed, (self.folder,)
+
+
+def load_packed(folder: Path) -> PackedImages:
+    """Map a cache folder.
+
+    Raises:
+        ValueError: If the array is not what the index says.
+    """
+    index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+    names, skipped = index["names"], index["skipped"]
+    try:
+        pixels = np.load(folder / "pixels.npy", mmap_mode="r")
+        if len(pixels) != len(names):
+            raise ValueError(f"{len(pixels)} rows for {len(names)} names")
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"the cache {folder} must hold one packed row per image; it is damaged ({error}). "
+            "Delete that folder; it is packed again on the next start."
+        ) from error
+    rows = np.array([row for row in range(len(names)) if str(row) not in skipped], np.int64)
+    return PackedImages(
+        folder,
+        pixels,
+        tuple(names),
+        rows,
+        np.array(index["fractions"]),
+        tuple(f"{names[int(row)]}: {reason}" for row, reason in skipped.items()),
+    )
+
+
+def open_packed(
+    cache: str | Path,
+    kind: str,
+    files: Iterable[Path],
+    names: Sequence[str],
+    read: Callable[[int], tuple[NDArray[np.uint8], float]],
+    planes: int,
+    max_corrupt: float,
+) -> PackedImages:
+    """Pack images on first use; later calls map the cache.
+
+    Of several processes that want the same images at once, one packs and the others wait.
+
+    Args:
+        cache: Folder of all caches.
+        kind: Begins the cache folder's name.
+        files: What the images are read from; the fingerprint covers their sizes and times.
+        names: One per image.
+        read: Gives image i as (planes, 256, 256) and its mask's area; called from threads.
+        planes: Channels of one image.
+        max_corrupt: Share of the images that may fail to be read.
+
+    Raises:
+        ValueError: If more images fail than `max_corrupt` allows, or the cache is damaged.
+        OSError: If a file is absent or the disk has too little space.
+    """
+    digest = hashlib.sha256(f"{FORMAT} {PACKED_SIZE} {planes}".encode())
+    for path in files:
+        facts = path.stat()
+        digest.update(f"{path.absolute()} {facts.st_size} {facts.st_mtime_ns}\n".encode())
+    folder = Path(cache) / f"{kind}-{digest.hexdigest()[:16]}"
+    if not folder.is_dir():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(folder.with_suffix(".lock")):
+            if not folder.is_dir():
+                _pack(folder, kind, names, read, planes, max_corrupt)
+    return load_packed(folder)
+
+
+def _pack(
+    folder: Path,
+    kind: str,
+    names: Sequence[str],
+    read: Callable[[int], tuple[NDArray[np.uint8], float]],
+    planes: int,
+    max_corrupt: float,
+) -> None:
+    unfinished = folder.with_suffix(".partial")
+    shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was killed
+    needed, free = len(names) * planes * PLANE, shutil.disk_usage(folder.parent).free
+    if needed > free:
+        raise OSError(
+            f"packing {len(names):,} {kind} needs {needed / 1e9:.2g} GB in {folder.parent}; "
+            f"{free / 1e9:.2g} GB are free. Name another folder with --cache."
+        )
+    try:
+        unfinished.mkdir()
+        path = unfinished / "pixels.npy"
+        shape = (len(names), planes, PACKED_SIZE, PACKED_SIZE)
+        pixels = np.lib.format.open_memmap(path, "w+", np.uint8, shape)
+        with path.open("r+b") as file:
+            # Claims the space now: a disk that fills up later would kill the process, as writing
+            # to a mapped page has no other way to fail.
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+
+        def pack_one(row: int) -> tuple[float, str]:
+            try:
+                image, fraction = read(row)
+            except Exception as error:  # damaged files make decoders raise nearly anything
+                return 0.0, " ".join(str(error).split()) or type(error).__name__
+            pixels[row] = image
+            return fraction, ""
+
+        fractions, skipped = [], {}
+        results = in_parallel(pack_one, range(len(names)), f"packing {kind}")
+        for row, (fraction, reason) in enumerate(results):
+            fractions.append(fraction)
+            if reason:
+                skipped[str(row)] = reason
+            if len(skipped) > max_corrupt * len(names):
+                shown = "; ".join(
+                    f"{names[int(r)]}: {w}" for r, w in list(skipped.items())[-SHOWN:]
+                )
+                raise ValueError(
+                    f"at most {max_corrupt:.1%} of {len(names):,} {kind} may be unusable; "
+                    f"{len(skipped):,} already are ({shown}). Repair or remove them (python -m "
+                    "train check-data names all), or allow a larger share with max_corrupt."
+                )
+        pixels.flush()
+        index = {"names": list(names), "fractions": fractions, "skipped": skipped}
+        (unfinished / "index.json").write_text(json.dumps(index), encoding="utf-8")
+        unfinished.rename(folder)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+
+
+def in_parallel(
+    function: Callable[[Item], Result], items: Sequence[Item], description: str
+) -> Iterator[Result]:
+    """Map over items on all cores this process may use, in order, with a progress bar.
+
+    Threads, because decoding, resizing and segmenting release the interpreter's lock.
+    """
+    executor = ThreadPoolExecutor(len(os.sched_getaffinity(0)))
+    try:
+        yield from tqdm(
+            executor.map(function, items), description, len(items), unit="image", disable=None
+        )
+    finally:
+        executor.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # the kernel lets go of it when the process ends
+        yield
+
+
+def decode(
+    path: Path, mode: Literal["RGB", "L"], upright: bool = False
+) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+    """Read an image file as a packed square.
+
+    Args:
+        path: Any 8-bit format that Pillow reads.
+        mode: "RGB" for photographs, "L" for masks.
+        upright: Turn the picture as its EXIF orientation says.
+
+    Returns:
+        (256, 256, 3) or (256, 256) uint8, and the file's width and height (after turning).
+
+    Raises:
+        ValueError: If the file has more than 8 bits a channel, or transparent pixels.
+        OSError: If the file cannot be read. Damaged files raise other exceptions too.
+    """
+    with Image.open(path) as image:
+        if image.mode.startswith(("I", "F")):
+            raise ValueError(f"must have 8 bits a channel; it has mode {image.mode}")
+        width, height = image.size
+        orientation = image.getexif().get(0x0112, 1) if upright else 1
+        # Lets libjpeg decode at a fraction of the size, still twice what is needed.
+        image.draft(mode, (2 * PACKED_SIZE, 2 * PACKED_SIZE))
+        if (
+            image.has_transparency_data
+            and image.convert("RGBA").getchannel("A").getextrema()[0] != 255
+        ):
+            raise ValueError("must be opaque; it has transparent pixels")
+        square = image.convert(mode).resize(
+            (PACKED_SIZE, PACKED_SIZE), Image.Resampling.BILINEAR, reducing_gap=2.0
+        )
+    if orientation in _TURNS:
+        square = square.transpose(_TURNS[orientation])
+        if orientation >= 5:
+            width, height = height, width
+    return np.asarray(square), (width, height)
+
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What the EXIF orientation asks for (EXIF 2.3, tag 0x0112)."""

@@ -1,0 +1,227 @@
+"""The evaluation sets: composite, mask and photograph, listed first and read one at a time.
+
+- Synthetic: photographs of a folder with MANIFEST.csv, made into composites by random arguments
+  from a fixed seed. They exist at 256x256 only.
+- Benchmark: iHarmony4 in its own layout with its `*_test.txt` lists, or a folder of triplets that
+  an `index.csv` lists.
+
+Files are read as Pillow decodes them, EXIF orientation not applied, as the literature does.
+"""
+
+import csv
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from harmonizer.errors import ImageFileError
+from harmonizer.ops import DEFAULT_FILTERS
+from train.data.iharmony4 import SUBSETS, Subset
+from train.data.synthesis import draw_arguments, synthesize
+from train.network import thumbnail
+
+VAL_SEED = 2207
+UNKNOWN = "unknown"
+"""The subset of triplets whose index does not name one of the four."""
+
+Named = tuple[str, Tensor, Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class Triplet:
+    """Where one evaluation image comes from.
+
+    Attributes:
+        name: Of the composite, without suffix.
+        subset: One of iHarmony4's, `UNKNOWN`, or empty for a synthetic set.
+        mask, real: Files of the mask and of the photograph.
+        composite: Its file; None if it is synthesised.
+        filters, arguments: What a composite is synthesised with.
+    """
+
+    name: str
+    subset: str
+    mask: Path
+    real: Path
+    composite: Path | None = None
+    filters: tuple[str, ...] = ()
+    arguments: tuple[float, ...] = ()
+
+    def pixels(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
+        """Composite (the photograph, if it is yet to be synthesised), mask and photograph.
+
+        Returns:
+            (H, W, 3), (H, W) and (H, W, 3) uint8.
+
+        Raises:
+            ImageFileError: If a file cannot be read or the sizes differ.
+        """
+        real, mask = _read(self.real, "RGB"), _read(self.mask, "L")
+        composite = _read(self.composite, "RGB") if self.composite else real
+        for path, array in ((self.composite or self.real, composite), (self.mask, mask)):
+            if array.shape[:2] != real.shape[:2]:
+                raise ImageFileError(
+                    "composite, mask and photograph must have one size; "
+                    f"{path} is {array.shape[1]}x{array.shape[0]} and {self.real} is "
+                    f"{real.shape[1]}x{real.shape[0]}. Are they of one triplet?"
+                )
+        return composite, mask, real
+
+    def thumbnails(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Composite (1, 3, 256, 256), mask (1, 1, 256, 256), photograph; float32 in [0, 1].
+
+        Raises:
+            ImageFileError: As `pixels` does.
+        """
+        composite, mask, real = (thumbnail(planes(array)) for array in self.pixels())
+        if self.composite is None:
+            arguments = torch.tensor([self.arguments])
+            composite, _ = synthesize(real, mask, arguments, self.filters)
+        return composite, mask, real
+
+
+def planes(array: NDArray[Any]) -> Tensor:
+    """(H, W, C) or (H, W), uint8 or float32 in [0, 1], to (1, C, H, W) float32 in [0, 1]."""
+    unit = array.astype(np.float32) / 255 if array.dtype == np.uint8 else array
+    tensor = torch.from_numpy(unit)
+    return (tensor.permute(2, 0, 1) if tensor.ndim == 3 else tensor[None])[None]
+
+
+def validation_triplets(folder: Path, filters: tuple[str, ...] = DEFAULT_FILTERS) -> list[Triplet]:
+    """Photographs with masks of a folder with a manifest, each with its arguments.
+
+    The arguments follow from the order of the manifest: every subset of the list is the same
+    composites.
+
+    Raises:
+        FileNotFoundError: If the manifest or a file that it names is absent.
+        ValueError: If the manifest lacks a column.
+    """
+    generator = torch.Generator().manual_seed(VAL_SEED)
+    triplets = []
+    for row in _table(folder / "MANIFEST.csv", ("file", "mask")):
+        if row["mask"]:
+            arguments = draw_arguments(1, filters, generator)[0].tolist()
+            photo, mask = folder / row["file"], folder / row["mask"]
+            triplets.append(Triplet(photo.stem, "", mask, photo, None, filters, tuple(arguments)))
+    return _checked(triplets, folder / "MANIFEST.csv")
+
+
+def benchmark_triplets(folder: Path, subsets: Sequence[str] = ()) -> list[Triplet]:
+    """The triplets of `index.csv`, or else the test lists of iHarmony4's own layout.
+
+    Args:
+        folder: Holds `index.csv` with the columns composite, mask, real and subset; or the subset
+            folders, each with composite_images, masks, real_images and `SUBSET_test.txt`.
+        subsets: Which ones; all by default.
+
+    Raises:
+        FileNotFoundError: If a subset, a list or a file that it names is absent.
+        ValueError: If the index lacks a column, or a list's line is not a composite's name.
+    """
+    index = folder / "index.csv"
+    if not index.is_file():
+        if not any((folder / subset).is_dir() for subset in SUBSETS):
+            raise FileNotFoundError(
+                f"{folder} must hold index.csv, or iHarmony4's folders {', '.join(SUBSETS)}; it "
+                "holds neither. Name the folder of the data set."
+            )
+        return [t for subset in subsets or SUBSETS for t in _test_list(folder, subset)]
+    triplets = [
+        Triplet(
+            Path(row["composite"]).stem,
+            row["subset"] if row["subset"] in SUBSETS else UNKNOWN,
+            folder / row["mask"],
+            folder / row["real"],
+            folder / row["composite"],
+        )
+        for row in _table(index, ("composite", "mask", "real", "subset"))
+    ]
+    return _checked([t for t in triplets if not subsets or t.subset in subsets], index)
+
+
+def _test_list(folder: Path, subset: str) -> list[Triplet]:
+    listed = Subset(folder, subset).listed("test")
+    if listed.misnamed:
+        raise ValueError(
+            f"{subset}_test.txt must list composites, PHOTO_MASK_VERSION.jpg; it has "
+            f"{listed.misnamed[0]!r} and {len(listed.misnamed) - 1} more of another form."
+        )
+    if listed.absent:
+        raise FileNotFoundError(_absence(f"{subset}_test.txt", listed.absent))
+    return [
+        Triplet(
+            Path(p.composite).stem, subset, folder / p.mask, folder / p.real, folder / p.composite
+        )
+        for p in listed.pairs
+    ]
+
+
+def _checked(triplets: list[Triplet], source: Path) -> list[Triplet]:
+    """The triplets, all of whose files are there."""
+    absent = [
+        str(path)
+        for t in triplets
+        for path in (t.composite, t.mask, t.real)
+        if path and not path.is_file()
+    ]
+    if absent:
+        raise FileNotFoundError(_absence(str(source), absent))
+    return triplets
+
+
+def _absence(source: str, absent: Sequence[str]) -> str:
+    more = f" and {len(absent) - 3} more" if len(absent) > 3 else ""
+    return (
+        f"every file that {source} names must be there; absent: {', '.join(absent[:3])}{more}. "
+        "Complete the data set, or take the lines out."
+    )
+
+
+def _table(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path.parent} must hold {path.name} with the columns {', '.join(columns)}; there is "
+            "no such file. Name the folder of the data set."
+        )
+    reader = csv.DictReader(path.read_text(encoding="utf-8").splitlines())
+    missing = [name for name in columns if name not in (reader.fieldnames or [])]
+    if missing:
+        raise ValueError(
+            f"{path} must have the columns {', '.join(columns)}; it lacks {', '.join(missing)}."
+        )
+    return list(reader)
+
+
+def _read(path: Path, mode: str) -> NDArray[np.uint8]:
+    try:
+        with Image.open(path) as image:
+            return np.array(image.convert(mode))
+    except Exception as error:  # Pillow's decoders raise whatever broken bytes lead them to
+        raise ImageFileError(
+            f"{path} must be an image; it cannot be read ({error}). Copy it again."
+        ) from error
+
+
+def named_thumbnails(triplets: Iterable[Triplet]) -> Iterator[Named]:
+    """Name, composite (1, 3, 256, 256), mask (1, 1, 256, 256) and photograph of each triplet."""
+    for triplet in triplets:
+        yield (triplet.name, *triplet.thumbnails())
+
+
+def validation_composites(
+    folder: Path, filters: tuple[str, ...] = DEFAULT_FILTERS
+) -> Iterator[Named]:
+    """The thumbnails of `validation_triplets`."""
+    return named_thumbnails(validation_triplets(folder, filters))
+
+
+def benchmark_composites(folder: Path) -> Iterator[Named]:
+    """The thumbnails of `benchmark_triplets`."""
+    return named_thumbnails(benchmark_triplets(folder))

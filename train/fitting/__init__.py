@@ -1,0 +1,1 @@
+"""The training loop: configuration, loss, steps, checkpoints, processes, ablations."""

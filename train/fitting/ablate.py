@@ -1,0 +1,122 @@
+"""`python -m train ablate NAME`: the variants of one choice at equal budget, and their table.
+
+All variants are judged on the same validation composites, synthesised with the six default filters.
+A network with fewer filters cannot undo all of those, which is the point; one with more was also
+trained on composites that they do not contain, so what it gains shows on real composites alone
+(--iharmony4).
+"""
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from harmonizer.files import write_atomically
+from harmonizer.ops import OPERATIONS
+from train.evaluation.triplets import benchmark_composites, validation_composites
+from train.fitting.config import ConfigError, FitConfig, differences, read_config, to_dict
+from train.fitting.fit import FinishedRunError, InterruptedFitError, default_device, fit
+from train.fitting.flags import Parser, fit_config
+from train.fitting.monitor import Validation
+from train.fitting.state import CHECKPOINT, CONFIG, STATE
+from train.model import load_checkpoint
+
+FILTERS = tuple(OPERATIONS)
+"""The paper's six and the two further ones; the ablation takes the first 2, 4, 6 and 8."""
+
+ABLATIONS: dict[str, dict[str, dict[str, Any]]] = {
+    "cascade": {"on": {"cascade": True}, "off": {"cascade": False}},
+    "dynamic-loss": {name: {"loss": name} for name in ("dynamic", "plain", "final")},
+    "filters": {str(count): {"filters": FILTERS[:count]} for count in (2, 4, 6, 8)},
+    "ema": {"on": {"ema": 0.999}, "off": {"ema": 0.0}},
+}
+"""What each variant changes, of the run or of its network."""
+
+
+RESULT = "result.json"
+
+
+def variant(config: FitConfig, changes: Mapping[str, Any]) -> FitConfig:
+    """The configuration with changes to fields of its own or of its network's."""
+    of_network = {n: v for n, v in changes.items() if hasattr(config.network, n)}
+    of_run = {n: v for n, v in changes.items() if n not in of_network}
+    network = dataclasses.replace(config.network, **of_network)
+    return dataclasses.replace(config, network=network, **of_run)
+
+
+def measure(config: FitConfig, folder: Path, sets: Mapping[str, Validation]) -> dict[str, Any]:
+    """Fit one variant, or go on with it, and judge it; a finished one is not touched.
+
+    Raises:
+        ConfigError: If the folder holds a run of another configuration or budget.
+    """
+    if (folder / CONFIG).is_file():
+        before, now = read_config(folder / CONFIG), to_dict(config)
+        budgets = [(run["epochs"], run["samples"]) for run in (before, now)]
+        if differences(before, now) or budgets[0] != budgets[1]:
+            raise ConfigError(
+                f"{folder} must hold a run of this configuration and budget; it holds another "
+                "one's. Name another --output."
+            )
+    file = folder / RESULT
+    if file.is_file():
+        result: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        return result
+    try:
+        fit(config, folder, resume=(folder / STATE).exists())
+    except InterruptedFitError as stopped:
+        raise InterruptedFitError(
+            f"interrupted in {folder}; the state is saved. Give the same command again to go on."
+        ) from stopped
+    except FinishedRunError:
+        pass  # it was interrupted before it was judged
+    network = load_checkpoint(folder / CHECKPOINT).to(default_device())
+    result = {"parameters": sum(p.numel() for p in network.parameters())}
+    for name, validation in sets.items():
+        result |= {f"{name} {what}": value for what, value in validation(network).items()}
+    write_atomically(file, json.dumps(result, indent=2).encode())
+    return result
+
+
+def table(name: str, config: FitConfig, rows: Mapping[str, Mapping[str, Any]]) -> str:
+    """The results in Markdown, with the budget that they hold for."""
+    columns = list(next(iter(rows.values())))
+    lines = [
+        f"| {name} | {' | '.join(columns)} |",
+        "|---" * (len(columns) + 1) + "|",
+    ]
+    for label, row in rows.items():
+        cells = [f"{v:,}" if isinstance(v, int) else f"{v:.4g}" for v in row.values()]
+        lines.append(f"| {label} | {' | '.join(cells)} |")
+    budget = f"{config.epochs} epochs" if config.samples is None else f"{config.samples:,} images"
+    lines += ["", f"fMSE, mean over images, 256x256; one run each of {budget} at {config.size}x"]
+    lines[-1] += f"{config.size}, batch {config.batch}, seed {config.seed}."
+    return "\n".join(lines) + "\n"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run an ablation as the flags say; print and write its table."""
+    shared = Path(os.environ.get("HARMONIZER_DATA", "../shared/data"))
+    parser = Parser("python -m train ablate", "Variants of one choice at equal budget.")
+    parser.add_argument("name", choices=ABLATIONS)
+    parser.add_argument("--output", type=Path, required=True, help="folder for runs and table")
+    parser.add_argument("--iharmony4", type=Path, help="also judge on these triplets")
+    options = parser.parse_args(arguments)
+    config = fit_config(options)
+    device = default_device()
+    val = Path(config.val or shared / "val")
+    sets = {"val": Validation(validation_composites(val), device)}
+    if options.iharmony4:
+        sets["iHarmony4"] = Validation(benchmark_composites(options.iharmony4), device)
+    runs = {label: variant(config, ch) for label, ch in ABLATIONS[options.name].items()}
+    rows = {}
+    for label, run in runs.items():
+        print(f"{options.name} {label}", flush=True)
+        rows[label] = measure(run, options.output / label, sets)
+    text = table(options.name, config, rows)
+    print(text, end="")
+    write_atomically(options.output / "table.md", text.encode())
+    write_atomically(options.output / "table.json", json.dumps(rows, indent=2).encode())
+    return 0

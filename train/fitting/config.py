@@ -1,0 +1,226 @@
+"""What a training run is: one typed record, from flags or a JSON file, stored beside its result."""
+
+import dataclasses
+import difflib
+import json
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass, field, is_dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from harmonizer.errors import HarmonizerError
+from train.data.batches import DataConfig
+from train.network import NetworkConfig
+
+T = TypeVar("T")
+
+
+class ConfigError(HarmonizerError, ValueError):
+    """A configuration file or a flag names something unknown or has a value of the wrong type."""
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """One run of the loop; the defaults are the paper's recipe (arXiv 2207.01322, section 4.1).
+
+    Attributes:
+        data: Where images come from.
+        network: What is trained.
+        init: Checkpoint to start from; parts that it lacks start at random.
+        epochs: Passes over the data.
+        samples: Images to train on in all, instead of epochs.
+        size: Side of the thumbnails in pixels, a multiple of 32.
+        batch: Images a step, over all processes and micro-batches.
+        accumulate: Micro-batches that one step's images are computed in, to save memory.
+        learning_rate: Peak of the schedule.
+        schedule: step: times 0.1 after 25/60 and after 50/60 of the run; cosine: a linear warm-up,
+            then a cosine down to 1 %.
+        weight_decay: Decoupled weight decay; 0 is plain Adam.
+        clip: Largest gradient norm; 0 does not clip.
+        ema: Decay of the weights' moving average, which is then what is saved; 0 is off.
+        loss: dynamic: each stage is blamed for what it adds; plain: mean over the stages; final:
+            last stage alone.
+        final_weight: Weight of the last stage's loss beside that, on synthesised composites.
+        pair_weight: Weight of the last stage's loss on real composites.
+        amp: What the encoder computes in.
+        compile: Compile synthesis, statistics, drawing and loss; changes rounding.
+        channels_last: Keep the encoder's tensors in channels-last order; changes rounding.
+        seed: Of initial weights and of everything drawn.
+        workers: Processes that load images, for each training process.
+        log_every: Steps between lines of the log.
+        save_every: Steps between checkpoints, pictures and validations.
+        val: Folder like val/: log fMSE on its fixed composites whenever a checkpoint is saved.
+        tensorboard: Write scalars, histograms and pictures for TensorBoard.
+    """
+
+    data: DataConfig = field(default_factory=DataConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    init: str | None = None
+    epochs: int = 60
+    samples: int | None = None
+    size: int = 256
+    batch: int = 16
+    accumulate: int = 1
+    learning_rate: float = 3e-4
+    schedule: Literal["step", "cosine"] = "step"
+    weight_decay: float = 0.0
+    clip: float = 1.0
+    ema: float = 0.0
+    loss: Literal["dynamic", "plain", "final"] = "dynamic"
+    final_weight: float = 0.0
+    pair_weight: float = 10.0
+    amp: Literal["off", "bf16", "fp16"] = "off"
+    compile: bool = False
+    channels_last: bool = True
+    seed: int = 0
+    workers: int = 2
+    log_every: int = 50
+    save_every: int = 1000
+    val: str | None = None
+    tensorboard: bool = True
+
+    def __post_init__(self) -> None:
+        if not (self.data.photos or self.data.pairs):
+            raise ConfigError("a run needs images; got neither photographs nor pairs. Give --data.")
+        for name in ("epochs", "batch", "accumulate", "log_every", "save_every"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1; got {getattr(self, name)}.")
+        for name in ("weight_decay", "clip", "final_weight", "pair_weight", "workers"):
+            if not getattr(self, name) >= 0:
+                raise ConfigError(f"{name} must be at least 0; got {getattr(self, name)}.")
+        if self.samples is not None and self.samples < self.batch:
+            raise ConfigError(
+                f"samples must be at least one batch; got {self.samples} for a batch of "
+                f"{self.batch}."
+            )
+        if self.size < 32 or self.size % 32:
+            raise ConfigError(f"size must be a multiple of 32; got {self.size}.")
+        if not (0 < self.learning_rate < 1 and 0 <= self.ema < 1):
+            raise ConfigError(
+                f"learning_rate must lie in (0, 1) and ema in [0, 1); got {self.learning_rate} "
+                f"and {self.ema}."
+            )
+        if self.batch % self.accumulate:
+            raise ConfigError(
+                f"batch must be a multiple of accumulate; got {self.batch} and {self.accumulate}."
+            )
+        if self.amp != "off" and not self.network.encoder:
+            raise ConfigError(
+                f"amp {self.amp} is for the encoder, the rest always computes in float32; this "
+                "network has none. Give --amp off."
+            )
+
+
+FREE = frozenset(
+    {"epochs", "samples", "workers", "log_every", "save_every", "val", "tensorboard", "data.cache"}
+)
+"""What may differ when a run is resumed: it moves the end, or does not touch the weights."""
+
+
+def to_json(config: FitConfig) -> str:
+    """The text of a configuration file."""
+    return json.dumps(dataclasses.asdict(config), indent=2) + "\n"
+
+
+def to_dict(config: FitConfig) -> dict[str, Any]:
+    """The configuration as JSON holds it: lists instead of tuples."""
+    result: dict[str, Any] = json.loads(to_json(config))
+    return result
+
+
+def without_paths(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The same for a file that is passed on: of each path, the last part alone."""
+    data = dict(settings["data"])
+    data["photos"] = [Path(folder).name for folder in data["photos"]]
+    data["pairs"] = data["pairs"] and Path(data["pairs"]).name
+    del data["cache"]
+    shortened = {name: settings[name] and Path(settings[name]).name for name in ("init", "val")}
+    return {**settings, **shortened, "data": data}
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """What two configurations disagree on, apart from what a resumed run may change."""
+    found = []
+    for name in [*now, *(name for name in before if name not in now)]:
+        full, old, new = prefix + name, before.get(name), now.get(name)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            found += differences(old, new, f"{full}.")
+        elif old != new and full not in FREE:
+            found.append(f"{full} {old!r} then, {new!r} now")
+    return found
+
+
+def read_config(path: str | Path) -> dict[str, Any]:
+    """The fields that a JSON file states.
+
+    Raises:
+        ConfigError: If it is not a JSON object.
+        FileNotFoundError: If there is no such file.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ConfigError(f"{path} must be JSON in UTF-8; it is not ({error}).") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} must hold a JSON object; got {type(content).__name__}.")
+    return content
+
+
+def from_dict(kind: type[T], values: Mapping[str, Any], prefix: str = "") -> T:
+    """Build a configuration from JSON-like fields, every one of them known and of its type.
+
+    Raises:
+        ConfigError: If a field is unknown, or a value has the wrong type.
+    """
+    hints = get_type_hints(kind)
+    parsed = {}
+    for name, value in values.items():
+        if name not in hints:
+            nearest = difflib.get_close_matches(name, hints, 1, 0.0)[0]
+            raise ConfigError(
+                f"a configuration has no field `{prefix}{name}`; the nearest is "
+                f"`{prefix}{nearest}`."
+            )
+        if is_dataclass(hints[name]):
+            if not isinstance(value, Mapping):
+                raise ConfigError(f"`{prefix}{name}` must be an object; got {value!r}.")
+            parsed[name] = from_dict(hints[name], value, f"{prefix}{name}.")
+        else:
+            parsed[name] = _checked(value, hints[name], prefix + name)
+    return kind(**parsed)
+
+
+def _checked(value: Any, hint: Any, name: str) -> Any:
+    """The value, if it is of the type; whole numbers pass for float, lists for tuples."""
+    inner = without_none(hint)
+    if inner is not hint:
+        return None if value is None else _checked(value, inner, name)
+    if get_origin(hint) is Literal:
+        right = value in get_args(hint)
+    elif get_origin(hint) is tuple:
+        right = isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
+        value = tuple(value) if right else value
+    elif hint is float:
+        right = isinstance(value, int | float) and not isinstance(value, bool)
+        value = float(value) if right else value
+    else:
+        right = isinstance(value, hint) and isinstance(value, bool) == (hint is bool)
+    if not right:
+        raise ConfigError(f"`{name}` must be {_words(hint)}; got {value!r}.")
+    return value
+
+
+def without_none(hint: Any) -> Any:
+    """X of `X | None`; other types come back unchanged."""
+    if get_origin(hint) in (Union, types.UnionType):
+        return next(arm for arm in get_args(hint) if arm is not type(None))
+    return hint
+
+
+def _words(hint: Any) -> str:
+    if get_origin(hint) is Literal:
+        return "one of " + ", ".join(get_args(hint))
+    if get_origin(hint) is tuple:
+        return "a list of texts"
+    return {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}[hint]

@@ -1,0 +1,251 @@
+"""A training run: check, set up, loop over the batches, leave checkpoint, state and log."""
+
+import contextlib
+import copy
+import ctypes
+import platform
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import FrameType
+from typing import Self
+
+import torch
+from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader
+
+from harmonizer.errors import HarmonizerError
+from harmonizer.files import make_folder, write_atomically
+from train.data.batches import Batch, TrainingBatches
+from train.evaluation.triplets import validation_composites
+from train.fitting.config import ConfigError, FitConfig, to_json
+from train.fitting.distributed import Processes, synchronize_batch_norm
+from train.fitting.monitor import Monitor, Validation
+from train.fitting.objective import Objective
+from train.fitting.state import CHECKPOINT, CONFIG, State, check_folder, initial_network
+from train.fitting.step import Stepper
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
+
+
+class InterruptedFitError(HarmonizerError, RuntimeError):
+    """The run was asked to stop; its state is saved."""
+
+
+class FinishedRunError(HarmonizerError, ValueError):
+    """The run to resume has no steps left."""
+
+
+def fit(
+    config: FitConfig,
+    output: str | Path,
+    resume: bool = False,
+    processes: Processes | None = None,
+) -> Path:
+    """Train; write checkpoint, state, `config.json`, `log.jsonl` and TensorBoard's files.
+
+    Args:
+        config: The run.
+        output: Folder for what is written.
+        resume: Go on exactly where the run in `output` was saved.
+        processes: This process and its peers; alone on the GPU or the CPU by default.
+
+    Returns:
+        The checkpoint's path.
+
+    Raises:
+        NotFiniteError: If a loss or a gradient is not finite.
+        InterruptedFitError: After SIGINT or SIGTERM, once the state is saved.
+        SaveError: If a checkpoint cannot be written.
+        FileNotFoundError: If the data or, with `resume`, the state is absent.
+        FileExistsError: Without `resume`, if the output folder holds a run.
+        FinishedRunError: If the run to resume has no steps left.
+        ValueError: If it has another configuration, or the configuration does not fit the data, the
+            checkpoint or the machine.
+    """
+    output = Path(output)
+    processes = processes or Processes(default_device())
+    check_folder(output, config, resume)
+    check_machine(config, processes)
+    keep_freed_memory()
+    state, predict = prepare(config, processes)
+    data = open_batches(config, processes)
+    steps = count_steps(config, data)
+    if resume:
+        state.load(output)
+        if state.step >= steps:
+            raise FinishedRunError(
+                f"the run in {output} must have steps left; it has done {state.step} of {steps}. "
+                "Give more --epochs or --samples to go on."
+            )
+    stepper = Stepper(config, output, processes, state, predict, Objective(config))
+    with contextlib.ExitStack() as stack:
+        monitor = None
+        if processes.rank == 0:
+            validation = None
+            if config.val:
+                # Of the six default filters whatever the network's own: runs compare.
+                composites = validation_composites(Path(config.val))
+                validation = Validation(composites, processes.device)
+            make_folder(output)
+            write_atomically(output / CONFIG, to_json(config).encode())
+            monitor = stack.enter_context(Monitor(output, config, state.step, steps, validation))
+            monitor.note_skipped(data.skipped)
+        asked = stack.enter_context(StopRequests())
+        _loop(stepper, load(data, config, state.step, steps), steps, monitor, asked)
+    return output / CHECKPOINT
+
+
+def _loop(
+    stepper: Stepper,
+    batches: Iterable[Batch],
+    steps: int,
+    monitor: Monitor | None,
+    asked: "StopRequests",
+) -> None:
+    state, config = stepper.state, stepper.config
+    began = time.monotonic()
+    for batch in batches:
+        sums, outcome = stepper(batch, steps, asked.stop)
+        stop = sums[-1].item() > 0
+        state.seconds += time.monotonic() - began
+        if monitor is not None:
+            monitor.record(state, sums, outcome)
+            if stop or state.step == steps or state.step % config.save_every == 0:
+                state.save(stepper.output, config)
+                monitor.review(state, outcome)
+        if stop and state.step < steps:
+            raise InterruptedFitError(
+                f"interrupted after step {state.step} of {steps}; the state is saved. Go on with "
+                f"--output {stepper.output} --resume."
+            )
+        began = time.monotonic()
+
+
+def default_device() -> torch.device:
+    """The first GPU, or the CPU where there is none."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def keep_freed_memory() -> None:
+    """Let this process's C library keep what it frees, where that library is glibc.
+
+    It would otherwise give every large tensor back to the system and have the next one's pages
+    zeroed anew: more than half of a small network's step on a CPU.
+    """
+    if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
+        library = ctypes.CDLL(None)
+        for parameter, value in ((_MMAP_THRESHOLD, 1 << 30), (_TRIM_THRESHOLD, (1 << 31) - 1)):
+            library.mallopt(parameter, value)
+
+
+def check_machine(config: FitConfig, processes: Processes) -> None:
+    """Refuse what the configuration is right about, but not here.
+
+    Raises:
+        ConfigError: If the batch does not divide, or the GPU has no bfloat16.
+    """
+    parts = processes.world * config.accumulate
+    if config.batch % parts:
+        fitting = parts * (config.batch // parts + 1)
+        raise ConfigError(
+            f"batch must be a multiple of processes times accumulate; got {config.batch} for "
+            f"{processes.world} times {config.accumulate}. Give --batch {fitting}."
+        )
+    gpu = processes.device.type == "cuda"
+    if config.amp == "bf16" and gpu and not torch.cuda.is_bf16_supported(False):
+        raise ConfigError(
+            f"amp bf16 needs a GPU that computes in bfloat16; {torch.cuda.get_device_name()} does "
+            "not. Give --amp fp16."
+        )
+
+
+def open_batches(config: FitConfig, processes: Processes) -> TrainingBatches:
+    """The batches by step; one process of each machine packs the images while the others wait."""
+
+    def opened() -> TrainingBatches:
+        return TrainingBatches(
+            config.data,
+            config.network.filters,
+            size=config.size,
+            batch=config.batch,
+            seed=config.seed,
+            rank=processes.rank,
+            world=processes.world,
+        )
+
+    if processes.local_rank > 0:
+        processes.wait()
+        return opened()
+    data = opened()
+    processes.wait()
+    return data
+
+
+def count_steps(config: FitConfig, data: TrainingBatches) -> int:
+    """Steps of the whole run."""
+    if config.samples is not None:
+        return config.samples // config.batch
+    return config.epochs * data.steps_per_epoch
+
+
+def load(data: TrainingBatches, config: FitConfig, first: int, steps: int) -> "DataLoader[Batch]":
+    """The batches of steps `first` to `steps`, made by the workers."""
+    return DataLoader(
+        data,
+        batch_size=None,
+        sampler=range(first, steps),
+        num_workers=config.workers,
+        pin_memory=torch.cuda.is_available(),
+    )
+
+
+def prepare(config: FitConfig, processes: Processes) -> tuple[State, Callable[..., Tensor]]:
+    """What a run changes, at step 0, and the network to call: wrapped if there are more processes.
+
+    Raises:
+        CheckpointError: If `config.init` does not fit.
+    """
+    network = initial_network(config).to(processes.device).train()
+    if config.channels_last:
+        network.to(memory_format=torch.channels_last)
+    average = copy.deepcopy(network) if config.ema else None
+    predict: Callable[..., Tensor] = network
+    if config.compile and network.statistics is not None:
+        network.statistics.compile()
+    if processes.world > 1:
+        synchronize_batch_norm(network)
+        devices = [processes.device] if processes.device.type == "cuda" else None
+        predict = DistributedDataParallel(network, device_ids=devices)
+    # Without decay, AdamW is Adam.
+    optimizer = torch.optim.AdamW(
+        network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+    )
+    scaler = torch.amp.GradScaler(processes.device.type, enabled=config.amp == "fp16")
+    return State(network, average, optimizer, scaler), predict
+
+
+class StopRequests:
+    """Notes the first SIGINT or SIGTERM, so that the step at hand is finished and saved.
+
+    A second SIGINT stops at once.
+    """
+
+    def __init__(self) -> None:
+        self.stop = False
+
+    def __enter__(self) -> Self:
+        signals = (signal.SIGINT, signal.SIGTERM)
+        self._before = {number: signal.signal(number, self._note) for number in signals}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, _: FrameType | None) -> None:
+        self.stop = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,0 +1,101 @@
+"""The command line of everything that trains: one flag for each field of a configuration."""
+
+import argparse
+import dataclasses
+import inspect
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import is_dataclass
+from pathlib import Path
+from typing import Any, Literal, NoReturn, get_args, get_origin, get_type_hints
+
+from train.data.batches import DataConfig
+from train.fitting.config import ConfigError, FitConfig, from_dict, read_config, without_none
+from train.network import NetworkConfig
+
+NAMES = {"photos": "data"}
+"""Flags that are not called like their field."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Flags for every field; a mistake raises one line instead of printing the usage."""
+
+    def __init__(self, prog: str, description: str) -> None:
+        super().__init__(prog=prog, description=description, allow_abbrev=False)
+        self.add_argument("--config", help="JSON file with any of these fields; flags override it")
+        for kind, prefix in ((FitConfig, ""), (DataConfig, "data."), (NetworkConfig, "network.")):
+            title = prefix.strip(".") or "run"
+            self._add_fields(kind, prefix, self.add_argument_group(title))
+        self.add_argument(
+            "--no-amp",
+            dest="amp",
+            action="store_const",
+            const="off",
+            default=argparse.SUPPRESS,
+            help=argparse.SUPPRESS,
+        )
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what argparse would print below the usage."""
+        raise ConfigError(f"{message}. See --help.")
+
+    def _add_fields(self, kind: Any, prefix: str, group: Any) -> None:
+        hints, notes = get_type_hints(kind), _attribute_notes(kind)
+        for entry in dataclasses.fields(kind):
+            hint = without_none(hints[entry.name])
+            if is_dataclass(hint):
+                continue
+            options: dict[str, Any] = {"dest": prefix + entry.name, "default": argparse.SUPPRESS}
+            if hint is bool:
+                options["action"] = argparse.BooleanOptionalAction
+            elif entry.name == "photos":
+                options |= {"action": "append", "metavar": "DIR"}
+            elif get_origin(hint) is tuple:
+                options |= {"type": lambda text: text.split(","), "metavar": "A,B,..."}
+            elif get_origin(hint) is Literal:
+                options["choices"] = get_args(hint)
+            else:
+                options |= {"type": hint, "metavar": {str: "TEXT"}.get(hint, "N")}
+            default = ",".join(d) if isinstance(d := entry.default, tuple) else d
+            shown = "" if default in (None, "") else f" (default {default})"
+            flag = NAMES.get(entry.name, entry.name).replace("_", "-")
+            text = (notes.get(entry.name, "") + shown).replace("%", "%%")
+            group.add_argument(f"--{flag}", help=text, **options)
+
+
+def fit_config(options: argparse.Namespace, stored: Mapping[str, Any] | None = None) -> FitConfig:
+    """The configuration that flags, a file and the defaults make together.
+
+    Args:
+        options: From a `Parser`.
+        stored: The fields of a run to continue, in place of a file.
+
+    Raises:
+        ConfigError: If a field is unknown, or a value is wrong.
+        FileNotFoundError: If the file is absent.
+    """
+    base = read_config(options.config) if options.config else dict(stored or {})
+    for name, value in vars(options).items():
+        owner, _, field = name.rpartition(".")
+        if owner:
+            base[owner] = {**base.get(owner, {}), field: value}
+        elif field in FitConfig.__dataclass_fields__:
+            base[field] = value
+    data = base.setdefault("data", {})
+    if isinstance(data, dict) and not (data.get("photos") or data.get("pairs")):
+        data["photos"] = [str(Path(os.environ.get("HARMONIZER_DATA", "../shared/data"), "train"))]
+    return from_dict(FitConfig, base)
+
+
+def parse(parser: Parser, arguments: Sequence[str]) -> tuple[argparse.Namespace, FitConfig]:
+    """Parse flags that describe a new run."""
+    options = parser.parse_args(arguments)
+    return options, fit_config(options)
+
+
+def _attribute_notes(kind: type) -> dict[str, str]:
+    """What the class's docstring says about each attribute, each in one line."""
+    _, _, listed = (inspect.getdoc(kind) or "").partition("Attributes:\n")
+    notes = re.findall(r"^    (\w+): (.+(?:\n        .+)*)", listed, re.MULTILINE)
+    return {name: re.sub(r"\s+", " ", note).strip(" .") for name, note in notes}

@@ -1,0 +1,185 @@
+"""What one can watch of a run: progress bar, log.jsonl, TensorBoard, validation."""
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from harmonizer.errors import HarmonizerError
+from train.evaluation.metrics import foreground_mse
+from train.evaluation.triplets import Named
+from train.fitting.config import FitConfig
+from train.fitting.objective import Outcome
+from train.fitting.state import State
+from train.fitting.step import SUMS
+from train.network import HarmonizerNet
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+LOG = "log.jsonl"
+GRID_ROWS = 4
+"""Rows of the before/after picture."""
+
+
+class MonitorError(HarmonizerError, RuntimeError):
+    """What watching needs is not installed."""
+
+
+class Validation:
+    """fMSE on a set of composites that is kept at hand.
+
+    Args:
+        composites: Name, composite, mask and photograph of each, as `train.evaluation.triplets`
+            yields them; those without foreground are left out.
+        device: Where to keep them.
+    """
+
+    def __init__(self, composites: Iterable[Named], device: torch.device) -> None:
+        kept = [tensors for _, *tensors in composites if tensors[1].any()]
+        self.composite, self.mask, self.target = (
+            torch.cat(tensors).to(device) for tensors in zip(*kept, strict=True)
+        )
+
+    @torch.inference_mode()
+    def __call__(self, network: HarmonizerNet, batch: int = 16) -> dict[str, float]:
+        """Mean fMSE before and after, and their ratio; the network's mode is put back."""
+        training = network.training
+        network.eval()
+        before, after = [], []
+        for composite, mask, target in zip(
+            *(torch.split(tensor, batch) for tensor in (self.composite, self.mask, self.target)),
+            strict=True,
+        ):
+            output = network.render(composite, mask, network(composite, mask))[-1]
+            before.append(foreground_mse(composite, target, mask))
+            after.append(foreground_mse(output, target, mask))
+        network.train(training)
+        means = torch.cat(before).mean().item(), torch.cat(after).mean().item()
+        return {"before": means[0], "after": means[1], "ratio": means[1] / means[0]}
+
+
+class Monitor:
+    """Writes what the first process sees of a run.
+
+    Args:
+        output: The run's folder; lines of its log after step `first` are dropped, because those
+            steps are done again.
+        config: The run.
+        first, steps: Steps already done, and at the end.
+        validation: What to measure whenever a checkpoint is saved.
+    """
+
+    def __init__(
+        self, output: Path, config: FitConfig, first: int, steps: int, validation: Validation | None
+    ) -> None:
+        self.config, self.validation = config, validation
+        self.log = output / LOG
+        lines = self.log.read_text(encoding="utf-8").splitlines() if self.log.exists() else []
+        kept = [line for line in lines if first and json.loads(line)["step"] <= first]
+        self.log.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+        self.writer = _summary_writer(output, first) if config.tensorboard else None
+        self.progress = tqdm(
+            initial=first, total=steps, unit="step", mininterval=5, dynamic_ncols=True
+        )
+        self._sums: list[Tensor] = []
+        self._arguments: list[tuple[Tensor, Tensor]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.progress.close()
+        if self.writer is not None:
+            self.writer.close()
+
+    def note_skipped(self, files: Sequence[str]) -> None:
+        """Say which files of the data could not be read."""
+        if files:
+            more = ", ..." if len(files) > 3 else ""
+            self.progress.write(
+                f"left out, unreadable: {len(files)} files: {', '.join(files[:3])}{more}",
+                file=sys.stderr,
+            )
+
+    def record(self, state: State, sums: Tensor, outcome: Outcome) -> None:
+        """Take in a step; every `log_every` steps write scalars and histograms.
+
+        Args:
+            state: After the step.
+            sums: What `SUMS` names, over all processes.
+            outcome: This process's.
+        """
+        self.progress.update()
+        self._sums.append(sums)
+        if self.writer is not None:
+            self._arguments.append((outcome.arguments, outcome.predicted))
+        if state.step % self.config.log_every:
+            return
+        means = dict(zip(SUMS, torch.stack(self._sums).mean(dim=0).tolist(), strict=True))
+        scalars = {"loss": means["loss"], "final_loss": means["after"]}
+        for name in ("ratio", "pairs_ratio"):
+            before = means[name.replace("ratio", "before")]
+            if before:
+                scalars[name] = means[name.replace("ratio", "after")] / before
+        scalars["learning_rate"] = state.optimizer.param_groups[0]["lr"]
+        if state.scaler.is_enabled():
+            scalars["loss_scale"] = state.scaler.get_scale()
+        scalars["seconds"] = round(state.seconds, 1)
+        shown = {name: f"{scalars[name]:.3f}" for name in scalars if name.endswith("ratio")}
+        self.progress.set_postfix(shown, refresh=False)
+        self._write(state.step, scalars)
+        self._histograms(state.step)
+        self._sums.clear()
+        self._arguments.clear()
+
+    def review(self, state: State, outcome: Outcome) -> None:
+        """With a checkpoint: the picture, and fMSE on the validation composites."""
+        if self.validation is not None:
+            measured = self.validation(state.best)
+            self._write(state.step, {f"val_{name}": value for name, value in measured.items()})
+        if self.writer is not None:
+            chosen = torch.linspace(0, len(outcome.mask) - 1, GRID_ROWS).round().long()
+            columns = (
+                outcome.composite,
+                outcome.mask.expand_as(outcome.output),
+                outcome.output,
+                outcome.target,
+            )
+            rows = torch.cat([column[chosen] for column in columns], dim=3)
+            picture = torch.cat(list(rows), dim=1).clamp(0, 1)
+            self.writer.add_image("composite, mask, result, target", picture, state.step)
+
+    def _write(self, step: int, scalars: Mapping[str, float]) -> None:
+        with self.log.open("a", encoding="utf-8") as log:
+            log.write(json.dumps({"step": step, **scalars}) + "\n")
+        if self.writer is not None:
+            for name, value in scalars.items():
+                self.writer.add_scalar(name, value, step)
+
+    def _histograms(self, step: int) -> None:
+        """Of the arguments since the last one; the true ones are the synthesised images' alone."""
+        if self.writer is None:
+            return
+        for kind, tensors in zip(
+            ("true", "predicted"), zip(*self._arguments, strict=True), strict=True
+        ):
+            columns = torch.cat(tensors).unbind(dim=1)
+            for name, column in zip(self.config.network.filters, columns, strict=True):
+                self.writer.add_histogram(f"arguments/{name}/{kind}", column, step)
+
+
+def _summary_writer(output: Path, first: int) -> "SummaryWriter":
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise MonitorError(
+            "TensorBoard's files need the package tensorboard, which is not installed. Install it "
+            "with pip install 'harmonizer[train]', or give --no-tensorboard."
+        ) from error
+    return SummaryWriter(output, purge_step=first)

@@ -1,0 +1,140 @@
+"""From a batch of photographs to what is minimised: synthesize, predict, draw, compare."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from train.data.batches import Batch
+from train.data.synthesis import jitter, synthesize
+from train.filters import apply_filters, blend
+from train.fitting.config import FitConfig
+from train.fitting.losses import STAGE_LOSSES, image_loss
+
+AMP = {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+"""What the encoder is autocast to, by the name in a configuration."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a micro-batch of n images came to; the first s of them are synthesised.
+
+    Attributes:
+        loss: This micro-batch's part of the step's loss, with its gradient.
+        before, after: (n,) the final loss of the composite as it is, and of the result.
+        arguments: (s, k), what was synthesised with.
+        predicted: (n, k).
+        composite, output, target: (n, 3, S, S) in [0, 1].
+        mask: (n, 1, S, S).
+    """
+
+    loss: Tensor
+    before: Tensor
+    after: Tensor
+    arguments: Tensor
+    predicted: Tensor
+    composite: Tensor
+    output: Tensor
+    target: Tensor
+    mask: Tensor
+
+
+class Objective:
+    """The loss that a configuration asks for; its image work is compiled if that says so."""
+
+    def __init__(self, config: FitConfig) -> None:
+        self.config = config
+        self._make, self._draw = make_examples, draw_stages
+        if config.compile:
+            self._make, self._draw = torch.compile(make_examples), torch.compile(draw_stages)
+
+    def __call__(
+        self, predict: Callable[..., Tensor], batch: Batch, synthetic: int, totals: Tensor
+    ) -> Outcome:
+        """Loss of a micro-batch.
+
+        Args:
+            predict: The network, or what wraps it.
+            batch: n images, the pairs last.
+            synthetic: How many of them are to be synthesised.
+            totals: (2,) how many images the whole step synthesises and how many pairs it has, over
+                all processes and micro-batches: what the means divide by.
+        """
+        config, filters, mask = self.config, self.config.network.filters, batch.mask
+        composite, targets = self._make(
+            batch.photo, mask, batch.composite, batch.arguments, batch.jitter, synthetic, filters
+        )
+        looks = predict(composite, mask, AMP[config.amp], True).unbind()
+        made_total, pair_total = totals.clamp(min=1).unbind()
+        loss = composite.new_zeros(())
+        for predicted in looks:
+            output, losses = self._draw(composite, mask, predicted, targets, filters)
+            after = losses[-1]
+            losses[-1] = after[:synthetic]
+            made = STAGE_LOSSES[config.loss](losses) + config.final_weight * after[:synthetic]
+            paired = config.pair_weight * after[synthetic:]
+            loss = loss + (made.sum() / made_total + paired.sum() / pair_total) / len(looks)
+        with torch.no_grad():
+            before = image_loss(composite, targets[-1], mask)
+        return Outcome(
+            loss,
+            before=before,
+            after=after.detach(),
+            arguments=batch.arguments[:synthetic],
+            predicted=predicted.detach(),
+            composite=composite,
+            output=output.detach(),
+            target=targets[-1],
+            mask=mask,
+        )
+
+
+@torch.no_grad()
+def make_examples(
+    photo: Tensor,
+    mask: Tensor,
+    composite: Tensor,
+    arguments: Tensor,
+    amounts: Tensor,
+    synthetic: int,
+    filters: Sequence[str],
+) -> tuple[Tensor, list[Tensor]]:
+    """Composites and targets: the first `synthetic` images are jittered and synthesised.
+
+    Args:
+        photo, mask, composite, arguments: As in a Batch of n images.
+        amounts: (n, 4) for the jitter.
+
+    Returns:
+        The composites (n, 3, S, S), and k targets: those of the earlier stages for the synthesised
+        images alone, that of the last stage for all, since of a pair only the result is known.
+    """
+    s = synthetic
+    if s == 0:
+        return composite, [photo[:0]] * (len(filters) - 1) + [photo]
+    made, targets = synthesize(jitter(photo[:s], amounts[:s]), mask[:s], arguments[:s], filters)
+    targets[-1] = torch.cat([targets[-1], photo[s:]])
+    return torch.cat([made, composite[s:]]), targets
+
+
+def draw_stages(
+    composite: Tensor,
+    mask: Tensor,
+    predicted: Tensor,
+    targets: Sequence[Tensor],
+    filters: Sequence[str],
+) -> tuple[Tensor, list[Tensor]]:
+    """Draw the predicted arguments and compare every stage with its target.
+
+    Returns:
+        The harmonized images (n, 3, S, S), and the loss of each stage's images.
+    """
+    stages = [
+        blend(stage, composite, mask) for stage in apply_filters(composite, predicted, filters)
+    ]
+    losses = [
+        image_loss(stage[: len(target)], target, mask[: len(target)])
+        for stage, target in zip(stages, targets, strict=True)
+    ]
+    return stages[-1], losses

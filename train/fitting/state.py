@@ -1,0 +1,204 @@
+"""What a run leaves in its folder: the checkpoint, and everything needed to go on exactly.
+
+Batches, schedule and the layers' random numbers follow from seed and step, so the state is the
+weights, their average, the optimizer, the loss scaler and the step.
+"""
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from harmonizer.errors import HarmonizerError, ImageFileError
+from harmonizer.files import write_atomically
+from train.fitting.config import (
+    ConfigError,
+    FitConfig,
+    differences,
+    read_config,
+    to_dict,
+    without_paths,
+)
+from train.model import CheckpointError, load_checkpoint, save_checkpoint
+from train.network import HarmonizerNet
+
+CHECKPOINT, STATE, CONFIG = "checkpoint.safetensors", "state.pt", "config.json"
+
+
+class SaveError(HarmonizerError, RuntimeError):
+    """Checkpoint or state could not be written; what was saved before is intact."""
+
+
+def initial_network(config: FitConfig) -> HarmonizerNet:
+    """A fresh network, with the tensors of `config.init`.
+
+    It may have parts that the checkpoint lacks. The regressor's first layers read the concatenated
+    features, so their columns are copied for the parts that both networks have.
+
+    Raises:
+        CheckpointError: If the checkpoint has other filters, or tensors that find no place.
+    """
+    torch.manual_seed(config.seed)
+    network = HarmonizerNet(config.network)
+    if config.init is None:
+        return network
+    source = load_checkpoint(config.init)
+    if source.config.filters != config.network.filters:
+        raise CheckpointError(
+            f"{config.init} must predict this run's filters {','.join(config.network.filters)}; it "
+            f"predicts {','.join(source.config.filters)}. Give --filters accordingly, or start "
+            "without --init."
+        )
+    state = network.state_dict()
+    homeless = []
+    for name, tensor in source.state_dict().items():
+        if name in state and state[name].shape == tensor.shape:
+            state[name] = tensor
+        elif name in state and name in ("regressor.f.weight", "regressor.g.weight"):
+            # The statistics' columns come last in both; new columns start at 0, so that the new
+            # network begins where the old one ended.
+            columns = min(tensor.shape[1], state[name].shape[1])
+            state[name] = torch.zeros_like(state[name])
+            state[name][:, -columns:] = tensor[:, -columns:]
+        else:
+            homeless.append(name)
+    if homeless:
+        more = f" and {len(homeless) - 3} more" if len(homeless) > 3 else ""
+        raise CheckpointError(
+            f"{config.init} must fit into this run's network, which may only add to it; there is "
+            f"no place for {', '.join(homeless[:3])}{more}. Its own configuration is "
+            f"{source.config}."
+        )
+    network.load_state_dict(state)
+    return network
+
+
+def stored_config(output: Path) -> dict[str, Any]:
+    """The configuration of the run in a folder.
+
+    Raises:
+        FileNotFoundError: If there is no run in it.
+    """
+    for name in (STATE, CONFIG):
+        if not (output / name).is_file():
+            raise FileNotFoundError(
+                f"{output} must hold a run to resume; there is no {name} in it. Start without "
+                "--resume, or name the folder of a run."
+            )
+    return read_config(output / CONFIG)
+
+
+def check_folder(output: Path, config: FitConfig, resume: bool) -> None:
+    """Refuse to overwrite a run, or to continue one with another configuration.
+
+    Raises:
+        FileNotFoundError: With `resume`, if there is no run.
+        FileExistsError: Without it, if there is one.
+        ConfigError: If the run to resume has another configuration.
+    """
+    if not resume:
+        if (output / STATE).exists():
+            raise FileExistsError(
+                f"{output} must be empty for a new run; it holds another one. Continue that with "
+                "--resume, or name another folder."
+            )
+        return
+    changed = differences(stored_config(output), to_dict(config))
+    if changed:
+        raise ConfigError(
+            f"the run in {output} must be resumed with its own configuration; "
+            f"{'; '.join(changed)}. Change that back, or start in another folder."
+        )
+
+
+@dataclass
+class State:
+    """A run at one step.
+
+    Attributes:
+        network: What is trained.
+        average: Its moving average, or None.
+        optimizer, scaler: Of the weights and of the loss.
+        step: Steps done.
+        seconds: Time that they took.
+    """
+
+    network: HarmonizerNet
+    average: HarmonizerNet | None
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    step: int = 0
+    seconds: float = 0.0
+
+    @property
+    def best(self) -> HarmonizerNet:
+        """What is saved for use: the average if there is one."""
+        return self.average or self.network
+
+    def _parts(self) -> dict[str, Any]:
+        parts: dict[str, Any] = {"network": self.network, "optimizer": self.optimizer}
+        if self.average is not None:
+            parts["average"] = self.average
+        return parts | {"scaler": self.scaler}
+
+    def save(self, output: Path, config: FitConfig) -> Path:
+        """Write checkpoint and state, each atomically.
+
+        Returns:
+            The checkpoint's path.
+
+        Raises:
+            SaveError: If there is no room, or another fault; the files of before are intact.
+        """
+        path = output / CHECKPOINT
+        notes: Mapping[str, object] = {
+            "step": self.step,
+            "samples": self.step * config.batch,
+            "seconds": round(self.seconds),
+            "fit": without_paths(to_dict(config)),
+        }
+        content = {name: part.state_dict() for name, part in self._parts().items()}
+        buffer = io.BytesIO()
+        torch.save(content | {"step": self.step, "seconds": self.seconds}, buffer)
+        try:
+            save_checkpoint(self.best, path, notes)
+            write_atomically(output / STATE, buffer.getvalue())
+        except ImageFileError as error:
+            raise SaveError(
+                f"step {self.step} could not be saved; what was saved before is intact. {error} "
+                "Then continue with --resume."
+            ) from error
+        return path
+
+    def load(self, output: Path) -> None:
+        """Go back to the state in a folder.
+
+        Raises:
+            CheckpointError: If the state cannot be read.
+        """
+        device = next(self.network.parameters()).device
+        try:
+            content = torch.load(output / STATE, map_location=device, weights_only=True)
+            for name, part in self._parts().items():
+                part.load_state_dict(content[name])
+            self.step, self.seconds = content["step"], content["seconds"]
+        except Exception as error:  # on foreign bytes the unpickler raises whatever they lead it to
+            raise CheckpointError(
+                f"{output / STATE} must be a run's state; it cannot be read. Start anew, with "
+                f"--init {output / CHECKPOINT}."
+            ) from error
+
+
+@torch.no_grad()
+def follow(average: nn.Module, network: nn.Module, decay: float) -> None:
+    """Move the average of weights and buffers towards the network's."""
+    now = network.state_dict()
+    for name, kept in average.state_dict().items():
+        if kept.dtype.is_floating_point:
+            kept.lerp_(now[name], 1 - decay)
+        else:
+            kept.copy_(now[name])
