@@ -56,7 +56,9 @@ def draw_curves(run: Path, output: Path) -> None:
             steps, values = zip(*points, strict=True)
             axes.plot(steps, _smooth(values), label=f"loss of training composites {label}")
     if validation:
-        steps, values = zip(*((line["step"], line["val_ratio"]) for line in validation), strict=True)
+        steps, values = zip(
+            *((line["step"], line["val_ratio"]) for line in validation), strict=True
+        )
         axes.plot(steps, values, "ko-", label="fMSE on val")
     axes.set(xlabel="step", ylabel="after / before", ylim=(0, 1), title=run.resolve().name)
     axes.grid(alpha=0.3)
