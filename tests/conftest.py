@@ -9,6 +9,7 @@ import skimage.data
 from numpy.typing import NDArray
 from PIL import Image
 from tiny_predictor import write_predictor
+from training_data import write_greys, write_photos
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -37,6 +38,22 @@ def checkpoint() -> Path:
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_predictor(tmp_path_factory.mktemp("model") / "tiny.onnx")
+
+
+@pytest.fixture(scope="module")
+def photo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_photos(tmp_path_factory.mktemp("photos"))
+
+
+@pytest.fixture(scope="module")
+def grey_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_greys(tmp_path_factory.mktemp("greys"))
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A folder for packed images."""
+    return str(tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture

@@ -9,22 +9,11 @@ import pytest
 import torch
 from PIL import Image
 from torch.utils.data import DataLoader
-from training_data import DARKER, write_greys, write_photos, write_tree
+from training_data import DARKER, make_batches, write_tree
 
-from harmonizer.ops import DEFAULT_FILTERS
-from train.data.batches import Batch, DataConfig, TrainingBatches, _crop, measure_loader
+from train.data.batches import Batch, DataConfig, _crop, measure_loader
 
 FIELDS = [field.name for field in dataclasses.fields(Batch)]
-
-
-@pytest.fixture(scope="module")
-def photo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_photos(tmp_path_factory.mktemp("photos"))
-
-
-@pytest.fixture(scope="module")
-def grey_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_greys(tmp_path_factory.mktemp("greys"))
 
 
 @pytest.fixture(scope="module")
@@ -32,19 +21,9 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tree(tmp_path_factory.mktemp("iharmony4"))
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(tmp_path_factory.mktemp("cache"))
-
-
 @pytest.fixture
 def both(photo_folder: Path, tree: Path, cache: str) -> DataConfig:
     return DataConfig(photos=(str(photo_folder),), pairs=str(tree), cache=cache)
-
-
-def make(config: DataConfig, **changes: int) -> TrainingBatches:
-    options = {"size": 64, "batch": 4, "seed": 7} | changes
-    return TrainingBatches(config, DEFAULT_FILTERS, **options)
 
 
 def same(one: Batch, other: Batch) -> bool:
@@ -52,7 +31,7 @@ def same(one: Batch, other: Batch) -> bool:
 
 
 def test_batches_both_streams_hold_what_the_fields_say(both: DataConfig) -> None:
-    batches = make(both, batch=8, size=96)
+    batches = make_batches(both, batch=8, size=96)
     assert batches.images == 4 + 16 and batches.steps_per_epoch == 3 and batches.skipped == ()
     for batch in (batches[0], batches[5]):
         assert batch.photo.shape == batch.composite.shape == (8, 3, 96, 96)
@@ -69,7 +48,7 @@ def test_batches_both_streams_hold_what_the_fields_say(both: DataConfig) -> None
 
 def test_batches_colour_transfer_changes_the_foreground_alone(both: DataConfig) -> None:
     config = dataclasses.replace(both, transfer_share=0.5)
-    batches = make(config, batch=8)
+    batches = make_batches(config, batch=8)
     batch = batches[3]
     assert batch.synthetic.tolist() == [True] * 2 + [False] * 6
     assert (batch.arguments[2:] == 0).all() and (batch.jitter[2:] == 0).all()
@@ -77,13 +56,13 @@ def test_batches_colour_transfer_changes_the_foreground_alone(both: DataConfig) 
     changed = (batch.photo[2:4] - batch.composite[2:4]).abs()
     outside = batch.mask[2:4].expand_as(changed) == 0
     assert (changed[outside] == 0).all() and changed.amax(dim=(1, 2, 3)).min() > 0.02
-    assert same(batch, make(config, batch=8)[3])
+    assert same(batch, make_batches(config, batch=8)[3])
     assert not torch.equal(batches[4].composite[2:4], batch.composite[2:4])
 
 
 def test_batches_pair_is_turned_and_cropped_together(both: DataConfig) -> None:
     for step in range(4):
-        batch = make(both, batch=8, size=256)[step]
+        batch = make_batches(both, batch=8, size=256)[step]
         photo, mask, composite = batch.photo[4:], batch.mask[4:], batch.composite[4:]
         # The tree's composites are the photograph times DARKER or half of that, inside the mask.
         darkened = [photo * (1 - mask * (1 - DARKER / v)) for v in (1, 2)]
@@ -93,23 +72,23 @@ def test_batches_pair_is_turned_and_cropped_together(both: DataConfig) -> None:
 
 
 def test_batches_same_seed_same_batches_whatever_was_read_before(both: DataConfig) -> None:
-    one, other = make(both), make(both)
+    one, other = make_batches(both), make_batches(both)
     run = [one[step] for step in range(9)]
     assert same(other[7], run[7])
     assert same(other[2], run[2])
     assert not any(same(run[7], run[step]) for step in range(7))
-    assert not same(make(both, seed=8)[7], run[7])
+    assert not same(make_batches(both, seed=8)[7], run[7])
 
 
 def test_batches_loader_workers_change_nothing(both: DataConfig) -> None:
-    batches = make(both)
+    batches = make_batches(both)
     loader = DataLoader(batches, batch_size=None, sampler=range(3, 7), num_workers=2)
     for step, batch in zip(range(3, 7), loader, strict=True):
         assert same(batch, batches[step])
 
 
 def test_batches_pickle_leaves_the_pixels_in_their_file(both: DataConfig) -> None:
-    batches = make(both)
+    batches = make_batches(both)
     data = pickle.dumps(batches)
     assert len(data) < 20_000
     assert same(pickle.loads(data)[3], batches[3])
@@ -122,8 +101,8 @@ def test_batches_ranks_together_make_the_batch_of_one_process(
 ) -> None:
     folders = (*both.photos, str(grey_folder))
     config = dataclasses.replace(both, photos=folders, region_share=0.5, **changes)
-    whole = make(config, batch=8)
-    ranks = [make(config, batch=8, rank=rank, world=world) for rank in range(world)]
+    whole = make_batches(config, batch=8)
+    ranks = [make_batches(config, batch=8, rank=rank, world=world) for rank in range(world)]
     for step in range(4):
         parts, batch = [rank[step] for rank in ranks], whole[step]
         assert all(part.synthetic.sum() == 4 // world for part in parts)
@@ -138,7 +117,7 @@ def test_batches_ranks_together_make_the_batch_of_one_process(
 def test_batches_each_pass_visits_every_image_once_in_a_new_order(
     grey_folder: Path, cache: str
 ) -> None:
-    batches = make(DataConfig(photos=(str(grey_folder),), cache=cache), batch=4)
+    batches = make_batches(DataConfig(photos=(str(grey_folder),), cache=cache), batch=4)
     assert batches.images == 10 and batches.steps_per_epoch == 3
     seen = torch.cat([batches[step].photo.mean(dim=(1, 2, 3)) * 255 for step in range(10)])
     passes = seen.round().int().view(4, 10)
@@ -154,7 +133,7 @@ def test_batches_without_photographs_synthesise_from_the_real_images(tmp_path: P
                 Image.new("RGB", image.size, (level, level, level)).save(path)
     cache = str(tmp_path / "cache")
     config = DataConfig(pairs=str(tree), subsets=("HCOCO",), cache=cache)
-    batches = make(config, batch=8)
+    batches = make_batches(config, batch=8)
     assert batches.images == 8
     batch = batches[0]
     assert batch.synthetic.sum() == 4 and (batch.arguments[:4] != 0).all()
@@ -166,16 +145,16 @@ def test_batches_without_photographs_synthesise_from_the_real_images(tmp_path: P
         torch.testing.assert_close(image, torch.full_like(image, level / 255))
     assert ((batch.mask > 0.02) & (batch.mask < 0.98)).float().mean() < 0.2
     assert (batch.mask.amax(dim=(1, 2, 3)) > 0.98).all()
-    alone = make(dataclasses.replace(config, pair_share=0.0))
+    alone = make_batches(dataclasses.replace(config, pair_share=0.0))
     assert alone[0].synthetic.all() and alone.images == 4
-    paired = make(dataclasses.replace(config, pair_share=1.0))
+    paired = make_batches(dataclasses.replace(config, pair_share=1.0))
     assert not paired[0].synthetic.any() and paired.images == 4
 
 
 def test_batches_region_share_replaces_own_masks(photo_folder: Path, cache: str) -> None:
     def masks(share: float) -> torch.Tensor:
         config = DataConfig(photos=(str(photo_folder),), region_share=share, cache=cache)
-        return make(config)[0].mask
+        return make_batches(config)[0].mask
 
     changed = (masks(0.0) != masks(1.0)).flatten(1).any(dim=1)
     assert changed.sum() == 3  # the fourth photograph has no mask and gets a region anyway
@@ -185,7 +164,7 @@ def test_batches_several_folders_are_drawn_from_together(
     photo_folder: Path, grey_folder: Path, cache: str
 ) -> None:
     config = DataConfig(photos=(str(photo_folder), str(grey_folder)), cache=cache)
-    assert make(config).images == 14
+    assert make_batches(config).images == 14
 
 
 def test_batches_data_that_cannot_train_is_refused(both: DataConfig, tree: Path) -> None:
@@ -199,9 +178,9 @@ def test_batches_data_that_cannot_train_is_refused(both: DataConfig, tree: Path)
         (dataclasses.replace(both, pair_share=1.0), {"batch": 17}, "needs 17 of 16"),
     ):
         with pytest.raises(ValueError, match=message):
-            make(config, **changes)
+            make_batches(config, **changes)
     with pytest.raises(IndexError, match="at least 0"):
-        make(both)[-1]
+        make_batches(both)[-1]
 
 
 def test_data_config_values_out_of_range_are_refused() -> None:
@@ -209,7 +188,7 @@ def test_data_config_values_out_of_range_are_refused() -> None:
         for value in (-0.1, 1.5, float("nan")):
             with pytest.raises(ValueError, match=rf"`{name}` must lie in \[0, 1\]"):
                 DataConfig(**{name: value})
-    with pytest.raises(ValueError, match="`distribution` must be one of uniform, gaussian"):
+    with pytest.raises(ValueError, match="`distribution` must be one of uniform, gaussian, varied"):
         DataConfig(distribution="cauchy")
     with pytest.raises(ValueError, match="`subsets` must be some of HCOCO"):
         DataConfig(subsets=("HMars",))
@@ -240,4 +219,4 @@ def test_crop_without_scaling_is_one_of_the_eight_turns_to_the_bit() -> None:
 
 
 def test_measure_loader_counts_images(both: DataConfig) -> None:
-    assert measure_loader(make(both), workers=0, seconds=0.2) > 1
+    assert measure_loader(make_batches(both), workers=0, seconds=0.2) > 1

@@ -11,34 +11,13 @@ import numpy as np
 import pytest
 from conftest import shared_data
 from PIL import Image, ImageOps
-from training_data import truncate, write_greys, write_manifest, write_photos
+from training_data import make_batches, truncate, write_manifest
 
 from export.samples import sample_photos
-from harmonizer.ops import DEFAULT_FILTERS
 from train.__main__ import main
-from train.data.batches import DataConfig, TrainingBatches
+from train.data.batches import DataConfig
 from train.data.packing import PackedImages, decode
 from train.data.photos import Photo, list_photos, open_photos
-
-
-@pytest.fixture(scope="module")
-def photo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_photos(tmp_path_factory.mktemp("photos"))
-
-
-@pytest.fixture(scope="module")
-def grey_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_greys(tmp_path_factory.mktemp("greys"))
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(tmp_path_factory.mktemp("cache"))
-
-
-def make(config: DataConfig, **changes: int) -> TrainingBatches:
-    options = {"size": 64, "batch": 4, "seed": 7} | changes
-    return TrainingBatches(config, DEFAULT_FILTERS, **options)
 
 
 def test_list_photos_without_manifest_finds_masks_beside(tmp_path: Path) -> None:
@@ -79,7 +58,7 @@ def test_open_photos_corrupt_files_are_skipped_up_to_a_share(
     Image.new("RGBA", (9, 9), (10, 20, 30, 40)).save(folder / "clear.png")
     config = DataConfig(photos=(str(folder),), max_corrupt=0.3, cache=str(tmp_path / "cache"))
     for _ in range(2):  # packed, then from the cache
-        batches = make(config, batch=9)
+        batches = make_batches(config, batch=9)
         assert batches.images == 9
         reasons = dict(line.split(": ", 1) for line in batches.skipped)
         assert set(reasons) == {"75.png", "deep.png", "clear.png"}
@@ -90,7 +69,7 @@ def test_open_photos_corrupt_files_are_skipped_up_to_a_share(
     for path in folder.iterdir():
         path.write_bytes(b"no image")
     with pytest.raises(ValueError, match="needs 4 of 0 usable ones"):
-        make(dataclasses.replace(config, max_corrupt=1.0))
+        make_batches(dataclasses.replace(config, max_corrupt=1.0))
 
 
 def test_open_photos_empty_or_mismatched_mask_never_reaches_a_batch(
@@ -102,7 +81,7 @@ def test_open_photos_empty_or_mismatched_mask_never_reaches_a_batch(
         Image.new("L", mask.size).save(folder / "chelsea_mask.png")
     Image.new("L", (5, 5), 255).save(folder / "coffee_mask.png")
     config = DataConfig(photos=(str(folder),), max_corrupt=0.3, cache=str(tmp_path / "cache"))
-    batches = make(config, batch=3)
+    batches = make_batches(config, batch=3)
     assert "coffee.png: mask coffee_mask.png must have the photograph's size" in batches.skipped[0]
     for step in range(5):
         assert (batches[step].mask.mean(dim=(1, 2, 3)) > 0.005).all()

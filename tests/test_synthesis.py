@@ -44,6 +44,17 @@ def test_draw_arguments_gaussian_is_narrower_and_cut_at_the_ranges() -> None:
     assert torch.equal(drawn, draw_arguments(20_000, DEFAULT_FILTERS, seeded(), "gaussian"))
 
 
+def test_draw_arguments_varied_makes_every_other_row_mild() -> None:
+    drawn = draw_arguments(20_001, generator=seeded(), distribution="varied") / RANGES
+    mild, full = drawn[::2], drawn[1::2]
+    torch.testing.assert_close(full.std(dim=0), torch.full((6,), 3**-0.5), rtol=0.02, atol=0)
+    # A product of independent variables: E[u^2] E[s^2] = 1/3 * 1/3.
+    torch.testing.assert_close(mild.std(dim=0), torch.full((6,), 1 / 3), rtol=0.02, atol=0)
+    # A row has one strength: its arguments are large or small together.
+    sizes = mild.abs()
+    assert torch.corrcoef(sizes.T)[0, 1] > 0.2 > torch.corrcoef(full.abs().T)[0, 1]
+
+
 def test_draw_arguments_unknown_distribution_is_refused() -> None:
     with pytest.raises(ValueError, match="`distribution` must be one of"):
         draw_arguments(1, distribution="cauchy")

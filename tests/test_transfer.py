@@ -5,7 +5,13 @@ import pytest
 import skimage.data
 from numpy.typing import NDArray
 
-from train.data.transfer import METHODS, match_covariance, match_histogram, transfer_colours
+from train.data.transfer import (
+    METHODS,
+    likest,
+    match_covariance,
+    match_histogram,
+    transfer_colours,
+)
 
 Colours = NDArray[np.float32]
 
@@ -59,3 +65,10 @@ def test_transfer_colours_is_reproducible_in_range_and_bears_one_colour(
         for a, b in ((flat, reference), (source, flat), (flat, 0 * flat)):
             moved = transfer_colours(a, b, np.random.default_rng(seed))
             assert np.isfinite(moved).all() and moved.min() >= 0 and moved.max() <= 1
+
+
+def test_likest_is_the_nearest_mean(colours: tuple[Colours, Colours]) -> None:
+    source, reference = colours
+    near = source[::2] + np.float32(0.01)
+    assert likest(source, [reference, near, np.zeros((5, 3), np.float32)]) is near
+    assert likest(source, [reference]) is reference

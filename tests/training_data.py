@@ -8,6 +8,8 @@ import numpy as np
 from PIL import Image
 
 from export.samples import sample_photos
+from harmonizer.ops import DEFAULT_FILTERS
+from train.data.batches import DataConfig, TrainingBatches
 from train.data.iharmony4 import SUBSETS
 
 DARKER = 0.6
@@ -79,3 +81,9 @@ def write_lists(root: Path, name: str, train: Sequence[str], test: Sequence[str]
 def truncate(path: Path) -> None:
     """Cut an image file in half, as an interrupted download leaves it."""
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def make_batches(config: DataConfig, **changes: int) -> TrainingBatches:
+    """Batches of four at 64x64, or as the changes say."""
+    options = {"size": 64, "batch": 4, "seed": 7} | changes
+    return TrainingBatches(config, DEFAULT_FILTERS, **options)

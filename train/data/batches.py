@@ -18,10 +18,11 @@ from torch.utils.data import DataLoader, Dataset
 
 from harmonizer.ops import check_filters
 from train.data.iharmony4 import SUBSETS, open_pairs
+from train.data.packing import PackedImages
 from train.data.photos import open_photos
 from train.data.regions import random_region
 from train.data.synthesis import DISTRIBUTIONS, draw_arguments
-from train.data.transfer import transfer_colours
+from train.data.transfer import likest, transfer_colours
 
 MIN_FRACTION, MAX_FRACTION = 0.005, 0.95
 """Foreground shares of a crop that are worth a training step."""
@@ -31,6 +32,10 @@ CROP = 0.5
 
 DONOR_STEP, DONOR_LEAST = 4, 16
 """A colour transfer reads every fourth pixel of the other foreground, and wants that many."""
+
+DONORS = 8
+"""A colour transfer takes the likest of one to so many other foregrounds: most composites are then
+mild, as in iHarmony4, where the two show the same kind of thing."""
 
 _DRAWS, _REGION, _ORDER, _TRANSFER = 1, 2, 3, 4
 """Keep the streams of random numbers apart."""
@@ -84,7 +89,8 @@ class DataConfig:
         transfer_share: Share of the other composites that are made by colour transfer instead of
             by the filters.
         region_share: How often a photograph with a mask gets a random region instead.
-        distribution: Of the filters' arguments: "uniform" or "gaussian".
+        distribution: Of the filters' arguments: "uniform", "gaussian" or "varied" (see
+            `synthesis.draw_arguments`).
         max_corrupt: Share of unusable files above which packing fails.
         cache: Folder for packed images.
     """
@@ -243,19 +249,14 @@ class TrainingBatches(Dataset[Batch]):
         result = stacked[:, :3].clone()
         for image, plain, position in zip(result, stacked, positions, strict=True):
             random = self._random(_TRANSFER, step, position)
-            source, row = self.streams[0][random.integers(len(self.streams[0]))]
-            donor = source.pixels[row][..., ::DONOR_STEP, ::DONOR_STEP]
-            donor = donor[3:] if len(donor) == 7 else donor[:4]
-            reference = donor[:3, donor[3] > 127]
-            if reference.shape[1] < DONOR_LEAST:
-                reference = donor[:3].reshape(3, -1)
             mask = plain[-1]
             inside = mask > 0
             if inside.sum() < 2:
                 continue
-            moved = transfer_colours(
-                plain[:3, inside].T.numpy(), reference.T.astype(np.float32) / 255, random
-            )
+            colours = plain[:3, inside].T.numpy()
+            rows = random.integers(len(self.streams[0]), size=random.integers(1, DONORS + 1))
+            donors = [_foreground(*self.streams[0][row]) for row in rows]
+            moved = transfer_colours(colours, likest(colours, donors), random)
             alpha = mask[inside]
             image[:, inside] = alpha * torch.from_numpy(moved).T + (1 - alpha) * image[:, inside]
         return result
@@ -298,6 +299,17 @@ class TrainingBatches(Dataset[Batch]):
             kept = {k: v for k, v in self._orders.items() if k[0] != stream or k[1] == turn - 1}
             self._orders = kept | {key: random.permutation(len(self.streams[stream]))}
         return self._orders[key]
+
+
+def _foreground(source: PackedImages, row: int) -> NDArray[np.float32]:
+    """A subsample of an image's foreground, or of all of it where that is tiny: (m, 3)."""
+    image = source.pixels[row][..., ::DONOR_STEP, ::DONOR_STEP]
+    image = image[3:] if len(image) == 7 else image[:4]
+    colours = image[:3, image[3] > 127]
+    if colours.shape[1] < DONOR_LEAST:
+        colours = image[:3].reshape(3, -1)
+    scaled: NDArray[np.float32] = colours.T.astype(np.float32) / 255
+    return scaled
 
 
 def _crop(stacked: Tensor, draws: NDArray[np.float64], size: int) -> Tensor:

@@ -21,7 +21,7 @@ JITTER = 0.1
 """Brightness, contrast and saturation jitter of the photographs."""
 
 
-DISTRIBUTIONS = ("uniform", "gaussian")
+DISTRIBUTIONS = ("uniform", "gaussian", "varied")
 
 
 def draw_arguments(
@@ -38,7 +38,9 @@ def draw_arguments(
         generator: Of the random numbers.
         distribution: "uniform" over [-r, r], or "gaussian": normal around 0 with standard deviation
             r / 2, what falls outside [-r, r] (4.6 %) drawn again. The paper speaks of a Gaussian
-            without giving its width; this one is this project's reading.
+            without giving its width; this one is this project's reading. "varied": uniform, times a
+            strength per row that is uniform over [0, 1] for one half of the rows and 1 for the
+            other, so that mild composites are as usual as strong ones.
 
     Returns:
         (count, k) float32.
@@ -47,8 +49,11 @@ def draw_arguments(
         ValueError: If there is no such distribution.
     """
     ranges = torch.tensor([OPERATIONS[name].synthesis_range for name in check_filters(filters)])
-    if distribution == "uniform":
-        return (torch.rand(count, len(ranges), generator=generator) * 2 - 1) * ranges
+    if distribution in ("uniform", "varied"):
+        unit = torch.rand(count, len(ranges), generator=generator) * 2 - 1
+        if distribution == "varied":
+            unit[::2] *= torch.rand((count + 1) // 2, 1, generator=generator)
+        return unit * ranges
     if distribution == "gaussian":
         unit = torch.empty(count, len(ranges))
         torch.nn.init.trunc_normal_(unit, 0.0, 0.5, -1.0, 1.0, generator=generator)

@@ -5,6 +5,8 @@ methods, so that no one method's traces are learnt. Only the photograph itself i
 target: no filter arguments stand behind such a composite.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -37,6 +39,14 @@ def transfer_colours(
     moved = method(source, reference)
     result = source + random.uniform(*STRENGTH) * (moved.clip(0, 1) - source)
     return result.astype(np.float32)
+
+
+def likest(
+    source: NDArray[np.float32], references: Sequence[NDArray[np.float32]]
+) -> NDArray[np.float32]:
+    """Of several sets of colours, (m, 3) each, the one whose mean is nearest to the source's."""
+    mean = source.mean(axis=0)
+    return min(references, key=lambda colours: float(np.sum((colours.mean(axis=0) - mean) ** 2)))
 
 
 def match_opponent(
