@@ -52,14 +52,15 @@ def build_graph(network: HarmonizerNet, variant: Variant, precision: Precision) 
     """Trace the network into an ONNX graph.
 
     Args:
-        network: In eval mode, float32. For fp16 it is halved in place (`HarmonizerNet.halve` says
-            what stays float32 and why).
+        network: In eval mode, float32; changed in place: the cascade is folded into one layer, and
+            for fp16 it is halved (`HarmonizerNet.halve` says what stays float32 and why).
         variant: "predictor" takes 256x256 thumbnails, "end-to-end" images of any size.
         precision: Of encoder and MLP; statistics, regressor and filters are always float32.
 
     Returns:
         The graph, with dynamic batch (and height and width for "end-to-end"), weights inside.
     """
+    network.fold()
     if precision == "fp16":
         network.halve()
     batch = torch.export.Dim("batch", min=1, max=4096)

@@ -170,3 +170,15 @@ def test_load_checkpoint_trained_on_other_statistics_is_refused(
     monkeypatch.setitem(model.LAYOUT, "grid", 128)
     with pytest.raises(CheckpointError, match="'grid': 128"):
         load_checkpoint(path)
+
+
+@pytest.mark.parametrize("config", CONFIGS[1:])
+def test_fold_keeps_the_arguments(config: NetworkConfig) -> None:
+    torch.manual_seed(6)
+    network = HarmonizerNet(config).eval()
+    composite, mask = inputs()
+    before = network(composite, mask)
+    network.fold()
+    assert isinstance(network.regressor, torch.nn.Linear)
+    assert before.abs().max() > 0.01
+    torch.testing.assert_close(network(composite, mask), before, rtol=0, atol=1e-6)

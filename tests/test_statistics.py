@@ -9,6 +9,7 @@ from train.colour_statistics import (
     REGIONS,
     STEP_BINS,
     WINDOWS,
+    average_blocks,
     measure,
     measure_edges,
     measure_regions,
@@ -60,7 +61,7 @@ def test_measure_regions_means_and_areas_are_those_of_the_picture() -> None:
 
 @pytest.mark.parametrize(("inside", "outside"), [(0.5, 0.5), (0.4, 0.6), (0.7, 0.6)])
 def test_measure_edges_finds_the_step_across_the_mask(inside: float, outside: float) -> None:
-    statistics = measure_edges(*scene(inside, outside))[0].view(len(WINDOWS), EDGES)
+    statistics = measure_edges(average_blocks(*scene(inside, outside)))[0].view(len(WINDOWS), EDGES)
     step = inside - outside
     for numbers in statistics:
         # The moments stand before the last number: three means, three squares, three products.
@@ -72,4 +73,4 @@ def test_measure_edges_finds_the_step_across_the_mask(inside: float, outside: fl
 
 def test_measure_edges_without_an_edge_are_zero() -> None:
     composite, mask = scene(0.3, 0.6)
-    assert (measure_edges(composite, 0 * mask).abs() < 1e-6).all()
+    assert (measure_edges(average_blocks(composite, 0 * mask)).abs() < 1e-6).all()

@@ -6,6 +6,8 @@ distributed beside the background's, and on what changes across the mask's edge,
 convolutional encoder learns slowly.
 """
 
+from collections.abc import Mapping
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -86,10 +88,29 @@ def measure(composite: Tensor, mask: Tensor) -> Tensor:
     Returns:
         (N, COUNT) float32.
     """
-    stacked = torch.cat([composite, mask, composite * mask], dim=1)
-    layout = F.avg_pool2d(stacked, composite.shape[-1] // CELLS)
+    blocks = average_blocks(composite, mask)
+    cells = F.avg_pool2d(blocks[1], composite.shape[-1] // CELLS)
+    inside, share, outside = cells.split([3, 1, 3], dim=1)
+    layout = torch.cat([inside + outside, share, inside], dim=1)
     parts = [measure_regions(composite, mask), layout.flatten(1)]
-    return torch.cat([*parts, measure_edges(composite, mask)], dim=1)
+    return torch.cat([*parts, measure_edges(blocks)], dim=1)
+
+
+def average_blocks(composite: Tensor, mask: Tensor) -> dict[int, Tensor]:
+    """Averages of foreground, mask and background over blocks, from one another.
+
+    Args:
+        composite: (N, 3, S, S) in [0, 1].
+        mask: (N, 1, S, S) in [0, 1].
+
+    Returns:
+        By block side b = 1, 2, 4, 8, (N, 7, S/b, S/b): composite * mask, mask, composite *
+        (1 - mask).
+    """
+    blocks = {1: torch.cat([composite * mask, mask, composite * (1 - mask)], dim=1)}
+    for side in (2, 4, 8):
+        blocks[side] = F.avg_pool2d(blocks[side // 2], 2)
+    return blocks
 
 
 def soft_histogram(values: Tensor, bins: int) -> Tensor:
@@ -153,7 +174,7 @@ def measure_regions(composite: Tensor, mask: Tensor) -> Tensor:
     return torch.cat([(sums / (areas.unsqueeze(2) + _AREA_FLOOR)).flatten(1), areas], dim=1)
 
 
-def measure_edges(composite: Tensor, mask: Tensor) -> Tensor:
+def measure_edges(blocks: Mapping[int, Tensor]) -> Tensor:
     """What changes from one side of the mask's edge to the other.
 
     In a photograph, neighbouring pixels are alike even across an object's outline, so that the
@@ -163,16 +184,15 @@ def measure_edges(composite: Tensor, mask: Tensor) -> Tensor:
     the background's and the step's histograms, the step's moments, and how much edge there is.
 
     Args:
-        composite: (N, 3, S, S) in [0, 1].
-        mask: (N, 1, S, S) in [0, 1].
+        blocks: From `average_blocks`.
 
     Returns:
         (N, len(WINDOWS) * (3 (EDGE_BINS^2 + 2 EDGE_BINS + STEP_BINS + 3) + 1)).
     """
-    stacked = torch.cat([composite * mask, mask, composite * (1 - mask)], dim=1)
     parts = []
     for window in WINDOWS:
-        means = F.avg_pool2d(stacked, window, stride=window // 2).flatten(2)
+        # Windows overlap by half: each is the mean of four blocks.
+        means = F.avg_pool2d(blocks[window // 2], 2, stride=1).flatten(2)
         share = means[:, 3:4]
         inside = (means[:, :3] / (share + 1e-3)).clamp(0, 1)
         outside = (means[:, 4:] / (1 - share + 1e-3)).clamp(0, 1)

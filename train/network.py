@@ -4,6 +4,7 @@ The published architecture (Harmonizer, arXiv 2207.01322, section 3.1) is the de
 configuration; the options of `NetworkConfig` add to it and keep its contract.
 """
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -154,6 +155,20 @@ class SeparateRegressor(nn.Module):
         return torch.cat([output(step(features)) for step, output in pairs], dim=1)
 
 
+@torch.no_grad()
+def as_one_layer(regressor: nn.Module, features: int) -> nn.Linear:
+    """A regressor as a single layer: without activations between its layers it is affine.
+
+    Composed in float64, so that only the rounding of the layers it replaces is lost.
+    """
+    whole = copy.deepcopy(regressor).double()
+    rows = whole(torch.eye(features + 1, features, dtype=torch.float64))  # the last row is 0
+    linear = nn.Linear(features, rows.shape[1])
+    linear.weight.copy_((rows[:-1] - rows[-1]).T)
+    linear.bias.copy_(rows[-1])
+    return linear
+
+
 class StatisticsHead(nn.Module):
     """A small MLP over masked colour statistics and the arguments drawn so far.
 
@@ -203,7 +218,7 @@ class HarmonizerNet(nn.Module):
             StatisticsHead(count, STATISTICS_WIDTH) if self.config.statistics else None
         )
         regressor = CascadeRegressor if self.config.cascade else SeparateRegressor
-        self.regressor = regressor(self.config.features, count)
+        self.regressor: nn.Module = regressor(self.config.features, count)
 
     def forward(
         self,
@@ -261,6 +276,13 @@ class HarmonizerNet(nn.Module):
         """What the arguments would draw, short of their ranges' ends, where detail is lost."""
         bounded = arguments.clamp(-LOOK_LIMIT, LOOK_LIMIT)
         return blend(apply_filters(composite, bounded, self.config.filters)[-1], composite, mask)
+
+    def fold(self) -> None:
+        """Make the regressor one layer, in place, for export: 14 small products a look become one.
+
+        The network then neither loads nor saves checkpoints.
+        """
+        self.regressor = as_one_layer(self.regressor, self.config.features)
 
     def halve(self) -> "HarmonizerNet":
         """Convert to half precision, in place, what bears it: the encoder and the MLP.
