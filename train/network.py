@@ -42,6 +42,7 @@ class NetworkConfig:
         looks: How often the arguments are predicted: from the second look on, from the statistics
             of the image that the arguments so far would draw, as a correction of them.
         cascade: Whether each argument is predicted from the one before; otherwise each for itself.
+        dropout: In training, the share of the statistics' hidden units that is left out.
     """
 
     filters: tuple[str, ...] = DEFAULT_FILTERS
@@ -50,11 +51,14 @@ class NetworkConfig:
     statistics: bool = False
     looks: int = 1
     cascade: bool = True
+    dropout: float = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "filters", check_filters(self.filters))
         if not (self.encoder or self.statistics):
             raise ValueError("a network needs encoder or statistics; got neither. Enable one.")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must lie in [0, 1); got {self.dropout}.")
         if self.region_pooling and not self.encoder:
             raise ValueError("region_pooling pools the encoder's features; enable encoder too.")
         if self.looks < 1 or (self.looks > 1 and not self.statistics):
@@ -175,10 +179,12 @@ class StatisticsHead(nn.Module):
     Args:
         count: How many arguments there are.
         width: Size of the returned feature vector.
+        dropout: Share of the hidden units that training leaves out.
     """
 
-    def __init__(self, count: int, width: int) -> None:
+    def __init__(self, count: int, width: int, dropout: float = 0.0) -> None:
         super().__init__()
+        self.dropout = nn.Dropout(dropout)
         self.normalize = nn.BatchNorm1d(COUNT + count)
         self.hidden = nn.Linear(COUNT + count, 2 * width)
         self.middle = nn.Linear(2 * width, 2 * width)
@@ -197,8 +203,8 @@ class StatisticsHead(nn.Module):
         """
         statistics = torch.cat([measure(composite, mask), arguments], dim=1)
         x = self.normalize(statistics).to(self.hidden.weight.dtype)
-        x = F.silu(self.hidden(x))
-        x = x + F.silu(self.middle(x))
+        x = self.dropout(F.silu(self.hidden(x)))
+        x = x + self.dropout(F.silu(self.middle(x)))
         return F.silu(self.output(x)).float()
 
 
@@ -215,7 +221,9 @@ class HarmonizerNet(nn.Module):
         self.encoder = Encoder() if self.config.encoder else None
         count = len(self.config.filters)
         self.statistics = (
-            StatisticsHead(count, STATISTICS_WIDTH) if self.config.statistics else None
+            StatisticsHead(count, STATISTICS_WIDTH, self.config.dropout)
+            if self.config.statistics
+            else None
         )
         regressor = CascadeRegressor if self.config.cascade else SeparateRegressor
         self.regressor: nn.Module = regressor(self.config.features, count)
