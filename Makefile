@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export HARMONIZER_DATA ?= $(abspath ../shared/data)
 
-.PHONY: help setup model demo test test-all check format bench wheel clean
+.PHONY: help setup cuda model demo test test-all check format bench bench-gpu gpu-test pycuda wheel clean
 
 help:
 	@echo "make demo      set up, export with parity, harmonize sample photographs"
@@ -12,6 +12,10 @@ help:
 	@echo "make check     ruff format + lint, mypy"
 	@echo "make model     export models/harmonizer.safetensors to models/harmonizer.onnx"
 	@echo "make bench     measure on this machine, write bench/results/"
+	@echo "make pycuda    build PyCUDA into .venv (needs cuda.h; the GPU tests and backend cuda use it)"
+	@echo "make gpu-test  on a GPU machine: every GPU test, result in bench/results/gpu-test.json"
+	@echo "make bench-gpu on a GPU machine: measure, write bench/results/gpu.json"
+	@echo "make cuda      compile the CUDA kernels for every supported GPU (nvcc, or NVRTC's wheels)"
 	@echo "make wheel     build dist/*.whl"
 
 setup: .venv/.ready
@@ -50,6 +54,18 @@ format: setup
 
 bench: setup
 	$(BIN)/python bench/cpu.py --output bench/results/cpu.json
+
+pycuda: setup
+	$(BIN)/python -c 'import pycuda' 2>/dev/null || $(BIN)/python tests/cuda_driver/build.py
+
+gpu-test: pycuda
+	$(BIN)/python tests/run_gpu.py --output bench/results/gpu-test.json
+
+bench-gpu: pycuda
+	$(BIN)/python -m bench.gpu --output bench/results/gpu.json
+
+cuda: setup
+	$(BIN)/python build_kernels.py
 
 wheel: setup
 	$(BIN)/python -m build --wheel

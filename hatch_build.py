@@ -1,7 +1,8 @@
 """Hatchling build hook: compile the CPU renderer and put it into the package.
 
 An editable install leaves the library in ``runtime/harmonizer/_native/`` (ignored by git), where
-the package finds it; a wheel carries it under ``harmonizer/_native/``.
+the package finds it; a wheel carries it under ``harmonizer/_native/``. A wheel also carries the
+sources of the CUDA kernels, for NVRTC, and their compiled image if `make cuda` has made one.
 """
 
 import os
@@ -15,6 +16,8 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 LIBRARY = "libharmonizer_cpu.so"
+KERNEL_IMAGE = ("hz_kernels.fatbin", "hz_kernels.sha256")
+KERNEL_SOURCES = (".cu", ".cuh", ".h")
 
 
 class CompileError(Exception):
@@ -50,6 +53,21 @@ class RendererBuildHook(BuildHookInterface[Any]):
         build_data["tag"] = f"py3-none-{platform}"
         if version == "standard":
             build_data["force_include"][str(target)] = f"harmonizer/_native/{LIBRARY}"
+            for path, place in kernel_files(root).items():
+                build_data["force_include"][str(path)] = place
+
+
+def kernel_files(root: Path) -> dict[Path, str]:
+    """What a wheel carries of the CUDA kernels, and where."""
+    files = {
+        path: f"harmonizer/_kernels/{path.name}"
+        for path in sorted((root / "runtime" / "kernels").iterdir())
+        if path.suffix in KERNEL_SOURCES
+    }
+    images = [root / "runtime" / "harmonizer" / "_native" / name for name in KERNEL_IMAGE]
+    if all(path.is_file() for path in images):
+        files |= {path: f"harmonizer/_native/{path.name}" for path in images}
+    return files
 
 
 def compile_library(source: Path, folder: Path) -> None:

@@ -67,7 +67,7 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(words: list[str] | None = None) -> int:
-    """The command line; 0 on success, 1 if the build fails, 2 for bad input."""
+    """The command line; 0 on success, 1 without a GPU or TensorRT, 2 for bad input."""
     args = parse(words)
     try:
         if args.describe is not None:

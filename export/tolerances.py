@@ -26,6 +26,11 @@ ONNX_FP16_ARGUMENTS = 3e-3
 """ONNX Runtime with half-precision encoder and MLP against torch float32: 11 bits of mantissa
 through up to 16 blocks (measured 3.8e-5 shipped, 5.1e-4 EfficientNet-B0)."""
 
+TENSORRT_FP32_ARGUMENTS = 1e-4
+TENSORRT_FP16_ARGUMENTS = 3e-3
+"""TensorRT (TF32 off) against ONNX Runtime on the same file: fused kernels sum in another order,
+and three looks follow each other (not measured yet: no GPU; FP16 as for ONNX Runtime)."""
+
 ONNX_FP32_PIXELS = 2e-3
 """Images drawn with either prediction, in [0, 1]: a step of contrast (255x crossing an integer)
 that the smallest difference of arguments can cause moves a pixel by up to 1/512 (measured 7e-7
@@ -51,3 +56,52 @@ programs whose rounding errors might pass 2e-5 are evaluated in double; uint16 a
 
 THUMBNAIL = 1e-6
 """C++ thumbnail against torch's bilinear resize in float32: same weights, other order of sums."""
+
+CALIBRATION_IMAGES = 32
+"""Fewest images that ranges of activations are measured on (see docs/precision.md for how they
+settle with the number of images)."""
+
+GATE_FP32_LEVELS = 1.0
+GATE_FP32_FMSE = 1e-4
+"""The same weights in another float32 engine: a step of contrast that the smallest difference
+causes moves a pixel by at most half a level, which rounds to one."""
+
+GATE_FP16_LEVELS = 2.0
+GATE_FP16_FMSE = 0.005
+"""Half precision: no pixel of an 8-bit picture off by more than two levels, which nobody sees even
+side by side, and fMSE of each evaluation set within 0.5 %."""
+
+GATE_INT8_DELTA_E = 0.5
+GATE_INT8_FMSE = 0.03
+"""INT8: mean delta-E 2000 over the foreground below 0.5, half of what is just noticeable, and fMSE of
+each evaluation set within 3 %, a tenth of what separates one trained checkpoint from the next."""
+
+CUDA_U8_LEVELS = 1
+CUDA_U8_EQUAL = 0.999
+"""CUDA kernels on uint8 against the CPU renderer: no value off by more than one level, 99.9 % of
+each image equal but for values within 1e-4 levels of a half level. Pixels are not drawn again in
+double as on the CPU; float stays within 1e-3 at black and white and 4e-6 between, or the program
+runs in double (measured in the emulation, whose approximate instructions err as far as PTX
+allows, on 500 random programs: maximum 1, 52 of 7.8e6 values off; 0.5 % of an image whose
+argument is near a fraction of small numbers, which puts many values near half levels)."""
+
+CUDA_U16 = 7.1e-4
+CUDA_F32 = 7e-4
+"""CUDA kernels on uint16 and float32 against the CPU renderer, in [0, 1]: float is kept for errors
+up to 7e-4 at black (strong shadows; 0.18 levels of 8 bits), more than the CPU keeps it for, so
+that arguments within the synthesis ranges never need double, which is slow on most GPUs; uint16
+adds half a level (measured in the emulation on 1,000 random programs: 7.6e-5, that is 5 levels,
+for uint16; 4.0e-5 for float32)."""
+
+CUDA_STATISTICS = 1e-6
+"""Statistics measured by the kernels against the CPU's: the same in exact arithmetic; float powers
+and divisions before them err by up to 6e-7 (measured in the emulation: 6.2e-7, 3e-16 from
+histograms)."""
+
+CUDA_THUMBNAIL_F16 = 2.0**-11
+"""Thumbnails in half precision against float32: half a unit in the last place below 1."""
+
+VIDEO_LUMA_8 = 0.02
+VIDEO_LUMA_10 = 0.05
+"""YUV to RGB and back, luma, mean absolute difference in code values, on a smooth picture whose
+colours all exist in RGB: libswscale rounds each way (measured 0.001 for 8 bits, 0.0013 for 10)."""

@@ -60,6 +60,19 @@ def test_ablate_interrupted_variant_is_resumed_and_finished_ones_are_read(
     assert (tmp_path / "on" / "checkpoint.safetensors").stat().st_mtime_ns == kept
 
 
+@pytest.mark.parametrize(
+    ("name", "flag"),
+    [("ema", "--ema=0.9"), ("filters", "--filters=shadow"), ("cascade", "--no-cascade")],
+)
+def test_ablate_flag_of_what_it_varies_is_refused(
+    workshop: Workshop, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, flag: str
+) -> None:
+    output = tmp_path / "out"
+    assert main(["ablate", name, "--output", str(output), *words(workshop), flag]) == 2
+    assert f"sets {name} of each variant itself" in capsys.readouterr().err
+    assert not output.exists()
+
+
 @pytest.mark.parametrize("name", ABLATIONS)
 def test_ablations_change_nothing_but_their_subject(workshop: Workshop, name: str) -> None:
     config = workshop.config(network=NetworkConfig())

@@ -222,8 +222,6 @@ def test_image_model_with_arguments_is_refused(
     assert "drop one of the two" in refused(capsys, 2, *words)
     words = ["image", "c.png", "m.png", "-o", "o.png", "--model", "c.png"]
     assert re.search("must be a complete ONNX model", refused(capsys, 2, *words))
-    words = ["image", "c.png", "m.png", "-o", "o.png", "--backend", "cuda"]
-    assert "`cuda` must be part of the build" in refused(capsys, 1, *words)
 
 
 def test_image_overwrite_input_when_asked_and_other_outputs_always(

@@ -34,8 +34,9 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
 
 
 def small_run(workshop: Workshop) -> FitConfig:
-    """Both kinds of batch norm, photographs and pairs; no clipping, which hides a wrong scale."""
-    return workshop.config(pairs=True, network=BOTH, batch=8, ema=0.9, clip=0.0)
+    """Both kinds of batch norm; three photographs and three pairs, which two processes share
+    unevenly; no clipping, which hides a wrong scale."""
+    return workshop.config(pairs=True, network=BOTH, batch=6, ema=0.9, clip=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +116,25 @@ def test_torchrun_killed_process_ends_the_others_and_the_run_resumes_alone(
     reached = torch.load(output / "state.pt", weights_only=True)["step"]
     fit(workshop.config(samples=4 * reached + 8, save_every=2), output, resume=True)
     assert log_lines(output)[-1]["step"] == reached + 2
+
+
+@pytest.mark.slow
+def test_torchrun_terminated_saves_and_the_run_resumes(workshop: Workshop, tmp_path: Path) -> None:
+    """torchrun passes the signal on to each process's group, loader workers included."""
+    output, file = tmp_path / "run", tmp_path / "config.json"
+    file.write_text(to_json(workshop.config(samples=40_000, save_every=10_000, workers=2)))
+    line = command("--config", file, "--output", output, processes=2)
+    with subprocess.Popen(line, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+        while not (output / "log.jsonl").exists() or not log_lines(output):
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "the state is saved. Go on with" in errors and "DataLoader worker" not in errors
+    reached = torch.load(output / "state.pt", weights_only=True)["step"]
+    assert log_lines(output)[-1]["step"] == reached
+    fit(workshop.config(samples=4 * reached + 8, save_every=10_000), output, resume=True)
 
 
 @pytest.mark.slow

@@ -34,7 +34,7 @@ from train.evaluation.triplets import benchmark_triplets
 def made_score(name: str, fraction: float, before: float, after: float, subset: str = "") -> Score:
     figures = [value for figure in (1.0, 1.0, 30.0, 0.9) for value in (figure, figure)]
     figures[2:4] = before, after
-    words = ("iharmony4", "original", "plain", "predictor", "m.onnx", "00", name, subset)
+    words = ("iharmony4", "original", "plain", "predictor", "m.onnx", "00", name, subset, "d1")
     return Score(*words, 10, 10, fraction, *figures)
 
 
@@ -223,6 +223,14 @@ def test_evaluate_resume_of_another_run_is_refused(
         capsys.readouterr()
         assert evaluate(*words, "--csv", "s.csv") == 2
         assert complaint in capsys.readouterr().err
+    real = benchmark_triplets(tmp_path / "ihd")[1].real
+    pixels = real.read_bytes()
+    with Image.open(real) as image:
+        image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(real)
+    capsys.readouterr()
+    assert evaluate("--size", "original", "--csv", "s.csv", "--resume") == 2
+    assert "in line 3 its data is" in capsys.readouterr().err
+    real.write_bytes(pixels)
     settings = ["--iharmony4", str(tmp_path / "ihd"), "--size", "original", "--csv", "s.csv"]
     assert "its sha256 is" in refused(capsys, ["--predictor", str(other), *settings, "--resume"])
     assert Path("s.csv").read_bytes() == before
@@ -279,6 +287,7 @@ def test_evaluate_impossible_command_lines_are_refused(
         ([*one, "--resume"], "--resume continues the file of --csv"),
         ([*one, "--jobs", "0"], "--jobs must be at least 1"),
         ([*one, "--sheet", "x.gif"], "must end in .jpg or .png"),
+        ([*one, "--csv", "x", "--json", "./x"], "--csv and --json must be different files"),
         ([*one, "--size", "512"], "invalid choice"),
         ([*one, "--subsets", "Coco", "--iharmony4", str(benchmark)], "invalid choice"),
         ([*one, "--csv", str(tmp_path), "--iharmony4", str(benchmark)], "it is a folder"),

@@ -132,7 +132,8 @@ def test_check_data_each_fault_is_counted_named_and_reported(
     for line in (
         "absent: 1 (HCOCO/masks/c1_1)",
         "unreadable: 1 (HCOCO/composite_images/c0_1_2.png: ",
-        "empty mask: 1 (HFlickr/masks/f0_1.png)",
+        "without foreground: 1 (HFlickr/masks/f0_1.png: the mask HFlickr/masks/f0_1.png is empty",
+        "list shorter than published: 6 (HCOCO/HCOCO_train.txt: 4 of 38,545, ",
         "size mismatch: 2 (HFlickr/real_images/f2.png: 10x10, HFlickr/composite_images/f2_1_1.png",
         "listed twice: 1 (HAdobe5k/a0_1_1)",
         "not named X_k_v: 1 (HAdobe5k/x)",
@@ -144,7 +145,7 @@ def test_check_data_each_fault_is_counted_named_and_reported(
     ):
         assert line in output
     rows = list(csv.DictReader(report.open()))
-    assert sum(row["problem"] == "yes" for row in rows) == 9 and len(rows) == 21
+    assert sum(row["problem"] == "yes" for row in rows) == 9 and len(rows) == 27
     assert {"kind": "absent", "problem": "yes", "file": "HCOCO/masks/c1_1", "detail": ""} in rows
 
 

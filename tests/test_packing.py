@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from conftest import shared_data
 from PIL import Image, ImageOps
-from training_data import make_batches, truncate, write_manifest
+from training_data import make_batches, truncate, write_manifest, write_tree
 
 from export.samples import sample_photos
 from train.__main__ import main
@@ -66,25 +66,82 @@ def test_open_photos_corrupt_files_are_skipped_up_to_a_share(
         assert 75 not in (batches[0].photo.mean(dim=(1, 2, 3)) * 255).round()
     with pytest.raises(ValueError, match=r"at most 10\.0% of 12 photographs.*; 2 already are"):
         open_photos(folder, tmp_path / "other", max_corrupt=0.1)
+    with pytest.raises(ValueError, match=r"; 3 already are.* larger share with --max-corrupt"):
+        open_photos(folder, config.cache, max_corrupt=0.1)
     for path in folder.iterdir():
         path.write_bytes(b"no image")
     with pytest.raises(ValueError, match="needs 4 of 0 usable ones"):
         make_batches(dataclasses.replace(config, max_corrupt=1.0))
 
 
-def test_open_photos_empty_or_mismatched_mask_never_reaches_a_batch(
+def test_open_photos_mask_without_foreground_or_of_another_size_is_skipped_and_named(
     photo_folder: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "photos"
     shutil.copytree(photo_folder, folder)
     with Image.open(folder / "chelsea_mask.png") as mask:
         Image.new("L", mask.size).save(folder / "chelsea_mask.png")
+    with Image.open(folder / "astronaut_mask.png") as mask:
+        mask.point(lambda value: value // 128).save(folder / "astronaut_mask.png")
     Image.new("L", (5, 5), 255).save(folder / "coffee_mask.png")
-    config = DataConfig(photos=(str(folder),), max_corrupt=0.3, cache=str(tmp_path / "cache"))
-    batches = make_batches(config, batch=3)
-    assert "coffee.png: mask coffee_mask.png must have the photograph's size" in batches.skipped[0]
+    config = DataConfig(photos=(str(folder),), max_corrupt=0.8, cache=str(tmp_path / "cache"))
+    batches = make_batches(config, batch=1)
+    assert batches.images == 1
+    reasons = dict(line.split(": ", 1) for line in batches.skipped)
+    assert reasons["chelsea.png"] == "the mask chelsea_mask.png is empty at 256x256"
+    assert "its largest value is 1. If these are labels, write" in reasons["astronaut.png"]
+    assert "coffee_mask.png must have the photograph's size" in reasons["coffee.png"]
+    with pytest.raises(ValueError, match="1 already are"):
+        open_photos(folder, tmp_path / "other", max_corrupt=0.2)
+
+
+def test_batches_masks_of_poor_size_are_replaced_and_named(
+    photo_folder: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "photos"
+    shutil.copytree(photo_folder, folder)
+    for name, level in (("chelsea", 255), ("coffee", 0)):
+        with Image.open(folder / f"{name}_mask.png") as mask:
+            changed = Image.new("L", mask.size, level)
+        changed.paste(255, (8, 8, 16, 16))
+        changed.save(folder / f"{name}_mask.png")
+    config = DataConfig(photos=(str(folder),), cache=str(tmp_path / "cache"))
+    batches = make_batches(config)
+    assert set(batches.replaced) == {"chelsea.png", "coffee.png"} and batches.skipped == ()
     for step in range(5):
-        assert (batches[step].mask.mean(dim=(1, 2, 3)) > 0.005).all()
+        shares = batches[step].mask.mean(dim=(1, 2, 3))
+        assert (shares > 0.005).all() and (shares < 0.98).all()
+
+
+def test_open_photos_mended_manifest_packs_anew_though_the_files_are_the_same(
+    photo_folder: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "photos"
+    shutil.copytree(photo_folder, folder)
+    write_manifest(folder, [("coffee.png", ""), ("coffee_mask.png", "")])
+    before = open_photos(folder, tmp_path / "cache")
+    write_manifest(folder, [("coffee.png", "coffee_mask.png")])
+    after = open_photos(folder, tmp_path / "cache")
+    assert before.folder != after.folder
+    assert (len(before.rows), len(after.rows)) == (2, 1) and after.fractions[0] > 0.05
+
+
+def test_open_photos_copy_that_keeps_the_times_keeps_the_cache(
+    photo_folder: Path, tmp_path: Path
+) -> None:
+    found = []
+    for name in ("one", "other"):
+        shutil.copytree(photo_folder, tmp_path / name)
+        found.append(open_photos(tmp_path / name, tmp_path / "cache").folder)
+    assert found[0] == found[1]
+
+
+def test_list_photos_iharmony4_root_is_refused_and_its_flag_named(tmp_path: Path) -> None:
+    tree = write_tree(tmp_path / "data", subsets=("HCOCO",))
+    for folder in (tree, tree / "HCOCO", tmp_path):
+        with pytest.raises(ValueError, match=r"HCOCO/composite_images looks like.*--pairs"):
+            list_photos(folder)
+    assert len(list_photos(tree / "HCOCO" / "real_images")) == 3
 
 
 def test_open_photos_second_time_maps_the_cache_and_a_change_packs_anew(
@@ -206,14 +263,20 @@ def test_check_data_photographs_states_counts_faults_and_invertibility(
     truncate(folder / "unmasked.png")
     Image.new("L", (5, 5), 255).save(folder / "coffee_mask.png")
     (folder / "chelsea_mask.png").unlink()
+    with Image.open(folder / "astronaut_mask.png") as mask:
+        mask.point(lambda value: value // 128).save(folder / "astronaut_mask.png")
+    shutil.copy(folder / "astronaut.png", folder / "again.png")
+    with (folder / "MANIFEST.csv").open("a") as manifest:
+        manifest.write("again.png,\n")
     assert main(["check-data", str(folder)]) == 1
     output = capsys.readouterr().out
     for line in (
         "absent: 1 (chelsea_mask.png)",
         "unreadable: 1 (unmasked.png: ",
         "size mismatch: 1 (coffee_mask.png: 5x5, coffee.png has 600x400)",
+        "without foreground: 1 (astronaut_mask.png: the mask astronaut_mask.png must be white",
         "of 1 synthesised composites",
-        "3 problems",
+        "4 problems",
     ):
         assert line in output
 

@@ -59,7 +59,8 @@ def test_library_exports_its_interface_alone() -> None:
         pytest.skip("no nm on this system")
     command = ["nm", "-D", "--defined-only", "--format=just-symbols", str(_native.LIBRARY)]
     names = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
-    header = (ROOT / "runtime" / "cpp" / "include" / "harmonizer.h").read_text()
+    include = ROOT / "runtime" / "cpp" / "include"
+    header = "".join(path.read_text() for path in sorted(include.glob("*.h")))
     declared = re.findall(r"^HZ_API \S+ \*?(hz_\w+)|^HZ_API const char\* (hz_\w+)", header, re.M)
     assert sorted(names) == sorted(first or second for first, second in declared)
 

@@ -15,7 +15,7 @@ ALLOWED = {
     "runtime/harmonizer": {"harmonizer"},
     "train": {"train", "harmonizer"},
     "export": {"export", "train", "harmonizer"},
-    "calibration": {"calibration", "export", "harmonizer"},
+    "calibration": {"calibration", "export", "train", "harmonizer"},
     "bench": {"bench", "train", "harmonizer"},
 }
 OWN = {"harmonizer", "train", "export", "calibration", "bench", "tests"}

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from harmonizer.ops import DEFAULT_FILTERS, OPERATIONS
-from train.data.synthesis import clipped_share, clipping_loss, draw_arguments, jitter, synthesize
+from train.data.synthesis import clipping_loss, draw_arguments, jitter, synthesize
 from train.filters import apply_filters
 
 RANGES = torch.tensor([OPERATIONS[name].synthesis_range for name in DEFAULT_FILTERS])
@@ -140,13 +140,6 @@ def test_clipping_loss_ignores_the_background_and_counts_both_ends() -> None:
     # Contrast 0.75 is four times the distance to the mean: both ends are cut off.
     steep = clipping_loss(photo, mask, torch.full((4, 1), 0.75), ("contrast",))
     assert steep.min() > 10
-
-
-def test_clipped_share_counts_composites_above_the_threshold() -> None:
-    photo, mask = photo_and_mask()
-    arguments = torch.tensor([[0.0], [0.1], [0.7], [0.7]])
-    assert clipped_share(photo, mask, arguments, ("brightness",)) == 0.5
-    assert clipped_share(photo, mask, arguments, ("brightness",), threshold=1e5) == 0
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")

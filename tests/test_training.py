@@ -12,6 +12,8 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.summary.writer.record_writer import RecordWriter
+from training_data import write_manifest, write_photos
 from training_runs import BOTH, CPU, STATISTICS, Workshop, log_lines
 
 from train.__main__ import main
@@ -20,6 +22,7 @@ from train.evaluation.metrics import foreground_mse
 from train.evaluation.triplets import validation_composites
 from train.fitting.config import ConfigError, FitConfig, from_dict, to_dict
 from train.fitting.distributed import Processes
+from train.fitting.events import Events
 from train.fitting.fit import check_machine, fit, open_batches, prepare
 from train.fitting.flags import Parser, fit_config
 from train.fitting.objective import Objective
@@ -161,7 +164,7 @@ def test_objective_weighs_dynamic_loss_final_loss_and_pairs(workshop: Workshop) 
 # Micro-batches and the guard
 
 
-def stepper(config: FitConfig, output: Path) -> Stepper:
+def stepper(config: FitConfig, output: Path | None) -> Stepper:
     state, predict = prepare(config, CPU)
     return Stepper(config, output, CPU, state, predict, Objective(config))
 
@@ -229,6 +232,19 @@ def test_fit_not_finite_loss_stops_and_saves_the_batch(workshop: Workshop, tmp_p
     saved = torch.load(tmp_path / "run" / "not-finite.pt", weights_only=True)
     assert saved["photo"].shape == (4, 3, 64, 64) and saved["step"] == 0
     assert not (tmp_path / "run" / "state.pt").exists()
+
+
+@pytest.mark.parametrize(
+    ("folder", "told"), [("absent", "The batch could not be saved: "), (None, "is not kept")]
+)
+def test_step_not_finite_loss_is_told_though_the_batch_cannot_be_saved(
+    workshop: Workshop, tmp_path: Path, folder: str | None, told: str
+) -> None:
+    config = workshop.config()
+    step = stepper(config, folder and tmp_path / folder)
+    torch.nn.init.constant_(step.state.network.regressor.f.weight, torch.nan)
+    with pytest.raises(NotFiniteError, match=f"loss nan.*at step 0.*{told}"):
+        step(open_batches(config, CPU)[0], 1, False)
 
 
 # Starting from a checkpoint
@@ -355,6 +371,16 @@ def test_command_line_bad_input_exits_2_with_one_line(
     assert not (tmp_path / "run").exists()
 
 
+def test_command_line_val_without_masks_is_refused(
+    workshop: Workshop, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_manifest(tmp_path, [("unmasked.png", "")])
+    places = ["--data", workshop.photos, "--cache", workshop.cache, "--output", tmp_path / "run"]
+    words = ["--no-encoder", "--statistics", "--size", "64", "--batch", "4", "--samples", "4"]
+    line = refused(capsys, *places, *words, "--val", tmp_path)
+    assert "validation needs photographs with a mask" in line and "leave out --val" in line
+
+
 def test_machine_batch_that_the_processes_do_not_divide_is_refused(workshop: Workshop) -> None:
     config = workshop.config(batch=12, accumulate=2)
     check_machine(config, Processes(torch.device("cpu"), world=3))
@@ -391,7 +417,44 @@ def test_curves_of_a_run_are_drawn_and_other_folders_refused(
     log.write_text('{"step": 4, "val_ratio": 0.9}\n')
     assert main(["curves", str(tmp_path), "--output", str(picture)]) == 2
     assert "Train on" in capsys.readouterr().err
-    log.write_text('{"step": 4, "ratio": 0.8}\n{"step": 8, "ratio": 0.5}\n')
+    log.write_text('{"step": 4, "ratio": 0.8}\n{"step": 8, "ratio": 0.5}\n{"step": 12, "rat')
     assert main(["curves", str(tmp_path), "--output", str(picture)]) == 0
     with Image.open(picture) as image:
         assert image.width > 600 and len(np.unique(np.asarray(image.convert("L")))) > 20
+
+
+def test_curves_of_a_run_that_got_worse_are_not_cut_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from train.fitting import curves
+
+    monkeypatch.setattr(curves.plt, "close", lambda figure: None)
+    for highest, limit in ((0.9, 1.0), (2.0, 2.1)):
+        (tmp_path / "log.jsonl").write_text(f'{{"step": 4, "ratio": {highest}}}\n')
+        curves.draw_curves(tmp_path, tmp_path / "curves.png")
+        assert curves.plt.gca().get_ylim() == pytest.approx((0, limit))
+
+
+def test_fit_says_which_images_are_left_out_or_get_regions(
+    workshop: Workshop, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (photos := tmp_path / "photos").mkdir()
+    write_photos(photos)
+    Image.new("L", (600, 400)).save(photos / "coffee_mask.png")
+    with Image.open(photos / "chelsea.png") as photo:
+        Image.new("L", photo.size, 255).save(photos / "chelsea_mask.png")
+    data = dataclasses.replace(workshop.data(), photos=(str(photos),), max_corrupt=0.3)
+    fit(workshop.config(data=data, batch=2, samples=2), tmp_path / "run")
+    said = capsys.readouterr().err
+    assert "left out as unusable: 1 (coffee.png: the mask coffee_mask.png is empty" in said
+    assert "given random regions for masks of poor size: 1 (chelsea.png)" in said
+
+
+def test_events_full_disk_fails_at_once_and_closes_quietly(tmp_path: Path) -> None:
+    events = Events(tmp_path, 0)
+    events.close()
+    with Path("/dev/full").open("wb") as full:
+        events._file, events._writer = full, RecordWriter(full)
+        with pytest.raises(OSError, match="No space left"):
+            events.scalar("loss", 1.0, 1)
+        events.close()

@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise ConfigError("only fitting takes several processes; run this without torchrun.")
         return command(arguments)
     except (InterruptedFitError, KeyboardInterrupt) as stopped:
-        print(f"train: {stopped or 'interrupted; nothing was saved'}", file=sys.stderr)
+        print(f"train: {stopped or 'interrupted'}", file=sys.stderr)
         return 130
     except (HarmonizerError, OSError, ValueError) as error:
         rank = os.environ.get("RANK", "0")

@@ -90,7 +90,7 @@ def measure(composite: Tensor, mask: Tensor) -> Tensor:
     """
     blocks = average_blocks(composite, mask)
     cells = F.avg_pool2d(blocks[1], composite.shape[-1] // CELLS)
-    inside, share, outside = cells.split([3, 1, 3], dim=1)
+    inside, share, outside = cells[:, :3], cells[:, 3:4], cells[:, 4:]
     layout = torch.cat([inside + outside, share, inside], dim=1)
     parts = [measure_regions(composite, mask), layout.flatten(1)]
     return torch.cat([*parts, measure_edges(blocks)], dim=1)

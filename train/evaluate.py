@@ -2,7 +2,8 @@
 
 python train/evaluate.py --predictor models/harmonizer.onnx --size 256 original
 
-docs/evaluation.md says what is measured and how.
+docs/evaluation.md says what is measured and how. `evaluate.py video ...` measures flicker and
+accuracy of video instead (docs/video.md).
 """
 
 import argparse
@@ -30,6 +31,7 @@ from train.evaluation.report import (
     compare_published,
     contact_sheet,
     jsonable,
+    picture_bytes,
     published_table,
     summarise,
     summary_table,
@@ -99,6 +101,12 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
             parser.error(f"--{name} must be at least 1; got {getattr(args, name)}.")
     if args.sheet and args.sheet.suffix.lower() not in (".jpg", ".jpeg", ".png"):
         parser.error(f"--sheet must end in .jpg or .png; got {args.sheet.name}.")
+    named: dict[str, str] = {}
+    for name in ("csv", "json", "sheet", "published"):
+        if path := getattr(args, name):
+            other = named.setdefault(os.path.realpath(path), name)
+            if other != name:
+                parser.error(f"--{other} and --{name} must be different files; got {path} twice.")
     if not args.val and not args.iharmony4:
         shared = Path(os.environ.get("HARMONIZER_DATA", "../shared/data"))
         args.val, args.iharmony4 = shared / "val", shared / "iharmony4"
@@ -172,7 +180,8 @@ def run(args: argparse.Namespace) -> None:
         }
         write_atomically(args.json, (json.dumps(document, indent=2) + "\n").encode())
     if args.sheet:
-        worst_cases(args, tasks, scores).save(args.sheet, quality=92)
+        sheet = worst_cases(args, tasks, scores)
+        write_atomically(args.sheet, picture_bytes(sheet, args.sheet))
 
 
 def worst_cases(
@@ -202,7 +211,13 @@ def worst_cases(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; 0 on success, 2 for bad input, 130 when interrupted."""
+    words = list(sys.argv[1:] if argv is None else argv)
     try:
+        if words[:1] == ["video"]:
+            from train.evaluation import video
+
+            shared = Path(os.environ.get("HARMONIZER_DATA", "../shared/data"))
+            return video.main(words[1:], shared)
         run(parse(argv))
     except (HarmonizerError, OSError, ValueError) as error:
         print(f"evaluate: error: {error}", file=sys.stderr)

@@ -36,7 +36,15 @@ def save_checkpoint(
         network: The network to store.
         path: A ``.safetensors`` file.
         notes: JSON-ready facts about the training, kept in the metadata.
+
+    Raises:
+        ImageFileError: If the file cannot be written.
     """
+    write_atomically(path, checkpoint_bytes(network, notes))
+
+
+def checkpoint_bytes(network: HarmonizerNet, notes: Mapping[str, object] | None = None) -> bytes:
+    """What `save_checkpoint` writes."""
     metadata = {
         "format": FORMAT,
         "model": "harmonizer",
@@ -45,7 +53,8 @@ def save_checkpoint(
         "notes": json.dumps(notes or {}),
     }
     tensors = {name: t.detach().cpu().contiguous() for name, t in network.state_dict().items()}
-    write_atomically(path, save(tensors, metadata))
+    content: bytes = save(tensors, metadata)
+    return content
 
 
 def load_checkpoint(path: str | Path) -> HarmonizerNet:

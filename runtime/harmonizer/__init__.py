@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from harmonizer.arguments import Arguments
     from harmonizer.errors import (
         ArgumentsError,
+        DeviceError,
+        DeviceMemoryError,
         FilterListError,
         HarmonizerError,
         HarmonizerWarning,
@@ -24,6 +26,8 @@ __version__ = "0.1.0"
 __all__ = [
     "Arguments",
     "ArgumentsError",
+    "DeviceError",
+    "DeviceMemoryError",
     "FilterListError",
     "Harmonizer",
     "HarmonizerError",

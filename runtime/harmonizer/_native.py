@@ -1,6 +1,7 @@
-"""The compiled CPU renderer through ctypes, which releases the GIL for the time of a call.
+"""The compiled library through ctypes, which releases the GIL for the time of a call.
 
-Mirrors ``runtime/cpp/include/harmonizer.h``; the contract of each function is written there.
+Mirrors ``runtime/cpp/include/harmonizer.h`` (the CPU renderer) and ``harmonizer_cuda.h`` (which
+kernels a frame on a GPU takes); the contract of each function is written there.
 """
 
 import ctypes
@@ -16,8 +17,17 @@ LIBRARY = Path(__file__).parent / "_native" / "libharmonizer_cpu.so"
 OK, INVALID, OUT_OF_MEMORY = range(3)
 """`hz_status`; the rest is an internal failure."""
 
-U8, U16, F32, BOOL = range(4)
+U8, U16, F32, BOOL, F16 = range(5)
 """`hz_type`."""
+
+PHASE_MEASURE, PHASE_DRAW, PHASE_PREPARE = 1, 2, 4
+"""`HZ_PHASE_*`, bits."""
+
+SEEN_FOREGROUND, SEEN_THUMBNAIL, SEEN_BACKGROUND, SEEN_NOT_FINITE = 1, 2, 4, 8
+"""`HZ_SEEN_*`, bits."""
+
+MOST_LAUNCHES = 16
+"""`HZ_MOST_LAUNCHES`."""
 
 
 class Image(ctypes.Structure):
@@ -63,6 +73,46 @@ class Program(ctypes.Structure):
     _fields_ = (("count", ctypes.c_int32), ("steps", Step * MAX_FILTERS))
 
 
+class Report(ctypes.Structure):
+    """`hz_report`: the beginning of a frame's workspace."""
+
+    _fields_ = (("program", Program), ("seen", ctypes.c_uint32), ("in_double", ctypes.c_uint32))
+
+
+class Frame(ctypes.Structure):
+    """`hz_frame`: one frame in device memory."""
+
+    _fields_ = (
+        ("image", Image),
+        ("mask", Mask),
+        ("out", Image),
+        ("workspace", ctypes.c_void_p),
+        ("composite", ctypes.c_void_p),
+        ("coverage", ctypes.c_void_p),
+        ("thumbnail_type", ctypes.c_int32),
+        ("arguments", ctypes.c_void_p),
+        ("strength", ctypes.c_double),
+        ("statistics_given", ctypes.c_int32),
+        ("count", ctypes.c_int32),
+        ("operations", ctypes.c_int32 * MAX_FILTERS),
+        ("processors", ctypes.c_int32),
+    )
+
+
+class Launch(ctypes.Structure):
+    """`hz_launch`: a kernel's name, grid, block and parameters."""
+
+    _fields_ = (
+        ("kernel", ctypes.c_char_p),
+        ("grid", ctypes.c_uint32 * 3),
+        ("block", ctypes.c_uint32 * 3),
+        ("shared", ctypes.c_uint32),
+        ("size", ctypes.c_uint32),
+        ("alignment", ctypes.c_uint64),
+        ("parameters", ctypes.c_ubyte * 384),
+    )
+
+
 @cache
 def load_library() -> ctypes.CDLL:
     """Load the library once and declare its functions.
@@ -98,6 +148,29 @@ def load_library() -> ctypes.CDLL:
     return library
 
 
+@cache
+def _load_scheduler() -> ctypes.CDLL:
+    """The same library, with the functions of ``harmonizer_cuda.h`` declared."""
+    library = load_library()
+    try:
+        library.hz_workspace_size.restype = ctypes.c_size_t
+        library.hz_workspace_size.argtypes = ()
+        library.hz_cuda_schedule.restype = ctypes.c_int32
+        library.hz_cuda_schedule.argtypes = (
+            ctypes.POINTER(Frame),
+            ctypes.c_int32,
+            ctypes.POINTER(Launch),
+            ctypes.c_int32,
+            ctypes.POINTER(ctypes.c_int32),
+        )
+    except AttributeError as error:
+        raise NativeLibraryError(
+            f"{LIBRARY} must be of this version of harmonizer; it is older ({error}). Run `pip "
+            "install -e .` again to compile it."
+        ) from error
+    return library
+
+
 def call(name: str, *arguments: object) -> None:
     """Call a function that returns an `hz_status`.
 
@@ -115,6 +188,32 @@ def call(name: str, *arguments: object) -> None:
         raise MemoryError(f"{name} ran out of memory.")
     if status != OK:
         raise NativeLibraryError(f"{name} failed: {message}.")
+
+
+def schedule(frame: Frame, phases: int) -> list[Launch]:
+    """The kernels of a frame, in order; needs no GPU.
+
+    Raises:
+        ValueError: If the frame breaks a rule of ``harmonizer_cuda.h``; the message says which.
+        NativeLibraryError: As in `call`.
+    """
+    _load_scheduler()
+    launches = (Launch * MOST_LAUNCHES)()
+    count = ctypes.c_int32()
+    call(
+        "hz_cuda_schedule",
+        ctypes.byref(frame),
+        phases,
+        launches,
+        MOST_LAUNCHES,
+        ctypes.byref(count),
+    )
+    return list(launches[: count.value])
+
+
+def workspace_size() -> int:
+    """Bytes of device memory that a frame needs beside its pictures."""
+    return int(_load_scheduler().hz_workspace_size())
 
 
 def version() -> str:

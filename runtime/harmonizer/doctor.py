@@ -1,13 +1,11 @@
 """Check an installation: versions, processor, compiled renderer, model, GPU libraries, self-test.
 
-Nothing that could crash the process is imported: GPU libraries are looked for, not loaded.
+Nothing that could crash the process is imported: GPU libraries are loaded only after the driver
+has named a usable GPU, TensorRT not at all.
 """
 
-import ctypes.util
 import os
 import platform
-import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,7 +17,7 @@ import numpy as np
 from harmonizer.errors import HarmonizerError
 
 PACKAGES = ("numpy", "onnxruntime", "Pillow", "tifffile", "imagecodecs")
-GPU_PACKAGES = ("onnxruntime-gpu", "tensorrt", "pycuda")
+GPU_PACKAGES = ("pycuda", "cuda-bindings", "onnxruntime-gpu", "tensorrt", "tensorrt-rtx")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,24 +89,56 @@ def _describe_providers() -> str:
 
 
 def _gpu() -> Iterator[Finding]:
-    command = shutil.which("nvidia-smi")
-    devices = "no nvidia-smi"
-    if command is not None:
-        try:
-            answer = subprocess.run(
-                [command, "--query-gpu=name,driver_version", "--format=csv,noheader"],
-                capture_output=True,
-                text=True,
-                timeout=20,
-                check=False,
-            )
-            devices = "; ".join(answer.stdout.split("\n")).strip("; ") or "nvidia-smi finds none"
-        except (OSError, subprocess.TimeoutExpired) as error:
-            devices = f"nvidia-smi does not answer ({type(error).__name__})"
-    driver = ctypes.util.find_library("cuda") or "none"
-    yield Finding("gpu", f"{devices}; driver library {driver}; this build draws on the CPU", None)
+    """What backend `cuda` needs; nothing of it is needed on a machine that draws on the CPU."""
+    from harmonizer.cuda.probe import check_packages, find_gpu
+
     for name in GPU_PACKAGES:
         yield Finding(name, _version(name) or "not installed", None)
+    try:
+        gpu = find_gpu()
+        capability, driver = (".".join(map(str, pair)) for pair in (gpu.capability, gpu.driver))
+        text = f"{gpu.name}, compute capability {capability}, driver for CUDA {driver}"
+        yield Finding("gpu", text, None)
+        check_packages()
+    except HarmonizerError as error:
+        yield Finding("backend auto", f"draws on the CPU: {error}", None)
+        yield Finding("kernels", _describe_kernel_file(), None)
+        return
+    yield from _check("kernels", lambda: _describe_kernels(gpu.capability))
+    yield from _check("backend cuda", _test_gpu)
+
+
+def _describe_kernel_file() -> str:
+    from harmonizer import _native
+
+    image = _native.LIBRARY.with_name("hz_kernels.fatbin")
+    if image.is_file():
+        return f"{image}, {image.stat().st_size:,} bytes"
+    return f"{image} is not built; NVRTC compiles the kernels when they are needed"
+
+
+def _describe_kernels(capability: tuple[int, int]) -> str:
+    from harmonizer.cuda.kernels import kernel_image
+
+    image = kernel_image(capability)
+    return f"{_describe_kernel_file()}; {len(image):,} bytes for this GPU"
+
+
+def _test_gpu() -> str:
+    """Draw the same on both processors."""
+    from harmonizer.arguments import Arguments
+    from harmonizer.cuda.renderer import CudaRenderer
+    from harmonizer.renderer import CpuRenderer
+
+    image = np.random.default_rng(2).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    arguments = Arguments(("temperature", "contrast", "shadow"), (0.2, 0.3, -0.2))
+    cpu = CpuRenderer(1)
+    expected = cpu.apply(image, None, cpu.prepare(image, arguments)).astype(int)
+    with CudaRenderer() as renderer:
+        error = int(np.abs(renderer.render(image, None, arguments) - expected).max())
+    if error > 1:
+        raise ValueError(f"the GPU must draw what the CPU draws; it is off by {error} levels.")
+    return "draws what the CPU draws; backend auto uses it"
 
 
 def _test_renderer(model: Path | None) -> str:
@@ -119,7 +149,7 @@ def _test_renderer(model: Path | None) -> str:
     image = np.random.default_rng(1).integers(0, 120, (16, 24, 3), dtype=np.uint8)
     mask = np.zeros((16, 24), np.uint8)
     mask[:, 12:] = 255
-    with Harmonizer(model) as harmonizer:
+    with Harmonizer(model, backend="cpu") as harmonizer:
         drawn = harmonizer.render(image, mask, Arguments(("brightness",), (0.5,)))
         arguments = harmonizer.predict(image, mask)
     if not np.array_equal(drawn[:, :12], image[:, :12]):

@@ -28,5 +28,25 @@ class NativeLibraryError(HarmonizerError, RuntimeError):
     """The compiled renderer is missing or refused a call."""
 
 
+class DeviceError(NativeLibraryError):
+    """The GPU, its driver or a library for it is missing, refused a call or failed."""
+
+
+class DeviceMemoryError(DeviceError, MemoryError):
+    """The GPU has not enough free memory for what was asked; nothing of it was kept."""
+
+
+class EngineError(ModelError):
+    """A TensorRT engine cannot be built, is not one of ours, or is for something else than is here.
+
+    Attributes:
+        log: What TensorRT itself said, oldest first.
+    """
+
+    def __init__(self, message: str, log: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.log = log
+
+
 class HarmonizerWarning(UserWarning):
     """The result is what was asked for, but perhaps not what was meant (an empty mask)."""

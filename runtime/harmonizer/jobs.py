@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harmonizer.arguments import Arguments
+from harmonizer.concerns import EMPTY_MASK
 from harmonizer.encoding import Quality
 from harmonizer.errors import ArgumentsError
 from harmonizer.files import (
@@ -25,11 +26,8 @@ from harmonizer.files import (
 )
 
 if TYPE_CHECKING:
-    from harmonizer.pipeline import Harmonizer
+    from harmonizer.pipeline import Harmonizer, Renderer
     from harmonizer.plan import Plan
-    from harmonizer.renderer import CpuRenderer
-
-from harmonizer.pipeline import EMPTY_MASK
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +91,7 @@ class FileOptions:
 class Tools:
     """A renderer, and the harmonizer that predicts for it unless arguments are given."""
 
-    renderer: "CpuRenderer"
+    renderer: "Renderer"
     harmonizer: "Harmonizer | None" = None
 
     def arguments(

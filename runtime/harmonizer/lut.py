@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from harmonizer.pipeline import Renderer
     from harmonizer.plan import Plan
-    from harmonizer.renderer import CpuRenderer
 
 SIZES = (33, 65)
 """Lattice points along each axis: what colour tools agree on."""
@@ -43,7 +43,7 @@ class InterpolationError:
         )
 
 
-def build_lattice(renderer: "CpuRenderer", plan: "Plan", size: int) -> Floats:
+def build_lattice(renderer: "Renderer", plan: "Plan", size: int) -> Floats:
     """Draw the identity lattice.
 
     Args:
@@ -130,7 +130,7 @@ INTERPOLATIONS: dict[str, Callable[[Floats, Floats], Floats]] = {
 
 
 def measure_errors(
-    renderer: "CpuRenderer",
+    renderer: "Renderer",
     plan: "Plan",
     lattice: Floats,
     image: NDArray[Any],

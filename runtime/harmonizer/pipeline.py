@@ -1,47 +1,92 @@
 """The image pipeline: thumbnail -> predictor -> arguments -> plan -> renderer."""
 
+import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harmonizer.arguments import Arguments
-from harmonizer.errors import HarmonizerWarning, NativeLibraryError
+from harmonizer.checks import check_threads
+from harmonizer.concerns import EMPTY_MASK, FULL_MASK, VANISHED_MASK
+from harmonizer.errors import DeviceError, HarmonizerWarning, ModelError
 from harmonizer.predictor import OnnxPredictor, default_model
 
 if TYPE_CHECKING:
+    from harmonizer.cuda.pipeline import CudaPipeline
     from harmonizer.plan import Plan
-    from harmonizer.renderer import CpuRenderer
 
 Backend = Literal["auto", "cpu", "cuda"]
 BACKENDS: tuple[Backend, ...] = ("auto", "cpu", "cuda")
 
 Array = NDArray[Any]
 
-EMPTY_MASK = "the mask is empty: there is no foreground, and the image stays as it is."
+_log = logging.getLogger(__name__)
 
 
-def build_renderer(backend: Backend = "auto", threads: int | None = None) -> "CpuRenderer":
-    """Make the renderer that a backend names; "auto" is the CPU in this build.
+class Renderer(Protocol):
+    """What `CpuRenderer` and `CudaRenderer` have in common."""
+
+    def prepare(self, image: Array, arguments: Arguments) -> "Plan":
+        """Measure an image for arguments."""
+
+    def apply(
+        self, image: Array, mask: Array | None, plan: "Plan", out: Array | None = None
+    ) -> Array:
+        """Draw a plan."""
+
+    def thumbnail(
+        self, image: Array, mask: Array | None, size: int = 256
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Resize to what a predictor reads."""
+
+
+def build_renderer(
+    backend: Backend = "auto", threads: int | None = None, device: int = 0
+) -> "Renderer":
+    """Make the renderer that a backend names.
+
+    "auto" is the GPU where a driver, a GPU and PyCUDA are there, else the CPU. Which one, and why,
+    is logged: as a warning only where PyCUDA is installed, for then a GPU was meant.
 
     Raises:
         ValueError: If the backend is unknown.
-        NativeLibraryError: If this build has none, or the compiled renderer is missing.
+        DeviceError: If it is "cuda" and there is no usable GPU.
+        NativeLibraryError: If the compiled library is missing.
     """
     if backend not in BACKENDS:
         raise ValueError(f"`backend` must be one of {', '.join(BACKENDS)}; got {backend!r}.")
-    if backend == "cuda":
-        raise NativeLibraryError(
-            "backend `cuda` must be part of the build; this one draws on the CPU only. Use "
-            "backend `cpu` or `auto`."
-        )
+    if backend == "cuda" or (backend == "auto" and _gpu_is_meant()):
+        from harmonizer.cuda.renderer import CudaRenderer
+
+        try:
+            return CudaRenderer(device)
+        except DeviceError as error:
+            if backend == "cuda":
+                raise
+            _log.warning("drawing on the CPU, for the GPU cannot be used: %s", str(error))
     from harmonizer.renderer import CpuRenderer
 
     return CpuRenderer(threads)
+
+
+def _gpu_is_meant() -> bool:
+    """Whether a driver and PyCUDA are installed; loads neither PyCUDA nor a context."""
+    from harmonizer.cuda.probe import check_packages, has_driver
+
+    if not has_driver():
+        _log.info("drawing on the CPU: there is no NVIDIA driver.")
+        return False
+    try:
+        check_packages()
+    except DeviceError as error:
+        _log.info("drawing on the CPU: %s", error)
+        return False
+    return True
 
 
 class Harmonizer:
@@ -49,19 +94,23 @@ class Harmonizer:
 
     Safe to call from several threads. Images are numpy (H, W, 3) RGB uint8, uint16 or float32 in
     [0, 1], display-referred; masks are (H, W) bool, uint8, uint16 or float32 in [0, 1], where the
-    largest value is foreground.
+    largest value is foreground. Backend "cuda" takes device arrays as well (docs/cuda.md).
 
     Args:
-        model: A predictor ONNX file; None for the one that ships with the package.
-        backend: "cpu", "cuda" or "auto".
+        model: A predictor ONNX file, or a TensorRT .engine file for "cuda"; None for the model
+            that ships with the package.
+        backend: "cpu", "cuda", or "auto": the GPU where there is a usable one, else the CPU.
         threads: Threads of the predictor and of the renderer; None for their own choice.
+        device: For "cuda": number of the GPU among the visible ones.
 
     Attributes:
         filters: The model's filters, in drawing order.
+        backend: The one in use, "cpu" or "cuda".
 
     Raises:
         ModelError: If the model is missing, damaged or keeps another contract.
-        NativeLibraryError: If the backend is not available.
+        DeviceError: If the backend is "cuda" and there is no usable GPU.
+        NativeLibraryError: If the compiled library is missing.
         TypeError: If `threads` is not a whole number.
         ValueError: If the backend is unknown or `threads` is below 1.
     """
@@ -71,10 +120,27 @@ class Harmonizer:
         model: str | Path | None = None,
         backend: Backend = "auto",
         threads: int | None = None,
+        device: int = 0,
     ) -> None:
-        self.renderer = build_renderer(backend, threads)
-        self.predictor = OnnxPredictor(default_model() if model is None else model, threads)
-        self.filters = self.predictor.filters
+        check_threads(threads)
+        is_engine = model is not None and Path(model).suffix.lower() == ".engine"
+        if is_engine and backend == "auto":
+            backend = "cuda"
+        self.renderer: Any = build_renderer(backend, threads, device)
+        self._cuda: CudaPipeline | None = None
+        self.backend: Literal["cpu", "cuda"] = "cpu"
+        self.predictor: Any
+        if _is_cuda(self.renderer):
+            self.backend = "cuda"
+            self.predictor, self._cuda = _open_cuda(self.renderer, model, threads)
+        elif is_engine:
+            raise ModelError(
+                f"backend `cpu` must have an ONNX model; {model} is a TensorRT engine, which runs "
+                "on a GPU. Use backend `cuda`, or the .onnx file that it was built from."
+            )
+        else:
+            self.predictor = OnnxPredictor(default_model() if model is None else model, threads)
+        self.filters: tuple[str, ...] = self.predictor.filters
 
     def predict(self, image: Array, mask: Array) -> Arguments:
         """Predict the arguments for a composite.
@@ -100,6 +166,8 @@ class Harmonizer:
         Raises:
             TypeError, ValueError, ModelError: As `predict` does.
         """
+        if self._cuda is not None:
+            return self._cuda.examine(image, mask)
         if mask is None:
             raise TypeError(
                 "`mask` must be a numpy array to predict with; got None. Pass one that is 1 in the "
@@ -109,18 +177,11 @@ class Harmonizer:
         if not mask.any():
             return Arguments.identity(self.filters), (EMPTY_MASK,)
         if not small_mask.any():
-            return Arguments.identity(self.filters), (
-                "the foreground vanishes in the network's thumbnail of "
-                f"{composite.shape[3]}x{composite.shape[2]}: the image stays as it is. Crop around "
-                "the foreground.",
-            )
+            return Arguments.identity(self.filters), (VANISHED_MASK,)
         arguments = Arguments(self.filters, tuple(self.predictor.predict(composite, small_mask)[0]))
         highest = np.iinfo(mask.dtype).max if mask.dtype.kind == "u" else 1
         if bool((mask == highest).all()):
-            return arguments, (
-                "the mask covers the whole image: there is no background to harmonize with, and "
-                "the arguments are a guess.",
-            )
+            return arguments, (FULL_MASK,)
         return arguments, ()
 
     def prepare(self, image: Array, arguments: Arguments | Mapping[str, float]) -> "Plan":
@@ -132,7 +193,8 @@ class Harmonizer:
             TypeError: If `arguments` are neither an `Arguments` nor a mapping with names as keys.
             TypeError, ValueError: If the image is not supported.
         """
-        return self.renderer.prepare(image, self._checked(arguments))
+        plan: Plan = self.renderer.prepare(image, self._checked(arguments))
+        return plan
 
     def render(
         self,
@@ -140,6 +202,7 @@ class Harmonizer:
         mask: Array | None,
         arguments: Arguments | Mapping[str, float],
         out: Array | None = None,
+        stream: object | None = None,
     ) -> Array:
         """Draw the filters on the foreground: out = M F(I) + (1-M) I.
 
@@ -149,6 +212,7 @@ class Harmonizer:
             arguments: Drawn in their own order; a mapping in the model's. Clamped to their ranges.
             out: Where to write, of the image's shape and type; may be the image. None for a new
                 array.
+            stream: For device arrays: the caller's stream; the call returns without waiting.
 
         Returns:
             (H, W, 3) of the image's type; `out` if it was given. Pixels with mask 0 are
@@ -158,18 +222,34 @@ class Harmonizer:
             ArgumentsError, TypeError: As `prepare` does.
             TypeError, ValueError: If an array is not supported or its shape does not fit.
         """
-        return self.renderer.apply(image, mask, self.prepare(image, arguments), out)
+        checked = self._checked(arguments)
+        if self._cuda is not None:
+            drawn: Array = self.renderer.render(image, mask, checked, out, stream)
+            return drawn
+        _refuse_stream(stream)
+        drawn = self.renderer.apply(image, mask, self.renderer.prepare(image, checked), out)
+        return drawn
 
-    def __call__(self, image: Array, mask: Array, strength: float = 1.0) -> Array:
+    def __call__(
+        self,
+        image: Array,
+        mask: Array,
+        strength: float = 1.0,
+        out: Array | None = None,
+        stream: object | None = None,
+    ) -> Array:
         """Predict and draw.
 
         Args:
             image: (H, W, 3).
             mask: (H, W).
             strength: 0 gives the composite, 1 the prediction, up to 1.5 beyond it.
+            out: As in `render`.
+            stream: For device arrays: the caller's stream. The call returns without waiting, and
+                warns of nothing; a model whose answer is not finite draws the composite.
 
         Returns:
-            A new array of the image's shape and type.
+            A new array of the image's shape and type; `out` if it was given.
 
         Raises:
             ArgumentsError: If strength is not in [0, 1.5].
@@ -179,14 +259,87 @@ class Harmonizer:
         Warns:
             HarmonizerWarning: As `predict` does.
         """
-        arguments, concerns = self.examine(image, mask)
+        results, concerns = self._harmonize([image], [mask], strength, [out], stream)
         for concern in concerns:
             warnings.warn(concern, HarmonizerWarning, stacklevel=2)
-        return self.render(image, mask, arguments.scaled(strength))
+        return results[0]
+
+    def batch(
+        self,
+        images: Sequence[Array],
+        masks: Sequence[Array],
+        strength: float = 1.0,
+        outs: Sequence[Array | None] | None = None,
+        stream: object | None = None,
+    ) -> list[Array]:
+        """Predict and draw several composites; on a GPU the network sees them as one batch.
+
+        Args:
+            images: (H, W, 3) each, of any sizes.
+            masks: One for each.
+            strength, stream: As in `__call__`.
+            outs: As `out` in `render`, one for each; None for new arrays.
+
+        Returns:
+            One result for each, in order.
+
+        Raises:
+            ValueError: If the sequences are empty or of different lengths.
+            ArgumentsError, TypeError, ValueError, ModelError: As `__call__` does.
+            DeviceMemoryError: If the GPU has no room for the batch.
+
+        Warns:
+            HarmonizerWarning: As `predict` does.
+        """
+        targets = [None] * len(images) if outs is None else list(outs)
+        if not len(images) == len(masks) == len(targets) or not len(images):
+            raise ValueError(
+                "`images`, `masks` and `outs` must have the same length, at least 1; got "
+                f"{len(images)}, {len(masks)} and {len(targets)}. Pass one of each for a frame."
+            )
+        results, concerns = self._harmonize(images, masks, strength, targets, stream)
+        for concern in concerns:
+            warnings.warn(concern, HarmonizerWarning, stacklevel=2)
+        return results
+
+    def stream(
+        self, frames: Iterable[tuple[Array, Array]], strength: float = 1.0
+    ) -> Iterator[Array]:
+        """Predict and draw frame after frame; on a GPU several are on their way at a time.
+
+        Args:
+            frames: (image, mask) pairs; read ahead by a few. They must not change until their
+                result has come.
+            strength: As in `__call__`.
+
+        Yields:
+            One new array for each frame, in order.
+
+        Raises:
+            ArgumentsError, TypeError, ValueError, ModelError: As `__call__` does.
+
+        Warns:
+            HarmonizerWarning: As `predict` does.
+        """
+        if self._cuda is not None:
+            results = self._cuda.stream(frames, strength)
+        else:
+            results = (
+                (drawn[0], concerns)
+                for image, mask in frames
+                for drawn, concerns in (self._harmonize([image], [mask], strength, [None], None),)
+            )
+        for result, concerns in results:
+            for concern in concerns:
+                warnings.warn(concern, HarmonizerWarning, stacklevel=2)
+            yield result
 
     def close(self) -> None:
-        """Release the predictor's session."""
-        self.predictor.close()
+        """Release the predictor's session, and what is held on a GPU."""
+        if self._cuda is not None:
+            self._cuda.close()
+        else:
+            self.predictor.close()
 
     def __enter__(self) -> "Harmonizer":
         return self
@@ -199,7 +352,53 @@ class Harmonizer:
     ) -> None:
         self.close()
 
+    def _harmonize(
+        self,
+        images: Sequence[Array],
+        masks: Sequence[Array],
+        strength: float,
+        outs: Sequence[Array | None],
+        stream: object | None,
+    ) -> tuple[list[Array], tuple[str, ...]]:
+        if self._cuda is not None:
+            return self._cuda.harmonize(images, masks, strength, outs, stream)
+        _refuse_stream(stream)
+        results: list[Array] = []
+        said: dict[str, None] = {}
+        for image, mask, out in zip(images, masks, outs, strict=True):
+            arguments, concerns = self.examine(image, mask)
+            results.append(self.render(image, mask, arguments.scaled(strength), out))
+            said |= dict.fromkeys(concerns)
+        return results, tuple(said)
+
     def _checked(self, arguments: Arguments | Mapping[str, float]) -> Arguments:
         if isinstance(arguments, Arguments):
             return arguments
         return Arguments.from_mapping(arguments, self.filters)
+
+
+def _is_cuda(renderer: object) -> bool:
+    return type(renderer).__name__ == "CudaRenderer"
+
+
+def _open_cuda(
+    renderer: Any, model: str | Path | None, threads: int | None
+) -> "tuple[Any, CudaPipeline]":
+    """The predictor for a GPU, and what joins it with the renderer; closes that on failure."""
+    from harmonizer.cuda.pipeline import CudaPipeline
+    from harmonizer.cuda.predictor import open_predictor
+
+    try:
+        predictor = open_predictor(model, renderer.device, threads)
+    except BaseException:
+        renderer.close()
+        raise
+    return predictor, CudaPipeline(renderer, predictor)
+
+
+def _refuse_stream(stream: object | None) -> None:
+    if stream is not None:
+        raise ValueError(
+            "`stream` orders work on a GPU; backend `cpu` draws at once. Leave it out, or use "
+            "backend `cuda`."
+        )

@@ -69,7 +69,7 @@ class OnnxPredictor:
         self.metadata: dict[str, str] = dict(
             self._session.get_modelmeta().custom_metadata_map or {}
         )
-        self.filters = _check_metadata(self.path, self.metadata)
+        self.filters = check_metadata(self.path, self.metadata)
         self._check_contract()
 
     def predict(
@@ -221,7 +221,7 @@ def _open_session(path: Path, threads: int | None) -> Any:
         ) from error
 
 
-def _check_metadata(path: Path, metadata: dict[str, str]) -> tuple[str, ...]:
+def check_metadata(path: Path, metadata: dict[str, str]) -> tuple[str, ...]:
     """Check that the file is ours and of this version; return its filters."""
     kind = metadata.get("harmonizer.format")
     if kind == END_TO_END_FORMAT:

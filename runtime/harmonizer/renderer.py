@@ -64,7 +64,7 @@ class CpuRenderer:
                 f"`arguments` must be an Arguments; got {type(arguments).__name__}. Make one with "
                 "Arguments.from_mapping."
             )
-        _check_image(image, "image")
+        check_image(image, "image")
         clamped = arguments.clamped()
         program = _program(tuple(Step(n, v, _zeros(n)) for n, v in clamped.items()))
         _native.call(
@@ -101,13 +101,13 @@ class CpuRenderer:
         Raises:
             TypeError, ValueError: If an array is not as said above.
         """
-        _check_image(image, "image")
+        check_image(image, "image")
         if mask is not None:
-            _check_mask(mask, image)
+            check_mask(mask, image)
         if out is None:
             out = np.empty(image.shape, image.dtype)
         else:
-            _check_out(out, image)
+            check_out(out, image)
         _native.call(
             "hz_render",
             ctypes.byref(_image_at(image)),
@@ -137,9 +137,9 @@ class CpuRenderer:
         Raises:
             TypeError, ValueError: If an array or the size is not as said above.
         """
-        _check_image(image, "image")
+        check_image(image, "image")
         if mask is not None:
-            _check_mask(mask, image)
+            check_mask(mask, image)
         if not 1 <= size <= 16384:
             raise ValueError(f"`size` must be 1 to 16384; got {size}.")
         composite = np.empty((1, 3, size, size), np.float32)
@@ -215,7 +215,12 @@ def _check_unit_range(array: Array, name: str) -> None:
             )
 
 
-def _check_image(image: Array, name: str) -> None:
+def check_image(image: Array, name: str) -> None:
+    """Refuse what is no (H, W, 3) numpy image as this module says.
+
+    Raises:
+        TypeError, ValueError: If it is not.
+    """
     _check_array(image, name, IMAGE_TYPES)
     if image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(
@@ -227,7 +232,12 @@ def _check_image(image: Array, name: str) -> None:
     _check_unit_range(image, name)
 
 
-def _check_mask(mask: Array, image: Array) -> None:
+def check_mask(mask: Array, image: Array) -> None:
+    """Refuse what is no (H, W) numpy mask of an image's size.
+
+    Raises:
+        TypeError, ValueError: If it is not.
+    """
     _check_array(mask, "mask", MASK_TYPES)
     if mask.ndim != 2:
         raise ValueError(
@@ -242,7 +252,7 @@ def _check_mask(mask: Array, image: Array) -> None:
     _check_unit_range(mask, "mask")
 
 
-def _check_out(out: Array, image: Array) -> None:
+def check_out(out: Array, image: Array) -> None:
     """All but memory shared with image and mask, which the library refuses."""
     _check_array(out, "out", IMAGE_TYPES)
     if out.shape != image.shape or out.dtype != image.dtype:

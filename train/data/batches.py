@@ -5,6 +5,7 @@ drawn for an image follows from its position in the global batch.
 """
 
 import dataclasses
+import itertools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,9 +27,6 @@ from train.data.transfer import likest, transfer_colours
 
 MIN_FRACTION, MAX_FRACTION = 0.005, 0.95
 """Foreground shares of a crop that are worth a training step."""
-
-CROP = 0.5
-"""Smallest side of a crop as a share of the image's."""
 
 DONOR_STEP, DONOR_LEAST = 4, 16
 """A colour transfer reads every fourth pixel of the other foreground, and wants that many."""
@@ -89,9 +87,11 @@ class DataConfig:
         transfer_share: Share of the other composites that are made by colour transfer instead of
             by the filters.
         region_share: How often a photograph with a mask gets a random region instead.
+        crop: Smallest side of a random crop as a share of the image's, drawn for each side by
+            itself; 1 does not crop.
         distribution: Of the filters' arguments: "uniform", "gaussian" or "varied" (see
             `synthesis.draw_arguments`).
-        max_corrupt: Share of unusable files above which packing fails.
+        max_corrupt: Largest share of unusable images; with more, nothing is trained.
         cache: Folder for packed images.
     """
 
@@ -101,6 +101,7 @@ class DataConfig:
     pair_share: float = 0.5
     transfer_share: float = 0.0
     region_share: float = 0.0
+    crop: float = 0.5
     distribution: str = "uniform"
     max_corrupt: float = 0.01
     cache: str = "build/cache"
@@ -112,6 +113,14 @@ class DataConfig:
             share = getattr(self, name)
             if not 0 <= share <= 1:
                 raise ValueError(f"`{name}` must lie in [0, 1]; got {share}.")
+        if not 0 < self.crop <= 1:
+            raise ValueError(f"`crop` must lie in (0, 1]; got {self.crop}.")
+        if self.region_share and self.pairs is not None and not self.photos:
+            raise ValueError(
+                f"`region_share` replaces masks of `photos`; got {self.region_share} with `pairs` "
+                "alone, whose composites hold for their own masks. Leave it out, or name the "
+                "photographs with --data."
+            )
         if self.distribution not in DISTRIBUTIONS:
             raise ValueError(
                 f"`distribution` must be one of {', '.join(DISTRIBUTIONS)}; got "
@@ -128,12 +137,16 @@ class TrainingBatches(Dataset[Batch]):
     """Batches by step.
 
     Each of the two streams, photographs and pairs, goes through its images in a new random order
-    on every pass, so that none comes again before all have come.
+    on every pass, so that none comes again before all have come. A global batch is dealt out image
+    by image: of the parts that it consists of, each process gets its share to within one image.
 
     Attributes:
         images: Images of one epoch: photographs to synthesise from, and pairs.
         steps_per_epoch: Steps that see that many images.
         skipped: "file: reason" of what could not be used.
+        replaced: Photographs whose own mask is too small or too large to train with; they get
+            random regions.
+        fingerprints: What was packed, by the folder that it came from.
     """
 
     def __init__(
@@ -156,7 +169,7 @@ class TrainingBatches(Dataset[Batch]):
             batch: Images of the global batch.
             seed: Decides everything that is random.
             rank: This process's number.
-            world: Number of processes, each of which gets the same share of both streams.
+            world: Number of processes.
 
         Raises:
             ValueError: If the batch fits neither the data nor the processes, or too many files
@@ -173,12 +186,11 @@ class TrainingBatches(Dataset[Batch]):
         paired = 0 if config.pairs is None else round(batch * config.pair_share)
         self.parts = (batch - paired, paired)
         self.transferred = round(self.parts[0] * config.transfer_share)
-        made = self.parts[0] - self.transferred
-        if any(part % world for part in (made, self.transferred, paired)):
+        self._starts = (0, self.parts[0] - self.transferred, self.parts[0], batch)
+        if batch % world:
             raise ValueError(
-                f"each part of a batch must be divisible by the {world} processes; got {made} "
-                f"composites by filters, {self.transferred} by colour transfer and {paired} pairs. "
-                "Choose another --batch."
+                f"a batch must be a multiple of the {world} processes; got {batch}. Give --batch "
+                f"{batch + -batch % world}."
             )
         pairs = None
         if config.pairs is not None and (paired or not config.photos):
@@ -204,6 +216,16 @@ class TrainingBatches(Dataset[Batch]):
         self.steps_per_epoch = -(-self.images // batch)
         opened = photos if pairs is None else [*photos, pairs]
         self.skipped = tuple(line for source in opened for line in source.skipped)
+        self.replaced = tuple(
+            source.names[row]
+            for source in photos
+            for row in source.rows
+            if source.fractions[row] > 0 and not _usable(source.fractions[row])
+        )
+        places = config.photos if pairs is None else (*config.photos, str(config.pairs))
+        self.fingerprints = {
+            place: source.folder.name for place, source in zip(places, opened, strict=True)
+        }
         self._orders: dict[tuple[int, int], NDArray[np.int64]] = {}
 
     def __getitem__(self, step: int) -> Batch:
@@ -211,16 +233,16 @@ class TrainingBatches(Dataset[Batch]):
             raise IndexError(f"a step must be at least 0; got {step}.")
         random = self._random(_DRAWS, step)
         generator = torch.Generator().manual_seed(int(random.integers(2**63)))
-        count = self.parts[0]
-        made = count - self.transferred
+        made = self._starts[1]
         arguments = torch.zeros(self.batch, len(self.filters))
         arguments[:made] = draw_arguments(made, self.filters, generator, self.config.distribution)
         amounts = torch.zeros(self.batch, 4)
         amounts[:made] = torch.rand(made, 4, generator=generator) * 2 - 1
         crops = random.random((self.batch, 7))
-        own = [self._share(0, made), self._share(made, count), self._share(count, self.batch)]
+        own = [self._share(first, end) for first, end in itertools.pairwise(self._starts)]
+        side, crop = self.size, self.config.crop
         photo, moved, pair = (
-            _crop(self._read(stream, step, positions), crops[positions], self.size)
+            _crop(self._read(stream, step, positions), crops[positions], side, crop)
             for stream, positions in zip((0, 0, 1), own, strict=True)
         )
         mine = torch.tensor([position for positions in own for position in positions])
@@ -240,9 +262,8 @@ class TrainingBatches(Dataset[Batch]):
         return np.random.default_rng([self.seed, *key])
 
     def _share(self, first: int, end: int) -> range:
-        """This rank's positions among those from `first` to `end` of the global batch."""
-        part = (end - first) // self.world
-        return range(first + self.rank * part, first + (self.rank + 1) * part)
+        """This rank's positions from `first` to `end`: every `world`-th of the whole batch."""
+        return range(first + (self.rank - first) % self.world, end, self.world)
 
     def _transfer(self, stacked: Tensor, step: int, positions: range) -> Tensor:
         """Give each foreground the colours of another photograph's: (n, 3, S, S)."""
@@ -286,8 +307,7 @@ class TrainingBatches(Dataset[Batch]):
     def _photograph(
         self, image: NDArray[np.uint8], fraction: float, random: np.random.Generator
     ) -> NDArray[np.uint8]:
-        usable = MIN_FRACTION < fraction < MAX_FRACTION
-        if usable and random.random() >= self.config.region_share:
+        if _usable(fraction) and random.random() >= self.config.region_share:
             return image[:4]
         return np.concatenate([image[:3], random_region(image[:3], image[4], random)[None]])
 
@@ -301,6 +321,10 @@ class TrainingBatches(Dataset[Batch]):
         return self._orders[key]
 
 
+def _usable(fraction: float) -> bool:
+    return MIN_FRACTION < fraction < MAX_FRACTION
+
+
 def _foreground(source: PackedImages, row: int) -> NDArray[np.float32]:
     """A subsample of an image's foreground, or of all of it where that is tiny: (m, 3)."""
     image = source.pixels[row][..., ::DONOR_STEP, ::DONOR_STEP]
@@ -312,27 +336,30 @@ def _foreground(source: PackedImages, row: int) -> NDArray[np.float32]:
     return scaled
 
 
-def _crop(stacked: Tensor, draws: NDArray[np.float64], size: int) -> Tensor:
+def _crop(stacked: Tensor, draws: NDArray[np.float64], size: int, smallest: float) -> Tensor:
     """Crop, flip and rotate each image in one sampling; keep a useful foreground.
 
     Args:
         stacked: (n, c, S, S) uint8, mask last.
         draws: (n, 7) in [0, 1): two scales, two shifts, two flips, transposition.
         size: Side of the result.
+        smallest: Side of a crop as a share of the image's, at least.
 
     Returns:
         (n, c, size, size) float32 in [0, 1].
     """
     images = stacked.float()
-    scale = CROP + (1 - CROP) * draws[:, :2]
+    scale = smallest + (1 - smallest) * draws[:, :2]
+    # Reduced images are subsampled, as the colour statistics will: averaging narrows histograms.
+    mode = "nearest" if size <= smallest * images.shape[-1] else "bilinear"
     shift = (2 * draws[:, 2:4] - 1) * (1 - scale)
     flip = np.where(draws[:, 4:6] < 0.5, -1.0, 1.0)
     transposed = draws[:, 6] < 0.5
-    cropped = _sample(images, scale * flip, shift, transposed, size)
+    cropped = _sample(images, scale * flip, shift, transposed, size, mode)
     fraction = cropped[:, -1].mean(dim=(1, 2)).numpy() / 255
     poor = (fraction < MIN_FRACTION) | (fraction > MAX_FRACTION)
     if poor.any():
-        whole = _sample(images[poor], flip[poor], 0 * shift[poor], transposed[poor], size)
+        whole = _sample(images[poor], flip[poor], 0 * shift[poor], transposed[poor], size, mode)
         # A foreground of a few pixels can fall between the samples; averaging cannot miss it.
         lost = whole[:, -1].amax(dim=(1, 2)) == 0
         whole[lost] = F.interpolate(images[poor][lost], (size, size), mode="area")
@@ -346,6 +373,7 @@ def _sample(
     shift: NDArray[np.float64],
     transposed: NDArray[np.bool_],
     size: int,
+    mode: str,
 ) -> Tensor:
     centres = (2 * np.arange(size) + 1) / size - 1
     x, y = (scale[:, i, None] * centres + shift[:, i, None] for i in (0, 1))
@@ -353,8 +381,6 @@ def _sample(
     turned = transposed[:, None, None]
     grid[..., 0] = np.where(turned, x[:, :, None], x[:, None, :])
     grid[..., 1] = np.where(turned, y[:, None, :], y[:, :, None])
-    # Reduced images are subsampled, as the colour statistics will: averaging narrows histograms.
-    mode = "nearest" if size <= CROP * images.shape[-1] else "bilinear"
     return F.grid_sample(images, torch.from_numpy(grid), mode, "border", align_corners=False)
 
 

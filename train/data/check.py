@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from harmonizer.ops import DEFAULT_FILTERS
 from train.data.batches import DataConfig
 from train.data.iharmony4 import FOLDERS, PUBLISHED, SUBSETS, Pair, Subset
-from train.data.packing import SHOWN, decode, in_parallel
+from train.data.packing import SHOWN, check_mask, decode, in_parallel
 from train.data.photos import Photo, absent_files, list_photos, read_photo
 from train.data.regions import random_region, superpixels
 from train.data.synthesis import clipping_loss, draw_arguments
@@ -28,15 +28,16 @@ SAMPLES = 512
 """Composites that the invertibility is measured on."""
 
 LOSS = 10.0
-"""fMSE (0..255 scale) above which a composite counts as not invertible."""
+"""fMSE (0..255 scale) above which a composite counts as not invertible: 3.2 levels, root mean
+square."""
 
 
 @dataclass(frozen=True)
 class Facts:
-    """One decoded file: width and height, and whether a mask shows no foreground."""
+    """One decoded file: width and height, what is wrong with it as a mask, and why not decoded."""
 
     size: tuple[int, int] = (0, 0)
-    empty: bool = False
+    complaint: str = ""
     error: str = ""
 
 
@@ -98,6 +99,9 @@ def check_iharmony4(root: Path, subsets: Iterable[str]) -> Findings:
                 f"{name:<12}{split:<7}{len(listed.composites):>9,}"
                 f"{PUBLISHED[name][split]:>11,}{len(listed.pairs):>10,}"
             )
+            if (count := len(listed.composites)) < (published := PUBLISHED[name][split]):
+                short = f"{name}/{name}_{split}.txt: {count:,} of {published:,}"
+                findings.add("list shorter than published", [short], note=True)
             findings.add("absent", listed.absent)
             findings.add("not named X_k_v", (f"{name}/{stem}" for stem in listed.misnamed))
             findings.add("listed twice", (f"{name}/{stem}" for stem in listed.repeated))
@@ -160,11 +164,18 @@ def _inspect(
             pixels, size = decode(root / name, "L" if mask else "RGB", upright and not mask)
         except Exception as error:  # damaged files make decoders raise nearly anything
             return Facts(error=" ".join(str(error).split()) or type(error).__name__)
-        return Facts(size, mask and pixels.max() < 128)
+        try:
+            if mask:
+                check_mask(pixels, name)
+        except ValueError as error:
+            return Facts(size, complaint=str(error))
+        return Facts(size)
 
     facts = dict(zip(masks, in_parallel(inspect, list(masks.items()), "checking"), strict=True))
     findings.add("unreadable", (f"{name}: {f.error}" for name, f in facts.items() if f.error))
-    findings.add("empty mask", (name for name, f in facts.items() if f.empty))
+    findings.add(
+        "without foreground", (f"{name}: {f.complaint}" for name, f in facts.items() if f.complaint)
+    )
     return facts
 
 

@@ -14,7 +14,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from train.data.packing import PACKED_SIZE, PLANE, PackedImages, decode, open_packed
+from train.data.packing import (
+    PACKED_SIZE,
+    PLANE,
+    PackedImages,
+    check_mask,
+    decode,
+    open_packed,
+)
 
 SUBSETS = ("HCOCO", "HFlickr", "HAdobe5k", "Hday2night")
 
@@ -143,12 +150,11 @@ def open_pairs(
                     f"first. python -m train check-data {root} names all."
                 )
         pairs += listed.pairs
-    files = sorted({name for p in pairs for name in (p.composite, p.mask, p.real)})
     return open_packed(
         cache,
         "pairs",
-        [root / name for name in files],
-        [pair.composite for pair in pairs],
+        root,
+        [(pair.composite, pair.mask, pair.real) for pair in pairs],
         lambda row: _pack(root, pairs[row]),
         PLANES,
         max_corrupt,
@@ -161,7 +167,7 @@ def read_pair(
     """Composite (256, 256, 3), mask (256, 256) and real image (256, 256, 3).
 
     Raises:
-        ValueError: If the sizes differ, the mask is empty, or a file is not usable.
+        ValueError: If the sizes differ, the mask has no foreground, or a file is not usable.
         OSError: If a file cannot be read.
     """
     composite, size = decode(root / pair.composite, "RGB")
@@ -173,8 +179,7 @@ def read_pair(
                 f"{name} must have the composite's size {size[0]}x{size[1]}; it has "
                 f"{other[0]}x{other[1]}"
             )
-    if mask.max() < 128:
-        raise ValueError(f"the mask {pair.mask} is empty at 256x256")
+    check_mask(mask, pair.mask)
     return composite, mask, real
 
 

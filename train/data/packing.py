@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,11 +28,14 @@ PACKED_SIZE = 256
 PLANE = PACKED_SIZE**2
 """Bytes of one packed channel."""
 
-FORMAT = 1
+FORMAT = 2
 """Counts changes of what is packed; part of the fingerprint."""
 
 SHOWN = 3
 """Files that an error message names."""
+
+Record = Sequence[str | None]
+"""The files of one image, relative to the root, its own first; None for a mask that it lacks."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -94,8 +97,8 @@ def load_packed(folder: Path) -> PackedImages:
 def open_packed(
     cache: str | Path,
     kind: str,
-    files: Iterable[Path],
-    names: Sequence[str],
+    root: Path,
+    records: Sequence[Record],
     read: Callable[[int], tuple[NDArray[np.uint8], float]],
     planes: int,
     max_corrupt: float,
@@ -107,8 +110,8 @@ def open_packed(
     Args:
         cache: Folder of all caches.
         kind: Begins the cache folder's name.
-        files: What the images are read from; the fingerprint covers their sizes and times.
-        names: One per image.
+        root: What the files' names are relative to.
+        records: The files of each image; the first one is its name.
         read: Gives image i as (planes, 256, 256) and its mask's area; called from threads.
         planes: Channels of one image.
         max_corrupt: Share of the images that may fail to be read.
@@ -117,17 +120,62 @@ def open_packed(
         ValueError: If more images fail than `max_corrupt` allows, or the cache is damaged.
         OSError: If a file is absent or the disk has too little space.
     """
-    digest = hashlib.sha256(f"{FORMAT} {PACKED_SIZE} {planes}".encode())
-    for path in files:
-        facts = path.stat()
-        digest.update(f"{path.absolute()} {facts.st_size} {facts.st_mtime_ns}\n".encode())
-    folder = Path(cache) / f"{kind}-{digest.hexdigest()[:16]}"
+    names = [str(record[0]) for record in records]
+    folder = Path(cache) / f"{kind}-{fingerprint(root, records, planes)}"
     if not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)
         with _locked(folder.with_suffix(".lock")):
             if not folder.is_dir():
                 _pack(folder, kind, names, read, planes, max_corrupt)
-    return load_packed(folder)
+    packed = load_packed(folder)
+    _check_share(packed.skipped, len(names), kind, max_corrupt)
+    return packed
+
+
+def fingerprint(root: Path, records: Sequence[Record], planes: int) -> str:
+    """16 digits that follow from which file is whose mask, from names, sizes and times.
+
+    Where the root lies does not matter, so that a copy that keeps the times keeps its cache.
+    """
+    digest = hashlib.sha256(f"{FORMAT} {PACKED_SIZE} {planes}\n".encode())
+    known: dict[str | None, list[str | int] | None] = {None: None}
+    for record in records:
+        for name in record:
+            if name is not None and name not in known:
+                facts = (root / name).stat()
+                known[name] = [name, facts.st_size, facts.st_mtime_ns]
+        digest.update(json.dumps([known[name] for name in record]).encode() + b"\n")
+    return digest.hexdigest()[:16]
+
+
+def check_mask(mask: NDArray[np.uint8], name: str) -> None:
+    """Refuse a mask without foreground.
+
+    Args:
+        mask: As packed.
+        name: Its file.
+
+    Raises:
+        ValueError: If no value reaches 128.
+    """
+    peak = int(mask.max())
+    if peak == 0:
+        raise ValueError(f"the mask {name} is empty at {PACKED_SIZE}x{PACKED_SIZE}")
+    if peak < 128:
+        raise ValueError(
+            f"the mask {name} must be white (255) where the foreground is; its largest value is "
+            f"{peak}. If these are labels, write the foreground's as 255 and the others as 0"
+        )
+
+
+def _check_share(skipped: Sequence[str], count: int, kind: str, max_corrupt: float) -> None:
+    """Refuse more unusable images than allowed; `skipped` says "name: reason" of each."""
+    if len(skipped) > max_corrupt * count:
+        raise ValueError(
+            f"at most {max_corrupt:.1%} of {count:,} {kind} may be unusable; {len(skipped):,} "
+            f"already are ({'; '.join(skipped[-SHOWN:])}). Repair or remove them (python -m train "
+            "check-data names all), or allow a larger share with --max-corrupt."
+        )
 
 
 def _pack(
@@ -170,15 +218,8 @@ def _pack(
             fractions.append(fraction)
             if reason:
                 skipped[str(row)] = reason
-            if len(skipped) > max_corrupt * len(names):
-                shown = "; ".join(
-                    f"{names[int(r)]}: {w}" for r, w in list(skipped.items())[-SHOWN:]
-                )
-                raise ValueError(
-                    f"at most {max_corrupt:.1%} of {len(names):,} {kind} may be unusable; "
-                    f"{len(skipped):,} already are ({shown}). Repair or remove them (python -m "
-                    "train check-data names all), or allow a larger share with max_corrupt."
-                )
+                lines = [f"{names[int(at)]}: {why}" for at, why in skipped.items()]
+                _check_share(lines, len(names), kind, max_corrupt)
         pixels.flush()
         index = {"names": list(names), "fractions": fractions, "skipped": skipped}
         (unfinished / "index.json").write_text(json.dumps(index), encoding="utf-8")

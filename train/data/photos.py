@@ -7,7 +7,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from train.data.packing import PACKED_SIZE, PLANE, PackedImages, decode, open_packed
+from train.data.iharmony4 import FOLDERS
+from train.data.packing import (
+    PACKED_SIZE,
+    PLANE,
+    PackedImages,
+    check_mask,
+    decode,
+    open_packed,
+)
 from train.data.regions import superpixels
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp"})
@@ -34,7 +42,8 @@ def list_photos(folder: str | Path) -> list[Photo]:
 
     Raises:
         FileNotFoundError: If the folder is absent or the manifest names absent files.
-        ValueError: If the manifest lacks a column, or there is no photograph.
+        ValueError: If the manifest lacks a column, there is no photograph, or the folder is
+            iHarmony4's, whose composites are no photographs.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -61,6 +70,13 @@ def _listed(manifest: Path) -> list[Photo]:
 
 def _found(folder: Path) -> list[Photo]:
     images = {p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file()}
+    composite = min((p for p in images if p.parent.name == FOLDERS[0]), default=None)
+    if composite is not None:
+        raise ValueError(
+            f"{folder} must hold natural photographs; {composite.parent} looks like iHarmony4's "
+            "composites. Name its root with --pairs instead; if these are photographs after all, "
+            "list them in MANIFEST.csv."
+        )
     photos = []
     for path in sorted(images):
         if path.parent.name == "masks" or path.stem.endswith("_mask"):
@@ -85,11 +101,12 @@ def open_photos(folder: str | Path, cache: str | Path, max_corrupt: float = 0.01
     Args:
         folder: See `list_photos`.
         cache: Folder of all caches: 320 KiB a photograph.
-        max_corrupt: Share of the photographs that may be unreadable.
+        max_corrupt: Share of the photographs that may be unusable: unreadable, or with a mask that
+            is unreadable, of another size, or without foreground.
 
     Raises:
         FileNotFoundError: If the folder or a listed file is absent.
-        ValueError: If there is no photograph, or too many cannot be read.
+        ValueError: If there is no photograph, or too many are not usable.
         OSError: If the disk has too little space.
     """
     folder = Path(folder)
@@ -100,12 +117,11 @@ def open_photos(folder: str | Path, cache: str | Path, max_corrupt: float = 0.01
             f"{folder}/MANIFEST.csv must name files that exist; {len(absent):,} do not, "
             f"{absent[0]} first. python -m train check-data {folder} names all."
         )
-    files = [folder / name for photo in photos for name in (photo.file, photo.mask) if name]
     return open_packed(
         cache,
         "photographs",
-        files,
-        [photo.file for photo in photos],
+        folder,
+        [(photo.file, photo.mask) for photo in photos],
         lambda row: _pack(folder, photos[row]),
         PLANES,
         max_corrupt,
@@ -116,7 +132,8 @@ def read_photo(folder: Path, photo: Photo) -> tuple[NDArray[np.uint8], NDArray[n
     """The photograph (256, 256, 3) and its mask (256, 256).
 
     Raises:
-        ValueError: If the mask has another size than the photograph, or a file is not usable.
+        ValueError: If the mask has another size than the photograph or no foreground, or a file is
+            not usable.
         OSError: If a file cannot be read.
     """
     pixels, size = decode(folder / photo.file, "RGB", upright=True)
@@ -128,6 +145,7 @@ def read_photo(folder: Path, photo: Photo) -> tuple[NDArray[np.uint8], NDArray[n
             f"mask {photo.mask} must have the photograph's size {size[0]}x{size[1]}; it has "
             f"{mask_size[0]}x{mask_size[1]}"
         )
+    check_mask(mask, photo.mask)
     return pixels, mask
 
 

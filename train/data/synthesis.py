@@ -119,26 +119,6 @@ def clipping_loss(
     return 255**2 * lost / (3 * mask.sum(dim=(1, 2, 3)))
 
 
-def clipped_share(
-    photo: Tensor,
-    mask: Tensor,
-    arguments: Tensor,
-    filters: Sequence[str] = DEFAULT_FILTERS,
-    threshold: float = 10.0,
-) -> float:
-    """Share of the composites whose clipping costs more than `threshold` fMSE.
-
-    Args:
-        photo, mask, arguments, filters: As `synthesize` takes them.
-        threshold: fMSE on the 0..255 scale; 10 is 3.2 levels, root mean square.
-
-    Returns:
-        In [0, 1].
-    """
-    loss = clipping_loss(photo, mask, arguments, filters)
-    return (loss > threshold).double().mean().item()
-
-
 @torch.no_grad()
 def jitter(photo: Tensor, amounts: Tensor) -> Tensor:
     """Vary photographs by brightness, contrast, saturation and hue, each image its own way.

@@ -1,6 +1,7 @@
 """What an evaluation shows: tables, a JSON document and a contact sheet of the worst cases."""
 
 import csv
+import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -158,6 +159,14 @@ def jsonable(row: Mapping[str, object]) -> Row:
         key: None if isinstance(value, float) and not math.isfinite(value) else value
         for key, value in row.items()
     }
+
+
+def picture_bytes(picture: Image.Image, path: Path) -> bytes:
+    """A picture in the format that a file name's suffix asks for."""
+    buffer = io.BytesIO()
+    form = Image.registered_extensions()[path.suffix.lower()]
+    picture.save(buffer, form, quality=92)
+    return buffer.getvalue()
 
 
 def contact_sheet(cases: Sequence[tuple[str, Sequence[Array]]]) -> Image.Image:

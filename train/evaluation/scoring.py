@@ -27,7 +27,7 @@ from train.evaluation.predictors import Candidate, Harmonize
 from train.evaluation.triplets import Triplet
 
 Size = Literal["256", "original"]
-Identity = tuple[str, str, str, str, str, str, str, str]
+Identity = tuple[str, str, str, str, str, str, str, str, str]
 
 
 class ScoringError(HarmonizerError):
@@ -49,6 +49,7 @@ class Score:
 
     Attributes:
         set, size, protocol, kind, model, sha256, name, subset: What was scored on what.
+        data: `Triplet.digest`, which tells apart data sets whose names are the same.
         width, height: Of the pixels that were compared.
         fraction: Foreground share of the image, by the protocol's mask.
         mse_before ... ssim_after: `train.evaluation.metrics.Metrics` of composite and
@@ -63,6 +64,7 @@ class Score:
     sha256: str
     name: str
     subset: str
+    data: str
     width: int
     height: int
     fraction: float
@@ -82,10 +84,10 @@ class Score:
 
 
 COLUMNS = [field.name for field in fields(Score)]
-IDENTITY = COLUMNS[:8]
+IDENTITY = COLUMNS[: COLUMNS.index("width")]
 """The columns that say what a line is about."""
 
-FIGURES = COLUMNS[11:]
+FIGURES = COLUMNS[COLUMNS.index("mse_before") :]
 DIGITS = 6
 """Decimals that a score keeps, in memory as in the file: a resumed run gives the same tables."""
 
@@ -105,7 +107,9 @@ class Scorer:
 
     def identity(self, task: Task) -> Identity:
         """The `IDENTITY` columns of a task's score."""
-        return (task.set, task.size, *self.described, task.triplet.name, task.triplet.subset)
+        triplet = task.triplet
+        words = (triplet.name, triplet.subset, triplet.digest())
+        return (task.set, task.size, *self.described, *words)
 
     def images(self, task: Task) -> tuple[Array, Array, Array, Array | None]:
         """Composite, mask, photograph and harmonized image, None if the mask is empty.
@@ -165,7 +169,7 @@ def score_all(
     torch.set_num_threads(1)
     try:
         scorer = Scorer(candidate, protocol)
-        scores = _resumed(path, resume, [scorer.identity(task) for task in tasks])
+        scores = _resumed(path, resume, tasks, scorer)
         rest = tasks[len(scores) :]
         made = (
             map(scorer.score, rest) if jobs == 1 else _in_parallel(rest, candidate, protocol, jobs)
@@ -192,8 +196,8 @@ def _lines(rows: Iterable[Iterable[object]]) -> str:
     return text.getvalue()
 
 
-def _resumed(path: Path | None, resume: bool, expected: Sequence[Identity]) -> list[Score]:
-    """The scores that a file has already; they must be the first of those expected."""
+def _resumed(path: Path | None, resume: bool, tasks: Sequence[Task], scorer: Scorer) -> list[Score]:
+    """The scores that a file has already; they must be those of the first tasks."""
     if path is None or not path.exists():
         return []
     if not resume:
@@ -209,13 +213,14 @@ def _resumed(path: Path | None, resume: bool, expected: Sequence[Identity]) -> l
             f"{path} must have been written by this version's evaluation; its columns are "
             f"{', '.join(header)[:100] or 'none'}. Name another file."
         )
-    if len(rows) > len(expected):
+    if len(rows) > len(tasks):
         raise ScoringError(
-            f"{path} has {len(rows)} images and this run {len(expected)}: it is another run's. "
+            f"{path} has {len(rows)} images and this run {len(tasks)}: it is another run's. "
             "Repeat that run's settings, or name another file."
         )
     scores = []
-    for number, (row, identity) in enumerate(zip(rows, expected, strict=False), start=2):
+    for number, (row, task) in enumerate(zip(rows, tasks, strict=False), start=2):
+        identity = scorer.identity(task)
         for column, was, now in zip(IDENTITY, row, identity, strict=False):
             if was != now:
                 raise ScoringError(
@@ -223,7 +228,8 @@ def _resumed(path: Path | None, resume: bool, expected: Sequence[Identity]) -> l
                     f"{column} is {was!r}, this run's is {now!r}. Repeat that run's settings, or "
                     "name another file."
                 )
-        scores.append(Score(*identity, int(row[8]), int(row[9]), *map(float, row[10:])))
+        width, height, *figures = row[len(IDENTITY) :]
+        scores.append(Score(*identity, int(width), int(height), *map(float, figures)))
     return scores
 
 

@@ -9,6 +9,8 @@ Files are read as Pillow decodes them, EXIF orientation not applied, as the lite
 """
 
 import csv
+import hashlib
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +31,9 @@ from train.network import thumbnail
 VAL_SEED = 2207
 UNKNOWN = "unknown"
 """The subset of triplets whose index does not name one of the four."""
+
+EDGE = 1 << 16
+"""Bytes at either end of a file that tell it from others of its size."""
 
 Named = tuple[str, Tensor, Tensor, Tensor]
 
@@ -52,6 +57,31 @@ class Triplet:
     composite: Path | None = None
     filters: tuple[str, ...] = ()
     arguments: tuple[float, ...] = ()
+
+    def digest(self) -> str:
+        """16 digits that tell this triplet from another one of its name.
+
+        They follow from the files' sizes and both their ends, and from what is synthesised, not
+        from places and times.
+
+        Raises:
+            ImageFileError: If a file cannot be read.
+        """
+        digest = hashlib.sha256(repr((self.filters, self.arguments)).encode())
+        for path in filter(None, (self.composite, self.mask, self.real)):
+            try:
+                with path.open("rb") as file:
+                    size = file.seek(0, os.SEEK_END)
+                    digest.update(b"%d " % size)
+                    for start in (0, max(0, size - EDGE)):
+                        file.seek(start)
+                        digest.update(file.read(EDGE))
+            except OSError as error:
+                raise ImageFileError(
+                    f"{path} must be an image; it cannot be read ({error.strerror or error}). Copy "
+                    "it again."
+                ) from error
+        return digest.hexdigest()[:16]
 
     def pixels(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
         """Composite (the photograph, if it is yet to be synthesised), mask and photograph.

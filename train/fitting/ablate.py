@@ -6,6 +6,7 @@ trained on composites that they do not contain, so what it gains shows on real c
 (--iharmony4).
 """
 
+import argparse
 import dataclasses
 import json
 import os
@@ -16,7 +17,14 @@ from typing import Any
 from harmonizer.files import write_atomically
 from harmonizer.ops import OPERATIONS
 from train.evaluation.triplets import benchmark_composites, validation_composites
-from train.fitting.config import ConfigError, FitConfig, differences, read_config, to_dict
+from train.fitting.config import (
+    ConfigError,
+    FitConfig,
+    completed,
+    differences,
+    read_config,
+    to_dict,
+)
 from train.fitting.fit import FinishedRunError, InterruptedFitError, default_device, fit
 from train.fitting.flags import Parser, fit_config
 from train.fitting.monitor import Validation
@@ -53,7 +61,7 @@ def measure(config: FitConfig, folder: Path, sets: Mapping[str, Validation]) -> 
         ConfigError: If the folder holds a run of another configuration or budget.
     """
     if (folder / CONFIG).is_file():
-        before, now = read_config(folder / CONFIG), to_dict(config)
+        before, now = completed(read_config(folder / CONFIG)), to_dict(config)
         budgets = [(run["epochs"], run["samples"]) for run in (before, now)]
         if differences(before, now) or budgets[0] != budgets[1]:
             raise ConfigError(
@@ -80,6 +88,22 @@ def measure(config: FitConfig, folder: Path, sets: Mapping[str, Validation]) -> 
     return result
 
 
+def check_flags(options: argparse.Namespace) -> None:
+    """Refuse flags for what the ablation itself varies.
+
+    Raises:
+        ConfigError: If there is one.
+    """
+    varied = {field for changes in ABLATIONS[options.name].values() for field in changes}
+    for given in vars(options):
+        field = given.rpartition(".")[2]
+        if field in varied:
+            raise ConfigError(
+                f"`ablate {options.name}` sets {field} of each variant itself; got "
+                f"--{field.replace('_', '-')} too. Leave that out."
+            )
+
+
 def table(name: str, config: FitConfig, rows: Mapping[str, Mapping[str, Any]]) -> str:
     """The results in Markdown, with the budget that they hold for."""
     columns = list(next(iter(rows.values())))
@@ -104,6 +128,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--output", type=Path, required=True, help="folder for runs and table")
     parser.add_argument("--iharmony4", type=Path, help="also judge on these triplets")
     options = parser.parse_args(arguments)
+    check_flags(options)
     config = fit_config(options)
     device = default_device()
     val = Path(config.val or shared / "val")

@@ -129,6 +129,11 @@ def to_dict(config: FitConfig) -> dict[str, Any]:
     return result
 
 
+def completed(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """A stored configuration with defaults for the fields that were added since."""
+    return to_dict(from_dict(FitConfig, stored))
+
+
 def without_paths(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The same for a file that is passed on: of each path, the last part alone."""
     data = dict(settings["data"])

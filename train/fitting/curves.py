@@ -1,7 +1,6 @@
 """`python -m train curves`: a run's log as a picture."""
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,14 +10,13 @@ mpl.use("agg")  # pictures go to files; no display is needed
 
 from matplotlib import pyplot as plt
 
-from harmonizer.errors import HarmonizerError
+from train.fitting.log import LOG, LogError, read_log
 
 SMOOTHING = 0.9
 """Share of the curve so far in the running mean of the training figures."""
 
-
-class LogError(HarmonizerError, ValueError):
-    """A run's log cannot be drawn."""
+HEADROOM = 1.05
+"""Upper end of the picture over the highest value, where that is above 1."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -38,15 +36,12 @@ def draw_curves(run: Path, output: Path) -> None:
         FileNotFoundError: If the folder holds no log.
         LogError: If the log is empty or not one.
     """
-    log = run / "log.jsonl"
+    log = run / LOG
     if not log.is_file():
-        raise FileNotFoundError(f"{run} must be the folder of a run; there is no log.jsonl in it.")
-    try:
-        lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
-        training = [line for line in lines if "ratio" in line]
-        validation = [line for line in lines if "val_ratio" in line]
-    except (json.JSONDecodeError, TypeError) as error:
-        raise LogError(f"{log} must hold one JSON object a line; {error}.") from error
+        raise FileNotFoundError(f"{run} must be the folder of a run; there is no {LOG} in it.")
+    lines = read_log(log)
+    training = [line for line in lines if "ratio" in line]
+    validation = [line for line in lines if "val_ratio" in line]
     if not training:
         raise LogError(f"{log} must hold training figures; it holds none yet. Train on.")
     figure, axes = plt.subplots(figsize=(7, 3.5), layout="constrained")
@@ -60,7 +55,9 @@ def draw_curves(run: Path, output: Path) -> None:
             *((line["step"], line["val_ratio"]) for line in validation), strict=True
         )
         axes.plot(steps, values, "ko-", label="fMSE on val")
-    axes.set(xlabel="step", ylabel="after / before", ylim=(0, 1), title=run.resolve().name)
+    highest = axes.dataLim.y1
+    axes.set(xlabel="step", ylabel="after / before", title=run.resolve().name)
+    axes.set_ylim(0, HEADROOM * highest if highest > 1 else 1)
     axes.grid(alpha=0.3)
     axes.legend()
     figure.savefig(output, dpi=120)

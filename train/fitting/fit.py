@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import ctypes
+import dataclasses
 import platform
 import signal
 import sys
@@ -23,16 +24,16 @@ from train.data.batches import Batch, TrainingBatches
 from train.evaluation.triplets import validation_composites
 from train.fitting.config import ConfigError, FitConfig, to_json
 from train.fitting.distributed import Processes, synchronize_batch_norm
-from train.fitting.monitor import Monitor, Validation
+from train.fitting.monitor import Monitor, Validation, WatchError
 from train.fitting.objective import Objective
-from train.fitting.state import CHECKPOINT, CONFIG, State, check_folder, initial_network
+from train.fitting.state import CHECKPOINT, CONFIG, STATE, State, check_folder, initial_network
 from train.fitting.step import Stepper
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
 
 
 class InterruptedFitError(HarmonizerError, RuntimeError):
-    """The run was asked to stop; its state is saved."""
+    """The run was asked to stop; the message says what is saved."""
 
 
 class FinishedRunError(HarmonizerError, ValueError):
@@ -58,8 +59,10 @@ def fit(
 
     Raises:
         NotFiniteError: If a loss or a gradient is not finite.
-        InterruptedFitError: After SIGINT or SIGTERM, once the state is saved.
+        InterruptedFitError: After SIGINT or SIGTERM, once the state is saved; after a second
+            SIGINT, at once.
         SaveError: If a checkpoint cannot be written.
+        WatchError: If the log or TensorBoard's files cannot; the state then is saved.
         FileNotFoundError: If the data or, with `resume`, the state is absent.
         FileExistsError: Without `resume`, if the output folder holds a run.
         FinishedRunError: If the run to resume has no steps left.
@@ -71,8 +74,12 @@ def fit(
     check_folder(output, config, resume)
     check_machine(config, processes)
     keep_freed_memory()
-    state, predict = prepare(config, processes)
+    # A run that goes on has its weights from its state, wherever it once started.
+    state, predict = prepare(
+        dataclasses.replace(config, init=None) if resume else config, processes
+    )
     data = open_batches(config, processes)
+    state.data = data.fingerprints
     steps = count_steps(config, data)
     if resume:
         state.load(output)
@@ -93,9 +100,16 @@ def fit(
             make_folder(output)
             write_atomically(output / CONFIG, to_json(config).encode())
             monitor = stack.enter_context(Monitor(output, config, state.step, steps, validation))
-            monitor.note_skipped(data.skipped)
+            monitor.note("left out as unusable", data.skipped)
+            monitor.note("given random regions for masks of poor size", data.replaced)
         asked = stack.enter_context(StopRequests())
-        _loop(stepper, load(data, config, state.step, steps), steps, monitor, asked)
+        try:
+            _loop(stepper, load(data, config, state.step, steps), steps, output, monitor, asked)
+        except KeyboardInterrupt as stopped:
+            saved = "nothing is saved"
+            if (output / STATE).exists():
+                saved = f"go on from the last save with --output {output} --resume"
+            raise InterruptedFitError(f"interrupted within a step; {saved}.") from stopped
     return output / CHECKPOINT
 
 
@@ -103,6 +117,7 @@ def _loop(
     stepper: Stepper,
     batches: Iterable[Batch],
     steps: int,
+    output: Path,
     monitor: Monitor | None,
     asked: "StopRequests",
 ) -> None:
@@ -113,14 +128,21 @@ def _loop(
         stop = sums[-1].item() > 0
         state.seconds += time.monotonic() - began
         if monitor is not None:
-            monitor.record(state, sums, outcome)
-            if stop or state.step == steps or state.step % config.save_every == 0:
-                state.save(stepper.output, config)
-                monitor.review(state, outcome)
+            try:
+                monitor.record(state, sums, outcome)
+                if stop or state.step == steps or state.step % config.save_every == 0:
+                    state.save(output, config)
+                    monitor.review(state, outcome)
+            except WatchError as error:
+                state.save(output, config)
+                raise WatchError(
+                    f"{error} The state of step {state.step} is saved; go on with --output "
+                    f"{output} --resume."
+                ) from error
         if stop and state.step < steps:
             raise InterruptedFitError(
                 f"interrupted after step {state.step} of {steps}; the state is saved. Go on with "
-                f"--output {stepper.output} --resume."
+                f"--output {output} --resume."
             )
         began = time.monotonic()
 
@@ -200,7 +222,17 @@ def load(data: TrainingBatches, config: FitConfig, first: int, steps: int) -> "D
         sampler=range(first, steps),
         num_workers=config.workers,
         pin_memory=torch.cuda.is_available(),
+        worker_init_fn=ignore_signals,
     )
+
+
+def ignore_signals(_: int) -> None:
+    """For a loader's worker, which ends with the process that it works for.
+
+    Ctrl-C and SIGTERM often reach a whole process group; the step at hand still needs its images.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def prepare(config: FitConfig, processes: Processes) -> tuple[State, Callable[..., Tensor]]:

@@ -5,7 +5,7 @@ import dataclasses
 import inspect
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any, Literal, NoReturn, get_args, get_origin, get_type_hints
@@ -86,12 +86,6 @@ def fit_config(options: argparse.Namespace, stored: Mapping[str, Any] | None = N
     if isinstance(data, dict) and not (data.get("photos") or data.get("pairs")):
         data["photos"] = [str(Path(os.environ.get("HARMONIZER_DATA", "../shared/data"), "train"))]
     return from_dict(FitConfig, base)
-
-
-def parse(parser: Parser, arguments: Sequence[str]) -> tuple[argparse.Namespace, FitConfig]:
-    """Parse flags that describe a new run."""
-    options = parser.parse_args(arguments)
-    return options, fit_config(options)
 
 
 def _attribute_notes(kind: type) -> dict[str, str]:

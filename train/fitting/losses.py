@@ -15,7 +15,9 @@ L2_WEIGHT = 10.0
 def image_loss(output: Tensor, target: Tensor, mask: Tensor) -> Tensor:
     """Foreground-normalised distance: sum sqrt(d^2+1e-6) M / sum M + 10 * sum d^2 M / sum M.
 
-    Source: the public training code of Harmonizer.
+    Source: the public training code of Harmonizer. The sums run over pixels; over the channels the
+    mean is taken, so that d is one channel's difference. (Summed over the channels too, both terms
+    would be three times as large, which the dynamic loss divides out and `pair_weight` would not.)
 
     Args:
         output, target: (N, 3, H, W) in [0, 1].

@@ -1,10 +1,10 @@
 """What one can watch of a run: progress bar, log.jsonl, TensorBoard, validation."""
 
-import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -13,22 +13,23 @@ from tqdm import tqdm
 from harmonizer.errors import HarmonizerError
 from train.evaluation.metrics import foreground_mse
 from train.evaluation.triplets import Named
-from train.fitting.config import FitConfig
+from train.fitting.config import ConfigError, FitConfig
+from train.fitting.events import Events
+from train.fitting.log import LOG, Log
 from train.fitting.objective import Outcome
 from train.fitting.state import State
 from train.fitting.step import SUMS
 from train.network import HarmonizerNet
 
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
-
-LOG = "log.jsonl"
 GRID_ROWS = 4
 """Rows of the before/after picture."""
 
+SHOWN = 3
+"""Names that a note states."""
 
-class MonitorError(HarmonizerError, RuntimeError):
-    """What watching needs is not installed."""
+
+class WatchError(HarmonizerError, RuntimeError):
+    """What can be watched of a run could not be written."""
 
 
 class Validation:
@@ -38,10 +39,18 @@ class Validation:
         composites: Name, composite, mask and photograph of each, as `train.evaluation.triplets`
             yields them; those without foreground are left out.
         device: Where to keep them.
+
+    Raises:
+        ConfigError: If there is none.
     """
 
     def __init__(self, composites: Iterable[Named], device: torch.device) -> None:
         kept = [tensors for _, *tensors in composites if tensors[1].any()]
+        if not kept:
+            raise ConfigError(
+                "validation needs photographs with a mask; the folder of --val lists none. Name "
+                "their masks in the column `mask` of its MANIFEST.csv, or leave out --val."
+            )
         self.composite, self.mask, self.target = (
             torch.cat(tensors).to(device) for tensors in zip(*kept, strict=True)
         )
@@ -68,22 +77,24 @@ class Monitor:
     """Writes what the first process sees of a run.
 
     Args:
-        output: The run's folder; lines of its log after step `first` are dropped, because those
-            steps are done again.
+        output: The run's folder.
         config: The run.
         first, steps: Steps already done, and at the end.
         validation: What to measure whenever a checkpoint is saved.
+
+    Raises:
+        LogError: If the folder holds a log that is none.
+        MissingPackageError: If TensorBoard is wanted and not installed.
+        WatchError: If a file cannot be written; so do `record` and `review`.
     """
 
     def __init__(
         self, output: Path, config: FitConfig, first: int, steps: int, validation: Validation | None
     ) -> None:
         self.config, self.validation = config, validation
-        self.log = output / LOG
-        lines = self.log.read_text(encoding="utf-8").splitlines() if self.log.exists() else []
-        kept = [line for line in lines if first and json.loads(line)["step"] <= first]
-        self.log.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-        self.writer = _summary_writer(output, first) if config.tensorboard else None
+        with _writing(output):
+            self.log = Log(output / LOG, first)
+            self.events = Events(output, first) if config.tensorboard else None
         self.progress = tqdm(
             initial=first, total=steps, unit="step", mininterval=5, dynamic_ncols=True
         )
@@ -95,16 +106,15 @@ class Monitor:
 
     def __exit__(self, *_: object) -> None:
         self.progress.close()
-        if self.writer is not None:
-            self.writer.close()
+        if self.events is not None:
+            self.events.close()
 
-    def note_skipped(self, files: Sequence[str]) -> None:
-        """Say which files of the data could not be read."""
-        if files:
-            more = ", ..." if len(files) > 3 else ""
+    def note(self, what: str, images: Sequence[str]) -> None:
+        """Say how many images something holds for, and name the first."""
+        if images:
+            more = "; ..." if len(images) > SHOWN else ""
             self.progress.write(
-                f"left out, unreadable: {len(files)} files: {', '.join(files[:3])}{more}",
-                file=sys.stderr,
+                f"{what}: {len(images):,} ({'; '.join(images[:SHOWN])}{more})", file=sys.stderr
             )
 
     def record(self, state: State, sums: Tensor, outcome: Outcome) -> None:
@@ -117,7 +127,7 @@ class Monitor:
         """
         self.progress.update()
         self._sums.append(sums)
-        if self.writer is not None:
+        if self.events is not None:
             self._arguments.append((outcome.arguments, outcome.predicted))
         if state.step % self.config.log_every:
             return
@@ -133,8 +143,9 @@ class Monitor:
         scalars["seconds"] = round(state.seconds, 1)
         shown = {name: f"{scalars[name]:.3f}" for name in scalars if name.endswith("ratio")}
         self.progress.set_postfix(shown, refresh=False)
-        self._write(state.step, scalars)
-        self._histograms(state.step)
+        with _writing(self.log.path.parent):
+            self._write(state.step, scalars)
+            self._histograms(state.step)
         self._sums.clear()
         self._arguments.clear()
 
@@ -142,8 +153,9 @@ class Monitor:
         """With a checkpoint: the picture, and fMSE on the validation composites."""
         if self.validation is not None:
             measured = self.validation(state.best)
-            self._write(state.step, {f"val_{name}": value for name, value in measured.items()})
-        if self.writer is not None:
+            with _writing(self.log.path.parent):
+                self._write(state.step, {f"val_{name}": v for name, v in measured.items()})
+        if self.events is not None:
             chosen = torch.linspace(0, len(outcome.mask) - 1, GRID_ROWS).round().long()
             columns = (
                 outcome.composite,
@@ -153,33 +165,34 @@ class Monitor:
             )
             rows = torch.cat([column[chosen] for column in columns], dim=3)
             picture = torch.cat(list(rows), dim=1).clamp(0, 1)
-            self.writer.add_image("composite, mask, result, target", picture, state.step)
+            with _writing(self.log.path.parent):
+                self.events.image("composite, mask, result, target", picture, state.step)
 
     def _write(self, step: int, scalars: Mapping[str, float]) -> None:
-        with self.log.open("a", encoding="utf-8") as log:
-            log.write(json.dumps({"step": step, **scalars}) + "\n")
-        if self.writer is not None:
+        self.log.write(step, scalars)
+        if self.events is not None:
             for name, value in scalars.items():
-                self.writer.add_scalar(name, value, step)
+                self.events.scalar(name, value, step)
 
     def _histograms(self, step: int) -> None:
         """Of the arguments since the last one; the true ones are the synthesised images' alone."""
-        if self.writer is None:
+        if self.events is None:
             return
         for kind, tensors in zip(
             ("true", "predicted"), zip(*self._arguments, strict=True), strict=True
         ):
             columns = torch.cat(tensors).unbind(dim=1)
             for name, column in zip(self.config.network.filters, columns, strict=True):
-                self.writer.add_histogram(f"arguments/{name}/{kind}", column, step)
+                self.events.histogram(f"arguments/{name}/{kind}", column, step)
 
 
-def _summary_writer(output: Path, first: int) -> "SummaryWriter":
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Say what a full disk means, instead of its number."""
     try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise MonitorError(
-            "TensorBoard's files need the package tensorboard, which is not installed. Install it "
-            "with pip install 'harmonizer[train]', or give --no-tensorboard."
+        yield
+    except OSError as error:
+        raise WatchError(
+            f"log and TensorBoard's files in {folder} cannot be written: "
+            f"{error.strerror or error}. Make room there."
         ) from error
-    return SummaryWriter(output, purge_step=first)

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 
@@ -25,7 +24,7 @@ def measure_steps(config: FitConfig, batches: TrainingBatches, seconds: float) -
     """Images per second of whole steps, forward to update, on one batch that is at hand."""
     processes = Processes(default_device())
     state, predict = prepare(config, processes)
-    step = Stepper(config, Path(), processes, state, predict, Objective(config))
+    step = Stepper(config, None, processes, state, predict, Objective(config))
     batch = batches[0]
 
     def finish_step() -> float:

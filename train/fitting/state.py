@@ -1,29 +1,34 @@
 """What a run leaves in its folder: the checkpoint, and everything needed to go on exactly.
 
 Batches, schedule and the layers' random numbers follow from seed and step, so the state is the
-weights, their average, the optimizer, the loss scaler and the step.
+weights, their average, the optimizer, the loss scaler and the step; and the data's fingerprints, to
+notice other data.
 """
 
+import contextlib
 import io
+import os
+import secrets
+import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from harmonizer.errors import HarmonizerError, ImageFileError
-from harmonizer.files import write_atomically
+from harmonizer.errors import HarmonizerError
 from train.fitting.config import (
     ConfigError,
     FitConfig,
+    completed,
     differences,
     read_config,
     to_dict,
     without_paths,
 )
-from train.model import CheckpointError, load_checkpoint, save_checkpoint
+from train.model import CheckpointError, checkpoint_bytes, load_checkpoint
 from train.network import HarmonizerNet
 
 CHECKPOINT, STATE, CONFIG = "checkpoint.safetensors", "state.pt", "config.json"
@@ -107,7 +112,7 @@ def check_folder(output: Path, config: FitConfig, resume: bool) -> None:
                 "--resume, or name another folder."
             )
         return
-    changed = differences(stored_config(output), to_dict(config))
+    changed = differences(completed(stored_config(output)), to_dict(config))
     if changed:
         raise ConfigError(
             f"the run in {output} must be resumed with its own configuration; "
@@ -125,6 +130,7 @@ class State:
         optimizer, scaler: Of the weights and of the loss.
         step: Steps done.
         seconds: Time that they took.
+        data: Fingerprint of what was packed, by the folder that it came from.
     """
 
     network: HarmonizerNet
@@ -133,6 +139,7 @@ class State:
     scaler: torch.amp.GradScaler
     step: int = 0
     seconds: float = 0.0
+    data: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def best(self) -> HarmonizerNet:
@@ -146,7 +153,7 @@ class State:
         return parts | {"scaler": self.scaler}
 
     def save(self, output: Path, config: FitConfig) -> Path:
-        """Write checkpoint and state, each atomically.
+        """Write checkpoint and state: both, or neither.
 
         Returns:
             The checkpoint's path.
@@ -163,14 +170,17 @@ class State:
         }
         content = {name: part.state_dict() for name, part in self._parts().items()}
         buffer = io.BytesIO()
-        torch.save(content | {"step": self.step, "seconds": self.seconds}, buffer)
+        facts = {"step": self.step, "seconds": self.seconds, "data": dict(self.data)}
+        torch.save(content | facts, buffer)
         try:
-            save_checkpoint(self.best, path, notes)
-            write_atomically(output / STATE, buffer.getvalue())
-        except ImageFileError as error:
+            write_together(
+                {path: checkpoint_bytes(self.best, notes), output / STATE: buffer.getvalue()}
+            )
+        except OSError as error:
             raise SaveError(
-                f"step {self.step} could not be saved; what was saved before is intact. {error} "
-                "Then continue with --resume."
+                f"step {self.step} could not be saved; what was saved before is intact. "
+                f"{output} cannot be written: {error.strerror or error}. Make room there, then "
+                "continue with --resume."
             ) from error
         return path
 
@@ -179,18 +189,60 @@ class State:
 
         Raises:
             CheckpointError: If the state cannot be read.
+            ConfigError: If it was reached with other data.
         """
         device = next(self.network.parameters()).device
         try:
             content = torch.load(output / STATE, map_location=device, weights_only=True)
             for name, part in self._parts().items():
                 part.load_state_dict(content[name])
-            self.step, self.seconds = content["step"], content["seconds"]
+            self.step, self.seconds, before = (
+                content["step"],
+                content["seconds"],
+                content.get("data"),
+            )
         except Exception as error:  # on foreign bytes the unpickler raises whatever they lead it to
             raise CheckpointError(
                 f"{output / STATE} must be a run's state; it cannot be read. Start anew, with "
                 f"--init {output / CHECKPOINT}."
             ) from error
+        if before is None:
+            print(
+                f"{output / STATE} is of an earlier version and does not say what data it was "
+                "reached with; that they are the same is not checked.",
+                file=sys.stderr,
+            )
+            return
+        changed = [place for place in self.data if self.data[place] != before.get(place)]
+        if changed:
+            raise ConfigError(
+                f"the run in {output} must be resumed with its own data; files were added, removed "
+                f"or changed since in {', '.join(changed)} (a copy must keep the files' times). "
+                f"Change that back, or start another run with --init {output / CHECKPOINT}."
+            )
+
+
+def write_together(contents: Mapping[Path, bytes]) -> None:
+    """Put several whole files in place, or leave all that were there.
+
+    All data goes to temporary files beside the targets first; only then are they renamed.
+
+    Raises:
+        OSError: If a file cannot be written.
+    """
+    staged = {path.with_name(f".{secrets.token_hex(8)}.tmp"): path for path in contents}
+    try:
+        for temporary, path in staged.items():
+            with temporary.open("xb") as file:
+                file.write(contents[path])
+                file.flush()
+                os.fsync(file.fileno())
+        for temporary, path in staged.items():
+            temporary.replace(path)
+    finally:
+        for temporary in staged:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
 
 
 @torch.no_grad()

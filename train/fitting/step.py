@@ -1,6 +1,7 @@
 """One training step: forward and backward over the micro-batches, guard, update, average."""
 
 import dataclasses
+import io
 import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -11,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from harmonizer.errors import HarmonizerError
+from harmonizer.errors import HarmonizerError, ImageFileError
+from harmonizer.files import write_atomically
 from train.data.batches import Batch
 from train.fitting.config import FitConfig
 from train.fitting.distributed import Processes
@@ -32,7 +34,7 @@ SUMS = ("loss", "after", "before", "pairs_after", "pairs_before", "stop")
 
 
 class NotFiniteError(HarmonizerError, RuntimeError):
-    """The loss or a gradient was not finite; the batch is saved beside the checkpoint."""
+    """The loss or a gradient was not finite; the message says where the batch is."""
 
 
 def rate(config: FitConfig, step: int, steps: int) -> float:
@@ -60,7 +62,8 @@ class Stepper:
     """Takes the steps of a run.
 
     Attributes:
-        config, output: The run and its folder.
+        config: The run.
+        output: Folder for a batch whose loss is not finite; None keeps none.
         processes: This process and its peers.
         state: What the steps change.
         predict: The network, or what wraps it.
@@ -69,7 +72,7 @@ class Stepper:
     """
 
     config: FitConfig
-    output: Path
+    output: Path | None
     processes: Processes
     state: State
     predict: Callable[..., Tensor]
@@ -146,11 +149,22 @@ class Stepper:
         bearable = MAX_SKIPPED if self.state.scaler.is_enabled() else 0
         if math.isfinite(loss) and self.skipped <= bearable:
             return
-        rank = f"-{self.processes.rank}" if self.processes.world > 1 else ""
-        bad = self.output / f"not-finite{rank}.pt"
-        fields = {f.name: getattr(batch, f.name) for f in dataclasses.fields(batch)}
-        torch.save(fields | {"step": self.state.step}, bad)
         raise NotFiniteError(
             f"loss {loss:g}, gradient norm {norm:g} at step {self.state.step}: both must be "
-            f"finite. The batch is in {bad}; lower the learning rate or look at that batch."
+            f"finite. {self._keep(batch)} Lower the learning rate, or look at the batch."
         )
+
+    def _keep(self, batch: Batch) -> str:
+        """Save a batch, if that can be; say where it is."""
+        if self.output is None:
+            return "The batch is not kept."
+        rank = f"-{self.processes.rank}" if self.processes.world > 1 else ""
+        path = self.output / f"not-finite{rank}.pt"
+        fields = {f.name: getattr(batch, f.name) for f in dataclasses.fields(batch)}
+        buffer = io.BytesIO()
+        torch.save(fields | {"step": self.state.step}, buffer)
+        try:
+            write_atomically(path, buffer.getvalue())
+        except ImageFileError as error:
+            return f"The batch could not be saved: {error}"
+        return f"The batch is in {path}."

@@ -1,4 +1,4 @@
-/* C interface of the CPU renderer.
+/* C interface: the CPU renderer as plain functions, and the CPU and CUDA renderers as handles.
 
    A program is a list of photo operations with their arguments (runtime/harmonizer/ops.py names
    them; HZ_OP_* in hz_operations.h are their codes). Typical use:
@@ -7,9 +7,12 @@
        hz_measure(&image, &program, 0);                    fills in the image statistics
        hz_render(&image, &mask, &program, &image, 0);      draws in place
 
-   Colours are display-referred sRGB, channel order R, G, B. Every function is safe to call from
+   Colours are display-referred sRGB, channel order R, G, B. These functions are safe to call from
    several threads on different images; none keeps threads or memory after it returns, and none
-   throws. The result does not depend on the number of threads. */
+   throws. The result does not depend on the number of threads.
+
+   The second half of this file is the same through a handle, on the CPU or on an NVIDIA GPU, and
+   with a predictor. docs/cpp.md has the whole story. */
 #ifndef HARMONIZER_H
 #define HARMONIZER_H
 
@@ -31,15 +34,18 @@ extern "C" {
 typedef enum hz_status {
     HZ_OK = 0,
     HZ_INVALID = 1,      /* an argument breaks a documented rule; hz_last_error says which */
-    HZ_OUT_OF_MEMORY = 2,
-    HZ_INTERNAL = 3
+    HZ_OUT_OF_MEMORY = 2, /* of the host or of the device; the handle stays usable */
+    HZ_INTERNAL = 3,
+    HZ_UNAVAILABLE = 4,  /* this build, machine or driver lacks what was asked for */
+    HZ_MODEL = 5         /* an engine or predictor is unusable: wrong file, other contract, NaN */
 } hz_status;
 
 typedef enum hz_type {
     HZ_U8 = 0,  /* 0..255 stands for 0..1 */
     HZ_U16 = 1, /* 0..65535 stands for 0..1, native byte order */
     HZ_F32 = 2, /* values in [0,1]; NaN counts as 0, other values are clipped by the first operation */
-    HZ_BOOL = 3 /* masks only: one byte, 0 or anything else */
+    HZ_BOOL = 3, /* masks only: one byte, 0 or anything else */
+    HZ_F16 = 4   /* thumbnails for a predictor only */
 } hz_type;
 
 /* Where the channels of a picture lie. Strides are in bytes and may be negative; neither the data
@@ -93,7 +99,8 @@ HZ_API int32_t hz_render(const hz_image* image, const hz_mask* mask, const hz_pr
 HZ_API int32_t hz_thumbnail(const hz_image* image, const hz_mask* mask, int32_t size,
                             float* composite, float* coverage);
 
-/* Why the last call on this thread did not return HZ_OK. */
+/* Why the last call on this thread did not return HZ_OK; one sentence or two, in static storage
+   of the thread until its next failure. */
 HZ_API const char* hz_last_error(void);
 
 HZ_API const char* hz_version(void);
@@ -104,6 +111,124 @@ HZ_API const char* hz_isa(void);
 /* Use a named instruction set from now on, in every thread; NULL returns to the best one.
    HZ_INVALID if this build or this processor lacks it. For tests and measurements. */
 HZ_API int32_t hz_set_isa(const char* name);
+
+/* Handles, for what has state. A renderer draws on the CPU or on one GPU. Calls on one handle may
+   come from several threads; on a CUDA renderer they take turns, so give each thread a renderer of
+   its own to overlap them. A predictor belongs to its renderer. Destroying a handle while a call
+   on it runs is an error that is not detected. A failed call leaves the handle usable.
+
+   No NVIDIA library is linked: "cuda" opens the driver (libcuda.so.1) when the renderer is
+   created, and a machine without one gets HZ_UNAVAILABLE. */
+typedef struct hz_renderer hz_renderer;
+typedef struct hz_predictor hz_predictor;
+
+/* Zero it, set `size`, then what differs from the default. */
+typedef struct hz_renderer_options {
+    size_t size;               /* sizeof(hz_renderer_options) */
+    int32_t threads;           /* "cpu": as in hz_measure */
+    int32_t device;            /* "cuda": ordinal of the GPU */
+    void* stream;              /* "cuda": where everything is queued, a CUstream or cudaStream_t of
+                                  the GPU's primary context; NULL: one of the renderer's own */
+    const char* kernels;       /* "cuda": path of the compiled kernels; NULL: hz_kernels.fatbin in
+                                  the folder of this library */
+    const void* kernels_image; /* "cuda": instead of a path, the file's bytes (any module that
+                                  cuModuleLoadData takes); read before the call returns */
+    size_t kernels_size;
+} hz_renderer_options;
+
+/* Make a renderer.
+
+   backend  "cpu" or "cuda".
+   options  NULL for the defaults.
+   HZ_INVALID for an unknown backend, device or damaged option; HZ_UNAVAILABLE without driver, GPU
+   or kernels for this GPU. */
+HZ_API int32_t hz_renderer_create(const char* backend, const hz_renderer_options* options,
+                                  hz_renderer** renderer);
+
+/* Wait for what is queued and release everything; NULL is allowed. Predictors made for the
+   renderer must be destroyed first. */
+HZ_API void hz_renderer_destroy(hz_renderer* renderer);
+
+/* What draws, for a log: "cpu x86-64-v4" or "cuda:0 NVIDIA H200". Lives as long as the handle. */
+HZ_API const char* hz_renderer_name(const hz_renderer* renderer);
+
+/* hz_measure, hz_render and a 256x256 hz_thumbnail. The pictures are in host memory, of any
+   strides; a CUDA renderer copies them through pinned memory and returns with the result. */
+HZ_API int32_t hz_renderer_measure(hz_renderer* renderer, const hz_image* image,
+                                   hz_program* program);
+HZ_API int32_t hz_renderer_render(hz_renderer* renderer, const hz_image* image,
+                                  const hz_mask* mask, const hz_program* program,
+                                  const hz_image* out);
+HZ_API int32_t hz_renderer_thumbnail(hz_renderer* renderer, const hz_image* image,
+                                     const hz_mask* mask, float* composite, float* coverage);
+
+/* The whole way in one call: predict (if there is a predictor), measure, draw. Host memory.
+
+   predictor  made for this renderer, or NULL: `program` holds the arguments.
+   mask       needed with a predictor; NULL without one means the whole image.
+   strength   argument = identity + strength * (argument - identity), 0 to 1.5; 1 as predicted.
+   out        as in hz_render.
+   program    in: count, operations and arguments, without a predictor (NULL with one is allowed).
+              out: operations, arguments (clamped, as drawn) and statistics.
+   A mask that is empty, or vanishes in the thumbnail, gives identity arguments with a predictor. */
+HZ_API int32_t hz_renderer_harmonize(hz_renderer* renderer, hz_predictor* predictor,
+                                     const hz_image* image, const hz_mask* mask, double strength,
+                                     const hz_image* out, hz_program* program);
+
+/* The same with pictures in device memory, queued on the renderer's stream: returns at once, and
+   the pictures must stay until the stream has passed. "cuda" only (HZ_INVALID on the CPU). Memory
+   of the host or of another GPU is refused. `program` is read before the call returns. */
+HZ_API int32_t hz_renderer_enqueue(hz_renderer* renderer, hz_predictor* predictor,
+                                   const hz_image* image, const hz_mask* mask, double strength,
+                                   const hz_image* out, const hz_program* program);
+
+/* Queue one frame of harmonizer_cuda.h: the phases HZ_PHASE_* that are named, with device memory.
+   A `workspace` of NULL stands for the renderer's own. For a predictor of your own between the
+   phases, on the same stream. "cuda" only. */
+struct hz_frame;
+HZ_API int32_t hz_renderer_enqueue_frame(hz_renderer* renderer, const struct hz_frame* frame,
+                                         int32_t phases);
+
+/* Wait for everything queued; then `program`, if not NULL, receives the last frame's operations,
+   arguments as drawn and statistics. Errors of queued work come back here. */
+HZ_API int32_t hz_renderer_synchronize(hz_renderer* renderer, hz_program* program);
+
+/* A predictor of the application's own.
+
+   composite  1x3x256x256 floats in [0,1], planar R, G, B; coverage 1x1x256x256. In host memory for
+              a CPU renderer, else in device memory that is ready when `stream` gets there.
+   arguments  out: one float for each operation; device memory too, to be written on `stream`.
+   stream     CUstream; NULL for a CPU renderer.
+   Returns 0, or anything else for a failure (HZ_MODEL). Must not throw or call the renderer. */
+typedef int32_t (*hz_predict)(void* user, const float* composite, const float* coverage,
+                              float* arguments, void* stream);
+
+/* Wrap a function of the application. `operations`: what it predicts, HZ_OP_* in drawing order. */
+HZ_API int32_t hz_predictor_create(hz_renderer* renderer, hz_predict predict, void* user,
+                                   const int32_t* operations, int32_t count,
+                                   hz_predictor** predictor);
+
+/* Zero it, set `size`, then what differs from the default. */
+typedef struct hz_engine_options {
+    size_t size;               /* sizeof(hz_engine_options) */
+    const int32_t* operations; /* what the engine predicts, in drawing order; NULL: temperature, */
+    int32_t count;             /* brightness, contrast, saturation, highlight, shadow */
+    const char* library;       /* path of TensorRT's library; NULL: libnvinfer.so.<major>, where the
+                                  system finds it */
+} hz_engine_options;
+
+/* Load a TensorRT engine (build_engine.py or trtexec made it) for a CUDA renderer; it runs on the
+   renderer's stream. HZ_UNAVAILABLE in a build without HARMONIZER_TENSORRT; HZ_MODEL for a file
+   that is no engine, or one of another TensorRT, GPU or model. */
+HZ_API int32_t hz_predictor_load_engine(hz_renderer* renderer, const char* path,
+                                        const hz_engine_options* options,
+                                        hz_predictor** predictor);
+
+/* How many arguments it predicts. */
+HZ_API int32_t hz_predictor_count(const hz_predictor* predictor);
+
+/* NULL is allowed. */
+HZ_API void hz_predictor_destroy(hz_predictor* predictor);
 
 #ifdef __cplusplus
 }

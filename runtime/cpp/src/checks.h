@@ -1,16 +1,10 @@
 /* Checks of what comes through the C interface. */
 #pragma once
 
-#include <stdexcept>
-
+#include "errors.h"
 #include "harmonizer.h"
 
 namespace hz_cpu {
-
-/* A call breaks a documented rule; what() is the message for hz_last_error. */
-struct Invalid : std::invalid_argument {
-    using std::invalid_argument::invalid_argument;
-};
 
 /* All throw Invalid. */
 void check_image(const hz_image* image, const char* name);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "hz_accuracy.h"
 #include "hz_pixel.h"
 #include "kernels.h"
 
@@ -11,67 +12,9 @@ namespace {
 
 constexpr int kScopes[] = HZ_OP_SCOPES;
 
-constexpr double kFloatRounding = 6e-8; /* half a unit in the last place below 1 */
-
-/* How far rounding errors may reach before a program is evaluated in double: at black and white,
-   where powers magnify them, and between, where they decide how many 8-bit values round the other
-   way (255e-6 of them at most, on average a tenth of that). */
-constexpr double kMostAtEnds = 2e-5;
-constexpr double kMostBetween = 1e-6;
-
-/* Bounds of the absolute error that float evaluation has made so far. Near black a float is far
-   finer than near white, until an operation that subtracts makes the error absolute. */
-struct FloatError {
-    double black = 0;
-    double white = kFloatRounding;
-    double between = kFloatRounding;
-
-    void scale(double gain) {
-        black *= gain;
-        white = white * gain + kFloatRounding;
-        between = between * gain + kFloatRounding;
-    }
-    /* An operation that subtracts, and may move any value to black or white. */
-    void subtract(double gain) {
-        scale(gain);
-        black = white = std::max({black, white, between});
-    }
-};
-
-double raised(double error, double exponent) {
-    return exponent < 1 ? std::pow(error, exponent) : error * exponent;
-}
-
-void propagate(const Step& step, FloatError& error) {
-    const double* constants = step.constants;
-    switch (step.operation) {
-        case HZ_OP_BRIGHTNESS:
-            error.scale(std::max(1.0, constants[0]));
-            break;
-        case HZ_OP_CONTRAST:
-            error.subtract(std::max(1.0, 1 + constants[0]));
-            break;
-        case HZ_OP_SATURATION:
-            error.subtract(constants[0] > 0 ? 1 / (constants[1] + HZ_EPSILON) : 1.0);
-            break;
-        case HZ_OP_HUE:
-            error.subtract(2);
-            break;
-        case HZ_OP_SHADOW:
-            error.black = raised(error.black, constants[0]);
-            error.white = raised(error.white, std::max(1.0, constants[0])) + kFloatRounding;
-            error.between = raised(error.between, std::max(1.0, constants[0])) + kFloatRounding;
-            break;
-        case HZ_OP_HIGHLIGHT:
-            error.white = raised(error.white, constants[0]);
-            error.black = raised(error.black, std::max(1.0, constants[0])) + kFloatRounding;
-            error.between = raised(error.between, std::max(1.0, constants[0])) + kFloatRounding;
-            break;
-        default: /* gains by channel: the largest counts */
-            error.scale(std::max({1.0, std::fabs(constants[0]), std::fabs(constants[1]),
-                                  std::fabs(constants[2])}));
-    }
-}
+/* 255e-6 of all 8-bit values round the other way at most. The powers of hz_pixel.h err no more
+   than other operations. */
+constexpr hz::ErrorBudget kBudget = {hz::kFloatRounding, 2e-5, 1e-6};
 
 /* What evaluating a line in float may add to the error. */
 constexpr double kLineError = 2e-7;
@@ -161,12 +104,7 @@ Steps prepare_steps(const hz_program& program, int first, int end) {
 }
 
 bool float_suffices(const Steps& steps, int first, int end, double error_before) {
-    FloatError error;
-    error.black += error_before;
-    error.white += error_before;
-    error.between += error_before;
-    for (int i = first; i < end; ++i) propagate(steps.list[i], error);
-    return std::max(error.black, error.white) <= kMostAtEnds && error.between <= kMostBetween;
+    return hz::float_suffices(steps.list, first, end, kBudget, error_before);
 }
 
 int leading_channel_steps(const Steps& steps) {

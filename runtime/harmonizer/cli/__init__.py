@@ -14,6 +14,7 @@ from harmonizer.errors import HarmonizerError, NativeLibraryError
 COMMANDS = {
     "image": ("harmonizer.cli.image", "harmonize one composite"),
     "batch": ("harmonizer.cli.batch", "harmonize a folder of composites"),
+    "video": ("harmonizer.cli.video", "harmonize a video"),
     "lut": ("harmonizer.cli.lut", "save a composite's look as a .cube 3D LUT"),
     "bench": ("harmonizer.bench", "measure speed and memory on this machine"),
     "doctor": ("harmonizer.cli.doctor", "check this installation"),

@@ -1,0 +1,147 @@
+"""What the gate compares: anything that predicts arguments, opened as one kind of object."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from harmonizer.errors import DeviceError, ModelError
+from harmonizer.predictor import OnnxPredictor
+from train.model import load_checkpoint
+
+Array = NDArray[np.float32]
+
+CHECKPOINTS = (".safetensors", ".pth")
+ENGINES = (".engine", ".plan")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An opened predictor.
+
+    Attributes:
+        path: The file.
+        kind: "torch", "onnxruntime" or "tensorrt".
+        precision: What the file says of itself: fp32, fp16 or int8.
+        filters: The names of the k arguments.
+        sha256: Of the file.
+        predict: (1, 3, 256, 256) and (1, 1, 256, 256), float32 in [0, 1], to (k,) float32.
+        close: Releases what it holds.
+    """
+
+    path: Path
+    kind: str
+    precision: str
+    filters: tuple[str, ...]
+    sha256: str
+    predict: Callable[[Array, Array], Array]
+    close: Callable[[], None]
+
+    def facts(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        return {
+            "file": self.path.name,
+            "kind": self.kind,
+            "precision": self.precision,
+            "sha256": self.sha256,
+        }
+
+
+def open_candidate(path: str | Path) -> Candidate:
+    """Open a file by its suffix: a checkpoint, an ONNX predictor, or a TensorRT engine.
+
+    Args:
+        path: ``.safetensors`` or ``.pth``; ``.onnx`` of any precision; ``.engine`` or ``.plan``.
+
+    Raises:
+        ModelError: If it is none of these, or not one of ours.
+        DeviceError: If it is an engine and there is no GPU, driver or TensorRT to run it.
+        FileNotFoundError: If there is no such checkpoint.
+    """
+    path = Path(path)
+    if path.suffix in CHECKPOINTS:
+        return _torch(path)
+    if path.suffix == ".onnx":
+        return _onnx(path)
+    if path.suffix in ENGINES:
+        return _engine(path)
+    raise ModelError(
+        f"a model to compare must end in {', '.join((*CHECKPOINTS, '.onnx', *ENGINES))}; got "
+        f"{path.name}. Rename it, or export it."
+    )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _torch(path: Path) -> Candidate:
+    network = load_checkpoint(path)
+
+    def predict(composite: Array, mask: Array) -> Array:
+        answer = network.predict_arguments(torch.from_numpy(composite), torch.from_numpy(mask))
+        return _checked(path, answer.numpy()[0])
+
+    filters = network.config.filters
+    return Candidate(path, "torch", "fp32", filters, _sha256(path), predict, lambda: None)
+
+
+def _onnx(path: Path) -> Candidate:
+    predictor = OnnxPredictor(path, threads=1)
+    precision = predictor.metadata.get("harmonizer.precision", "fp32")
+    return Candidate(
+        path,
+        "onnxruntime",
+        precision,
+        predictor.filters,
+        _sha256(path),
+        lambda composite, mask: predictor.predict(composite, mask)[0],
+        predictor.close,
+    )
+
+
+def _engine(path: Path) -> Candidate:
+    from harmonizer.engine import EnginePredictor
+
+    if not torch.cuda.is_available():
+        raise DeviceError(
+            f"{path} is a TensorRT engine, which runs on an NVIDIA GPU; there is none that torch "
+            "can use here. Compare on the machine that runs it, or compare the ONNX file that it "
+            "was built from."
+        )
+    device = torch.device("cuda")
+    torch.zeros(1, device=device)  # makes torch's context current, in which the engine is to live
+    predictor = EnginePredictor(path)
+    half = "16" in str(predictor.thumbnail_type)
+    kind = torch.float16 if half else torch.float32
+    answer = torch.empty(1, len(predictor.filters), device=device)
+    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+
+    def predict(composite: Array, mask: Array) -> Array:
+        inputs = [torch.from_numpy(a).to(device, kind).contiguous() for a in (composite, mask)]
+        torch.cuda.synchronize()  # the copies are on torch's own stream
+        seen, covered, told = (tensor.data_ptr() for tensor in (*inputs, answer))
+        predictor.enqueue(1, seen, covered, told, stream.cuda_stream)
+        stream.synchronize()
+        return _checked(path, answer.cpu().numpy()[0])
+
+    precision = predictor.metadata.get("harmonizer.precision", "fp32")
+    return Candidate(
+        path, "tensorrt", precision, predictor.filters, _sha256(path), predict, predictor.close
+    )
+
+
+def _checked(path: Path, answer: Array) -> Array:
+    if not np.isfinite(answer).all():
+        raise ModelError(
+            f"{path} must predict finite arguments; it gave {json.dumps(answer.tolist())}. It is "
+            "damaged, or overflows in its precision."
+        )
+    return answer

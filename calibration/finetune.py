@@ -1,0 +1,276 @@
+"""Fine-tune a checkpoint so that it bears INT8: the training loop, with rounding in the network.
+
+python -m calibration.finetune CKPT --images DIR --output NEW.safetensors [--samples N]
+
+For when no graph of calibration/quantize.py keeps the budget. The network learns to draw, with its
+layers rounded to 8 bits, what the checkpoint draws in float32: the gate compares with that, so the
+photographs are not the target. Export the result and quantize it like any other checkpoint.
+
+Rounding passes its gradient straight through (Bengio et al., arXiv 1308.3432); beyond an
+activation's range the gradient is 0 (Jacob et al., arXiv 1712.05877). Batch norm is frozen: what
+export folds into a convolution scales its channels, which leaves 8-bit values per channel the same.
+"""
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+from tqdm import tqdm
+
+from calibration.cache import calibrate
+from calibration.errors import CalibrationError
+from calibration.graph import PredictorGraph, load_graph
+from calibration.images import load_images
+from calibration.ranges import METHODS
+from calibration.rewrite import LEVELS
+from export.to_onnx import export
+from harmonizer.errors import HarmonizerError
+from harmonizer.files import check_writable
+from train.data.batches import Batch, DataConfig
+from train.fitting.config import FitConfig
+from train.fitting.distributed import Processes
+from train.fitting.fit import count_steps, default_device, load, open_batches, prepare
+from train.fitting.losses import image_loss
+from train.fitting.objective import Objective, Outcome, make_examples
+from train.fitting.step import Stepper
+from train.model import load_checkpoint, save_checkpoint
+from train.network import HarmonizerNet
+
+
+def round_straight_through(values: Tensor, scale: Tensor) -> Tensor:
+    """Values on a symmetric 8-bit scale; the gradient is the identity's."""
+    rounded = (values / scale).round().clamp(-LEVELS, LEVELS) * scale
+    return values + (rounded - values).detach()
+
+
+class RoundedWeight(nn.Module):
+    """A weight rounded per output channel, as `rewrite.quantize_weight` does."""
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """(C, ...) to the same shape."""
+        largest = weight.detach().flatten(1).abs().amax(dim=1).clamp(min=1e-12)
+        return round_straight_through(weight, (largest / LEVELS).view(-1, *[1] * (weight.ndim - 1)))
+
+
+class RoundedInput:
+    """Rounds what a layer reads; a layer that is used in several looks has a range for each.
+
+    Args:
+        ranges: Largest magnitudes, in the order of the looks.
+    """
+
+    def __init__(self, ranges: Sequence[float]) -> None:
+        self.ranges, self.calls = tuple(ranges), 0
+
+    def __call__(self, layer: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """A forward pre-hook."""
+        largest = self.ranges[self.calls % len(self.ranges)]
+        self.calls += 1
+        values = inputs[0].clamp(-largest, largest)
+        scale = values.new_tensor(largest / LEVELS)
+        return (round_straight_through(values, scale), *inputs[1:])
+
+
+def insert_rounding(
+    network: HarmonizerNet,
+    graph: PredictorGraph,
+    ranges: Mapping[str, float],
+    keep: Collection[str] = (),
+) -> Callable[[], None]:
+    """Round weights and inputs of the network's layers, in place.
+
+    The regressor stays as it is: its export is another layer, composed of its layers.
+
+    Args:
+        network: What the graph was exported from.
+        graph, ranges: Its layers, and the ranges of their activations.
+        keep: Blocks that stay in float32.
+
+    Returns:
+        A function that takes the rounding out again.
+
+    Raises:
+        CalibrationError: If no layer is left to round.
+    """
+    modules = dict(network.named_modules())
+    by_module: dict[str, list[float]] = {}
+    for layer in graph.layers:
+        name = layer.weight.removesuffix(".weight")
+        if name in modules and name != "regressor" and layer.block not in keep:
+            by_module.setdefault(name, []).append(ranges[layer.activation])
+    if not by_module:
+        raise CalibrationError(
+            "fine-tuning must have layers to round; all are kept in float32. Shorten --keep."
+        )
+    handles = []
+    for name, own in by_module.items():
+        parametrize.register_parametrization(modules[name], "weight", RoundedWeight())
+        handles.append(modules[name].register_forward_pre_hook(RoundedInput(own)))
+
+    def remove() -> None:
+        for handle in handles:
+            handle.remove()
+        for name in by_module:
+            parametrize.remove_parametrizations(modules[name], "weight", leave_parametrized=False)
+
+    return remove
+
+
+class Imitation(Objective):
+    """What the rounded network draws, look by look, against what the checkpoint draws."""
+
+    def __init__(self, config: FitConfig, teacher: HarmonizerNet) -> None:
+        super().__init__(config)
+        self.teacher = teacher
+
+    def __call__(
+        self, predict: Callable[..., Tensor], batch: Batch, synthetic: int, totals: Tensor
+    ) -> Outcome:
+        """As `Objective`, which the loop calls; `totals` are the images that means divide by."""
+        filters, mask = self.config.network.filters, batch.mask
+        composite, _ = make_examples(
+            batch.photo, mask, batch.composite, batch.arguments, batch.jitter, synthetic, filters
+        )
+        with torch.no_grad():
+            wanted = self.teacher(composite, mask, None, True)
+        predicted = predict(composite, mask, None, True)
+        images = totals.sum().clamp(min=1)
+        loss = composite.new_zeros(())
+        for mine, theirs in zip(predicted.unbind(), wanted.unbind(), strict=True):
+            target = self.teacher.render(composite, mask, theirs)[-1]
+            output = self.teacher.render(composite, mask, mine)[-1]
+            after = image_loss(output, target, mask)
+            loss = loss + after.sum() / images
+        return Outcome(
+            loss,
+            before=image_loss(composite, target, mask).detach(),
+            after=after.detach(),
+            arguments=batch.arguments[:synthetic],
+            predicted=predicted[-1].detach(),
+            composite=composite,
+            output=output.detach(),
+            target=target,
+            mask=mask,
+        )
+
+
+def finetune(
+    config: FitConfig,
+    output: Path,
+    graph: PredictorGraph,
+    ranges: Mapping[str, float],
+    keep: Collection[str] = (),
+) -> list[float]:
+    """Train with rounding and save the float32 weights.
+
+    Args:
+        config: The run; `init` is the checkpoint to imitate.
+        output: A ``.safetensors`` file.
+        graph, ranges, keep: See `insert_rounding`.
+
+    Returns:
+        The loss of every step.
+
+    Raises:
+        ValueError: If `config` averages weights, which the rounding does not follow, or has no
+            checkpoint to start from.
+        NotFiniteError: If a loss or a gradient is not finite.
+    """
+    if config.ema or config.init is None:
+        raise ValueError("fine-tuning needs `init` and no `ema`; give a checkpoint and ema 0.")
+    processes = Processes(default_device())
+    state, predict = prepare(config, processes)
+    data = open_batches(config, processes)
+    steps = count_steps(config, data)
+    teacher = load_checkpoint(config.init).to(processes.device)
+    remove = insert_rounding(state.network, graph, ranges, keep)
+    state.network.eval()  # batch norm frozen, no dropout: it is to imitate, not to generalise
+    stepper = Stepper(config, output.parent, processes, state, predict, Imitation(config, teacher))
+    losses = []
+    batches = load(data, config, state.step, steps)
+    for batch in tqdm(batches, "fine-tuning", steps, disable=None, unit="step"):
+        sums, _ = stepper(batch, steps, False)
+        losses.append(sums[0].item())
+    remove()
+    notes: dict[str, Any] = {
+        "fine_tuned_for": "int8",
+        "source_sha256": graph.metadata.get("harmonizer.checkpoint_sha256"),
+        "samples": state.step * config.batch,
+        "learning_rate": config.learning_rate,
+        "kept": sorted(keep),
+        "network": asdict(config.network),
+    }
+    save_checkpoint(state.network, output, notes)
+    return losses
+
+
+def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line; exits with 2 where it contradicts itself."""
+    parser = argparse.ArgumentParser(
+        prog="python -m calibration.finetune", description=(__doc__ or "").splitlines()[0]
+    )
+    add = parser.add_argument
+    add("checkpoint", type=Path, metavar="CKPT")
+    add("--images", type=Path, required=True, metavar="DIR", help="photographs to train on")
+    add("--output", type=Path, required=True, metavar="NEW.safetensors")
+    add("--samples", type=int, default=20_000, help="composites to train on (%(default)s)")
+    add("--batch", type=int, default=16)
+    add("--size", type=int, default=256, help="of the thumbnails, a multiple of 32 (%(default)s)")
+    add("--learning-rate", type=float, default=1e-5)
+    add("--keep", nargs="+", default=(), metavar="BLOCK", help="stays in float32")
+    add("--method", choices=METHODS, default="mse", help="of the ranges (%(default)s)")
+    add("--count", type=int, default=128, help="images for the ranges (%(default)s)")
+    add("--cache", default="build/cache", metavar="DIR", help="packed images (%(default)s)")
+    args = parser.parse_args(words)
+    if args.output.suffix != ".safetensors":
+        parser.error(f"--output must end in .safetensors; got {args.output.name}. Rename it.")
+    return args
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """The command line; 0 on success, 2 for bad input or a diverged run."""
+    args = parse(words)
+    try:
+        args.output.parent.mkdir(parents=True, exist_ok=True)
+        check_writable(args.output)
+        network = load_checkpoint(args.checkpoint)
+        with tempfile.TemporaryDirectory() as folder:
+            exported = Path(folder) / "model.onnx"
+            export(args.checkpoint, exported)
+            graph = load_graph(exported)
+            images = load_images(args.images, args.count, graph.filters)
+            ranges = calibrate(graph, images, args.method)
+        config = FitConfig(
+            data=DataConfig(photos=(str(args.images),), distribution="varied", cache=args.cache),
+            network=network.config,
+            init=str(args.checkpoint),
+            samples=args.samples,
+            size=args.size,
+            batch=args.batch,
+            learning_rate=args.learning_rate,
+            schedule="cosine",
+            channels_last=False,
+            tensorboard=False,
+        )
+        losses = finetune(config, args.output, graph, ranges, args.keep)
+    except (HarmonizerError, OSError, ValueError) as error:
+        print(f"finetune: error: {error}", file=sys.stderr)
+        return 2
+    tenth = max(1, len(losses) // 10)
+    print(
+        f"{args.output}: loss {sum(losses[:tenth]) / tenth:.5f} in the first tenth of "
+        f"{len(losses)} steps, {sum(losses[-tenth:]) / tenth:.5f} in the last. Export it, quantize "
+        "that, and let the gate compare it with the checkpoint that it imitates."
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,230 @@
+"""Compare two models and say whether the candidate draws the reference's pictures.
+
+python -m calibration.gate REFERENCE CANDIDATE [--budget fp32|fp16|int8] [--html FILE] [--json FILE]
+
+Each is a torch checkpoint, an ONNX predictor of any precision, or a TensorRT engine (on a machine
+with a GPU). Exit code: 0 if every budget is kept, 1 if one is not, 2 for bad input.
+"""
+
+import argparse
+import json
+import math
+import os
+import platform
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from calibration.candidates import open_candidate
+from calibration.judging import LIMITS, Row, default_sets, judge, verdict
+from calibration.report import write_html
+from harmonizer import __version__
+from harmonizer.errors import HarmonizerError
+from harmonizer.files import check_writable, write_atomically
+from train.evaluation.report import markdown
+from train.evaluation.triplets import Triplet, benchmark_triplets, validation_triplets
+
+PACKAGES = ("numpy", "onnxruntime", "scikit-image", "torch")
+
+
+def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line; exits with 2 where it contradicts itself."""
+    parser = argparse.ArgumentParser(
+        prog="python -m calibration.gate", description=(__doc__ or "").splitlines()[0]
+    )
+    parser.add_argument("reference", type=Path, help="what the pictures are to be like")
+    parser.add_argument("candidate", type=Path, help="what is judged")
+    parser.add_argument("--budget", choices=list(LIMITS), help="the candidate's own by default")
+    parser.add_argument("--levels", type=float, help="largest difference in 8-bit levels")
+    parser.add_argument("--delta-e", type=float, help="largest mean delta-E 2000")
+    parser.add_argument("--fmse-change", type=float, help="largest relative change of mean fMSE")
+    parser.add_argument("--val", type=Path, metavar="DIR", help="photographs with MANIFEST.csv")
+    parser.add_argument("--iharmony4", type=Path, metavar="DIR", help="its layout, or index.csv")
+    parser.add_argument(
+        "--limit", type=int, metavar="N", help="first N images of each set: a quick look, no proof"
+    )
+    parser.add_argument("--sensitivity", type=Path, metavar="FILE", help="report of quantize.py")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="all figures")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="self-contained report")
+    parser.add_argument("--worst", type=int, default=6, metavar="N", help="pictures (%(default)s)")
+    args = parser.parse_args(words)
+    for name in ("levels", "delta_e", "fmse_change"):
+        value = getattr(args, name)
+        if value is not None and not value >= 0:
+            parser.error(f"--{name.replace('_', '-')} must be at least 0; got {value}.")
+    for name in ("limit", "worst"):
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            parser.error(f"--{name} must be at least 1; got {value}.")
+    if args.sensitivity and not args.html:
+        parser.error("--sensitivity is drawn in the report; name one with --html.")
+    return args
+
+
+def evaluation_sets(args: argparse.Namespace) -> dict[str, list[Triplet]]:
+    """The images of the named sets, or of both in the shared data.
+
+    Raises:
+        FileNotFoundError, ValueError: As `train.evaluation.triplets` does.
+    """
+    folders: dict[str, Path | None] = {"val": args.val, "iharmony4": args.iharmony4}
+    if not any(folders.values()):
+        data = Path(os.environ.get("HARMONIZER_DATA", "../shared/data"))
+        folders = dict(default_sets(data))
+    read = {"val": validation_triplets, "iharmony4": benchmark_triplets}
+    sets = {name: read[name](folder) for name, folder in folders.items() if folder is not None}
+    return {name: triplets[: args.limit] for name, triplets in sets.items()}
+
+
+def run(args: argparse.Namespace) -> bool:
+    """Compare as the flags say; whether the candidate passed.
+
+    Raises:
+        HarmonizerError, OSError, ValueError: If a model, an image or a file is at fault.
+    """
+    for path in filter(None, (args.json, args.html)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        check_writable(path)
+    sensitivity = _read_sensitivity(args.sensitivity) if args.sensitivity else None
+    sets = evaluation_sets(args)
+    torch.set_num_threads(1)
+    reference = open_candidate(args.reference)
+    candidate = open_candidate(args.candidate)
+    budget = args.budget or candidate.precision
+    if budget not in LIMITS:
+        raise ValueError(
+            f"{args.candidate} must say a precision of {', '.join(LIMITS)}; it says {budget!r}. "
+            "Choose one with --budget."
+        )
+    limits = LIMITS[budget]
+    for flag, name in (
+        ("levels", "levels_max"),
+        ("delta_e", "delta_e_mean"),
+        ("fmse_change", "fmse_change"),
+    ):
+        if getattr(args, flag) is not None:
+            limits = replace(limits, **{name: getattr(args, flag)})
+    try:
+        judgement = judge(reference, candidate, sets.items(), args.worst)
+    finally:
+        reference.close()
+        candidate.close()
+    checks = verdict(judgement, limits)
+    passed = all(check["passed"] for check in checks)
+    document = {
+        "format": "harmonizer-gate",
+        "format_version": 1,
+        "passed": passed,
+        "reference": reference.facts(),
+        "candidate": candidate.facts(),
+        "budget": {"name": budget, **asdict(limits)},
+        "complete": args.limit is None,
+        "checks": checks,
+        "arguments": judgement.arguments(),
+        "sets": {name: judgement.summary(name) for name in sets},
+        "skipped": judgement.skipped,
+        "versions": {name: version(name) for name in PACKAGES} | {"harmonizer": __version__},
+        "machine": platform.machine(),
+        "images": [case.row() for case in judgement.cases],
+    }
+    print(text_report(document))
+    if args.json:
+        text = json.dumps(_without_infinities(document), indent=1) + "\n"
+        write_atomically(args.json, text.encode())
+    if args.html:
+        write_html(args.html, document, judgement, sensitivity)
+    return passed
+
+
+def _read_sensitivity(path: Path) -> Row:
+    try:
+        document: Row = json.loads(path.read_text(encoding="utf-8"))
+        if document["format"] != "harmonizer-precision-report":
+            raise ValueError(f"its format is {document['format']!r}")
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{path} must be a report of calibration/quantize.py; it is not ({error}). Name the "
+            "FILE.report.json beside the quantised model."
+        ) from error
+    return document
+
+
+def _without_infinities(value: Any) -> Any:
+    """JSON has neither infinities nor NaN: they become None."""
+    if isinstance(value, dict):
+        return {key: _without_infinities(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_infinities(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def text_report(document: Row) -> str:
+    """The figures as Markdown tables, and the verdict."""
+    arguments = document["arguments"]
+    header = [
+        "set",
+        "images",
+        "levels max",
+        "p99.9",
+        "PSNR",
+        "delta-E mean",
+        "max",
+        "fMSE",
+        "change",
+    ]
+    body = [
+        [
+            name,
+            str(row["images"]),
+            str(row["levels_max"]),
+            str(row["levels_p999"]),
+            "equal" if row["psnr"] is None else f"{row['psnr']:.1f}",
+            f"{row['delta_e_mean']:.4f}",
+            f"{row['delta_e_max']:.2f}",
+            f"{row['fmse_reference']:.1f} -> {row['fmse_candidate']:.1f}",
+            f"{row['fmse_change']:+.3%}",
+        ]
+        for name, row in document["sets"].items()
+    ]
+    per_filter = [
+        [name, f"{row['max']:.5f}", f"{row['mean']:.6f}"]
+        for name, row in arguments["filters"].items()
+    ]
+    per_filter.append(["all", f"{arguments['max']:.5f}", f"{arguments['mean']:.6f}"])
+    failed = [check for check in document["checks"] if not check["passed"]]
+    lines = [
+        markdown(header, body),
+        "",
+        markdown(["argument", "max abs difference", "mean"], per_filter),
+        f"\ncontrast on another step: {arguments['contrast_steps']} images",
+    ]
+    if document["skipped"]:
+        lines.append(f"skipped for an empty mask: {', '.join(document['skipped'])}")
+    lines += [
+        f"failed: {check['set']}: {check['check']} is {check['measured']:.5g}, allowed is "
+        f"{check['limit']:g}"
+        for check in failed
+    ]
+    word = "PASSED" if document["passed"] else "FAILED"
+    partly = "" if document["complete"] else " on a part of the images only: no proof"
+    lines.append(f"{word}: budget {document['budget']['name']}{partly}")
+    return "\n".join(lines)
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """The command line; 0 if the candidate passes, 1 if not, 2 for bad input."""
+    args = parse(words)
+    try:
+        return 0 if run(args) else 1
+    except (HarmonizerError, OSError, ValueError) as error:
+        print(f"gate: error: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

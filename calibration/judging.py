@@ -1,0 +1,257 @@
+"""Two predictors on the evaluation sets: arguments, pictures, task metric, and the verdict."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from calibration.candidates import Candidate
+from calibration.pictures import (
+    Image,
+    compare,
+    contrast_steps,
+    draw,
+    percentile_level,
+    to_levels,
+)
+from export import tolerances
+from harmonizer.renderer import CpuRenderer
+from train.evaluation.metrics import measure
+from train.evaluation.triplets import Triplet
+
+SHARE = 0.999
+"""Of the percentile of differences that is stated beside the maximum."""
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a candidate may lose; None does not limit.
+
+    Attributes:
+        levels_max: Largest difference of an 8-bit foreground value.
+        delta_e_mean: Mean CIEDE2000 of the foreground, mean over a set's images.
+        fmse_change: Relative change, in either direction, of a set's mean fMSE.
+    """
+
+    levels_max: float | None = None
+    delta_e_mean: float | None = None
+    fmse_change: float | None = None
+
+
+LIMITS: dict[str, Limits] = {
+    "fp32": Limits(levels_max=tolerances.GATE_FP32_LEVELS, fmse_change=tolerances.GATE_FP32_FMSE),
+    "fp16": Limits(levels_max=tolerances.GATE_FP16_LEVELS, fmse_change=tolerances.GATE_FP16_FMSE),
+    "int8": Limits(
+        delta_e_mean=tolerances.GATE_INT8_DELTA_E, fmse_change=tolerances.GATE_INT8_FMSE
+    ),
+}
+
+
+@dataclass
+class Case:
+    """One image's comparison, with its pictures while it is among the worst."""
+
+    set: str
+    name: str
+    reference: NDArray[np.float32]
+    candidate: NDArray[np.float32]
+    levels_max: int
+    delta_e_mean: float
+    delta_e_max: float
+    fmse_reference: float
+    fmse_candidate: float
+    fmse_before: float
+    pictures: tuple[NDArray[np.uint8], ...] = ()
+
+    def row(self) -> Row:
+        """As JSON holds it."""
+        facts = asdict(self)
+        del facts["pictures"]
+        return facts | {
+            "reference": [float(value) for value in self.reference],
+            "candidate": [float(value) for value in self.candidate],
+        }
+
+
+@dataclass
+class Judgement:
+    """Everything measured.
+
+    Attributes:
+        filters: The names of the k arguments.
+        cases: Every image, in order.
+        levels: By set, how many foreground values differ by 0, 1, ... 255 levels.
+        squared: By set, the images' mean squared differences in levels.
+        skipped: Images with an empty mask.
+    """
+
+    filters: tuple[str, ...]
+    cases: list[Case] = field(default_factory=list)
+    levels: dict[str, NDArray[np.int64]] = field(default_factory=dict)
+    squared: dict[str, list[float]] = field(default_factory=dict)
+    skipped: list[str] = field(default_factory=list)
+
+    def worst(self) -> list[Case]:
+        """The cases that kept their pictures, the worst first."""
+        return sorted((c for c in self.cases if c.pictures), key=_badness, reverse=True)
+
+    def arguments(self) -> Row:
+        """Absolute differences of the arguments over all images, and per filter."""
+        reference = np.stack([case.reference for case in self.cases])
+        candidate = np.stack([case.candidate for case in self.cases])
+        apart = np.abs(reference.astype(np.float64) - candidate)
+        return {
+            "max": float(apart.max()),
+            "mean": float(apart.mean()),
+            "contrast_steps": contrast_steps(self.filters, reference, candidate),
+            "filters": {
+                name: {"max": float(column.max()), "mean": float(column.mean())}
+                for name, column in zip(self.filters, apart.T, strict=True)
+            },
+        }
+
+    def summary(self, name: str) -> Row:
+        """The figures of one set."""
+        cases = [case for case in self.cases if case.set == name]
+        levels, squared = self.levels[name], float(np.mean(self.squared[name]))
+        fmse = [
+            float(np.mean([getattr(case, f"fmse_{which}") for case in cases]))
+            for which in ("before", "reference", "candidate")
+        ]
+        return {
+            "images": len(cases),
+            "levels_max": int(np.flatnonzero(levels).max(initial=0)),
+            "levels_p999": percentile_level(levels, SHARE),
+            "values_equal": float(levels[0] / levels.sum()),
+            "psnr": None if squared == 0 else 10 * math.log10(255**2 / squared),
+            "delta_e_mean": float(np.mean([case.delta_e_mean for case in cases])),
+            "delta_e_image_max": max(case.delta_e_mean for case in cases),
+            "delta_e_max": max(case.delta_e_max for case in cases),
+            "fmse_before": fmse[0],
+            "fmse_reference": fmse[1],
+            "fmse_candidate": fmse[2],
+            "fmse_change": _relative(fmse[1], fmse[2]),
+        }
+
+
+def _badness(case: Case) -> tuple[float, float]:
+    return case.delta_e_mean, case.delta_e_max
+
+
+def _relative(reference: float, candidate: float) -> float:
+    if reference == candidate:
+        return 0.0
+    return candidate / reference - 1 if reference else math.inf
+
+
+def judge(
+    reference: Candidate,
+    candidate: Candidate,
+    sets: Iterable[tuple[str, Sequence[Triplet]]],
+    worst: int = 6,
+) -> Judgement:
+    """Run both on every image of the sets, at 256x256.
+
+    Args:
+        reference, candidate: With the same filters.
+        sets: Names and images.
+        worst: How many cases keep their pictures.
+
+    Raises:
+        ValueError: If the filters differ, or no image has a foreground.
+        ImageFileError, ModelError: If an image or a model is at fault.
+    """
+    if reference.filters != candidate.filters:
+        raise ValueError(
+            "both models must predict the same filters in the same order; the reference predicts "
+            f"{', '.join(reference.filters)}, the candidate {', '.join(candidate.filters)}. "
+            "Compare models of one network."
+        )
+    renderer = CpuRenderer(1)
+    result = Judgement(reference.filters)
+    for name, triplets in sets:
+        result.levels[name], result.squared[name] = np.zeros(256, np.int64), []
+        for triplet in tqdm(triplets, f"comparing {name}", disable=None, unit="image"):
+            tensors = [np.ascontiguousarray(t.numpy()) for t in triplet.thumbnails()]
+            if not tensors[1].any():
+                result.skipped.append(f"{name}: {triplet.name}")
+                continue
+            _judge_one(result, renderer, (reference, candidate), (name, triplet.name), tensors)
+            for case in result.worst()[worst:]:
+                case.pictures = ()
+        if not result.squared[name]:
+            raise ValueError(f"the set {name} must have images with a foreground; it has none.")
+    return result
+
+
+def _judge_one(
+    result: Judgement,
+    renderer: CpuRenderer,
+    models: tuple[Candidate, Candidate],
+    identity: tuple[str, str],
+    tensors: list[Image],
+) -> None:
+    composite, mask, real = tensors
+    arguments = [model.predict(composite, mask) for model in models]
+    drawn = [draw(renderer, result.filters, composite, mask, values) for values in arguments]
+    difference = compare(drawn[0], drawn[1], mask)
+    target, plain = (_rows(image) for image in (real, composite))
+    fmse = [measure(image, target, mask[0, 0]).fmse for image in (*drawn, plain)]
+    set_name, name = identity
+    result.levels[set_name] += difference.levels
+    result.squared[set_name].append(difference.squared)
+    result.cases.append(
+        Case(
+            set_name,
+            name,
+            arguments[0],
+            arguments[1],
+            difference.levels_max,
+            difference.delta_e_mean,
+            difference.delta_e_max,
+            fmse[0],
+            fmse[1],
+            fmse[2],
+            tuple(to_levels(image) for image in (plain, *drawn)),
+        )
+    )
+
+
+def _rows(image: Image) -> Image:
+    return np.ascontiguousarray(image[0].transpose(1, 2, 0))
+
+
+def verdict(judgement: Judgement, limits: Limits) -> list[Row]:
+    """Each limit against what was measured, set by set.
+
+    Returns:
+        Rows with check, set, measured, limit and passed; NaN does not pass.
+    """
+    rows = []
+    for name in judgement.levels:
+        summary = judgement.summary(name)
+        for check, limit in asdict(limits).items():
+            if limit is not None:
+                measured = summary[check]
+                rows.append(
+                    {
+                        "check": check,
+                        "set": name,
+                        "measured": measured,
+                        "limit": limit,
+                        "passed": bool(abs(measured) <= limit),
+                    }
+                )
+    return rows
+
+
+def default_sets(data: Path) -> dict[str, Path]:
+    """Where the two evaluation sets are in the shared data."""
+    return {"val": data / "val", "iharmony4": data / "iharmony4"}

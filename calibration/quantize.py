@@ -1,0 +1,235 @@
+"""Reduce a predictor's precision where it does not show: INT8 (Q/DQ) or half precision.
+
+python calibration/quantize.py MODEL.onnx --images DIR --output FILE.int8.onnx
+    [--precision int8|fp16] [--method auto|minmax|percentile|entropy|mse] [--cache FILE]
+    [--keep BLOCK ...]
+
+Writes the graph, and FILE.report.json with every block's sensitivity. The graph is for TensorRT;
+docs/precision.md says which file is for which target. The proof is `python -m calibration.gate`.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import onnx
+
+from calibration.cache import calibrate
+from calibration.equalize import equalize
+from calibration.errors import BudgetError
+from calibration.graph import PredictorGraph, load_graph
+from calibration.images import ImageSet, load_images
+from calibration.ranges import METHODS, Method
+from calibration.rewrite import halve_blocks, quantize_blocks
+from calibration.search import BUDGETS, Budget, Found, Judge, Reduced, Rewrite, search
+from export.tolerances import CALIBRATION_IMAGES
+from harmonizer import __version__
+from harmonizer.errors import HarmonizerError
+from harmonizer.files import check_writable, write_atomically
+
+IMAGES = 128
+PROBES = 24
+"""Images that the search judges by, beside those that ranges are measured on."""
+
+AUTO: Literal["auto"] = "auto"
+
+POLICY: dict[Reduced, tuple[str, ...]] = {"int8": (), "fp16": ("regressor",)}
+"""Layers that stay in float32 by policy (all their looks); what else stays is measured. The last
+layer's error is the arguments' own, and a step of contrast is 1/255: in half precision the few
+products of the last layer save nothing that would be worth that."""
+
+REPORT = ".report.json"
+
+
+def reduce_precision(
+    graph: PredictorGraph,
+    images: ImageSet,
+    precision: Reduced,
+    method: Method | Literal["auto"] = AUTO,
+    cache: Path | None = None,
+    keep: Collection[str] = (),
+    budget: Budget | None = None,
+) -> tuple[Found, dict[str, Any]]:
+    """Search for the cheapest graph of a precision within a budget.
+
+    Args:
+        graph: The float32 predictor.
+        images: The last `PROBES` judge, the others give the ranges.
+        precision: "int8" or "fp16".
+        method: Of the ranges (INT8); "auto" takes the one with which the probes lose least.
+        cache: File of the ranges, one for each method with "auto"; see `calibration.cache`.
+        keep: Blocks that stay in float32.
+        budget: What may be lost on the probes; the precision's own by default.
+
+    Returns:
+        What was found, its model with metadata, and the report.
+
+    Raises:
+        BudgetError, CacheError, CalibrationError, ValueError: As the parts do.
+    """
+    budget = BUDGETS[precision] if budget is None else budget
+    fitting, probes = images.split(len(images.feeds) - PROBES)
+    source_sha256 = graph.sha256
+    if precision == "int8":
+        graph = equalize(graph, fitting.feeds)
+    kept = {*keep, *(b for b in graph.blocks if b.partition("@")[0] in POLICY[precision])}
+    judge = Judge(graph, probes)
+    methods: dict[Method, float] = {}
+    if precision == "int8":
+        candidates = [block for block in graph.blocks if block not in kept]
+        tried: dict[Method, dict[str, float]] = {}
+        for name in METHODS if method == AUTO else (method,):
+            path = cache and (cache.with_suffix(f".{name}.json") if method == AUTO else cache)
+            tried[name] = calibrate(graph, fitting, name, path)
+            methods[name] = judge(quantize_blocks(graph, candidates, tried[name])).delta_e_mean
+        chosen = min(methods, key=lambda name: methods[name])
+        ranges = tried[chosen]
+
+        def rewrite(blocks: Collection[str]) -> onnx.ModelProto:
+            return quantize_blocks(graph, blocks, ranges)
+
+    else:
+
+        def rewrite(blocks: Collection[str]) -> onnx.ModelProto:
+            return halve_blocks(graph, blocks)
+
+    found = search(graph, checked(rewrite), judge, budget, kept)
+    facts: dict[str, Any] = {
+        "source_sha256": source_sha256,
+        "precision": precision,
+        "budget": str(budget),
+        "blocks": list(found.blocks),
+    }
+    if precision == "int8":
+        facts |= {
+            "method": chosen,
+            "images": len(fitting.feeds),
+            "images_sha256": fitting.sha256,
+        }
+    _describe(found.model, precision, facts)
+    report = {
+        "format": "harmonizer-precision-report",
+        "format_version": 1,
+        "source": graph.path.name,
+        **facts,
+        "methods": methods,
+        "kept": sorted(kept),
+        "probes": len(probes.feeds),
+        "versions": {name: version(name) for name in ("onnx", "onnxruntime", "numpy")},
+        "harmonizer": __version__,
+        **found.report(graph),
+    }
+    return found, report
+
+
+def checked(rewrite: Rewrite) -> Rewrite:
+    """The same, with every graph checked to be valid ONNX."""
+
+    def rewritten(blocks: Collection[str]) -> onnx.ModelProto:
+        model = rewrite(blocks)
+        onnx.checker.check_model(model)
+        return model
+
+    return rewritten
+
+
+def _describe(model: onnx.ModelProto, precision: str, facts: dict[str, Any]) -> None:
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    metadata |= {"harmonizer.precision": precision, "harmonizer.reduction": json.dumps(facts)}
+    onnx.helper.set_model_props(model, metadata)
+
+
+def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line; exits with 2 where it contradicts itself."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("model", type=Path, metavar="MODEL.onnx", help="float32 predictor")
+    parser.add_argument(
+        "--images",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help=f"photographs or iHarmony4, {CALIBRATION_IMAGES + PROBES} or more; not the gate's",
+    )
+    parser.add_argument("--output", type=Path, required=True, metavar="FILE.onnx")
+    parser.add_argument("--precision", choices=list(BUDGETS), default="int8")
+    parser.add_argument(
+        "--count", type=int, default=IMAGES, help="images for the ranges (%(default)s)"
+    )
+    parser.add_argument("--method", choices=[AUTO, *METHODS], help="of the ranges (auto: the best)")
+    parser.add_argument("--cache", type=Path, metavar="FILE", help="ranges to reuse, or to write")
+    parser.add_argument("--keep", nargs="+", default=(), metavar="BLOCK", help="stays in float32")
+    parser.add_argument("--delta-e", type=float, help="mean delta-E that may be lost")
+    parser.add_argument("--levels", type=float, help="largest difference in levels allowed")
+    args = parser.parse_args(words)
+    if args.output.suffix != ".onnx":
+        parser.error(f"--output must end in .onnx; got {args.output.name}. Rename it.")
+    if args.output.resolve() == args.model.resolve():
+        parser.error(f"--output must be another file than the model; both are {args.model}.")
+    if args.count < CALIBRATION_IMAGES:
+        parser.error(
+            f"--count must be at least {CALIBRATION_IMAGES}, because with fewer images ranges "
+            f"depend on which they happen to be; got {args.count}."
+        )
+    for name in ("method", "cache"):
+        if getattr(args, name) is not None and args.precision == "fp16":
+            parser.error(f"--{name} is for the ranges of int8; fp16 needs none. Leave it out.")
+    for name in ("delta_e", "levels"):
+        limit = getattr(args, name)
+        if limit is not None and not limit >= 0:
+            parser.error(f"--{name.replace('_', '-')} must be at least 0; got {limit}.")
+    return args
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """The command line; 0 on success, 1 if no graph keeps the budget, 2 for bad input."""
+    args = parse(words)
+    report_path = args.output.with_name(args.output.name + REPORT)
+    try:
+        for path in (args.output, report_path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            check_writable(path)
+        graph = load_graph(args.model)
+        images = load_images(args.images, args.count + PROBES, graph.filters)
+        if len(images.feeds) < CALIBRATION_IMAGES + PROBES:
+            raise ValueError(
+                f"--images must hold {CALIBRATION_IMAGES} images for the ranges and {PROBES} more "
+                f"for the search to judge by; {args.images} holds {len(images.feeds)}. Add some."
+            )
+        budget = BUDGETS[args.precision]
+        if args.delta_e is not None:
+            budget = replace(budget, delta_e_mean=args.delta_e)
+        if args.levels is not None:
+            budget = replace(budget, levels_max=args.levels)
+        found, report = reduce_precision(
+            graph, images, args.precision, args.method or AUTO, args.cache, args.keep, budget
+        )
+        write_atomically(report_path, (json.dumps(report, indent=1) + "\n").encode())
+        write_atomically(args.output, found.model.SerializeToString())
+    except BudgetError as error:
+        print(f"quantize: no file written: {error}", file=sys.stderr)
+        return 1
+    except (HarmonizerError, OSError, ValueError) as error:
+        print(f"quantize: error: {error}", file=sys.stderr)
+        return 2
+    print(_summary(args.output, graph, found, report))
+    return 0
+
+
+def _summary(output: Path, graph: PredictorGraph, found: Found, report: dict[str, Any]) -> str:
+    floats = [block for block in graph.blocks if block not in found.blocks]
+    return (
+        f"{output} ({output.stat().st_size / 1e6:.1f} MB, float32 "
+        f"{graph.path.stat().st_size / 1e6:.1f} MB): {len(found.blocks)} of {len(graph.blocks)} "
+        f"blocks in {report['precision']}, {report['reduced_share']:.1%} of the multiplications; "
+        f"float32: {', '.join(floats) or 'none'}\non {report['probes']} probes: {found.error}\n"
+        f"sensitivity of every block: {output.name}{REPORT}"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

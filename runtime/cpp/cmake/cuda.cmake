@@ -1,0 +1,64 @@
+# The parts for NVIDIA GPUs. None links an NVIDIA library: driver and TensorRT are opened at run time.
+
+if(HARMONIZER_CUDA)
+  target_sources(harmonizer_cpu PRIVATE
+    src/device_context.cpp src/driver.cpp src/renderer_cuda.cpp src/staging.cpp)
+  target_link_libraries(harmonizer_cpu PRIVATE ${CMAKE_DL_LIBS})
+else()
+  target_sources(harmonizer_cpu PRIVATE src/no_cuda.cpp)
+endif()
+
+if(HARMONIZER_TENSORRT)
+  if(NOT HARMONIZER_CUDA)
+    message(FATAL_ERROR "HARMONIZER_TENSORRT needs the CUDA renderer; set HARMONIZER_CUDA=ON too.")
+  endif()
+  find_path(TENSORRT_INCLUDE_DIR NvInferRuntime.h
+    HINTS "${TENSORRT_ROOT}" PATH_SUFFIXES include include/${CMAKE_LIBRARY_ARCHITECTURE})
+  if(NOT TENSORRT_INCLUDE_DIR)
+    message(FATAL_ERROR "HARMONIZER_TENSORRT needs TensorRT's headers; NvInferRuntime.h is not in "
+      "\"${TENSORRT_ROOT}\". Set TENSORRT_ROOT to the folder that holds include/.")
+  endif()
+  find_package(CUDAToolkit QUIET) # for cuda_runtime_api.h, which TensorRT's headers include
+  if(NOT CUDAToolkit_FOUND)
+    message(FATAL_ERROR "HARMONIZER_TENSORRT needs the headers of the CUDA toolkit; none is found. "
+      "Install it, or set CUDAToolkit_ROOT.")
+  endif()
+  target_sources(harmonizer_cpu PRIVATE src/tensorrt.cpp)
+  target_include_directories(harmonizer_cpu SYSTEM PRIVATE
+    "${TENSORRT_INCLUDE_DIR}" ${CUDAToolkit_INCLUDE_DIRS})
+else()
+  target_sources(harmonizer_cpu PRIVATE src/no_tensorrt.cpp)
+endif()
+
+# The kernels, for the folder of the library.
+set(kernels_image "")
+if(HARMONIZER_KERNELS STREQUAL "nvcc")
+  find_program(HARMONIZER_NVCC nvcc PATHS /usr/local/cuda/bin)
+  if(NOT HARMONIZER_NVCC)
+    message(FATAL_ERROR "HARMONIZER_KERNELS=nvcc needs nvcc of CUDA 12.9 or newer; none is found. "
+      "Install the CUDA toolkit, or give the path of hz_kernels.fatbin.")
+  endif()
+  set(kernels_image "${CMAKE_CURRENT_BINARY_DIR}/hz_kernels.fatbin")
+  set(targets "") # as build_kernels.py
+  foreach(architecture 75 80 86 89 90 100 120)
+    list(APPEND targets "-gencode=arch=compute_${architecture},code=sm_${architecture}")
+  endforeach()
+  file(GLOB kernel_sources CONFIGURE_DEPENDS
+    "${kernels_dir}/*.cu" "${kernels_dir}/*.cuh" "${kernels_dir}/*.h")
+  add_custom_command(OUTPUT "${kernels_image}"
+    COMMAND "${HARMONIZER_NVCC}" -fatbin -std=c++17 -O3 --threads 2 ${targets}
+      "-gencode=arch=compute_75,code=compute_75" "-gencode=arch=compute_120,code=compute_120"
+      "-I${CMAKE_CURRENT_SOURCE_DIR}/include" "-I${kernels_dir}"
+      -o "${kernels_image}" "${kernels_dir}/hz_kernels.cu"
+    DEPENDS ${kernel_sources} VERBATIM)
+  add_custom_target(harmonizer_kernels ALL DEPENDS "${kernels_image}")
+elseif(HARMONIZER_KERNELS)
+  get_filename_component(kernels_source "${HARMONIZER_KERNELS}" ABSOLUTE
+    BASE_DIR "${CMAKE_BINARY_DIR}")
+  if(NOT EXISTS "${kernels_source}")
+    message(FATAL_ERROR "HARMONIZER_KERNELS must be `nvcc` or a file of compiled kernels; "
+      "${kernels_source} is missing. Make it with `make cuda`.")
+  endif()
+  set(kernels_image "${CMAKE_CURRENT_BINARY_DIR}/hz_kernels.fatbin")
+  configure_file("${kernels_source}" "${kernels_image}" COPYONLY)
+endif()

@@ -1,0 +1,20 @@
+# Install rules, and the package that find_package(harmonizer) finds. Nothing in it is absolute.
+
+include(CMakePackageConfigHelpers)
+
+set(package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/harmonizer")
+
+install(TARGETS harmonizer_cpu EXPORT harmonizerTargets
+  LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+install(FILES include/harmonizer.h include/harmonizer.hpp include/harmonizer_cuda.h
+  "${kernels_dir}/hz_operations.h" DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+if(kernels_image)
+  install(FILES "${kernels_image}" DESTINATION ${CMAKE_INSTALL_LIBDIR})
+endif()
+
+install(EXPORT harmonizerTargets NAMESPACE harmonizer:: DESTINATION ${package_dir})
+configure_package_config_file(cmake/harmonizerConfig.cmake.in harmonizerConfig.cmake
+  INSTALL_DESTINATION ${package_dir})
+write_basic_package_version_file(harmonizerConfigVersion.cmake COMPATIBILITY SameMinorVersion)
+install(FILES "${CMAKE_CURRENT_BINARY_DIR}/harmonizerConfig.cmake"
+  "${CMAKE_CURRENT_BINARY_DIR}/harmonizerConfigVersion.cmake" DESTINATION ${package_dir})

@@ -1,0 +1,75 @@
+/* One GPU behind a handle. */
+#pragma once
+
+#include <map>
+#include <mutex>
+#include <string>
+
+#include "device_context.h"
+#include "device_memory.h"
+#include "harmonizer_cuda.h"
+#include "renderer.h"
+#include "staging.h"
+
+namespace hz_cuda {
+
+/* A frame's predictor inputs and its answer, in device memory. */
+struct PredictorBuffers {
+    DeviceBuffer composite, coverage, arguments;
+};
+
+/* Calls take turns: the workspace and the staging memory are one frame's. */
+class CudaRenderer final : public hz_renderer {
+public:
+    explicit CudaRenderer(const hz_renderer_options& options);
+    ~CudaRenderer() override;
+
+    void measure(const hz_image& image, hz_program& program) override;
+    void render(const hz_image& image, const hz_mask* mask, const hz_program& program,
+                const hz_image& out) override;
+    void thumbnail(const hz_image& image, const hz_mask* mask, float* composite,
+                   float* coverage) override;
+    void harmonize(hz_predictor* predictor, const hz_image& image, const hz_mask* mask,
+                   double strength, const hz_image& out, hz_program& program) override;
+    void enqueue(hz_predictor* predictor, const hz_image& image, const hz_mask* mask,
+                 double strength, const hz_image& out, const hz_program* program) override;
+    void enqueue_frame(const hz_frame& frame, int32_t phases) override;
+    void synchronize(hz_program* program) override;
+    int device() const override { return ordinal_; }
+
+    Context context() const { return device_.context(); }
+
+private:
+    template <typename Work>
+    void take_turn(const Work& work);
+    Function kernel(const char* kernel_name, uint32_t shared);
+    void* prepare_workspace();
+    void run(hz_frame frame, int32_t phases);
+    void run_predicted(hz_frame frame, hz_predictor& predictor, double strength);
+    void run_given(hz_frame frame, const hz_program& program, int32_t phases);
+    void run_with(const hz_frame& frame, hz_predictor* predictor, double strength,
+                  const hz_program* given);
+    hz_frame upload(const hz_image& image, const hz_mask* mask);
+    template <typename Picture>
+    Layout upload_picture(const Picture& picture, DeviceBuffer& target, PinnedBuffer& pinned);
+    hz_report download(const hz_image& out, const Layout& layout);
+    void queue_report();
+    hz_report arrived_report() const;
+    void wait();
+    void check_device_memory(const void* data, const char* label) const;
+    void release();
+
+    int ordinal_;
+    DeviceContext device_;
+    std::mutex lock_;
+    Stream stream_ = nullptr;
+    bool own_stream_ = false;
+    Module module_ = nullptr;
+    std::map<std::string, Function> kernels_;
+    DeviceBuffer workspace_, image_, mask_;
+    PredictorBuffers predicted_;
+    PinnedBuffer pinned_image_, pinned_mask_, pinned_report_, pinned_thumbnails_;
+    bool workspace_ready_ = false;
+};
+
+}  // namespace hz_cuda

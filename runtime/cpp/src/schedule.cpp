@@ -1,0 +1,337 @@
+/* Which kernels draw a frame, with which grids and parameters: see harmonizer_cuda.h. */
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstring>
+#include <initializer_list>
+#include <string>
+
+#include "checks.h"
+#include "errors.h"
+#include "harmonizer_cuda.h"
+#include "hz_workspace.h"
+
+namespace hz_gpu {
+namespace {
+
+using hz_cpu::Invalid;
+
+static_assert(sizeof(Report) == sizeof(hz_report));
+static_assert(sizeof(ReportStep) == sizeof(hz_step));
+static_assert(offsetof(Report, steps) == offsetof(hz_program, steps));
+static_assert(offsetof(ReportStep, argument) == offsetof(hz_step, argument));
+static_assert(offsetof(ReportStep, statistics) == offsetof(hz_step, statistics));
+static_assert(offsetof(Report, seen) == offsetof(hz_report, seen));
+static_assert(offsetof(Report, in_double) == offsetof(hz_report, in_double));
+static_assert(offsetof(Workspace, report) == 0);
+static_assert(kU8 == HZ_U8 && kU16 == HZ_U16 && kF32 == HZ_F32 && kBool == HZ_BOOL &&
+              kF16 == HZ_F16);
+static_assert(kSeenForeground == HZ_SEEN_FOREGROUND && kSeenThumbnail == HZ_SEEN_THUMBNAIL &&
+              kSeenBackground == HZ_SEEN_BACKGROUND && kSeenNotFinite == HZ_SEEN_NOT_FINITE);
+static_assert(kThumbnail == HZ_THUMBNAIL_SIZE);
+
+constexpr int kScopes[] = HZ_OP_SCOPES;
+constexpr int kStatistics[] = HZ_OP_STATISTICS;
+
+/* Blocks for each multiprocessor: as many as run at once, so that each loads its tables once. */
+constexpr int64_t kMeasureBlocks = 2, kApplyBlocks = 4, kStripsOfMeasuringWarp = 2;
+constexpr int32_t kUnknownProcessors = 132, kMostProcessors = 1024;
+constexpr double kMostStrength = 1.5;
+
+constexpr const char* kMeasureKernels[] = {"hz_measure_u8", "hz_measure_u16", "hz_measure_f32"};
+constexpr const char* kReduceKernels[] = {"hz_reduce_u8", "hz_reduce_u16", "hz_reduce_f32"};
+constexpr const char* kApplyKernels[] = {"hz_apply_u8", "hz_apply_u16", "hz_apply_f32"};
+
+class Launches {
+public:
+    Launches(hz_launch* launches, int32_t capacity) : launches_(launches), capacity_(capacity) {}
+
+    template <typename Parameters>
+    void add(const char* kernel, int64_t blocks, int threads, const Parameters& parameters) {
+        static_assert(sizeof parameters <= HZ_PARAMETER_BYTES);
+        if (count_ == capacity_)
+            throw Invalid("capacity must be at least the number of launches; got " +
+                          std::to_string(capacity_) + ". HZ_MOST_LAUNCHES suffice.");
+        hz_launch& launch = launches_[count_++];
+        launch = {};
+        launch.kernel = kernel;
+        launch.grid[0] = static_cast<uint32_t>(blocks);
+        launch.block[0] = static_cast<uint32_t>(threads);
+        launch.grid[1] = launch.grid[2] = launch.block[1] = launch.block[2] = 1;
+        launch.size = sizeof parameters;
+        std::memcpy(launch.parameters, &parameters, sizeof parameters);
+    }
+    int32_t count() const { return count_; }
+
+private:
+    hz_launch* launches_;
+    int32_t capacity_, count_ = 0;
+};
+
+/* A frame and what follows from it alone. */
+struct Job {
+    const hz_frame& frame;
+    Workspace* workspace;
+    bool masked;
+    bool watched;        /* the mask's emptiness decides about the arguments */
+    bool thumbnail;
+    bool from_histogram; /* some statistics are taken from the histogram */
+    double pixels;
+};
+
+Surface surface_of(const hz_image& image) {
+    return {static_cast<u8*>(image.data), image.row_stride, image.pixel_stride,
+            image.channel_stride};
+}
+
+Cover cover_of(const Job& job) {
+    if (!job.masked) return {};
+    const hz_mask& mask = job.frame.mask;
+    return {static_cast<const u8*>(mask.data), mask.row_stride, mask.pixel_stride, mask.type, 0};
+}
+
+bool is_packed(const hz_image& image) {
+    return image.type == HZ_U8 && image.pixel_stride == 3 &&
+           (image.channel_stride == 1 || image.channel_stride == -1);
+}
+
+/* Whether row follows row at the distance of pixels, so that they may count as one row. */
+bool has_joined_rows(int64_t width, int64_t height, int64_t row_stride, int64_t pixel_stride) {
+    return height == 1 || row_stride == width * pixel_stride;
+}
+
+bool has_joined_rows(const hz_image& image) {
+    return has_joined_rows(image.width, image.height, image.row_stride, image.pixel_stride);
+}
+
+bool has_joined_rows(const hz_mask& mask) {
+    return has_joined_rows(mask.width, mask.height, mask.row_stride, mask.pixel_stride);
+}
+
+Strips make_strips(int64_t width, int64_t height, bool joined) {
+    Strips strips = {};
+    strips.columns = joined ? width * height : width;
+    strips.rows = joined ? 1 : static_cast<u32>(height);
+    strips.per_row = static_cast<u32>((strips.columns + kStrip - 1) / kStrip);
+    strips.count = strips.rows * strips.per_row;
+    return strips;
+}
+
+int64_t divided(int64_t value, int64_t by) { return (value + by - 1) / by; }
+
+int64_t resident_blocks(const hz_frame& frame, int64_t of_processor) {
+    const int32_t known = frame.processors > 0 ? frame.processors : kUnknownProcessors;
+    return of_processor * std::min(known, kMostProcessors);
+}
+
+bool measures(int operation) { return kStatistics[operation] != HZ_STATISTICS_NONE; }
+
+/* How many leading steps keep the channels apart. */
+int leading_channel_steps(const hz_frame& frame) {
+    int count = 0;
+    while (count < frame.count && kScopes[frame.operations[count]] != HZ_SCOPE_PIXEL) ++count;
+    return count;
+}
+
+/* Statistics read the picture as the steps before leave it: those up to the first operation that
+   mixes the channels (and its own) come from the histogram of an 8-bit picture. */
+bool is_in_histogram(const hz_frame& frame, int step) {
+    return frame.image.type == HZ_U8 && step <= leading_channel_steps(frame);
+}
+
+bool reads_histogram(const hz_frame& frame) {
+    if (frame.statistics_given) return false;
+    for (int i = 0; i < frame.count; ++i)
+        if (measures(frame.operations[i]) && is_in_histogram(frame, i)) return true;
+    return false;
+}
+
+/* A GPU faults at values across their natural boundaries. */
+void refuse_misaligned(const char* name, int32_t type, const void* data,
+                       std::initializer_list<int64_t> strides) {
+    const int64_t size = hz_cpu::element_size(type);
+    bool aligned = reinterpret_cast<uintptr_t>(data) % static_cast<uintptr_t>(size) == 0;
+    for (int64_t stride : strides) aligned = aligned && stride % size == 0;
+    if (!aligned)
+        throw Invalid(std::string(name) + " must have its data and its strides at multiples of " +
+                      std::to_string(size) + " bytes, the size of its values. Copy it to memory of "
+                      "its own.");
+}
+
+void check_alignment(const hz_image& image, const char* name) {
+    refuse_misaligned(name, image.type, image.data,
+                      {image.row_stride, image.pixel_stride, image.channel_stride});
+}
+
+void check_alignment(const hz_mask& mask, const char* name) {
+    refuse_misaligned(name, mask.type, mask.data, {mask.row_stride, mask.pixel_stride});
+}
+
+void check(const hz_frame* frame, int32_t phase) {
+    constexpr int32_t kPhases = HZ_PHASE_MEASURE | HZ_PHASE_DRAW | HZ_PHASE_PREPARE;
+    if (!frame) throw Invalid("frame must not be null.");
+    if (phase < 1 || (phase & ~kPhases))
+        throw Invalid("phase must be made of HZ_PHASE_MEASURE, HZ_PHASE_DRAW and "
+                      "HZ_PHASE_PREPARE; got " + std::to_string(phase) + ".");
+    hz_cpu::check_image(&frame->image, "image");
+    const hz_mask* mask = frame->mask.data ? &frame->mask : nullptr;
+    hz_cpu::check_mask(mask, frame->image);
+    if (phase & HZ_PHASE_DRAW) {
+        hz_cpu::check_image(&frame->out, "out");
+        hz_cpu::check_out(frame->image, mask, frame->out);
+    }
+    check_alignment(frame->image, "image");
+    if (mask) check_alignment(*mask, "mask");
+    if (phase & HZ_PHASE_DRAW) check_alignment(frame->out, "out");
+    if (!frame->workspace ||
+        reinterpret_cast<uintptr_t>(frame->workspace) % HZ_WORKSPACE_ALIGNMENT != 0)
+        throw Invalid("workspace must be device memory aligned to " +
+                      std::to_string(HZ_WORKSPACE_ALIGNMENT) + " bytes.");
+    if (!frame->composite != !frame->coverage)
+        throw Invalid("composite and coverage must both be given, or both be null.");
+    if (frame->composite && frame->thumbnail_type != HZ_F32 && frame->thumbnail_type != HZ_F16)
+        throw Invalid("thumbnail_type must be HZ_F32 or HZ_F16; got " +
+                      std::to_string(frame->thumbnail_type) + ".");
+    if (frame->count < 0 || frame->count > HZ_MAX_STEPS)
+        throw Invalid("count must be 0 to " + std::to_string(HZ_MAX_STEPS) + " operations; got " +
+                      std::to_string(frame->count) + ".");
+    for (int i = 0; i < frame->count; ++i)
+        if (frame->operations[i] < 0 || frame->operations[i] >= HZ_OP_COUNT)
+            throw Invalid("operation " + std::to_string(i) + " must be a code from 0 to " +
+                          std::to_string(HZ_OP_COUNT - 1) + "; got " +
+                          std::to_string(frame->operations[i]) + ".");
+    if (!(frame->strength >= 0 && frame->strength <= kMostStrength))
+        throw Invalid("strength must lie in [0, 1.5]; got " + std::to_string(frame->strength) +
+                      ".");
+    if (!frame->arguments && frame->strength != 1)
+        throw Invalid("strength must be 1 where the workspace's program has the arguments; got " +
+                      std::to_string(frame->strength) + ". Scale these arguments instead.");
+}
+
+Job make_job(const hz_frame& frame) {
+    const bool masked = frame.mask.data != nullptr, thumbnail = frame.composite != nullptr;
+    return {frame,
+            static_cast<Workspace*>(frame.workspace),
+            masked,
+            masked && (thumbnail || frame.arguments),
+            thumbnail,
+            reads_histogram(frame),
+            static_cast<double>(frame.image.width) * static_cast<double>(frame.image.height)};
+}
+
+void add_measure(const Job& job, Launches& launches) {
+    const hz_frame& frame = job.frame;
+    if (!job.from_histogram && !job.thumbnail && !job.watched) return;
+    MeasureParameters p = {};
+    p.image = surface_of(frame.image);
+    p.mask = cover_of(job);
+    p.width = frame.image.width;
+    p.height = frame.image.height;
+    p.workspace = job.workspace;
+    p.composite = frame.composite;
+    p.coverage = frame.coverage;
+    p.thumbnail_type = frame.thumbnail_type;
+    p.counted = job.from_histogram;
+    p.packed = is_packed(frame.image);
+    p.strips = make_strips(p.width, p.height, p.packed && has_joined_rows(frame.image));
+    int64_t work = p.counted ? p.strips.count : 0;
+    if (job.watched) {
+        p.watched = 1;
+        p.gapless = frame.mask.pixel_stride == hz_cpu::element_size(frame.mask.type);
+        p.mask_strips = make_strips(p.width, p.height, has_joined_rows(frame.mask));
+        work = std::max<int64_t>(work, p.mask_strips.count);
+    }
+    if (job.thumbnail) work = std::max<int64_t>(work, kThumbnail * kThumbnail / 32 / 4);
+    constexpr int64_t kWarps = kMeasureThreads / 32;
+    int64_t blocks = std::min(divided(work, kWarps * kStripsOfMeasuringWarp),
+                              resident_blocks(frame, kMeasureBlocks));
+    if (p.counted) blocks = std::max(blocks, divided(p.strips.count, kMostStripsOfBlock));
+    launches.add(kMeasureKernels[frame.image.type], std::max<int64_t>(blocks, 1), kMeasureThreads,
+                 p);
+}
+
+void add_reduce(const Job& job, int step, Launches& launches) {
+    ReduceParameters p = {};
+    p.image = surface_of(job.frame.image);
+    p.strips = make_strips(job.frame.image.width, job.frame.image.height,
+                           has_joined_rows(job.frame.image));
+    p.workspace = job.workspace;
+    p.pixels = job.pixels;
+    p.step = step;
+    const int64_t blocks =
+        std::min<int64_t>(divided(p.strips.count, kReduceThreads / 32), kReduceBlocks);
+    launches.add(kReduceKernels[job.frame.image.type], blocks, kReduceThreads, p);
+}
+
+void add_plan(const Job& job, Launches& launches) {
+    const hz_frame& frame = job.frame;
+    PlanParameters p = {};
+    p.workspace = job.workspace;
+    p.arguments = frame.arguments;
+    p.strength = frame.strength;
+    p.pixels = job.pixels;
+    p.count = frame.count;
+    std::copy(frame.operations, frame.operations + frame.count, p.operations);
+    p.bytes = frame.image.type == HZ_U8;
+    p.from_histogram = job.from_histogram;
+    p.statistics_given = frame.statistics_given != 0;
+    p.watched = job.watched;
+    p.begins = 1;
+    for (int i = 0; i < frame.count && !p.statistics_given; ++i) {
+        if (!measures(frame.operations[i]) || is_in_histogram(frame, i)) continue;
+        if (p.begins) launches.add("hz_plan", 1, kPlanThreads, p);
+        p.begins = 0;
+        add_reduce(job, i, launches);
+    }
+    p.finishes = 1;
+    launches.add("hz_plan", 1, kPlanThreads, p);
+}
+
+/* The kernels for packed bytes read and write aligned 16 bytes at the same pixel. */
+bool is_aligned_alike(const hz_image& image, const hz_image& out) {
+    const auto distance = static_cast<char*>(image.data) - static_cast<char*>(out.data);
+    return is_packed(image) && out.pixel_stride == image.pixel_stride &&
+           out.channel_stride == image.channel_stride && distance % 16 == 0 &&
+           (image.height == 1 || (image.row_stride - out.row_stride) % 16 == 0);
+}
+
+void add_apply(const Job& job, Launches& launches) {
+    const hz_frame& frame = job.frame;
+    ApplyParameters p = {};
+    p.image = surface_of(frame.image);
+    p.out = surface_of(frame.out);
+    p.mask = cover_of(job);
+    p.workspace = job.workspace;
+    p.in_place = hz_cpu::same_memory(frame.image, frame.out);
+    const bool joined = has_joined_rows(frame.image) && has_joined_rows(frame.out) &&
+                        (!job.masked || has_joined_rows(frame.mask));
+    p.strips = make_strips(frame.image.width, frame.image.height, joined);
+    const char* kernel = kApplyKernels[frame.image.type];
+    if (is_aligned_alike(frame.image, frame.out))
+        kernel = frame.image.channel_stride > 0 ? "hz_apply_rgb8" : "hz_apply_bgr8";
+    const int64_t blocks = std::min(divided(p.strips.count, kApplyThreads / 32),
+                                    resident_blocks(frame, kApplyBlocks));
+    launches.add(kernel, blocks, kApplyThreads, p);
+}
+
+}  // namespace
+}  // namespace hz_gpu
+
+using namespace hz_gpu;
+
+size_t hz_workspace_size(void) { return sizeof(Workspace); }
+
+int32_t hz_cuda_schedule(const hz_frame* frame, int32_t phase, hz_launch* launches,
+                         int32_t capacity, int32_t* count) {
+    return hz_cpu::guarded([&] {
+        if (!launches || !count) throw Invalid("launches and count must not be null.");
+        *count = 0;
+        check(frame, phase);
+        const Job job = make_job(*frame);
+        Launches list(launches, capacity);
+        if (phase & HZ_PHASE_MEASURE) add_measure(job, list);
+        if (phase & (HZ_PHASE_DRAW | HZ_PHASE_PREPARE)) add_plan(job, list);
+        if (phase & HZ_PHASE_DRAW) add_apply(job, list);
+        *count = list.count();
+    });
+}

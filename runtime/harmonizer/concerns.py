@@ -1,0 +1,13 @@
+"""What may not be as meant although it is as asked for: sentences for warnings and notes."""
+
+EMPTY_MASK = "the mask is empty: there is no foreground, and the image stays as it is."
+
+VANISHED_MASK = (
+    "the foreground vanishes in the network's thumbnail of 256x256: the image stays as it is. Crop "
+    "around the foreground."
+)
+
+FULL_MASK = (
+    "the mask covers the whole image: there is no background to harmonize with, and the arguments "
+    "are a guess."
+)

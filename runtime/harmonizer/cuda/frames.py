@@ -1,0 +1,397 @@
+"""Queue frames: launches of `hz_cuda_schedule`, a predictor between them, graphs of the whole.
+
+Everything here works on device memory and returns without waiting; transfers and arrays are the
+renderer's business.
+"""
+
+import ctypes
+import logging
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from harmonizer import _native
+from harmonizer.cuda.arrays import View
+from harmonizer.cuda.device import Device, release_at_exit
+from harmonizer.cuda.graph import Graph, GraphError
+from harmonizer.cuda.predictor import THUMBNAIL_PIXELS, DevicePredictor
+from harmonizer.cuda.slot import MOST_RECORDINGS, Memory, Recording, Slot
+from harmonizer.errors import DeviceError
+from harmonizer.ops import OPERATIONS
+from harmonizer.plan import Step
+
+MOST_SLOTS = 4
+"""Frames (or batches) in flight on one renderer; a further thread waits for one to end."""
+
+_ALIGNMENT = 256
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One frame to queue: what decides its launches, and nothing else.
+
+    Attributes:
+        image: Its pixels.
+        mask: Its foreground; None for the whole image.
+        out: Where to draw; None where nothing is drawn.
+        filters: In drawing order.
+        strength: Of predicted arguments.
+    """
+
+    image: View
+    mask: View | None
+    out: View | None
+    filters: tuple[str, ...]
+    strength: float = 1.0
+
+
+class FrameRunner:
+    """Queues frames on slots; safe to use from several threads.
+
+    Args:
+        device: The GPU.
+        graphs: Whether frames that come again are captured as CUDA graphs.
+
+    Attributes:
+        graph_status: "on", or "off: " and why.
+
+    Raises:
+        DeviceError: If the kernels cannot be loaded.
+    """
+
+    def __init__(self, device: Device, graphs: bool = True) -> None:
+        self.device = device
+        self.graph_status = "on" if graphs else "off: as asked"
+        self._workspace = _round_up(_native.workspace_size())
+        self._ready = threading.Condition()
+        self._idle: list[Slot] = []
+        self._made, self._closed = 0, False
+        self._functions: dict[bytes, Any] = {}
+        with device.current():
+            self._module: Any = device.load_kernels()
+            self._memory = Memory(device)
+        release_at_exit(self)
+
+    @contextmanager
+    def slot(self) -> Iterator[Slot]:
+        """Borrow a slot, with the context made current; wait for one if all are in use.
+
+        Raises:
+            DeviceError: If the runner is closed, or what is done inside fails.
+        """
+        slot = self.take()
+        try:
+            with self.device.current():
+                yield slot
+        finally:
+            self.give(slot)
+
+    def take(self, wait: bool = True) -> Slot:
+        """Take a slot for as long as you like; `give` it back.
+
+        Raises:
+            DeviceError: If the runner is closed, or, without `wait`, if all slots are in use.
+        """
+        with self._ready:
+            self._ready.wait_for(
+                lambda: not wait or self._closed or self._idle or self._made < MOST_SLOTS
+            )
+            if self._closed:
+                raise DeviceError(
+                    "the CUDA renderer must be open; it was closed. Make another one."
+                )
+            if self._idle:
+                return self._idle.pop()
+            if self._made >= MOST_SLOTS:
+                raise DeviceError("all frames in flight are taken; wait for one to end.")
+            self._made += 1
+        try:
+            with self.device.current():
+                return Slot(self.device, self._memory)
+        except BaseException:
+            with self._ready:
+                self._made -= 1
+            raise
+
+    def give(self, slot: Slot) -> None:
+        """Give a slot back; what it has queued goes on."""
+        with self._ready:
+            self._idle.append(slot)
+            self._ready.notify()
+
+    def queue(
+        self,
+        slot: Slot,
+        jobs: Sequence[Job],
+        phases: int,
+        predictor: DevicePredictor | None = None,
+        programs: Sequence[tuple[Step, ...]] | None = None,
+        statistics_given: bool = False,
+        thumbnails: bool = False,
+    ) -> "Scratch":
+        """Queue frames on a slot's stream: all measured, predicted as one batch, all drawn.
+
+        Args:
+            slot: Borrowed; its context is current.
+            jobs: The frames.
+            phases: Which of `_native.PHASE_MEASURE`, `PHASE_PREPARE`, `PHASE_DRAW`.
+            predictor: Gives the arguments; None if `programs` does, or nothing is drawn.
+            programs: Each frame's steps.
+            statistics_given: Whether the programs hold the image's statistics, too.
+            thumbnails: Whether the thumbnails are wanted without a predictor.
+
+        Returns:
+            Where the results lie in device memory, until the slot's next use.
+
+        Raises:
+            ValueError: If a frame breaks a rule of the kernels (overlapping memory, say).
+            DeviceMemoryError: If the scratch memory does not fit.
+            DeviceError: If a call fails.
+            ModelError: If the predictor fails.
+        """
+        size = 2 if predictor is not None and predictor.thumbnail_type == "float16" else 4
+        part = len(jobs) if predictor is None else min(len(jobs), predictor.largest_batch)
+        scratch = self._scratch(slot, jobs, size if predictor or thumbnails else 0, part)
+        if programs is not None:
+            _stage_programs(slot, programs)
+        key = (tuple(jobs), phases, id(predictor), programs is not None, statistics_given)
+        try:
+            recording = slot.recordings.get(key)
+            if recording is None:
+                recording = self._record(
+                    slot, jobs, phases, predictor, scratch, programs is not None, statistics_given
+                )
+                slot.recordings[key] = recording
+                if len(slot.recordings) > MOST_RECORDINGS:
+                    slot.stream.synchronize()
+                    slot.recordings.popitem(last=False)[1].release()
+            else:
+                slot.recordings.move_to_end(key)
+            self._play(slot, recording, getattr(predictor, "capturable", True))
+        except BaseException:
+            slot.damaged = True
+            raise
+        return scratch
+
+    def release(self) -> None:
+        """Wait for slots in use, then give everything back; a second time does nothing."""
+        with self._ready:
+            if self._closed:
+                return
+            self._closed = True
+            self._ready.notify_all()
+            self._ready.wait_for(lambda: len(self._idle) == self._made, timeout=60)
+            idle, self._idle = self._idle, []
+        with self.device.current():
+            while idle:
+                idle.pop().release()
+            self._functions.clear()
+            self._module = None
+            self._memory.release()
+
+    def _scratch(
+        self, slot: Slot, jobs: Sequence[Job], thumbnail_size: int, part: int
+    ) -> "Scratch":
+        count, filters = len(jobs), len(jobs[0].filters)
+        workspace, new = slot.buffer("workspace", count * self._workspace)
+        if new or slot.damaged:
+            total = count * self._workspace
+            self.device.pycuda.memset_d8_async(workspace, 0, total, slot.stream)
+            slot.damaged = False
+        composite = coverage = arguments = 0
+        if thumbnail_size:
+            pixels = thumbnail_size * THUMBNAIL_PIXELS * count
+            composite, _ = slot.buffer("composite", 3 * pixels)
+            coverage, _ = slot.buffer("coverage", pixels)
+            parts = -(-count // part)
+            arguments, _ = slot.buffer("arguments", parts * _round_up(4 * part * filters))
+        return Scratch(
+            workspace,
+            self._workspace,
+            composite,
+            coverage,
+            arguments,
+            thumbnail_size,
+            count,
+            part,
+            filters,
+        )
+
+    def _record(
+        self,
+        slot: Slot,
+        jobs: Sequence[Job],
+        phases: int,
+        predictor: DevicePredictor | None,
+        scratch: "Scratch",
+        given: bool,
+        statistics_given: bool,
+    ) -> Recording:
+        frames = [
+            _frame(job, scratch, index, predictor is not None, statistics_given)
+            for index, job in enumerate(jobs)
+        ]
+        for frame in frames:
+            frame.processors = self.device.processors
+        calls: list[Callable[[], None]] = []
+        if given:
+            size = ctypes.sizeof(_native.Program)
+            staged = slot.staging("programs", len(jobs) * size)
+            copy = self.device.pycuda.memcpy_htod_async
+            calls += [
+                partial(
+                    copy,
+                    scratch.report(index),
+                    staged[index * size : (index + 1) * size],
+                    slot.stream,
+                )
+                for index in range(len(jobs))
+            ]
+        if predictor is None:
+            for frame in frames:
+                calls += self._launches(slot, frame, phases)
+            return Recording(calls)
+        for frame in frames:
+            calls += self._launches(slot, frame, phases & _native.PHASE_MEASURE)
+        calls += _predictions(predictor, scratch, slot.handle)
+        if rest := phases & ~_native.PHASE_MEASURE:
+            for frame in frames:
+                calls += self._launches(slot, frame, rest)
+        return Recording(calls)
+
+    def _launches(
+        self, slot: Slot, frame: _native.Frame, phases: int
+    ) -> Iterator[Callable[[], None]]:
+        for launch in _native.schedule(frame, phases):
+            function = self._functions.get(launch.kernel)
+            if function is None:
+                function = self._module.get_function(launch.kernel.decode())
+                self._functions[launch.kernel] = function
+            # What PyCUDA's prepared calls end in; they would pack the bytes again.
+            yield partial(
+                function._launch_kernel,
+                tuple(launch.grid),
+                tuple(launch.block),
+                bytes(launch.parameters[: launch.size]),
+                launch.shared,
+                slot.stream,
+            )
+
+    def _play(self, slot: Slot, recording: Recording, capturable: bool) -> None:
+        recording.plays += 1
+        # The first time warms up what a capture must not contain: allocations of a predictor.
+        if capturable and self.graph_status == "on" and recording.plays == 2:
+            slot.stream.synchronize()
+            try:
+                recording.graph = Graph(slot.handle, recording.play)
+            except GraphError as error:
+                self.graph_status = f"off: {error}"
+                # As text: a record that a handler keeps would keep the slot's memory alive.
+                reason = str(error)
+                _log.warning("frames are queued call by call, not as CUDA graphs: %s", reason)
+        if recording.graph is not None:
+            recording.graph.launch(slot.handle)
+        else:
+            recording.play()
+
+
+@dataclass(frozen=True, slots=True)
+class Scratch:
+    """Where a slot's results lie.
+
+    Attributes:
+        workspace: Address of the first frame's; the next ones follow every `step` bytes.
+        composite, coverage, arguments: Of the predictor, for all frames.
+        size: Of a thumbnail's values in bytes; 0 without thumbnails.
+        count: Of the frames.
+        part: How many of them the predictor takes at a time.
+        filters: How many arguments a frame has.
+    """
+
+    workspace: int
+    step: int
+    composite: int
+    coverage: int
+    arguments: int
+    size: int
+    count: int
+    part: int
+    filters: int
+
+    def report(self, index: int) -> int:
+        """Where the `hz_report` of a frame lies."""
+        return self.workspace + index * self.step
+
+    def predicted(self, index: int) -> int:
+        """Where the arguments of a frame lie; each part begins at an aligned address."""
+        part, position = divmod(index, self.part)
+        begin = self.arguments + part * _round_up(4 * self.part * self.filters)
+        return begin + 4 * position * self.filters
+
+
+def _frame(
+    job: Job, scratch: Scratch, index: int, predicted: bool, statistics_given: bool
+) -> _native.Frame:
+    frame = _native.Frame()
+    frame.image = job.image.image()
+    if job.mask is not None:
+        frame.mask = job.mask.mask()
+    if job.out is not None:
+        frame.out = job.out.image()
+    frame.workspace = scratch.report(index)
+    if scratch.size:
+        pixels = index * THUMBNAIL_PIXELS * scratch.size
+        frame.composite = scratch.composite + 3 * pixels
+        frame.coverage = scratch.coverage + pixels
+    frame.thumbnail_type = _native.F16 if scratch.size == 2 else _native.F32
+    if predicted:
+        frame.arguments = scratch.predicted(index)
+    frame.strength = job.strength
+    frame.statistics_given = int(statistics_given)
+    frame.count = len(job.filters)
+    for position, name in enumerate(job.filters):
+        frame.operations[position] = OPERATIONS[name].code
+    return frame
+
+
+def _predictions(
+    predictor: DevicePredictor, scratch: Scratch, stream: int
+) -> Iterator[Callable[[], None]]:
+    """The batch, in parts that the predictor takes."""
+    for start in range(0, scratch.count, scratch.part):
+        pixels = start * THUMBNAIL_PIXELS * scratch.size
+        yield partial(
+            predictor.enqueue,
+            min(scratch.part, scratch.count - start),
+            scratch.composite + 3 * pixels,
+            scratch.coverage + pixels,
+            scratch.predicted(start),
+            stream,
+        )
+
+
+def _stage_programs(slot: Slot, programs: Sequence[tuple[Step, ...]]) -> None:
+    """Put the frames' programs where the GPU fetches them."""
+    entries = (_native.Program * len(programs))()
+    for program, steps in zip(entries, programs, strict=True):
+        program.count = len(steps)
+        for target, step in zip(program.steps, steps, strict=False):
+            target.operation = OPERATIONS[step.operation].code
+            target.argument = step.argument
+            target.statistics[: len(step.statistics)] = step.statistics
+    content = np.frombuffer(bytes(entries), np.uint8)
+    staged = slot.staging("programs", len(content))
+    # The same programs again, as for a video's frames: nothing to wait for.
+    if not np.array_equal(staged, content):
+        slot.wait()  # the frame before this one may not have fetched its own yet
+        np.copyto(staged, content)
+
+
+def _round_up(size: int) -> int:
+    return (size + _ALIGNMENT - 1) // _ALIGNMENT * _ALIGNMENT

@@ -1,0 +1,141 @@
+"""The compiled CUDA kernels as bytes: made ahead of time, from the cache, or by NVRTC now.
+
+An image made ahead of time (`make cuda`; wheels may carry it) is used if it comes from the very
+sources that lie beside it. Otherwise NVRTC compiles them for the GPU at hand, once for each
+version of sources, options and compiler: the result is kept in a folder for caches.
+"""
+
+import hashlib
+import os
+import secrets
+import warnings
+from pathlib import Path
+
+from harmonizer import _native
+from harmonizer.cuda.compiler import (
+    OPTIONS,
+    choose_target,
+    compile_kernels,
+    compiler_version,
+    digest_of,
+    read_sources,
+)
+from harmonizer.errors import DeviceError, HarmonizerWarning
+
+IMAGE = _native.LIBRARY.with_name("hz_kernels.fatbin")
+"""Where `make cuda` puts the image made ahead of time."""
+
+DIGEST = IMAGE.with_suffix(".sha256")
+"""Beside it: which sources it was made from, and which bytes it has."""
+
+CACHE_VARIABLE = "HARMONIZER_CACHE"
+"""Environment variable with a folder for compiled kernels."""
+
+_DIGEST_BYTES = 32
+
+
+def kernel_image(capability: tuple[int, int]) -> bytes:
+    """The kernels for a GPU, as ``cuModuleLoadData`` takes them.
+
+    Args:
+        capability: The GPU's compute capability, such as (9, 0).
+
+    Returns:
+        A fatbin, a cubin, or PTX with its terminating zero.
+
+    Raises:
+        DeviceError: If there is no image of these sources and none can be compiled: NVRTC is not
+            installed, does not know this GPU, or refuses the sources.
+
+    Warns:
+        HarmonizerWarning: If a compiled image cannot be kept.
+    """
+    sources = read_sources()
+    image = read_image(IMAGE, digest_of(sources))
+    if image is not None:
+        return image
+    try:
+        target = choose_target(capability)
+    except DeviceError as error:
+        state = "is of other sources" if IMAGE.is_file() else "is missing"
+        raise DeviceError(
+            f"backend `cuda` needs compiled kernels; {IMAGE} {state}, and they cannot be compiled "
+            f"now: {error} Or run `make cuda` in the repository."
+        ) from error
+    key = digest_of(sources, target, *OPTIONS, *compiler_version())
+    path = cache_folder() / f"{key}.{target}"
+    cached = _read_cached(path)
+    if cached is not None:
+        return cached
+    image, _ = compile_kernels(sources, target)
+    try:
+        _write_cached(path, image)
+    except OSError as error:
+        warnings.warn(
+            f"compiled kernels are kept in {path.parent}, which cannot be written "
+            f"({error.strerror or error}): they will be compiled again next time. Make it "
+            f"writable, or set {CACHE_VARIABLE} to a folder that is.",
+            HarmonizerWarning,
+            stacklevel=2,
+        )
+    return image
+
+
+def read_image(path: Path, digest: str) -> bytes | None:
+    """An image made ahead of time, if it is whole and made from the sources with this digest."""
+    try:
+        made_from, checksum = path.with_suffix(DIGEST.suffix).read_text().split()
+        image = path.read_bytes()
+    except (OSError, ValueError):
+        return None
+    return image if (made_from, checksum) == (digest, _checksum(image).hex()) else None
+
+
+def write_image(path: Path, image: bytes, digest: str) -> None:
+    """Write an image made ahead of time, and beside it what `read_image` compares.
+
+    Raises:
+        OSError: If a file cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _replace(path, image)
+    _replace(path.with_suffix(DIGEST.suffix), f"{digest} {_checksum(image).hex()}\n".encode())
+
+
+def cache_folder() -> Path:
+    """Where compiled kernels are kept: `CACHE_VARIABLE`, or the user's folder for caches."""
+    chosen = os.environ.get(CACHE_VARIABLE)
+    if chosen:
+        return Path(chosen) / "kernels"
+    system = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
+    base = Path(system) if system else Path("~/.cache").expanduser()
+    return base / "harmonizer" / "kernels"
+
+
+def _checksum(image: bytes) -> bytes:
+    return hashlib.sha256(image).digest()
+
+
+def _read_cached(path: Path) -> bytes | None:
+    """A whole entry; None if there is none, or it is damaged."""
+    try:
+        entry = path.read_bytes()
+    except OSError:
+        return None
+    checksum, image = entry[:_DIGEST_BYTES], entry[_DIGEST_BYTES:]
+    return image if checksum == _checksum(image) else None
+
+
+def _write_cached(path: Path, image: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _replace(path, _checksum(image) + image)
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Write a file that is seen whole or not at all."""
+    staged = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        staged.write_bytes(data)
+        staged.replace(path)
+    finally:
+        staged.unlink(missing_ok=True)

@@ -1,0 +1,97 @@
+"""Engines built once per model, TensorRT, GPU and options, in the user's cache folder."""
+
+import hashlib
+import os
+import warnings
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from harmonizer.engine.build import build_engine
+from harmonizer.engine.driver import find_gpu
+from harmonizer.engine.files import read_description, read_model, read_plan
+from harmonizer.engine.library import choose_module, cuda_of, import_tensorrt
+from harmonizer.engine.locks import locked
+from harmonizer.engine.options import BuildOptions, digest
+from harmonizer.engine.progress import BuildProgress
+from harmonizer.errors import EngineError, HarmonizerWarning
+
+
+def cache_folder() -> Path:
+    """`HARMONIZER_CACHE`, or the folder for caches that the system has, with `engines` in it."""
+    if own := os.environ.get("HARMONIZER_CACHE"):
+        return Path(own) / "engines"
+    if os.name == "nt":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home())) / "harmonizer" / "engines"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "harmonizer/engines"
+
+
+def cached_engine(
+    onnx: str | Path,
+    options: BuildOptions | None = None,
+    module: str = "auto",
+    folder: str | Path | None = None,
+    progress: BuildProgress | None = None,
+) -> Path:
+    """The engine of a model for this machine: built on the first call, found on later ones.
+
+    Processes that ask for the same engine at once build it once; the others wait.
+
+    Args:
+        onnx: A predictor's ONNX file.
+        options: What to build for; the defaults by default.
+        module: As in `build_engine`.
+        folder: Where engines are kept; `cache_folder()` by default.
+        progress: As in `build_engine`.
+
+    Returns:
+        The engine's path, for `EnginePredictor`.
+
+    Raises:
+        ModelError, EngineError, DeviceError, DeviceMemoryError, ValueError: As `build_engine` does.
+        OSError: If the folder cannot be written.
+
+    Warns:
+        HarmonizerWarning: If an engine in the cache was damaged or is not what its name says; it
+            is never run, but built again.
+    """
+    options = BuildOptions() if options is None else options
+    chosen = choose_module(module)
+    options.check_module(chosen)
+    gpu = find_gpu(cuda_of(chosen)) if chosen == "tensorrt" else None
+    *_, data = read_model(Path(onnx))
+    wanted = {
+        "onnx_sha256": hashlib.sha256(data).hexdigest(),
+        "module": chosen,
+        "version": import_tensorrt(chosen).__version__,
+        "gpu": None if gpu is None else asdict(gpu),
+        "options": options.as_dict(),
+    }
+    place = cache_folder() if folder is None else Path(folder)
+    place.mkdir(parents=True, exist_ok=True)
+    name = digest(wanted)[:32]
+    engine = place / f"{name}.engine"
+    with locked(place / f"{name}.lock"):
+        if engine.exists() and not _is_usable(engine, wanted):
+            warnings.warn(
+                f"{engine} is not the engine that its name says; it is built again.",
+                HarmonizerWarning,
+                stacklevel=2,
+            )
+            engine.unlink()
+        if not engine.exists():
+            timing = None
+            if chosen == "tensorrt":
+                timing = place / f"timing-{digest([wanted['version'], wanted['gpu']])[:16]}.cache"
+            build_engine(onnx, engine, options, chosen, timing, progress)
+    return engine
+
+
+def _is_usable(engine: Path, wanted: dict[str, Any]) -> bool:
+    try:
+        description = read_description(read_plan(engine))
+    except EngineError:
+        return False
+    return description is not None and all(
+        description[key] == value for key, value in wanted.items()
+    )

@@ -1,0 +1,158 @@
+"""Whether an engine fits: this TensorRT, this GPU, this model, and the predictor's contract."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from harmonizer.engine.driver import Gpu
+from harmonizer.engine.files import Plan
+from harmonizer.engine.library import version_tuple
+from harmonizer.errors import EngineError
+from harmonizer.predictor import THUMBNAIL_SIZE
+
+INPUTS = {"composite": 3, "mask": 1}
+OUTPUT = "arguments"
+_REBUILD = "Build it again here: python export/build_engine.py MODEL.onnx --output FILE.engine"
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """What an engine takes.
+
+    Attributes:
+        thumbnail_type: Of both inputs.
+        largest_batch: The most thumbnails of one call.
+    """
+
+    thumbnail_type: Literal["float32", "float16"]
+    largest_batch: int
+
+
+def check_version(plan: Plan, installed: str, version_compatible: bool) -> None:
+    """Refuse an engine of another TensorRT, unless it was built to be compatible with later ones.
+
+    Raises:
+        EngineError: If the versions do not fit.
+    """
+    built, here = version_tuple(plan.version), version_tuple(installed)
+    count = min(len(built), len(here))
+    if built[:count] == here[:count]:
+        return
+    if version_compatible and built[:count] < here[:count]:
+        return
+    raise EngineError(
+        f"{plan.path} was built by {plan.module} {plan.version}; the one installed is {installed}, "
+        "and an engine runs on the version that built it"
+        + (", or on a later one" if version_compatible else "")
+        + f". {_REBUILD}"
+    )
+
+
+def check_gpu(path: Path, description: Mapping[str, Any], gpu: Gpu) -> None:
+    """Refuse an engine for another GPU; what the description does not say, TensorRT checks.
+
+    Raises:
+        EngineError: If the engine is known to be for another GPU.
+    """
+    options, built = description["options"], description["gpu"]
+    listed = options.get("compute_capabilities") or []
+    level = options.get("hardware_compatibility", "none")
+    number = version_tuple(gpu.compute_capability)
+    wanted = None
+    if listed and gpu.compute_capability not in listed:
+        wanted = f"compute capability {' or '.join(listed)}"
+    elif built is not None:
+        same = built["compute_capability"] == gpu.compute_capability
+        if level == "none" and (not same or built["name"] != gpu.name):
+            wanted = str(Gpu(built["name"], built["compute_capability"]))
+        elif level == "same-compute-capability" and not same:
+            wanted = f"compute capability {built['compute_capability']}"
+        elif level == "ampere-plus" and number < (8, 0):
+            wanted = "compute capability 8.0 or newer"
+    if wanted is not None:
+        raise EngineError(
+            f"{path} was built for {wanted}; the GPU here is {gpu}, and an engine runs on what it "
+            f"was built for. {_REBUILD}"
+        )
+
+
+def check_contract(trt: Any, engine: Any, filters: tuple[str, ...], path: Path) -> Contract:
+    """Check names, modes, shapes, types, layouts and the profile of a loaded engine.
+
+    Args:
+        trt: The module.
+        engine: Its ICudaEngine.
+        filters: The arguments that the description or the ONNX file names.
+        path: For messages.
+
+    Raises:
+        EngineError: If anything differs from what the ONNX contract says; all differences at once.
+    """
+    names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
+    wanted = {name: (channels, THUMBNAIL_SIZE, THUMBNAIL_SIZE) for name, channels in INPUTS.items()}
+    tails: dict[str, tuple[int, ...]] = {**wanted, OUTPUT: (len(filters),)}
+    floats = {trt.DataType.FLOAT: "float32", trt.DataType.HALF: "float16"}
+    complaints = []
+    if set(names) != set(tails):
+        complaints.append(f"its tensors are {', '.join(names) or 'none'}")
+    types = {}
+    for name in tails:
+        if name not in names:
+            continue
+        mode = trt.TensorIOMode.INPUT if name in INPUTS else trt.TensorIOMode.OUTPUT
+        shape, dtype = tuple(engine.get_tensor_shape(name)), engine.get_tensor_dtype(name)
+        types[name] = floats.get(dtype, str(dtype))
+        if (
+            engine.get_tensor_mode(name) != mode
+            or len(shape) != len(tails[name]) + 1
+            or shape[1:] != tails[name]
+        ):
+            complaints.append(f"its {name} is an {engine.get_tensor_mode(name)} of shape {shape}")
+        if engine.get_tensor_format(name) != trt.TensorFormat.LINEAR:
+            complaints.append(f"its {name} is not laid out row by row (linear, chw)")
+        if engine.get_tensor_location(name) != trt.TensorLocation.DEVICE:
+            complaints.append(f"its {name} is not in device memory")
+    input_types = {types.get(name, "float32") for name in INPUTS}
+    if len(input_types) > 1 or not input_types <= {"float32", "float16"}:
+        complaints.append(f"its inputs are {' and '.join(sorted(input_types))}")
+    if types.get(OUTPUT, "float32") != "float32":
+        complaints.append(f"its {OUTPUT} are {types[OUTPUT]}")
+    largest = 1
+    if not complaints:
+        limits = [engine.get_tensor_profile_shape(name, 0) for name in INPUTS]
+        least = max(next(iter(shapes[0])) for shapes in limits)
+        largest = min(next(iter(shapes[2])) for shapes in limits)
+        if least != 1:
+            complaints.append(f"its batch begins at {least}")
+    if complaints:
+        raise EngineError(
+            f"{path} must map `composite` Nx3x{THUMBNAIL_SIZE}x{THUMBNAIL_SIZE} and `mask` "
+            f"Nx1x{THUMBNAIL_SIZE}x{THUMBNAIL_SIZE}, both float32 or both float16, to `{OUTPUT}` "
+            f"Nx{len(filters)} float32 ({', '.join(filters)}), with N from 1; "
+            f"{'; '.join(complaints)}. {_REBUILD}"
+        )
+    return Contract("float16" if input_types == {"float16"} else "float32", largest)
+
+
+def check_model(path: Path, engine: Any, onnx_sha256: str) -> None:
+    """Refuse an engine that `build_engine` made of another ONNX file; trtexec's have no name.
+
+    Raises:
+        EngineError: If it was made of another file.
+    """
+    name = str(engine.name)
+    if name.startswith(NAME_PREFIX) and name != engine_name(onnx_sha256):
+        raise EngineError(
+            f"{path} was built from the ONNX file with SHA-256 "
+            f"{name.removeprefix(NAME_PREFIX)[:16]}..., not from {onnx_sha256[:16]}.... Name the "
+            "model that it was built from, or build it again."
+        )
+
+
+NAME_PREFIX = "harmonizer-"
+
+
+def engine_name(onnx_sha256: str) -> str:
+    """The name that `build_engine` gives a network; the plan keeps it."""
+    return NAME_PREFIX + onnx_sha256

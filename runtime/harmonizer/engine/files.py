@@ -1,0 +1,235 @@
+"""Engine files: the plan as TensorRT serialises it, and beside it what a plan does not say.
+
+`FILE.engine` holds the plan and nothing else, as trtexec writes it. `FILE.engine.json`, its
+description, holds the metadata of the ONNX file and what the engine was built with and for.
+"""
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harmonizer.engine.library import Module
+from harmonizer.errors import EngineError
+from harmonizer.predictor import OnnxPredictor
+
+FORMAT = "harmonizer-engine"
+FORMAT_VERSION = "1"
+
+_MAGIC: Mapping[bytes, Module] = {b"ftrt": "tensorrt", b"vtrt": "tensorrt_rtx"}
+_HEADER_BYTES = 28
+_BUILD = "python export/build_engine.py MODEL.onnx --output FILE.engine"
+_DESCRIBE = "python export/build_engine.py MODEL.onnx --describe"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A serialised engine, and what its first bytes say.
+
+    Attributes:
+        path: The file.
+        data: All its bytes.
+        module: What built it and can load it.
+        version: Of that module, such as "10.16.1.11".
+        sha256: Of the bytes.
+    """
+
+    path: Path
+    data: bytes
+    module: Module
+    version: str
+    sha256: str
+
+
+def is_engine_file(path: str | Path) -> bool:
+    """Whether a file begins as a plan of TensorRT or TensorRT-RTX does."""
+    path = Path(path)
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(4) in _MAGIC
+
+
+def read_plan(path: Path) -> Plan:
+    """Read an engine file and its header.
+
+    The layout of the header is that which trtexec's ``--getPlanVersionOnly`` reads: a tag, the
+    layout's version (0), and from byte 24 on the four numbers of TensorRT's version. TensorRT-RTX
+    differs in the tag, and has the file's size at byte 16 (seen in 1.7).
+
+    Raises:
+        EngineError: If there is no such file, or it is something else, or cut off.
+    """
+    if path.is_dir() or not path.exists():
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise EngineError(f"the engine must be a file; {path} {what}. Build one with: {_BUILD}")
+    data = path.read_bytes()
+    if looks_like_onnx(data):
+        raise EngineError(
+            f"{path} must be a TensorRT engine; it is an ONNX model. Build one from it: {_BUILD}"
+        )
+    module = _MAGIC.get(data[:4])
+    if module is None or len(data) < _HEADER_BYTES:
+        found = f"it begins with {data[:8]!r}" if data else "it is empty"
+        raise EngineError(
+            f"{path} must be a serialised TensorRT engine; {found}. Build one with: {_BUILD}"
+        )
+    layout, size = data[4:8], int.from_bytes(data[16:24], "little")
+    if layout != bytes(4):
+        raise EngineError(
+            f"{path} must have a plan header of layout 0; it has {layout.hex()}. Build it again "
+            "with the TensorRT that is installed, or update harmonizer."
+        )
+    if module == "tensorrt_rtx" and size != len(data):
+        raise EngineError(
+            f"{path} must be a complete engine of {size} bytes; it has {len(data)}. Copy or build "
+            "it again."
+        )
+    version = ".".join(str(number) for number in data[24:28])
+    return Plan(path, data, module, version, hashlib.sha256(data).hexdigest())
+
+
+def looks_like_onnx(data: bytes) -> bool:
+    """Whether bytes begin as every ONNX model does: field 1, the IR version, then another field."""
+    return len(data) > 2 and data[0] == 0x08 and data[1] < 0x40 and data[2] & 7 in (0, 2)
+
+
+def description_path(engine: Path) -> Path:
+    """Where the description of an engine lies."""
+    return engine.with_name(engine.name + ".json")
+
+
+def report_path(engine: Path) -> Path:
+    """Where the report of its building lies."""
+    return engine.with_name(engine.name + ".report.json")
+
+
+def make_description(
+    plan: Plan,
+    onnx_sha256: str,
+    metadata: Mapping[str, str],
+    gpu: Mapping[str, str] | None,
+    options: Mapping[str, Any],
+) -> dict[str, Any]:
+    """What is written beside an engine; `read_description` checks it."""
+    return {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "engine_sha256": plan.sha256,
+        "onnx_sha256": onnx_sha256,
+        "module": plan.module,
+        "version": plan.version,
+        "gpu": None if gpu is None else dict(gpu),
+        "options": dict(options),
+        "metadata": dict(sorted(metadata.items())),
+    }
+
+
+def read_description(plan: Plan) -> dict[str, Any] | None:
+    """The description beside an engine, known to be this engine's; None if there is none.
+
+    Raises:
+        EngineError: If it is damaged, of another format, or describes another engine.
+    """
+    path = description_path(plan.path)
+    if not path.is_file():
+        return None
+    remedy = f"Write it again with: {_DESCRIBE} {plan.path.name}"
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        kinds = {key: type(facts[key]) for key in make_description(plan, "", {}, None, {})}
+    except (ValueError, KeyError, TypeError) as error:
+        raise EngineError(
+            f"{path} must describe {plan.path.name} in JSON; it is damaged ({error!r}). {remedy}"
+        ) from error
+    if (facts["format"], facts["format_version"]) != (FORMAT, FORMAT_VERSION):
+        raise EngineError(
+            f"{path} must be of format {FORMAT} {FORMAT_VERSION}; it is of {facts['format']} "
+            f"{facts['format_version']}. {remedy}"
+        )
+    if kinds["metadata"] is not dict or kinds["options"] is not dict:
+        raise EngineError(f"{path} must hold objects `metadata` and `options`. {remedy}")
+    if facts["engine_sha256"] != plan.sha256:
+        raise EngineError(
+            f"{path} describes another engine than {plan.path.name}, or this one is damaged: its "
+            f"SHA-256 is {plan.sha256[:16]}..., not {str(facts['engine_sha256'])[:16]}.... Copy "
+            f"both files again. If the engine was meant to change: {remedy}"
+        )
+    return dict(facts)
+
+
+def read_model(onnx: Path) -> tuple[dict[str, str], tuple[str, ...], bytes]:
+    """Metadata, filters and bytes of a predictor's ONNX file, checked against the contract.
+
+    Raises:
+        ModelError: If it is no predictor of this project.
+        EngineError: If it is an engine already.
+    """
+    if is_engine_file(onnx):
+        raise EngineError(
+            f"{onnx} must be an ONNX model; it is a TensorRT engine already. Name the model that "
+            "it was built from."
+        )
+    with OnnxPredictor(onnx, threads=1) as predictor:
+        return predictor.metadata, predictor.filters, onnx.read_bytes()
+
+
+def describe_engine(
+    engine: str | Path,
+    onnx: str | Path,
+    hardware_compatibility: str = "none",
+    version_compatible: bool = False,
+) -> Path:
+    """Write the description of an engine that trtexec built.
+
+    Args:
+        engine: The plan.
+        onnx: The model it was built from; its filters become the engine's.
+        hardware_compatibility: As given to trtexec.
+        version_compatible: Whether trtexec was given ``--versionCompatible``.
+
+    Returns:
+        The description's path, ``FILE.engine.json``.
+
+    Raises:
+        ModelError: If the ONNX file is no predictor.
+        EngineError: If the engine is none, or is cut off.
+
+    Note:
+        Nothing in a plan of trtexec tells the model that it came from: names, shapes and types
+        are checked when it is loaded, the weights cannot be.
+    """
+    plan = read_plan(Path(engine))
+    metadata, _, data = read_model(Path(onnx))
+    facts = make_description(
+        plan,
+        hashlib.sha256(data).hexdigest(),
+        metadata,
+        None,
+        {
+            "hardware_compatibility": hardware_compatibility,
+            "version_compatible": version_compatible,
+        },
+    )
+    path = description_path(plan.path)
+    publish({path: to_json(facts)})
+    return path
+
+
+def to_json(facts: Mapping[str, Any]) -> bytes:
+    """Readable JSON, with a newline at its end."""
+    return (json.dumps(facts, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def publish(files: Mapping[Path, bytes]) -> None:
+    """Write files of one folder completely, then put them in place one after the other."""
+    folder = next(iter(files)).parent
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".engine-", dir=folder) as unfinished:
+        for path, data in files.items():
+            (Path(unfinished) / path.name).write_bytes(data)
+        for path in files:
+            (Path(unfinished) / path.name).replace(path)

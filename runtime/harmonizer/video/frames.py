@@ -1,0 +1,102 @@
+"""Frames from anywhere - a camera, an editor, a network - harmonized one after the other."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harmonizer.arguments import Arguments
+from harmonizer.jobs import Recipe, Tools
+from harmonizer.pipeline import Harmonizer
+from harmonizer.plan import Plan
+from harmonizer.renderer import check_image, check_mask
+from harmonizer.video.errors import VideoError
+from harmonizer.video.planes import foreground_box
+from harmonizer.video.shots import Shot, Tally, interpolated, planned, predicted
+from harmonizer.video.smoothing import Smoothing
+from harmonizer.video.stages import RunAhead, close
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Harmonized:
+    """One frame's result.
+
+    Attributes:
+        image: (H, W, 3) of the input's type; a new array, or the input's own where nothing is
+            drawn.
+        time: As it came, in seconds.
+        arguments: As drawn; None where nothing is drawn.
+        plan: Arguments and statistics as drawn; None where nothing is.
+        cut: A scene cut was found before this frame.
+    """
+
+    image: Array
+    time: float
+    arguments: Arguments | None
+    plan: Plan | None
+    cut: bool
+
+
+def harmonize_frames(
+    harmonizer: Harmonizer,
+    frames: Iterable[tuple[Array, Array, float]],
+    smoothing: Smoothing | None = None,
+    recipe: Recipe | None = None,
+    ahead: int = 0,
+) -> Iterator[Harmonized]:
+    """Predict, smooth and draw frames from any iterable, as they come.
+
+    Args:
+        harmonizer: What predicts and draws.
+        frames: (image, mask, time): (H, W, 3) RGB, (H, W), and seconds, which must increase.
+            Frames may differ in size. They must not change until their result has come.
+        smoothing: Of arguments and statistics; None for the default.
+        recipe: Strength, overrides or constant arguments; None for the prediction itself.
+        ahead: Frames that may be read and predicted ahead of the drawing, in another thread; 0
+            draws each frame before the next is asked for (with ``smoothing.every`` 1), which is
+            the least latency.
+
+    Yields:
+        One result for each frame, in order.
+
+    Raises:
+        VideoError: If times do not increase.
+        TypeError, ValueError, ModelError, ArgumentsError: As `Harmonizer.predict` and `render` do.
+    """
+    smoothing, recipe = smoothing or Smoothing(), recipe or Recipe()
+    tools = Tools(harmonizer.renderer, harmonizer)
+    keyed = predicted(_shots(frames), tools, recipe, smoothing, Tally())
+    shots: Iterable[Shot] = planned(interpolated(keyed), tools, recipe, smoothing)
+    if ahead:
+        shots = RunAhead(shots, ahead, "predict")
+    try:
+        for shot in shots:
+            image, arguments = shot.image, None
+            if shot.plan is not None:
+                image = tools.renderer.apply(image, shot.mask, shot.plan)
+                arguments = shot.entry().arguments
+            yield Harmonized(image, shot.time, arguments, shot.plan, shot.cut)
+    finally:
+        close(shots)
+
+
+def _shots(frames: Iterable[tuple[Array, Array, float]]) -> Iterator[Shot]:
+    last: float | None = None
+    try:
+        for index, (image, mask, time) in enumerate(frames):
+            check_image(image, "image")
+            check_mask(mask, image)
+            if last is not None and not time > last:
+                raise VideoError(
+                    f"times must increase from frame to frame; frame {index} is at {time:g} s, the "
+                    f"one before at {last:g} s. Pass each frame's own time in seconds."
+                )
+            last = time
+            plain = mask.view(np.uint8) if mask.dtype == np.bool_ else mask
+            yield Shot(index, time, image, mask, foreground_box(plain))
+    finally:
+        close(frames)

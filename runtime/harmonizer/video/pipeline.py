@@ -1,0 +1,313 @@
+"""Harmonize a video file: read, predict, smooth, draw and encode, each stage in its own thread."""
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, get_args
+
+from harmonizer.jobs import Recipe, Tools
+from harmonizer.ops import OPERATIONS
+from harmonizer.plan import Plan
+from harmonizer.video.colour import Colour, Converter
+from harmonizer.video.encoders import Choice, Encoding, choose
+from harmonizer.video.errors import VideoError
+from harmonizer.video.feed import Feed, Frame, Inputs
+from harmonizer.video.planes import paste
+from harmonizer.video.reader import VideoReader
+from harmonizer.video.shots import Shot, Tally, interpolated, planned, predicted, replayed
+from harmonizer.video.smoothing import Smoothing
+from harmonizer.video.stages import RunAhead, close
+from harmonizer.video.track import Track
+from harmonizer.video.track_files import TrackWriter
+from harmonizer.video.writer import VideoWriter
+
+OnCancel = Literal["discard", "keep"]
+ON_CANCEL: tuple[OnCancel, ...] = get_args(OnCancel)
+
+Progress = Callable[[str, int, int | None], None]
+"""Called after each frame: the pass's name, the frames done, how many there are if known."""
+
+_AHEAD = 2
+"""Frames that may wait between two stages; with what each holds, about ten are in memory."""
+
+_SHORTFALL_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """All that decides the output beside the inputs.
+
+    Attributes:
+        recipe: Strength, overrides, and constant arguments in place of a prediction.
+        smoothing: Of what is predicted.
+        encoding: Codec and its settings.
+        two_pass: Look at the whole video first and smooth without delay (zero-phase).
+        track: Replayed in place of a prediction; None to predict.
+        save_track: Where to write the arguments and statistics as drawn, or None.
+        on_cancel: What to do with the output when the caller cancels.
+        threads: Of each conversion between YUV and RGB.
+
+    Raises:
+        VideoError: If fields contradict each other.
+    """
+
+    recipe: Recipe = field(default_factory=Recipe)
+    smoothing: Smoothing = field(default_factory=Smoothing)
+    encoding: Encoding = field(default_factory=Encoding)
+    two_pass: bool = False
+    track: Track | None = None
+    save_track: Path | None = None
+    on_cancel: OnCancel = "discard"
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        if self.two_pass and self.smoothing.weight is not None:
+            raise VideoError(
+                "two-pass smoothing must have time constants; it has a weight per frame. Give "
+                "seconds instead."
+            )
+        if self.track is not None and (self.two_pass or self.recipe.given is not None):
+            raise VideoError(
+                "a track is drawn as it is; two-pass smoothing and constant arguments do not go "
+                "with it. Drop one of them."
+            )
+
+
+@dataclass(slots=True)
+class Report:
+    """What was done.
+
+    Attributes:
+        frames: Written to the output.
+        drawn: Of these, with a foreground that was drawn.
+        cuts: Scene cuts found.
+        cancelled: Whether the caller ended it early.
+        written: Whether the output is there.
+        codec: The encoder.
+        notes: What a person should know.
+    """
+
+    frames: int = 0
+    drawn: int = 0
+    cuts: int = 0
+    cancelled: bool = False
+    written: bool = False
+    codec: str = ""
+    notes: list[str] = field(default_factory=list)
+
+
+def harmonize_video(
+    tools: Tools,
+    inputs: Inputs,
+    output: str | Path,
+    job: Job | None = None,
+    progress: Progress | None = None,
+    cancel: threading.Event | None = None,
+) -> Report:
+    """Harmonize a video and write it; memory does not depend on its length.
+
+    (Two-pass smoothing and tracks hold a few hundred bytes a frame.) The output appears under its
+    name when it is complete. Other streams and the metadata are copied.
+
+    Args:
+        tools: Renderer, and harmonizer unless arguments are given.
+        inputs: What is read.
+        output: Video file to write; an existing one is replaced.
+        job: How; None for the defaults.
+        progress: Called after each frame.
+        cancel: When set, the work ends after the frame in hand.
+
+    Returns:
+        The report.
+
+    Raises:
+        VideoError: If an input cannot be read or does not fit, or the output cannot be written.
+        ImageFileError: If an image file among the inputs cannot be read, or the track not written.
+        ArgumentsError, ModelError: As `Harmonizer` does.
+    """
+    job = job or Job()
+    output, cancel = Path(output), cancel or threading.Event()
+    report, tally = Report(), Tally()
+    track = job.track
+    if track is None and job.two_pass:
+        track = _first_pass(tools, inputs, output, job, progress, cancel)
+        if cancel.is_set():
+            report.cancelled = True
+            return report
+        # The recipe is in the track already.
+        recipe = Recipe()
+    else:
+        recipe = job.recipe
+    feed = Feed(inputs, job.threads)
+    with closing(feed):
+        choice = _prepared(feed, output, job.encoding)
+        writer = _open_writer(feed, output, choice)
+        report.codec = choice.codec
+        saver: TrackWriter | None = None
+        try:
+            if job.save_track is not None:
+                saver = TrackWriter(job.save_track)
+            read = RunAhead(feed.shots(), _AHEAD, "compose")
+            if track is not None:
+                guided: Iterator[Shot] = replayed(read, tools, recipe, track, tally)
+            else:
+                guided = _guided(read, tools, recipe, job.smoothing, tally)
+            shots = RunAhead(guided, _AHEAD, "predict")
+            converter = Converter(job.threads)
+            frames = RunAhead(drawn(shots, tools, converter, feed.colour, tally), _AHEAD, "draw")
+            with closing(frames):
+                _encode(feed, frames, writer, saver, report, progress, cancel)
+            report.cancelled = cancel.is_set()
+            if report.cancelled and (job.on_cancel == "discard" or not report.frames):
+                writer.discard()
+                if saver is not None:
+                    saver.discard()
+            else:
+                writer.finish()
+                report.written = True
+                if saver is not None:
+                    saver.finish()
+        except BaseException:
+            writer.discard()
+            if saver is not None and not report.written:
+                saver.discard()
+            raise
+        report.cuts, report.drawn = tally.cuts, tally.drawn
+        report.notes += [*feed.notes, *choice.notes, *_closing_notes(feed, report, tally)]
+    return report
+
+
+def drawn(
+    shots: Iterable[Shot], tools: Tools, converter: Converter, colour: Colour, tally: Tally
+) -> Iterator[Shot]:
+    """Draw each shot's plan and paste the result into the frame that it carries."""
+    on_cpu = tools.harmonizer is None or tools.harmonizer.backend == "cpu"
+    try:
+        for shot in shots:
+            carry: Frame = shot.carry
+            if shot.plan is not None and shot.box is not None and not _is_identity(shot.plan):
+                tally.drawn += 1
+                part = shot.box.of(shot.image)
+                if on_cpu:
+                    tools.renderer.apply(part, shot.box.of(shot.mask), shot.plan, out=part)
+                else:
+                    part = shot.box.of(tools.renderer.apply(shot.image, shot.mask, shot.plan))
+                picture = carry.picture
+                new = converter.from_rgb(part, picture.format.name, colour, picture.height)
+                # The decoder may still hold it as a reference for the frames to come.
+                picture.make_writable()
+                paste(picture, new, shot.mask, shot.box)
+            yield shot
+    finally:
+        close(shots)
+
+
+def _is_identity(plan: Plan) -> bool:
+    return all(step.argument == OPERATIONS[step.operation].identity for step in plan.steps)
+
+
+def _guided(
+    shots: Iterable[Shot], tools: Tools, recipe: Recipe, smoothing: Smoothing, tally: Tally
+) -> Iterator[Shot]:
+    keyed = predicted(shots, tools, recipe, smoothing, tally)
+    return planned(interpolated(keyed), tools, recipe, smoothing)
+
+
+def _prepared(feed: Feed, output: Path, encoding: Encoding) -> Choice:
+    choice = choose(output, feed.first.frame.format.name, encoding, feed.size)
+    feed.prepare(choice.working_format)
+    return choice
+
+
+def _open_writer(feed: Feed, output: Path, choice: Choice) -> VideoWriter:
+    reader = feed.reader
+    return VideoWriter(
+        output,
+        choice,
+        feed.size,
+        feed.colour,
+        reader.time_base,
+        reader.rate,
+        reader.aspect,
+        feed.matrix,
+        reader if isinstance(reader, VideoReader) else None,
+    )
+
+
+def _first_pass(
+    tools: Tools,
+    inputs: Inputs,
+    output: Path,
+    job: Job,
+    progress: Progress | None,
+    cancel: threading.Event,
+) -> Track:
+    """Predict and measure every frame, unsmoothed, and smooth over past and future."""
+    bare = Smoothing(0.0, 0.0, None, job.smoothing.every, job.smoothing.cuts)
+    entries = []
+    feed = Feed(inputs, job.threads)
+    with closing(feed):
+        _prepared(feed, output, job.encoding)
+        read = RunAhead(feed.shots(), _AHEAD, "compose")
+        total = feed.reader.frame_count
+        with RunAhead(_guided(read, tools, job.recipe, bare, Tally()), _AHEAD, "predict") as shots:
+            for shot in shots:
+                entries.append(shot.entry())
+                if progress is not None:
+                    progress("look", len(entries), total)
+                if cancel.is_set():
+                    break
+    filters = next((e.arguments.filters for e in entries if e.arguments is not None), ())
+    return Track(filters, entries).smoothed(job.smoothing)
+
+
+def _encode(
+    feed: Feed,
+    frames: Iterable[Shot],
+    writer: VideoWriter,
+    saver: TrackWriter | None,
+    report: Report,
+    progress: Progress | None,
+    cancel: threading.Event,
+) -> None:
+    total = feed.reader.frame_count
+    for shot in frames:
+        carry: Frame = shot.carry
+        for packet in carry.packets:
+            writer.copy(packet)
+        carry.picture.pts, carry.picture.time_base = carry.pts, feed.reader.time_base
+        writer.write(carry.picture)
+        report.frames += 1
+        if saver is not None:
+            saver.add(shot.entry())
+        if progress is not None:
+            progress("harmonize", report.frames, total)
+        if cancel.is_set():
+            return
+    for packet in feed.trailing:
+        writer.copy(packet)
+
+
+def _closing_notes(feed: Feed, report: Report, tally: Tally) -> list[str]:
+    notes = []
+    reader = feed.reader
+    if reader.damaged:
+        notes.append(f"{reader.path}: {reader.damaged} damaged packets or frames were passed over")
+    empty = report.frames - tally.drawn
+    if empty and not report.cancelled:
+        notes.append(f"{empty} of {report.frames} frames have nothing to draw and stay as they are")
+    for concern, count in tally.concerns.items():
+        if count:
+            notes.append(f"in {count} frames {concern}")
+    stopped = any(note.startswith("stopped") for note in feed.notes)
+    promised = reader.promised_duration
+    if promised is not None and not report.cancelled and not stopped:
+        came = reader.last_time + 1 / float(reader.rate or 1)
+        if came < promised - _SHORTFALL_S:
+            notes.append(
+                f"{reader.path}: ends after {came:.1f} s, where its header promises "
+                f"{promised:.1f} s; it may be cut short"
+            )
+    return notes

@@ -1,0 +1,268 @@
+"""Read a video: its frames with checked timestamps, and the packets that are only copied."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+
+from harmonizer.video.errors import VideoError, translated
+
+DAMAGED = "Repair or download it again, or pass --skip-damaged to use what can be decoded."
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A decoded frame with its time.
+
+    Attributes:
+        index: From 0.
+        time: Seconds since the stream's first frame.
+        pts: In units of the reader's `time_base`, as the file has it.
+        frame: As decoded.
+    """
+
+    index: int
+    time: Fraction
+    pts: int
+    frame: av.VideoFrame
+
+
+class VideoReader:
+    """An open video file; iterate over it once.
+
+    Args:
+        path: File, or anything else that libav opens.
+        rate: Frames per second to count by instead of the timestamps; None for those.
+        skip_damaged: Go on past what cannot be decoded, and count it in `damaged`.
+        copied: Kinds of streams whose packets `items` gives, such as "audio".
+
+    Attributes:
+        stream: The video stream: the first that is no cover picture.
+        copies: The streams whose packets `items` gives.
+        dropped: Kind and codec of the streams that are not copied.
+        time_base: Seconds per unit of `Picture.pts`.
+        damaged: Packets and frames that could not be decoded.
+        frames_read, last_time: How many frames `items` has given, and the last one's seconds.
+
+    Raises:
+        VideoError: If the file cannot be opened, has no video, or libav cannot decode it.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        rate: Fraction | None = None,
+        skip_damaged: bool = False,
+        copied: tuple[str, ...] = (),
+    ) -> None:
+        self.path = Path(path)
+        self.damaged = 0
+        self.frames_read = 0
+        self.last_time = 0.0
+        self._rate, self._skip = rate, skip_damaged
+        if self.path.is_dir():
+            raise VideoError(f"{path} must be a video file; it is a folder. Name a file in it.")
+        remedy = "Check the path and that the file is complete."
+        with translated(path, "must be a readable video", remedy):
+            self.container: Any = av.open(str(path), "r")
+        try:
+            self.stream: Any = self._find_stream()
+        except BaseException:
+            self.container.close()
+            raise
+        self.stream.thread_type = "AUTO"
+        self._decoder = self._alpha_decoder()
+        self.time_base = Fraction(1) / rate if rate else Fraction(self.stream.time_base)
+        others = [s for s in self.container.streams if s is not self.stream]
+        self.copies = [s for s in others if s.type in copied]
+        self.dropped = [f"{s.type} {s.name or ''}".strip() for s in others if s.type not in copied]
+
+    @property
+    def width(self) -> int:
+        """Columns as stored."""
+        return int(self.stream.codec_context.width)
+
+    @property
+    def height(self) -> int:
+        """Rows as stored."""
+        return int(self.stream.codec_context.height)
+
+    @property
+    def rate(self) -> Fraction | None:
+        """Frames per second on average, if the file says."""
+        return self._rate or self.stream.average_rate or self.stream.guessed_rate
+
+    @property
+    def aspect(self) -> Fraction | None:
+        """Width to height of a pixel, if the file says."""
+        return self.stream.sample_aspect_ratio or None
+
+    @property
+    def duration(self) -> float | None:
+        """Seconds, if the file says; counted by `rate` if that was given."""
+        stream = self.stream
+        if self._rate:
+            return float(stream.frames / self._rate) if stream.frames else None
+        if stream.duration:
+            return float(stream.duration * stream.time_base)
+        return self.container.duration / av.time_base if self.container.duration else None
+
+    @property
+    def promised_duration(self) -> float | None:
+        """Seconds of video that the header states, where it states them of the video alone."""
+        if self._rate is None and (self.stream.duration or len(self.container.streams) == 1):
+            return self.duration
+        return None
+
+    @property
+    def frame_count(self) -> int | None:
+        """Frames, as far as the file says; an estimate, for the progress bar."""
+        if self.stream.frames:
+            return int(self.stream.frames)
+        if self.duration and self.rate:
+            return round(self.duration * float(self.rate))
+        return None
+
+    def items(self) -> Iterator[Any]:
+        """Yield `Picture`s, and between them the packets to copy, as they lie in the file.
+
+        Raises:
+            VideoError: If the file is damaged, or timestamps are missing or do not increase.
+        """
+        first: int | None = None
+        last: int | None = None
+        chosen = [self.stream, *self.copies]
+        packets = self.container.demux(chosen)
+        while True:
+            with translated(self.path, "must be readable to its end", DAMAGED):
+                packet = next(packets, None)
+            if packet is None:
+                break
+            if packet.stream is not self.stream:
+                if packet.dts is not None:
+                    yield packet
+                continue
+            for frame in self._decode(packet):
+                pts = self._stamp(frame)
+                if last is not None and pts <= last:
+                    raise VideoError(self._backwards(pts, last))
+                first = pts if first is None else first
+                time = (pts - first) * self.time_base
+                picture = Picture(self.frames_read, time, pts, frame)
+                last, self.frames_read = pts, self.frames_read + 1
+                self.last_time = float(time)
+                yield picture
+                del picture, frame
+        if not self.frames_read:
+            raise VideoError(
+                f"{self.path} must have at least one video frame; it has none that can be decoded. "
+                "Check the file."
+            )
+
+    def pictures(self) -> Iterator[Picture]:
+        """`items` without packets.
+
+        Raises:
+            VideoError: As `items` does.
+        """
+        for item in self.items():
+            if isinstance(item, Picture):
+                yield item
+
+    def close(self) -> None:
+        """Close the file."""
+        self.container.close()
+
+    def _find_stream(self) -> Any:
+        cover = av.stream.Disposition.attached_pic
+        found = [s for s in self.container.streams.video if not s.disposition & cover]
+        if not found:
+            kinds = ", ".join(s.type for s in self.container.streams) or "nothing"
+            raise VideoError(f"{self.path} must have a video stream; it has {kinds}. Name a video.")
+        stream = found[0]
+        if stream.codec_context is None:
+            raise VideoError(
+                f"{self.path} must have a codec that this PyAV ({av.__version__}) decodes; it has "
+                "an unknown one. Convert it, to H.264 for example."
+            )
+        return stream
+
+    def _alpha_decoder(self) -> Any:
+        """The decoder that sees alpha in VP8 and VP9, where the usual one does not."""
+        context = self.stream.codec_context
+        tagged = self.stream.metadata.get("alpha_mode") or self.stream.metadata.get("ALPHA_MODE")
+        better = {"vp9": "libvpx-vp9", "vp8": "libvpx"}.get(context.name)
+        if tagged != "1" or better is None:
+            return None
+        decoder: Any = av.CodecContext.create(better, "r")
+        decoder.extradata = context.extradata
+        return decoder
+
+    def _decode(self, packet: Any) -> list[av.VideoFrame]:
+        try:
+            decoder = self._decoder
+            frames = packet.decode() if decoder is None else decoder.decode(_flushing(packet))
+        except av.FFmpegError as error:
+            self._note_damage(error.strerror)
+            return []
+        kept = []
+        for frame in frames:
+            if frame.is_corrupt:
+                self._note_damage("a frame is incomplete")
+            kept.append(frame)
+        return kept
+
+    def _note_damage(self, reason: str | None) -> None:
+        self.damaged += 1
+        if not self._skip:
+            raise VideoError(
+                f"{self.path} must be intact; after frame {self.frames_read} {reason}. {DAMAGED}"
+            )
+
+    def _stamp(self, frame: av.VideoFrame) -> int:
+        if self._rate is not None:
+            return self.frames_read
+        if frame.pts is None:
+            raise VideoError(
+                f"{self.path} must have timestamps; frame {self.frames_read} has none. Say with "
+                "--rate how many frames there are in a second."
+            )
+        return frame.pts
+
+    def _backwards(self, pts: int, last: int) -> str:
+        return (
+            f"{self.path} must have increasing timestamps; frame {self.frames_read} is at "
+            f"{float(pts * self.time_base):.3f} s, the one before at "
+            f"{float(last * self.time_base):.3f} s. Pass --rate to count frames instead."
+        )
+
+
+def _flushing(packet: Any) -> Any:
+    """The packet, or None for the empty one at the end, as a bare decoder wants it."""
+    return packet if packet.size else None
+
+
+def display_matrix(frame: av.VideoFrame) -> tuple[int, ...] | None:
+    """The nine numbers of a frame's rotation or mirroring, or None if it has none."""
+    data: Any = frame.side_data.get("DISPLAYMATRIX")
+    if data is None:
+        return None
+    return tuple(int(value) for value in np.frombuffer(bytes(data), np.int32))
+
+
+def quarter_turns(frame: av.VideoFrame, path: Path) -> int:
+    """Quarter turns counter-clockwise that set a frame upright, 0 to 3.
+
+    Raises:
+        VideoError: If the rotation is no multiple of 90 degrees.
+    """
+    if frame.rotation % 90:
+        raise VideoError(
+            f"{path} must be turned by a multiple of 90 degrees; its rotation is "
+            f"{frame.rotation} degrees. Apply the rotation first."
+        )
+    return frame.rotation // 90 % 4

@@ -1,0 +1,223 @@
+"""From frames to plans: predict, interpolate, smooth, measure. Works on any stream of frames."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harmonizer.arguments import Arguments
+from harmonizer.concerns import FULL_MASK, VANISHED_MASK
+from harmonizer.jobs import Recipe, Tools
+from harmonizer.ops import OPERATIONS
+from harmonizer.plan import STATISTICS_COUNTS, Plan, Step
+from harmonizer.video.cuts import CutDetector
+from harmonizer.video.errors import VideoError
+from harmonizer.video.planes import Box
+from harmonizer.video.smoothing import Smoother, Smoothing
+from harmonizer.video.stages import close
+from harmonizer.video.track import Entry, Track, statistics_of, with_statistics
+
+if TYPE_CHECKING:
+    from harmonizer.pipeline import Harmonizer
+
+Array = NDArray[Any]
+
+
+@dataclass(slots=True)
+class Shot:
+    """One frame on its way through the stages; each fills in what it finds.
+
+    Attributes:
+        index: From 0.
+        time: Seconds since the first frame.
+        image: (H, W, 3) RGB composite.
+        mask: (H, W).
+        box: Around the foreground; None if there is none, and then nothing is drawn.
+        turns: Quarter turns counter-clockwise that set the picture upright, for the network.
+        carry: Whatever the caller wants back.
+        cut: A new scene begins here.
+        raw: Predicted, given or interpolated arguments; None where nothing is drawn.
+        plan: What is drawn; None where nothing is.
+    """
+
+    index: int
+    time: float
+    image: Array
+    mask: Array
+    box: Box | None
+    turns: int = 0
+    carry: Any = None
+    cut: bool = False
+    raw: Arguments | None = None
+    plan: Plan | None = None
+
+    def entry(self) -> Entry:
+        """The line of a track for it."""
+        if self.plan is None:
+            return Entry(self.index, self.time, None, {}, self.cut)
+        filters = self.plan.filters
+        arguments = Arguments(filters, tuple(step.argument for step in self.plan.steps))
+        return Entry(self.index, self.time, arguments, statistics_of(self.plan), self.cut)
+
+
+@dataclass(slots=True)
+class Tally:
+    """What was counted on the way, for the report."""
+
+    frames: int = 0
+    drawn: int = 0
+    cuts: int = 0
+    concerns: Counter[str] = field(default_factory=Counter)
+
+
+def predicted(
+    shots: Iterable[Shot], tools: Tools, recipe: Recipe, smoothing: Smoothing, tally: Tally
+) -> Iterator[Shot]:
+    """Find cuts, and predict the arguments of every n-th frame (or take the recipe's).
+
+    After a cut, and where a foreground appears, a frame is predicted at once. Frames between have
+    ``raw`` None; `interpolated` fills it in.
+
+    Raises:
+        TypeError, ValueError, ModelError: As `Harmonizer.predict` does.
+    """
+    detector = CutDetector() if smoothing.cuts else None
+    waited = smoothing.every
+    try:
+        for shot in shots:
+            image, mask = shot.image, shot.mask
+            if shot.turns:
+                image, mask = np.rot90(image, shot.turns), np.rot90(mask, shot.turns)
+            composite, coverage = tools.renderer.thumbnail(image, mask)
+            shot.cut = detector is not None and detector.is_cut(composite)
+            tally.cuts += shot.cut
+            if shot.box is not None and not coverage.any():
+                tally.concerns[VANISHED_MASK] += 1
+                shot.box = None
+            waited += 1
+            if shot.box is None:
+                waited = smoothing.every
+            elif recipe.given is not None:
+                shot.raw = recipe.given
+            elif shot.cut or waited >= smoothing.every:
+                shot.raw = _predict(tools.harmonizer, image, mask, composite, coverage)
+                tally.concerns[FULL_MASK] += bool(coverage.min() == 1)
+                waited = 0
+            yield shot
+    finally:
+        close(shots)
+
+
+def _predict(
+    harmonizer: "Harmonizer | None", image: Array, mask: Array, small: Array, coverage: Array
+) -> Arguments:
+    if harmonizer is None:
+        raise ValueError("`harmonizer` must be there to predict; only a renderer is.")
+    if harmonizer.backend == "cuda":
+        # The device's predictor reads what the device's thumbnail left there.
+        return harmonizer.examine(np.ascontiguousarray(image), np.ascontiguousarray(mask))[0]
+    answer = harmonizer.predictor.predict(small, coverage)[0]
+    return Arguments(harmonizer.filters, tuple(answer))
+
+
+def interpolated(shots: Iterable[Shot]) -> Iterator[Shot]:
+    """Give the frames between two predictions arguments by interpolation in time.
+
+    Holds back as many frames as lie between two predictions. Nothing is interpolated across a cut
+    or a stretch without foreground; frames after the last prediction keep it.
+    """
+    last: Shot | None = None
+    between: list[Shot] = []
+    try:
+        for shot in shots:
+            if shot.box is not None and shot.raw is None:
+                between.append(shot)
+                continue
+            joined = shot.raw is not None and not shot.cut
+            yield from _fill(between, last, shot if joined else None)
+            between = []
+            last = shot if shot.raw is not None else None
+            yield shot
+        yield from _fill(between, last, None)
+    finally:
+        close(shots)
+
+
+def _fill(between: list[Shot], last: Shot | None, after: Shot | None) -> Iterator[Shot]:
+    for shot in between:
+        if last is None or last.raw is None:
+            raise VideoError("a frame without arguments must follow one with them; it does not.")
+        numbers = last.raw.numbers
+        if after is not None and after.raw is not None:
+            share = (shot.time - last.time) / (after.time - last.time)
+            pairs = zip(numbers, after.raw.numbers, strict=True)
+            numbers = tuple(a + share * (b - a) for a, b in pairs)
+        shot.raw = Arguments(last.raw.filters, numbers)
+        yield shot
+
+
+def planned(
+    shots: Iterable[Shot], tools: Tools, recipe: Recipe, smoothing: Smoothing
+) -> Iterator[Shot]:
+    """Smooth the arguments, follow the recipe, measure the statistics, and smooth those.
+
+    Raises:
+        ArgumentsError: If the recipe does not fit.
+    """
+    smoother = Smoother(smoothing)
+    try:
+        for shot in shots:
+            if shot.cut:
+                smoother.reset()
+            if shot.raw is not None:
+                arguments = recipe.finish(smoother.arguments(shot.raw, shot.time))
+                plan = tools.renderer.prepare(shot.image, arguments)
+                shot.plan = smoother.plan(plan, shot.time)
+            yield shot
+    finally:
+        close(shots)
+
+
+def replayed(
+    shots: Iterable[Shot], tools: Tools, recipe: Recipe, track: Track, tally: Tally
+) -> Iterator[Shot]:
+    """Take arguments and statistics from a track, by time.
+
+    The track's statistics belong to its arguments: where the recipe changes these, or a line has
+    none, they are measured.
+
+    Raises:
+        ArgumentsError: If the recipe does not fit.
+    """
+    unchanged = recipe.strength == 1 and not recipe.overrides
+    try:
+        for shot in shots:
+            entry = track.at(shot.time)
+            shot.cut = entry.cut and abs(entry.time - shot.time) < 1e-3
+            tally.cuts += shot.cut
+            if shot.box is not None and entry.arguments is not None:
+                arguments = recipe.finish(entry.arguments)
+                shot.raw = arguments
+                shot.plan = _replay_plan(tools, shot.image, arguments, entry, unchanged)
+            yield shot
+    finally:
+        close(shots)
+
+
+def _replay_plan(
+    tools: Tools, image: Array, arguments: Arguments, entry: Entry, unchanged: bool
+) -> Plan:
+    if not unchanged:
+        return tools.renderer.prepare(image, arguments)
+    steps, complete = [], True
+    for name, value in arguments.clamped().items():
+        operation = OPERATIONS[name]
+        count = STATISTICS_COUNTS[operation.statistics]
+        complete &= count == 0 or value == operation.identity or name in entry.statistics
+        steps.append(Step(name, value, entry.statistics.get(name, (0.0,) * count)))
+    if complete:
+        return Plan(tuple(steps))
+    return with_statistics(tools.renderer.prepare(image, arguments), entry.statistics)

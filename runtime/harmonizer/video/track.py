@@ -1,0 +1,194 @@
+"""A track: arguments and statistics over time, as JSON lines that can be edited and replayed.
+
+    {"format": "harmonizer-track", "version": 1, "filters": ["temperature", ...]}
+    {"frame": 0, "time": 0.0, "cut": true, "arguments": {...}, "statistics": {...}}
+
+One line a frame. `arguments` null means that nothing is drawn. Without `statistics` (or where they
+lack an operation) the frame's own are measured. Lines may be left out: arguments between two lines
+are interpolated in time, unless the later one is a cut, and held beyond the ends.
+"""
+
+import bisect
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from harmonizer.arguments import Arguments
+from harmonizer.ops import OPERATIONS
+from harmonizer.plan import STATISTICS_COUNTS, Plan, Step
+from harmonizer.video.errors import VideoError
+from harmonizer.video.smoothing import Smoothing, smooth_both_ways
+
+Statistics = Mapping[str, tuple[float, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One frame of a track.
+
+    Attributes:
+        frame: Number from 0; informative.
+        time: Seconds since the video's first frame.
+        arguments: As drawn; None where nothing is drawn.
+        statistics: Operation -> numbers as in `harmonizer.plan.Step`; an operation that is not
+            there is measured.
+        cut: A new scene begins here.
+    """
+
+    frame: int
+    time: float
+    arguments: Arguments | None
+    statistics: Statistics = field(default_factory=dict)
+    cut: bool = False
+
+    def line(self) -> str:
+        """The JSON line."""
+        drawn = None if self.arguments is None else dict(self.arguments.clamped())
+        entry: dict[str, object] = {"frame": self.frame, "time": round(self.time, 6)}
+        if self.cut:
+            entry["cut"] = True
+        entry["arguments"] = drawn
+        if self.statistics:
+            entry["statistics"] = {name: list(v) for name, v in self.statistics.items()}
+        return json.dumps(entry)
+
+
+def statistics_of(plan: Plan) -> dict[str, tuple[float, ...]]:
+    """A plan's statistics by operation; those of identities, which nothing reads, left out."""
+    return {
+        step.operation: step.statistics
+        for step in plan.steps
+        if step.statistics and step.argument != OPERATIONS[step.operation].identity
+    }
+
+
+def with_statistics(plan: Plan, statistics: Statistics) -> Plan:
+    """The plan with given statistics in place of the measured ones, where they are given."""
+    return Plan(
+        tuple(
+            Step(s.operation, s.argument, statistics.get(s.operation, s.statistics))
+            for s in plan.steps
+        )
+    )
+
+
+class Track:
+    """Entries in the order of time, looked up by time.
+
+    Args:
+        filters: Filters of the arguments, in drawing order.
+        entries: With increasing times.
+    """
+
+    def __init__(self, filters: tuple[str, ...], entries: list[Entry]) -> None:
+        self.filters = filters
+        self.entries = entries
+        self._times = [entry.time for entry in entries]
+
+    def at(self, time: float, tolerance: float = 1e-4) -> Entry:
+        """What holds at a time in seconds: an entry, or one interpolated between two.
+
+        Raises:
+            VideoError: If the track is empty.
+        """
+        if not self.entries:
+            raise VideoError("a track must have entries; it has none. Write it anew.")
+        after = bisect.bisect_left(self._times, time - tolerance)
+        if after == len(self.entries):
+            return self.entries[-1]
+        later = self.entries[after]
+        if after == 0 or later.time <= time + tolerance:
+            return later
+        earlier = self.entries[after - 1]
+        if later.cut or earlier.arguments is None or later.arguments is None:
+            return earlier
+        share = (time - earlier.time) / (later.time - earlier.time)
+        numbers = _between(earlier.arguments.numbers, later.arguments.numbers, share)
+        shared = earlier.statistics.keys() & later.statistics.keys()
+        statistics = {
+            name: _between(earlier.statistics[name], later.statistics[name], share)
+            for name in shared
+        }
+        return Entry(earlier.frame, time, Arguments(self.filters, numbers), statistics)
+
+    def smoothed(self, smoothing: Smoothing) -> "Track":
+        """Arguments and statistics averaged over past and future, scene by scene.
+
+        Raises:
+            VideoError: If the smoothing has a fixed weight, which has no future.
+        """
+        if smoothing.weight is not None:
+            raise VideoError(
+                "two-pass smoothing must have time constants; it has a weight per frame. Give "
+                "seconds instead of a weight."
+            )
+        entries: list[Entry] = []
+        starts = [i for i, e in enumerate(self.entries) if e.cut and i > 0]
+        for begin, end in zip([0, *starts], [*starts, len(self.entries)], strict=True):
+            entries += _smooth_scene(self.filters, self.entries[begin:end], smoothing)
+        return Track(self.filters, entries)
+
+    def save(self, path: str | Path) -> None:
+        """Write the JSON lines, atomically.
+
+        Raises:
+            ImageFileError: If the file cannot be written.
+        """
+        from harmonizer.files import write_atomically
+        from harmonizer.video.track_files import header
+
+        lines = [header(self.filters), *(entry.line() for entry in self.entries)]
+        write_atomically(path, ("\n".join(lines) + "\n").encode("utf-8"))
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Track":
+        """Read what `save` or `track_files.TrackWriter` wrote; a person may have edited it.
+
+        Raises:
+            VideoError: If the file cannot be read, a line is not such JSON, or times do not
+                increase; the message names the line.
+            ArgumentsError: If arguments break the rules of `Arguments.from_mapping`.
+        """
+        from harmonizer.video.track_files import read_track
+
+        return cls(*read_track(path))
+
+
+def _between(a: tuple[float, ...], b: tuple[float, ...], share: float) -> tuple[float, ...]:
+    return tuple(x + share * (y - x) for x, y in zip(a, b, strict=True))
+
+
+def _smooth_scene(
+    filters: tuple[str, ...], entries: list[Entry], smoothing: Smoothing
+) -> list[Entry]:
+    """One scene's entries with averaged numbers; entries without arguments stay as they are."""
+    times = np.array([entry.time for entry in entries])
+    nothing = (math.nan,) * len(filters)
+    rows = [nothing if e.arguments is None else e.arguments.numbers for e in entries]
+    arguments = smooth_both_ways(np.array(rows), times, smoothing.seconds)
+    averages = {}
+    for name in filters:
+        count = STATISTICS_COUNTS[OPERATIONS[name].statistics]
+        if count:
+            gap = (math.nan,) * count
+            known = np.array([e.statistics.get(name, gap) for e in entries])
+            averages[name] = smooth_both_ways(known, times, smoothing.statistics_seconds)
+    result = []
+    for i, entry in enumerate(entries):
+        if entry.arguments is None:
+            result.append(entry)
+            continue
+        statistics = {
+            name: tuple(table[i].clip(0.0, 1.0).tolist())
+            for name, table in averages.items()
+            if np.isfinite(table[i]).all()
+        }
+        numbers = tuple(arguments[i].tolist())
+        result.append(
+            Entry(entry.frame, entry.time, Arguments(filters, numbers), statistics, entry.cut)
+        )
+    return result

@@ -1,0 +1,189 @@
+"""Files of tracks: written line by line, read with the line named in every complaint."""
+
+import contextlib
+import json
+import math
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+from harmonizer.arguments import Arguments
+from harmonizer.checks import is_number
+from harmonizer.errors import ArgumentsError, FilterListError
+from harmonizer.ops import DEFAULT_FILTERS, OPERATIONS, check_filters
+from harmonizer.plan import Step
+from harmonizer.video.errors import VideoError, translated
+from harmonizer.video.track import Entry
+
+FORMAT = "harmonizer-track"
+FORMAT_VERSION = 1
+
+_WRITABLE = "Check that its folder exists and that the disk has room."
+_KEYS = {"frame", "time", "cut", "arguments", "statistics"}
+
+
+class TrackWriter:
+    """Writes a track line by line; the file appears under its name when it is finished.
+
+    Args:
+        path: File to write.
+
+    Raises:
+        VideoError: If it cannot be written.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self._path = path
+        self._target = Path(os.path.realpath(path))
+        self._temporary = self._target.with_name(f".{secrets.token_hex(8)}.jsonl")
+        self._waiting: list[Entry] = []
+        self._has_header = False
+        with translated(path, "must be writable", _WRITABLE):
+            self._file = self._temporary.open("x", encoding="utf-8")
+
+    def add(self, entry: Entry) -> None:
+        """Write an entry; those before the first with arguments wait for its filter list."""
+        if not self._has_header:
+            self._waiting.append(entry)
+            if entry.arguments is None:
+                return
+            lines = [header(entry.arguments.filters), *(e.line() for e in self._waiting)]
+            self._waiting, self._has_header = [], True
+        else:
+            lines = [entry.line()]
+        with translated(self._path, "must be writable", _WRITABLE):
+            self._file.write("\n".join(lines) + "\n")
+
+    def finish(self) -> None:
+        """Close the file and give it its name.
+
+        Raises:
+            VideoError: If it cannot be written; nothing is left of it then.
+        """
+        try:
+            with translated(self._path, "must be writable", _WRITABLE):
+                if not self._has_header:
+                    lines = [header(DEFAULT_FILTERS), *(e.line() for e in self._waiting)]
+                    self._file.write("\n".join(lines) + "\n")
+                self._file.close()
+                self._temporary.replace(self._target)
+        except BaseException:
+            self.discard()
+            raise
+
+    def discard(self) -> None:
+        """Close and remove what was written."""
+        with contextlib.suppress(OSError):
+            self._file.close()
+        with contextlib.suppress(OSError):
+            self._temporary.unlink(missing_ok=True)
+
+
+def header(filters: tuple[str, ...]) -> str:
+    """The first line of a track."""
+    return json.dumps({"format": FORMAT, "version": FORMAT_VERSION, "filters": list(filters)})
+
+
+def read_track(path: str | Path) -> tuple[tuple[str, ...], list[Entry]]:
+    """Read the filters and the entries of a track.
+
+    Raises:
+        VideoError, ArgumentsError: As `Track.load` does.
+    """
+    entries: list[Entry] = []
+    filters: tuple[str, ...] | None = None
+    with _readable(path) as file:
+        for number, text in enumerate(file, 1):
+            if not text.strip():
+                continue
+            where = f"line {number} of {path}"
+            document = _parse(text, where)
+            if filters is None:
+                filters = _read_header(document, where)
+                continue
+            entry = _read_entry(document, filters, len(entries), where)
+            if entries and entry.time <= entries[-1].time:
+                raise VideoError(
+                    f"{where} must have a later time than the line before; got {entry.time:g} "
+                    f"s after {entries[-1].time:g} s. Put the lines in order."
+                )
+            entries.append(entry)
+    if filters is None or not entries:
+        raise VideoError(
+            f"{path} must hold a header and at least one frame; it does not. Write one with "
+            "--save-arguments."
+        )
+    return filters, entries
+
+
+@contextlib.contextmanager
+def _readable(path: str | Path) -> Iterator[TextIO]:
+    try:
+        with Path(path).open(encoding="utf-8") as file:
+            yield file
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise VideoError(
+            f"{path} must be a readable track of arguments; {reason}. Check the path, or write one "
+            "with --save-arguments."
+        ) from error
+
+
+def _parse(text: str, where: str) -> dict[str, Any]:
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise VideoError(
+            f"{where} must be JSON; it cannot be parsed ({error}). Correct it."
+        ) from error
+    if not isinstance(document, dict):
+        raise VideoError(f"{where} must be an object; got {text.strip()[:40]}. Correct it.")
+    return document
+
+
+def _read_header(document: dict[str, Any], where: str) -> tuple[str, ...]:
+    filters = document.get("filters")
+    if document.get("format") != FORMAT or document.get("version") != FORMAT_VERSION:
+        raise VideoError(
+            f'{where} must have "format": "{FORMAT}" and "version": {FORMAT_VERSION}; got '
+            f"{json.dumps(document)[:60]}. Write a track with --save-arguments and edit that."
+        )
+    if not isinstance(filters, list) or not all(isinstance(name, str) for name in filters):
+        raise VideoError(f'{where} must list the "filters"; got {filters!r}.')
+    try:
+        return check_filters(filters)
+    except FilterListError as error:
+        raise VideoError(f"{where}: {error}") from error
+
+
+def _read_entry(
+    document: dict[str, Any], filters: tuple[str, ...], index: int, where: str
+) -> Entry:
+    strangers = document.keys() - _KEYS
+    time, given = document.get("time"), document.get("arguments")
+    if strangers or not is_number(time) or not math.isfinite(time) or "arguments" not in document:
+        raise VideoError(
+            f'{where} must have a number "time" and "arguments", and beside them only '
+            f"{', '.join(sorted(_KEYS))}; got {', '.join(map(repr, document))}. Correct it."
+        )
+    statistics = document.get("statistics") or {}
+    try:
+        arguments = None if given is None else Arguments.from_mapping(given, filters)
+        if not isinstance(statistics, dict):
+            raise ArgumentsError("statistics must be an object")
+        read = {}
+        for name, numbers in statistics.items():
+            # A step checks the count and the range of the numbers.
+            read[name] = Step(name, OPERATIONS[name].identity, tuple(numbers)).statistics
+    except (ArgumentsError, TypeError, ValueError, KeyError) as error:
+        raise ArgumentsError(f"{where}: {error}") from error
+    frame = document.get("frame", index)
+    return Entry(
+        frame if isinstance(frame, int) else index,
+        float(time),
+        arguments,
+        read,
+        document.get("cut") is True,
+    )

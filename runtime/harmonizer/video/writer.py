@@ -1,0 +1,187 @@
+"""Write the output: encoded frames, copied streams and metadata; under the final name when done."""
+
+import contextlib
+import os
+import secrets
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+
+from harmonizer.video.colour import Colour
+from harmonizer.video.encoders import Choice, check_container, open_encoder
+from harmonizer.video.errors import VideoError, translated
+from harmonizer.video.reader import VideoReader
+
+_REMEDY = "Check that the disk has room and that you may write there."
+
+_LONGEST_REORDERING_S = 60
+
+# The muxer writes these itself, or they describe the old file.
+_OWN_METADATA = {"encoder", "major_brand", "minor_version", "compatible_brands", "duration"}
+
+
+class VideoWriter:
+    """An output file that appears under its name only when it is complete.
+
+    Frames and packets go to a hidden file beside it; `finish` renames that, `discard` removes it.
+
+    Args:
+        path: Output.
+        choice: Encoder and pixel format.
+        size: (height, width).
+        colour: Tags of the output.
+        time_base: Of the frames that come.
+        rate: Frames per second on average, for the header; None if not known.
+        aspect: Sample aspect ratio, or None if it is not known.
+        matrix: Display matrix, or None.
+        source: Whose streams and metadata are copied; None for none.
+
+    Raises:
+        VideoError: If the container cannot hold a stream, or the encoder refuses its settings.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        choice: Choice,
+        size: tuple[int, int],
+        colour: Colour,
+        time_base: Fraction,
+        rate: Fraction | None,
+        aspect: Fraction | None = None,
+        matrix: Sequence[int] | None = None,
+        source: VideoReader | None = None,
+    ) -> None:
+        self.path = Path(path)
+        self.frames = 0
+        target = Path(os.path.realpath(path))
+        self._target = target
+        self._temporary = target.with_name(f".{secrets.token_hex(8)}{target.suffix}")
+        self._streams: dict[int, Any] = {}
+        self._closed = False
+        with translated(path, "must be writable", "Check that its folder exists and is writable."):
+            self._temporary.touch(exist_ok=False)
+            self._container: Any = av.open(str(self._temporary), "w")
+        try:
+            self._stream = self._add_video(choice, size, time_base, rate)
+            context = self._stream.codec_context
+            context.colorspace, context.color_range = colour.matrix, colour.range
+            context.color_primaries, context.color_trc = colour.primaries, colour.transfer
+            if aspect:
+                context.sample_aspect_ratio = aspect
+            if matrix is not None:
+                self._stream.set_display_matrix(matrix)
+            open_encoder(self.path, context, choice)
+            if source is not None:
+                self._copy_descriptions(source)
+            with translated(path, f"must hold its streams as {self._kind}", _REMEDY):
+                self._container.start_encoding()
+        except BaseException:
+            self.discard()
+            raise
+
+    def write(self, frame: av.VideoFrame) -> None:
+        """Encode a frame, whose pts and time base say its time.
+
+        Raises:
+            VideoError: If the encoder fails or the file cannot be written.
+        """
+        frame.pict_type = 0  # The decoder's frame types would force the encoder's.
+        with translated(self.path, "must be writable", _REMEDY):
+            self._mux(self._stream.encode(frame))
+        self.frames += 1
+
+    def copy(self, packet: Any) -> None:
+        """Write a packet of a stream that is copied.
+
+        Raises:
+            VideoError: If the file cannot be written.
+        """
+        packet.stream = self._streams[packet.stream.index]
+        with translated(self.path, "must be writable", _REMEDY):
+            self._container.mux(packet)
+
+    def finish(self) -> None:
+        """Write what the encoder holds back, close, and give the file its name.
+
+        Raises:
+            VideoError: If the file cannot be written; nothing is left of it then.
+        """
+        try:
+            with translated(self.path, "must be writable", _REMEDY):
+                self._mux(self._stream.encode(None))
+                self._container.close()
+                self._closed = True
+                with contextlib.suppress(FileNotFoundError):
+                    self._temporary.chmod(self._target.stat().st_mode & 0o7777)
+                descriptor = os.open(self._temporary, os.O_RDONLY)
+                try:
+                    os.fsync(descriptor)
+                finally:
+                    os.close(descriptor)
+                self._temporary.replace(self._target)
+        except BaseException:
+            self.discard()
+            raise
+
+    def discard(self) -> None:
+        """Close and remove what was written; the file of that name stays as it was."""
+        if not self._closed:
+            self._closed = True
+            with contextlib.suppress(av.FFmpegError, OSError, ValueError):
+                self._container.close()
+        with contextlib.suppress(OSError):
+            self._temporary.unlink(missing_ok=True)
+
+    def _mux(self, packets: list[Any]) -> None:
+        for packet in packets:
+            # x265 leaves decoding times unset (garbage) in videos shorter than its reordering
+            # delay; those have no reordered frames, so that both times are one.
+            if abs(packet.pts - packet.dts) * packet.time_base > _LONGEST_REORDERING_S:
+                packet.dts = packet.pts
+            self._container.mux(packet)
+
+    @property
+    def _kind(self) -> str:
+        return str(self._container.format.name)
+
+    def _add_video(
+        self, choice: Choice, size: tuple[int, int], time_base: Fraction, rate: Fraction | None
+    ) -> Any:
+        check_container(self.path, self._container, choice.codec)
+        stream = self._container.add_stream(choice.codec, rate=rate or 25)
+        context = stream.codec_context
+        context.height, context.width = size
+        context.pix_fmt = choice.pixel_format
+        context.time_base = time_base
+        context.options = dict(choice.options)
+        context.thread_type = "AUTO"
+        if choice.codec == "libx265" and self.path.suffix.lower() in (".mp4", ".mov", ".m4v"):
+            # Apple's players show only this tag.
+            context.codec_tag = "hvc1"
+        return stream
+
+    def _copy_descriptions(self, source: VideoReader) -> None:
+        for stream in source.copies:
+            codec = "" if stream.codec_context is None else stream.codec_context.name
+            try:
+                copy = self._container.add_stream_from_template(stream)
+            except (ValueError, av.FFmpegError) as error:
+                flag = "--no-audio" if stream.type == "audio" else "--no-subtitles"
+                raise VideoError(
+                    f"{self.path} must be able to hold the {stream.type} stream ({codec}) of "
+                    f"{source.path}; {self._kind} is not. Write .mkv, or pass {flag}."
+                ) from error
+            copy.metadata.update(stream.metadata)
+            copy.disposition = stream.disposition
+            self._streams[stream.index] = copy
+        kept = {k: v for k, v in source.container.metadata.items() if k not in _OWN_METADATA}
+        self._container.metadata.update(kept)
+        own = {k: v for k, v in source.stream.metadata.items() if k not in _OWN_METADATA}
+        self._stream.metadata.update(own)
+        chapters = source.container.chapters()
+        if chapters:
+            self._container.set_chapters(chapters)

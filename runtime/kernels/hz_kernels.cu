@@ -1,0 +1,64 @@
+/* Every kernel, in one translation unit; harmonizer_cuda.h says how a frame is made of them.
+
+   Each takes one struct of hz_workspace.h by value, has blocks of as many threads as that says,
+   and uses no dynamic shared memory. */
+#include "apply_any.cuh"
+#include "apply_bytes.cuh"
+#include "measure.cuh"
+#include "plan.cuh"
+#include "reduce.cuh"
+
+using namespace hz_gpu;
+
+extern "C" __global__ void __launch_bounds__(kMeasureThreads, 2)
+    hz_measure_u8(const MeasureParameters parameters) {
+    __shared__ u32 counters[kCounters];
+    measure<u8>(parameters, counters);
+}
+
+extern "C" __global__ void __launch_bounds__(kMeasureThreads, 2)
+    hz_measure_u16(const MeasureParameters parameters) {
+    measure<u16>(parameters, nullptr);
+}
+
+extern "C" __global__ void __launch_bounds__(kMeasureThreads, 2)
+    hz_measure_f32(const MeasureParameters parameters) {
+    measure<float>(parameters, nullptr);
+}
+
+extern "C" __global__ void __launch_bounds__(kPlanThreads)
+    hz_plan(const PlanParameters parameters) {
+    __shared__ Planning shared;
+    make_plan(parameters, shared);
+}
+
+#define HZ_REDUCE_KERNEL(name, type)                                  \
+    extern "C" __global__ void __launch_bounds__(kReduceThreads)      \
+        name(const ReduceParameters parameters) {                     \
+        __shared__ Reducing shared;                                   \
+        reduce<type>(parameters, shared);                             \
+    }
+HZ_REDUCE_KERNEL(hz_reduce_u8, u8)
+HZ_REDUCE_KERNEL(hz_reduce_u16, u16)
+HZ_REDUCE_KERNEL(hz_reduce_f32, float)
+
+/* Packed pixels of three bytes: 64 registers, so that 32 warps keep loads in flight. */
+#define HZ_BYTES_KERNEL(name, reversed)                               \
+    extern "C" __global__ void __launch_bounds__(kApplyThreads, 4)    \
+        name(const ApplyParameters parameters) {                      \
+        __shared__ Applying shared;                                   \
+        apply_bytes<reversed>(parameters, shared);                    \
+    }
+HZ_BYTES_KERNEL(hz_apply_rgb8, false)
+HZ_BYTES_KERNEL(hz_apply_bgr8, true)
+
+#define HZ_ANY_KERNEL(name, type)                                     \
+    extern "C" __global__ void __launch_bounds__(kApplyThreads, 4)    \
+        name(const ApplyParameters parameters) {                      \
+        __shared__ hz::Step<float> steps[HZ_MAX_STEPS];               \
+        __shared__ hz::Step<double> exact_steps[HZ_MAX_STEPS];        \
+        apply_any<type>(parameters, steps, exact_steps);              \
+    }
+HZ_ANY_KERNEL(hz_apply_u8, u8)
+HZ_ANY_KERNEL(hz_apply_u16, u16)
+HZ_ANY_KERNEL(hz_apply_f32, float)

@@ -1,0 +1,60 @@
+"""Small things to calibrate: a predictor of two looks, composites in memory, a folder of crops."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from calibration.images import ImageSet
+from export.samples import sample_photos
+from export.to_onnx import export
+from train.model import save_checkpoint
+from train.network import HarmonizerNet, NetworkConfig, thumbnail
+
+FILTERS = ("brightness", "contrast")
+
+
+def small_checkpoint(folder: Path) -> Path:
+    """Colour statistics, two looks, random weights that predict moderate arguments."""
+    torch.manual_seed(3)
+    network = HarmonizerNet(NetworkConfig(encoder=False, statistics=True, looks=2, filters=FILTERS))
+    path = folder / "small.safetensors"
+    save_checkpoint(network, path)
+    return path
+
+
+def small_predictor(folder: Path) -> Path:
+    path = folder / "small.onnx"
+    export(small_checkpoint(folder), path)
+    return path
+
+
+def feeds(count: int) -> ImageSet:
+    """Thumbnails of shifted crops of scikit-image's photographs with their masks."""
+    names, made = [], []
+    photos = sample_photos()
+    for index in range(count):
+        photo, shift = photos[index % len(photos)], 7 * (index // len(photos))
+        pixels = np.roll(photo.pixels, shift, axis=0).astype(np.float32) / np.float32(255)
+        mask = photo.mask.astype(np.float32) / np.float32(255)
+        composite = thumbnail(torch.from_numpy(pixels).permute(2, 0, 1)[None])
+        made.append(
+            {
+                "composite": composite.contiguous().numpy(),
+                "mask": thumbnail(torch.from_numpy(mask)[None, None]).numpy(),
+            }
+        )
+        names.append(f"{photo.name} {shift}")
+    return ImageSet(tuple(names), tuple(made))
+
+
+def write_photographs(folder: Path, count: int) -> Path:
+    """Different crops of the photographs as files, without masks."""
+    photos = sample_photos()
+    for index in range(count):
+        photo, shift = photos[index % len(photos)], 3 * (index // len(photos))
+        Image.fromarray(photo.pixels[shift : shift + 200, shift : shift + 240]).save(
+            folder / f"{index:03}.png"
+        )
+    return folder

@@ -1,0 +1,74 @@
+"""Draw many frames with the sanitized emulation; run by test_cuda_kernels in a process of its own.
+
+Each array lies in memory of its own of just its size, so that the address sanitizer sees an access
+beyond it. Prints "clean" at the end; the sanitizers end the process before that otherwise.
+"""
+
+import ctypes
+import itertools
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from cuda_emulation.frames import Array, EmulatedDevice, Thumbnail
+from harmonizer import _native
+from harmonizer.arguments import Arguments
+from harmonizer.ops import DEFAULT_FILTERS, OPERATIONS
+
+SIZES = ((1, 1), (3, 17), (2, 511), (2, 530))
+ALL = _native.PHASE_MEASURE | _native.PHASE_DRAW
+LIBC = ctypes.CDLL(None)
+LIBC.malloc.restype = ctypes.c_void_p
+LIBC.malloc.argtypes = (ctypes.c_size_t,)
+
+
+def exact_memory(values: Array) -> Array:
+    """A copy in memory from malloc, which the sanitizer guards; numpy's own may be part of more."""
+    address = LIBC.malloc(values.nbytes)
+    memory = np.frombuffer((ctypes.c_char * values.nbytes).from_address(address), values.dtype)
+    copy = memory.reshape(values.shape)
+    copy[...] = values
+    return copy
+
+
+def draw_all(device: EmulatedDevice, dtype: str, height: int, width: int, reverse: bool) -> None:
+    """Every kind of mask, in place and out of place, mild and steep arguments."""
+    generator = np.random.default_rng(width)
+    full = {"uint8": 255, "uint16": 65535, "float32": 1}[dtype]
+    unit = generator.random((height, width, 3))
+    image = exact_memory((unit * full).astype(dtype))
+    shown = image[..., ::-1] if reverse else image
+    out = exact_memory(image)
+    coverage = (generator.random((height, width)) * 3 - 1).clip(0, 1)
+    thumbnail = Thumbnail()
+    mild = Arguments(DEFAULT_FILTERS, (0.1, 0.1, 0.2, 0.3, -0.1, 0.2))
+    steep = Arguments(tuple(OPERATIONS), (0.1, 0.1, 0.2, 0.9999, -0.1, 0.97, 0.1, 0.1))
+    for mask_type, arguments in itertools.product(
+        (None, np.bool_, np.uint8, np.uint16, np.float32), (mild, steep)
+    ):
+        mask = None
+        if mask_type is not None:
+            highest = np.iinfo(mask_type).max if np.dtype(mask_type).kind == "u" else 1
+            mask = exact_memory((coverage * highest).astype(mask_type))
+        predicted = exact_memory(arguments.array())
+        resized = thumbnail if mask_type is np.uint8 and arguments is mild else None
+        for target in (out[..., ::-1] if reverse else out, shown):
+            frame = device.frame(
+                shown, mask, target, arguments.filters, predicted, thumbnail=resized
+            )
+            device.run(frame, ALL)
+
+
+def main() -> None:
+    """Draw every size, type and order of channels."""
+    device = EmulatedDevice(Path(sys.argv[1]))
+    for (height, width), dtype, reverse in itertools.product(
+        SIZES, ("uint8", "uint16", "float32"), (False, True)
+    ):
+        draw_all(device, dtype, height, width, reverse)
+    print("clean")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,142 @@
+"""TensorRT engines in the C++ package, where TENSORRT_ROOT names a folder with TensorRT's headers.
+
+The library of TensorRT is stood in for (cpp_tensorrt.py), and so is the GPU: what runs is this
+project's code, compiled against the real headers.
+"""
+
+import os
+import shutil
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from cpp_package import CPP, configure, run, sample, scratch, succeed, tool, write_netpbm
+from cpp_tensorrt import build_stand_in
+from cuda_driver.build import find_headers
+from numpy.typing import NDArray
+from test_cpp_cuda import KERNELS, environment, library
+
+PREDICTED = "temperature=0.05,brightness=-0.1,contrast=0.15,saturation=-0.2,highlight=0.25"
+
+
+def tensorrt_root() -> Path:
+    """The folder of TensorRT, or a skip."""
+    root = os.environ.get("TENSORRT_ROOT")
+    if not root:
+        pytest.skip("TENSORRT_ROOT is not set; it names a folder with include/NvInferRuntime.h")
+    return Path(root)
+
+
+def cuda_include() -> Path:
+    """The folder of CUDA's headers, or a skip."""
+    headers = find_headers()
+    if headers is None:
+        pytest.skip("no cuda.h: neither a CUDA toolkit nor NVIDIA's runtime wheel")
+    return headers
+
+
+@cache
+def tensorrt_folder() -> Path:
+    """A folder with the C++ library built for TensorRT, kernels, and the stand-in."""
+    build = scratch() / "tensorrt"
+    options = [f"-DTENSORRT_ROOT={tensorrt_root()}", "-DCMAKE_BUILD_TYPE=Debug"]
+    configure(CPP, build, "-DHARMONIZER_TENSORRT=ON", *options)
+    succeed(tool("cmake"), "--build", build, "--target", "harmonizer_cpu")
+    shutil.copy(library("late") / KERNELS, build)
+    build_stand_in(tensorrt_root(), cuda_include(), build)
+    return build
+
+
+def variables(**more: str) -> dict[str, str]:
+    found = environment("late", **more)
+    path = os.pathsep.join((str(tensorrt_folder()), found["LD_LIBRARY_PATH"]))
+    return {**found, "LD_LIBRARY_PATH": path}
+
+
+def test_tensorrt_part_compiles_without_warnings_and_links_nothing(tmp_path: Path) -> None:
+    includes = [f"-I{path}" for path in (CPP / "include", CPP / "src", ROOT / "runtime/kernels")]
+    includes += ["-isystem", f"{tensorrt_root()}/include", "-isystem", str(cuda_include())]
+    command = [tool("c++"), "-std=c++17", "-O1", "-fPIC", "-Wall", "-Wextra", "-Werror"]
+    succeed(*command, *includes, "-c", CPP / "src/tensorrt.cpp", "-o", tmp_path / "tensorrt.o")
+    undefined = succeed(tool("nm"), "-u", "-C", tmp_path / "tensorrt.o")
+    assert "nvinfer1" not in undefined
+    assert "createInferRuntime" not in undefined
+
+
+@pytest.mark.parametrize("kind", ["type=0", "type=1"])
+def test_engine_predicts_on_the_renderers_stream(
+    kind: str, photograph: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    mask = np.zeros(photograph.shape[:2], np.uint8)
+    mask[100:300, 150:500] = 255
+    picture = write_netpbm(tmp_path / "c.ppm", photograph)
+    covered = write_netpbm(tmp_path / "m.pgm", mask)
+    engine = tmp_path / "model.engine"
+    engine.write_text(f"ftrt count=6 {kind}")
+    stand_in = tensorrt_folder() / "libnvinfer_stand_in.so"
+    words = [sample(), picture, covered, "--backend", "cuda", "-o"]
+    predicted = [tmp_path / "a.ppm", "--engine", engine, "--tensorrt", stand_in, "--repeat", 2]
+    result = run(*words, *predicted, env=variables())
+    assert result.returncode == 0, result.stderr
+    said = result.stderr.splitlines()[0].split()
+    assert said[:4] == ["temperature", "+0.050", "brightness", "-0.100"]
+    given = [tmp_path / "b.ppm", "--arguments", PREDICTED + ",shadow=-0.3"]
+    succeed(*words, *given, env=variables())
+    # The engine's numbers are float32, the others double: off by 1e-8, far below a level.
+    first, second = ((tmp_path / name).read_bytes() for name in ("a.ppm", "b.ppm"))
+    differing = np.frombuffer(first, np.uint8) != np.frombuffer(second, np.uint8)
+    assert differing.mean() <= 1e-5
+    assert first != picture.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("ftrt fails=1", "expecting library version 11.1.0 got 9.9.9"),
+        ("ftrt fails=2", "too little free memory"),
+        ("ftrt fails=3", "could not run: cuBLAS is tired"),
+        ("ftrt count=5", "must predict 6 arguments; it gives -1x5"),
+        ("ftrt size=128", "composite of Nx3x256x256; it takes -1x3x128x128"),
+        ("ftrt least=4", "a batch of one; its profile begins at 4x3x256x256"),
+        ("ftrt type=2", "both inputs in float32, or both in float16"),
+        ("ftrt output=1", "give its arguments in float32"),
+        ("ftrt lacks=1", "it lacks mask"),
+        ("not an engine", "must load here"),
+        ("", "must load here"),
+        ("\x08\x0a onnx", "it looks like an ONNX model"),
+        (None, "cannot be read"),
+    ],
+)
+def test_engine_that_does_not_fit_is_refused_with_the_reason(
+    content: str | None, message: str, tmp_path: Path
+) -> None:
+    engine = tmp_path / "model.engine"
+    if content is not None:
+        engine.write_text(content)
+    (tmp_path / "m.gray").write_bytes(b"\xff" * 12)
+    stand_in = tensorrt_folder() / "libnvinfer_stand_in.so"
+    words = ["--raw", "4x3", tmp_path / "m.gray", "--engine", engine, "--tensorrt", stand_in]
+    result = run(sample(), *words, "--backend", "cuda", env=variables(), input="x" * 36)
+    assert result.returncode == 1
+    assert message in result.stderr
+    assert str(engine) in result.stderr
+
+
+def test_missing_or_other_tensorrt_is_said(tmp_path: Path) -> None:
+    engine = tmp_path / "model.engine"
+    engine.write_text("ftrt")
+    (tmp_path / "m.gray").write_bytes(b"\xff" * 12)
+    words = [sample(), "--raw", "4x3", tmp_path / "m.gray", "--backend", "cuda"]
+    words += ["--engine", engine, "--tensorrt"]
+    stand_in = tensorrt_folder() / "libnvinfer_stand_in.so"
+    for path, environment_variable, message in (
+        (tmp_path / "none.so", "", "none.so"),
+        (library("late") / "libharmonizer_cpu.so", "", "is another library"),
+        (stand_in, "HZ_REFUSE_VERSION", "it refused: another version"),
+    ):
+        more = {environment_variable: "1"} if environment_variable else {}
+        result = run(*words, path, env=variables(**more), input="x" * 36)
+        assert result.returncode == 1
+        assert message in result.stderr

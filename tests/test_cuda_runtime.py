@@ -1,0 +1,133 @@
+"""The GPU tests on an emulated device: real PyCUDA and host code, kernels compiled for the CPU.
+
+The emulated driver runs streams as late as CUDA's rules allow, and in a second pass as early: a
+missing wait gives a wrong result in one of them. What the tests allocate is counted.
+"""
+
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from cuda_driver.build import build_driver, find_headers
+from cuda_emulation import build_emulation
+from PIL import Image
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Environment variables with which a process finds the emulated driver."""
+    if importlib.util.find_spec("pycuda") is None:
+        pytest.skip("PyCUDA is not installed: python tests/cuda_driver/build.py builds it")
+    if find_headers() is None:
+        pytest.skip("no cuda.h: neither a CUDA toolkit nor NVIDIA's wheels are installed")
+    folder = tmp_path_factory.mktemp("emulated")
+    driver = build_driver(folder)
+    path = os.pathsep.join(filter(None, [str(driver.parent), os.environ.get("LD_LIBRARY_PATH")]))
+    return {
+        **os.environ,
+        "LD_LIBRARY_PATH": path,
+        "HZ_EMULATION_LIBRARY": str(build_emulation(folder)),
+        "HARMONIZER_GPU_TESTS": "emulated",
+    }
+
+
+@pytest.mark.parametrize(
+    ("suite", "streams"),
+    (
+        ("test_gpu_renderer.py", "late"),
+        ("test_gpu_pipeline.py", "late"),
+        ("test_gpu_pipeline.py", "eager"),
+        # Every call of it waits for its result: the order of streams hardly matters there.
+        pytest.param("test_gpu_renderer.py", "eager", marks=pytest.mark.slow),
+    ),
+)
+def test_gpu_suite_passes_on_emulated_device(
+    environment: dict[str, str], suite: str, streams: str
+) -> None:
+    command = [sys.executable, "-X", "faulthandler", "-m", "pytest", f"tests/{suite}"]
+    command += ["-m", "gpu", "-q", "-p", "no:cacheprovider", "--tb=short"]
+    result = subprocess.run(
+        command,
+        cwd=ROOT,
+        env={**environment, "HZ_EMULATED_STREAMS": streams},
+        capture_output=True,
+        text=True,
+        timeout=1800,
+        check=False,
+    )
+    said = result.stdout + result.stderr
+    assert result.returncode == 0, said[-6000:]
+    assert "PyCUDA WARNING" not in said
+    passed = re.search(r"(\d+) passed", said)
+    assert passed is not None and int(passed[1]) > 0, said[-2000:]
+
+
+def test_process_without_close_ends_quietly(environment: dict[str, str], tmp_path: Path) -> None:
+    code = (
+        "import numpy as np\n"
+        "from harmonizer import Harmonizer\n"
+        "h = Harmonizer(backend='auto')\n"
+        "assert h.backend == 'cuda'\n"
+        "image = np.full((40, 50, 3), 90, np.uint8)\n"
+        "mask = np.zeros((40, 50), np.uint8); mask[10:30, 10:30] = 255\n"
+        "h(image, mask)\n"
+        "print('done')\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == "done\n"
+    assert "PyCUDA WARNING" not in result.stderr
+
+
+def test_gpu_bench_writes_a_checked_result(environment: dict[str, str], tmp_path: Path) -> None:
+    target = tmp_path / "gpu.json"
+    command = [sys.executable, "-m", "bench.gpu", "--output", str(target), "--size", "64x48"]
+    command += ["--seconds", "0.001", "--batch", "2"]
+    result = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    document = json.loads(target.read_text())
+    assert document["environment"]["gpu"] == "Emulated GPU 0"
+    assert {"render, graph", "render, plain", "frame on device", "transfers alone"} <= {
+        row["name"] for row in document["measurements"]
+    }
+
+
+def test_gpu_run_writes_its_result(environment: dict[str, str], tmp_path: Path) -> None:
+    target = tmp_path / "gpu-test.json"
+    suite = "tests/test_gpu_renderer.py::test_apply_whole_image_without_mask"
+    command = [sys.executable, "tests/run_gpu.py", "--output", str(target), "--allow-missing"]
+    result = subprocess.run(
+        [*command, suite], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    document = json.loads(target.read_text())
+    assert document["passed"] and document["counts"] == {"passed": 1}
+
+
+def test_doctor_and_command_line_use_the_gpu(environment: dict[str, str], scene: Path) -> None:
+    command = [sys.executable, "-m", "harmonizer.cli"]
+    said = subprocess.run(
+        [*command, "doctor"], env=environment, capture_output=True, text=True, check=False
+    )
+    assert said.returncode == 0, said.stdout + said.stderr
+    assert "Emulated GPU 0, compute capability 8.6" in said.stdout
+    assert "draws what the CPU draws" in said.stdout
+    for backend in ("cpu", "cuda"):
+        words = ["image", "c.png", "m.png", "-o", f"{backend}.png", "--backend", backend]
+        result = subprocess.run(
+            [*command, *words], cwd=scene, env=environment, capture_output=True, check=False
+        )
+        assert result.returncode == 0, result.stderr
+    ours, theirs = (np.asarray(Image.open(scene / f"{b}.png")).astype(int) for b in ("cuda", "cpu"))
+    assert np.abs(ours - theirs).max() <= 1

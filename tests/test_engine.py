@@ -1,0 +1,379 @@
+"""Engines are refused before they can do harm; what runs, runs in TensorRT's order of calls.
+
+No machine that only tests has a driver. Refusals that come before TensorRT is touched are real;
+those that a loaded engine causes, and the order of calls, are checked against a stand-in.
+"""
+
+import json
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tensorrt_stand_in
+from tensorrt_stand_in import (
+    GPU,
+    DataType,
+    TensorFormat,
+    TensorIOMode,
+    TensorLocation,
+    contract,
+    write_pair,
+    write_plan,
+)
+from tiny_predictor import write_predictor
+
+from harmonizer.engine import EnginePredictor, describe_engine, is_engine_file
+from harmonizer.engine.checks import engine_name
+from harmonizer.engine.driver import Gpu, has_gpu
+from harmonizer.engine.files import description_path, read_plan
+from harmonizer.engine.library import version_tuple
+from harmonizer.errors import DeviceMemoryError, EngineError, ModelError
+from harmonizer.ops import DEFAULT_FILTERS
+
+KIB = 1024
+needs_no_gpu = pytest.mark.skipif(has_gpu(), reason="there is a driver with a GPU here")
+
+
+def run_alone(code: str, *words: str | Path) -> str:
+    """Run code in a process of its own, which must end in order, and return what it printed."""
+    result = subprocess.run(
+        [sys.executable, "-c", code, *map(str, words)], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, (result.returncode, result.stderr)
+    return result.stdout
+
+
+@needs_no_gpu
+@pytest.mark.parametrize("module", ["tensorrt", "tensorrt_rtx"])
+def test_engine_without_a_driver_gets_one_sentence_and_the_process_lives(
+    tmp_path: Path, module: str
+) -> None:
+    engine, onnx = write_pair(tmp_path)
+    if module == "tensorrt_rtx":
+        data = bytearray(engine.read_bytes())
+        data[:4], data[16:24] = b"vtrt", len(data).to_bytes(8, "little")
+        engine.write_bytes(data)
+    said = run_alone(
+        "import sys\n"
+        "from harmonizer.engine import EnginePredictor\n"
+        "from harmonizer.errors import DeviceError\n"
+        "from harmonizer.predictor import OnnxPredictor\n"
+        "try:\n"
+        "    EnginePredictor(sys.argv[1], sys.argv[2])\n"
+        "except DeviceError as error:\n"
+        "    print(error)\n"
+        "print(len(OnnxPredictor(sys.argv[2]).filters), *(m for m in sys.modules if 'tensorrt' in"
+        " m.partition('.')[0] or 'pycuda' in m))\n",
+        engine,
+        onnx,
+    )
+    sentence, rest = said.splitlines()
+    assert sentence.startswith("TensorRT needs a")
+    assert rest == "6"  # usable, and nothing of TensorRT or PyCUDA was imported
+
+
+def test_engine_files_that_are_none_are_refused_with_what_they_are(tmp_path: Path) -> None:
+    onnx = write_predictor(tmp_path / "a.onnx")
+    cases = {
+        "absent": (None, "does not exist"),
+        "empty": (b"", "it is empty"),
+        "text": (b"engine, honestly", "it begins with b'engine, '"),
+        "short": (b"ftrt" + bytes(10), "it begins with"),
+        "onnx": (onnx.read_bytes(), "it is an ONNX model"),
+        "layout": (b"ftrt\1" + bytes(40), "layout 0; it has 01000000"),
+        "rtx": (b"vtrt" + bytes(12) + (900).to_bytes(8, "little") + bytes(8), "of 900 bytes"),
+    }
+    for name, (data, words) in cases.items():
+        path = tmp_path / f"{name}.engine"
+        if data is not None:
+            path.write_bytes(data)
+        with pytest.raises(EngineError, match=words):
+            EnginePredictor(path, onnx)
+    with pytest.raises(EngineError, match="is a folder"):
+        EnginePredictor(tmp_path, onnx)
+
+
+def test_engine_where_a_model_is_expected_is_refused(tmp_path: Path) -> None:
+    engine, onnx = write_pair(tmp_path)
+    assert is_engine_file(engine) and not is_engine_file(onnx) and not is_engine_file(tmp_path)
+    with pytest.raises(EngineError, match="it is a TensorRT engine already"):
+        EnginePredictor(engine, engine)
+    with pytest.raises(ModelError, match="does not exist"):
+        EnginePredictor(engine, tmp_path / "absent.onnx")
+
+
+def test_plan_header_gives_the_version_that_built_it(tmp_path: Path) -> None:
+    plan = read_plan(write_plan(tmp_path / "a.engine", (11, 4, 0, 106)))
+    assert (plan.module, plan.version) == ("tensorrt", "11.4.0.106")
+    assert version_tuple("10.16.1.11") == (10, 16, 1, 11)
+    assert version_tuple("10.13.0.post1") == (10, 13, 0)
+
+
+def test_engine_without_its_description_tells_the_remedies(tmp_path: Path) -> None:
+    engine, onnx = write_pair(tmp_path)
+    with pytest.raises(EngineError, match=r"onnx=MODEL.*--describe a\.engine"):
+        EnginePredictor(engine)
+    path = describe_engine(engine, onnx)
+    assert path == tmp_path / "a.engine.json"
+    facts = json.loads(path.read_text())
+    assert json.loads(facts["metadata"]["harmonizer.filters"]) == list(DEFAULT_FILTERS)
+    assert (facts["module"], facts["version"]) == ("tensorrt", "10.16.1.11")
+    assert str(tmp_path) not in path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"engine_sha256": "0" * 64}, "describes another engine than a.engine, or this one is dam"),
+        ({"format_version": "2"}, "must be of format harmonizer-engine 1; it is of .* 2"),
+        ({"options": 7}, "must hold objects"),
+        ({"module": None}, "it is damaged"),
+    ],
+)
+def test_description_that_does_not_fit_is_refused(
+    tmp_path: Path, change: dict[str, Any], words: str
+) -> None:
+    engine, onnx = write_pair(tmp_path)
+    path = describe_engine(engine, onnx)
+    facts = json.loads(path.read_text()) | change
+    facts = {key: value for key, value in facts.items() if value is not None or key == "gpu"}
+    path.write_text(json.dumps(facts))
+    with pytest.raises(EngineError, match=words):
+        EnginePredictor(engine)
+    path.write_text(path.read_text()[:-20])
+    with pytest.raises(EngineError, match="it is damaged"):
+        EnginePredictor(engine)
+
+
+def test_engine_of_another_model_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, onnx = write_pair(tmp_path)
+    other = write_predictor(tmp_path / "other.onnx", offset=0.5)
+    describe_engine(engine, onnx)
+    with pytest.raises(EngineError, match="was built from the ONNX file with SHA-256"):
+        EnginePredictor(engine, other)
+    # Without a description the plan's own name still tells, if build_engine made it.
+    state = tensorrt_stand_in.install(monkeypatch)
+    description_path(engine).unlink()
+    state.name = engine_name("1" * 64)
+    with pytest.raises(EngineError, match=r"SHA-256 1{16}\.\.\., not from"):
+        EnginePredictor(engine, onnx)
+
+
+def test_engine_of_the_other_module_is_refused(tmp_path: Path) -> None:
+    engine, onnx = write_pair(tmp_path)
+    with pytest.raises(EngineError, match="it was built by tensorrt, and neither runs the other's"):
+        EnginePredictor(engine, onnx, "tensorrt_rtx")
+
+
+@pytest.mark.parametrize(
+    ("version", "compatible", "refused"),
+    [
+        ((10, 16, 1, 11), False, False),
+        ((10, 15, 0, 2), False, True),
+        ((10, 15, 0, 2), True, False),
+        ((11, 4, 0, 106), False, True),
+        ((11, 4, 0, 106), True, True),  # compatible with later versions, not with earlier ones
+    ],
+)
+def test_engine_of_another_version_is_refused_unless_built_to_be_compatible(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    version: tuple[int, ...],
+    compatible: bool,
+    refused: bool,
+) -> None:
+    state = tensorrt_stand_in.install(monkeypatch)
+    engine, onnx = write_pair(tmp_path, version)
+    describe_engine(engine, onnx, version_compatible=compatible)
+    if refused:
+        words = rf"was built by tensorrt {version[0]}\.{version[1]}.*installed is 10\.16\.1\.11"
+        with pytest.raises(EngineError, match=words):
+            EnginePredictor(engine)
+        assert state.calls == []  # TensorRT was not touched
+    else:
+        EnginePredictor(engine)
+        # Code for the host inside a plan is only run where it was asked for.
+        assert state.calls[1] == ("deserialize", engine.stat().st_size, compatible)
+
+
+@pytest.mark.parametrize(
+    ("built", "level", "listed", "here", "wanted"),
+    [
+        (GPU, "none", [], GPU, None),
+        (None, "none", [], GPU, None),  # by trtexec, anywhere: TensorRT itself will tell
+        (GPU, "none", [], replace(GPU, name="Stand-in 2"), "Stand-in 1"),
+        (GPU, "none", [], Gpu("Other", "8.6"), "Stand-in 1"),
+        (GPU, "same-compute-capability", [], replace(GPU, name="Stand-in 2"), None),
+        (GPU, "same-compute-capability", [], Gpu("Other", "8.6"), "capability 9.0"),
+        (GPU, "ampere-plus", [], Gpu("Other", "12.0"), None),
+        (GPU, "ampere-plus", [], Gpu("Other", "7.5"), "8.0 or newer"),
+        (None, "none", ["8.6", "8.9"], GPU, "8.6 or 8.9"),
+        (None, "none", ["8.6", "9.0"], GPU, None),
+    ],
+)
+def test_engine_of_another_gpu_is_refused(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    built: Gpu | None,
+    level: str,
+    listed: list[str],
+    here: Gpu,
+    wanted: str | None,
+) -> None:
+    state = tensorrt_stand_in.install(monkeypatch, here)
+    engine, onnx = write_pair(tmp_path)
+    path = describe_engine(engine, onnx, level)
+    facts = json.loads(path.read_text())
+    if built is not None:
+        facts["gpu"] = {"name": built.name, "compute_capability": built.compute_capability}
+    facts["options"]["compute_capabilities"] = listed
+    path.write_text(json.dumps(facts))
+    if wanted is None:
+        EnginePredictor(engine)
+    else:
+        with pytest.raises(EngineError, match=f"was built for .*{wanted}.*the GPU here is"):
+            EnginePredictor(engine)
+        assert state.calls == []
+
+
+def test_engine_that_keeps_another_contract_is_refused_with_every_difference(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = tensorrt_stand_in.install(monkeypatch)
+    engine, onnx = write_pair(tmp_path)
+    composite, mask, arguments = contract().values()
+    good = {"composite": composite, "mask": mask, "arguments": arguments}
+    cases = [
+        ({"image": composite, "mask": mask, "arguments": arguments}, "its tensors are image, mask"),
+        ({**good, "harmonized": arguments}, "its tensors are composite, mask, arguments, harmoni"),
+        ({**good, "mask": replace(mask, shape=(-1, 3, 256, 256))}, r"its mask is .* \(-1, 3"),
+        ({**good, "composite": replace(composite, shape=(3, 256, 256))}, r"shape \(3, 256, 256\)"),
+        ({**good, "mask": replace(mask, mode=TensorIOMode.OUTPUT)}, "its mask is an .*OUTPUT"),
+        ({**good, "arguments": replace(arguments, shape=(-1, 8))}, r"its arguments .*\(-1, 8\)"),
+        ({**good, "arguments": replace(arguments, dtype=DataType.HALF)}, "arguments are float16"),
+        ({**good, "mask": replace(mask, dtype=DataType.HALF)}, "inputs are float16 and float32"),
+        ({**good, "composite": replace(composite, dtype=DataType.INT8)}, "inputs are .*INT8"),
+        ({**good, "mask": replace(mask, format=TensorFormat.HWC8)}, "mask is not laid out"),
+        ({**good, "mask": replace(mask, location=TensorLocation.HOST)}, "mask is not in device"),
+    ]
+    for state.tensors, words in cases:
+        with pytest.raises(EngineError, match=words):
+            EnginePredictor(engine, onnx)
+    state.tensors, state.batch = good, (4, 8, 16)
+    with pytest.raises(EngineError, match="its batch begins at 4"):
+        EnginePredictor(engine, onnx)
+    assert state.contexts == 0  # none was made ready to run
+
+
+def test_enqueue_calls_in_tensorrts_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = tensorrt_stand_in.install(monkeypatch)
+    engine, onnx = write_pair(tmp_path)
+    with EnginePredictor(engine, onnx) as predictor:
+        assert (predictor.filters, predictor.largest_batch) == (DEFAULT_FILTERS, 16)
+        assert predictor.thumbnail_type == "float32"
+        state.calls.clear()
+        predictor.enqueue(2, 4 * KIB, 8 * KIB, 12 * KIB, 77)
+    assert state.calls == [
+        (0, "set_input_shape", "composite", (2, 3, 256, 256)),
+        (0, "set_input_shape", "mask", (2, 1, 256, 256)),
+        (0, "set_tensor_address", "composite", 4 * KIB),
+        (0, "set_tensor_address", "mask", 8 * KIB),
+        (0, "set_tensor_address", "arguments", 12 * KIB),
+        (0, "execute_async_v3", 77),
+    ]
+    predictor.close()
+    with pytest.raises(EngineError, match="it was closed"):
+        predictor.enqueue(2, 4 * KIB, 8 * KIB, 12 * KIB, 77)
+
+
+def test_engine_of_half_inputs_asks_for_half_thumbnails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = tensorrt_stand_in.install(monkeypatch)
+    for name in ("composite", "mask"):
+        state.tensors[name].dtype = DataType.HALF
+    state.batch = (1, 1, 1)
+    predictor = EnginePredictor(*write_pair(tmp_path))
+    assert (predictor.thumbnail_type, predictor.largest_batch) == ("float16", 1)
+
+
+def test_streams_have_contexts_of_their_own_also_from_several_threads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = tensorrt_stand_in.install(monkeypatch)
+    predictor = EnginePredictor(*write_pair(tmp_path))
+    state.calls.clear()
+
+    def work(stream: int) -> None:
+        for _ in range(50):
+            predictor.enqueue(stream, 256 * stream, 512 * stream, 1024 * stream, stream)
+
+    threads = [threading.Thread(target=work, args=(stream,)) for stream in range(1, 5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert state.contexts == 4
+    assert len(state.calls) == 4 * 50 * 6
+    for at in range(0, len(state.calls), 6):  # calls of different threads do not interleave
+        group = state.calls[at : at + 6]
+        stream = group[-1][-1]
+        assert len({call[0] for call in group}) == 1
+        assert group[0][3][0] == stream and group[2][3] == 256 * stream
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((0, 256, 256, 256), "`batch` must be 1 to 16.*got 0"),
+        ((17, 256, 256, 256), "`batch` must be 1 to 16.*got 17. Split it, or build"),
+        ((1, 0, 256, 256), "`composite` must be a device address"),
+        ((1, 256, 4, 256), "`mask` must be .* a multiple of 256; got 0x4"),
+        ((1, 256, 256, 300), "`arguments` must be .* got 0x12c"),
+    ],
+)
+def test_enqueue_out_of_range_is_refused_before_tensorrt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[int, ...], words: str
+) -> None:
+    state = tensorrt_stand_in.install(monkeypatch)
+    predictor = EnginePredictor(*write_pair(tmp_path))
+    state.calls.clear()
+    with pytest.raises(ValueError, match=words):
+        predictor.enqueue(*arguments, stream=1)
+    assert state.calls == []
+
+
+@pytest.mark.parametrize(
+    "method",
+    ["deserialize_cuda_engine", "create_execution_context", "set_input_shape", "execute_async_v3"],
+)
+@pytest.mark.parametrize(
+    ("says", "error"),
+    [
+        ("Serialization assertion failed.", EngineError),
+        ("Error Code 2: OutOfMemory (Requested size was 73400320 bytes.)", DeviceMemoryError),
+        ("CUDA error: out of memory", DeviceMemoryError),
+    ],
+)
+def test_failures_carry_what_tensorrt_said(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+    says: str,
+    error: type[Exception],
+) -> None:
+    state = tensorrt_stand_in.install(monkeypatch)
+    state.fails, state.says = {method}, says
+    with pytest.raises(error) as caught:
+        EnginePredictor(*write_pair(tmp_path)).enqueue(1, 256, 256, 256, 1)
+    assert says in str(caught.value) and "not worth repeating" not in str(caught.value)
+    if error is DeviceMemoryError:
+        assert "smaller largest --batch" in str(caught.value)
+    else:
+        assert isinstance(caught.value, EngineError) and caught.value.log == (says,)

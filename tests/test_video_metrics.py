@@ -1,0 +1,68 @@
+"""Flicker and accuracy figures of `train/evaluate.py video`."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from video_clips import disc, picture
+
+from harmonizer.pipeline import Harmonizer
+from train import evaluate
+from train.evaluation.video import VARIANTS, Flow, Session, summarise, table
+from train.evaluation.video_clips import Clip
+
+SIDE = 96
+
+
+def frames(count: int) -> list[np.ndarray]:
+    return [picture(i, SIDE, SIDE) for i in range(count)]
+
+
+def test_warped_error_sees_flicker_and_not_motion() -> None:
+    before, after = frames(2)
+    mask = np.full((SIDE, SIDE), 255, np.uint8)
+    flow = Flow(before, after, mask)
+    still = flow.error(before, after)
+    unaligned = np.square(after.astype(float) - before).mean()
+    assert still < 0.2 * unaligned
+    brighter = np.clip(after.astype(int) + 6, 0, 255).astype(np.uint8)
+    assert flow.error(before, brighter) == pytest.approx(still + 36, abs=8)
+
+
+def test_warped_error_counts_the_foreground_alone() -> None:
+    before, after = frames(2)
+    mask = disc(0, SIDE, SIDE)
+    flow = Flow(before, after, mask)
+    spoilt = after.copy()
+    spoilt[mask == 0] = 255 - spoilt[mask == 0]
+    assert flow.error(before, spoilt) == flow.error(before, after)
+
+
+def test_session_scores_every_variant(model: Path) -> None:
+    count = 6
+    masks = [disc(i, SIDE, SIDE) for i in range(count)]
+    reals = frames(count)
+    composites = [
+        np.where(m[..., None] > 0, r // 2 + 20, r) for m, r in zip(masks, reals, strict=True)
+    ]
+    clip = Clip("c", composites, masks, reals, [i / 25 for i in range(count)])
+    with Harmonizer(model, "cpu", 1) as harmonizer:
+        session = Session(harmonizer, clip)
+        scores = [session.composite(), *map(session.score, VARIANTS)]
+    assert scores[0].fmse > 100
+    rows = summarise(scores)
+    assert [row["variant"] for row in rows] == ["composite", *(v.name for v in VARIANTS)]
+    by_name = {score.variant: score for score in scores}
+    off, slow = by_name["off"], by_name["both, 2 s"]
+    assert off.lag == 0
+    assert slow.argument_jitter < 0.2 * off.argument_jitter
+    assert slow.lag > 0
+    assert len(table(rows).splitlines()) == len(VARIANTS) + 3
+
+
+def test_evaluate_video_without_data_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate.main(["video", "--data", str(tmp_path)]) == 2
+    assert "MANIFEST.csv" in capsys.readouterr().err
+    assert evaluate.main(["video", "--frames", "1"]) == 2
