@@ -8,7 +8,7 @@ export HARMONIZER_DATA ?= $(abspath ../shared/data)
 help:
 	@echo "make demo      set up, export with parity, harmonize sample photographs"
 	@echo "make test      set up, run the test suite"
-	@echo "make test-all  the same with the slow tests"
+	@echo "make test-all  the same with the slow tests (after make pycuda also the CUDA runtime's)"
 	@echo "make check     ruff format + lint, mypy"
 	@echo "make model     export models/harmonizer.safetensors to models/harmonizer.onnx"
 	@echo "make bench     measure on this machine, write bench/results/"

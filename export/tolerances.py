@@ -73,8 +73,8 @@ side by side, and fMSE of each evaluation set within 0.5 %."""
 
 GATE_INT8_DELTA_E = 0.5
 GATE_INT8_FMSE = 0.03
-"""INT8: mean delta-E 2000 over the foreground below 0.5, half of what is just noticeable, and fMSE of
-each evaluation set within 3 %, a tenth of what separates one trained checkpoint from the next."""
+"""INT8: mean delta-E 2000 over the foreground below 0.5, half of what is just noticeable, and fMSE
+of each evaluation set within 3 %, as the project set itself."""
 
 CUDA_U8_LEVELS = 1
 CUDA_U8_EQUAL = 0.999

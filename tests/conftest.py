@@ -1,11 +1,13 @@
 """Fixtures that several test files share."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import skimage.data
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 from tiny_predictor import write_predictor
@@ -21,6 +23,14 @@ def shared_data(*parts: str) -> Path:
     if not path.exists():
         pytest.skip(f"no shared data at {path}; set HARMONIZER_DATA")
     return path
+
+
+@pytest.fixture(autouse=True)
+def same_threads() -> Iterator[None]:
+    """The number of torch's threads decides the last bits of what later tests compare."""
+    before = torch.get_num_threads()
+    yield
+    assert torch.get_num_threads() == before, "a test must leave torch's threads as they were"
 
 
 @pytest.fixture(scope="session")
