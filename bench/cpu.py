@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from bench.results_file import ROOT, SCHEMA, commit, judge
 from harmonizer.bench import (
     SCHEMA_VERSION,
     TYPICAL,
@@ -42,8 +43,6 @@ from train.filters import apply_filters, blend
 from train.model import load_checkpoint
 from train.network import HarmonizerNet
 
-ROOT = Path(__file__).resolve().parents[1]
-SCHEMA = Path(__file__).with_name("schema.json")
 HD, UHD = (1920, 1080), (3840, 2160)
 ROUNDS = 7
 
@@ -193,23 +192,6 @@ def compare(checkpoint: Path, threads: int) -> tuple[list[Measurement], dict[str
     return results, figures
 
 
-def judge(name: str, value: float) -> dict[str, object]:
-    """A figure with its target and whether it was met."""
-    row: dict[str, object] = {"name": name, "value": round(value, 3)}
-    if name in TARGETS:
-        bound, target = TARGETS[name]
-        met = value >= target if bound == "at least" else value <= target
-        row |= {"target": f"{bound} {target:g}", "met": met}
-    return row
-
-
-def commit() -> str:
-    """The commit that was measured, marked if the tree differs from it."""
-    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    return result.stdout.strip() or "unknown"
-
-
 def main() -> None:
     """Measure, check the result against the schema, write it, print it."""
     parser = argparse.ArgumentParser(description="This project beside eager PyTorch on the CPU.")
@@ -223,7 +205,7 @@ def main() -> None:
         "environment": environment(args.threads)
         | {"torch": torch.__version__, "commit": commit(), "load": round(os.getloadavg()[0], 2)},
         "measurements": [asdict(result) for result in results],
-        "figures": [judge(name, value) for name, value in figures.items()],
+        "figures": [judge(name, value, TARGETS) for name, value in figures.items()],
     }
     jsonschema.validate(document, json.loads(SCHEMA.read_text(encoding="utf-8")))
     args.output.parent.mkdir(parents=True, exist_ok=True)

@@ -22,7 +22,7 @@ from typing import Any
 import jsonschema
 import numpy as np
 
-from bench.cpu import commit
+from bench.results_file import ROOT, SCHEMA, commit, judge
 from harmonizer.bench import (
     SCHEMA_VERSION,
     TYPICAL,
@@ -39,8 +39,6 @@ from harmonizer.cuda.transfer import pinned_empty
 from harmonizer.files import write_atomically
 from harmonizer.pipeline import Harmonizer
 
-ROOT = Path(__file__).resolve().parents[1]
-SCHEMA = Path(__file__).with_name("schema.json")
 SIZES = [(1920, 1080), (3840, 2160), (7680, 4320)]
 SHARES = (1.0, 0.25)
 PACKAGES = ("pycuda", "cuda-bindings", "onnxruntime-gpu", "tensorrt", "tensorrt-rtx", "torch")
@@ -275,16 +273,6 @@ def gpu_environment(renderer: CudaRenderer) -> dict[str, object]:
     return found
 
 
-def judge(name: str, value: float) -> dict[str, object]:
-    """A figure with its target and whether it was met."""
-    row: dict[str, object] = {"name": name, "value": round(value, 4)}
-    if name in TARGETS:
-        bound, target = TARGETS[name]
-        met = value >= target if bound == "at least" else value <= target
-        row |= {"target": f"{bound} {target:g}", "met": met}
-    return row
-
-
 def figures_of(found: dict[tuple[int, int], dict[str, float]]) -> dict[str, float]:
     """The ratios that have targets, and their like for the other sizes."""
     figures = {}
@@ -357,7 +345,7 @@ def main() -> None:
             | gpu_environment(harmonizer.renderer)
             | {"commit": commit(), "predictor": type(harmonizer.predictor).__name__},
             "measurements": [asdict(result) for result in bench.results],
-            "figures": [judge(*item) for item in (figures_of(found) | figures).items()],
+            "figures": [judge(*item, TARGETS, 4) for item in (figures_of(found) | figures).items()],
         }
         bench.stream.synchronize()
         results = bench.results

@@ -27,7 +27,7 @@ import jsonschema
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.cpu import SCHEMA, commit
+from bench.results_file import SCHEMA, commit, judge
 from harmonizer.bench import (
     SCHEMA_VERSION,
     Measurement,
@@ -201,16 +201,6 @@ def grow(folder: Path) -> float:
     return resident[LONG] - resident[SETTLED]
 
 
-def judge(name: str, value: float) -> dict[str, object]:
-    """A figure with its target and whether it was met."""
-    row: dict[str, object] = {"name": name, "value": round(value, 3)}
-    if name in TARGETS:
-        bound, target = TARGETS[name]
-        met = value >= target if bound == "at least" else value <= target
-        row |= {"target": f"{bound} {target:g}", "met": met}
-    return row
-
-
 def run(
     threads: int, preset: str, frames: int, with_memory: bool
 ) -> tuple[list[Measurement], dict[str, float]]:
@@ -252,7 +242,7 @@ def main() -> None:
         "environment": environment(args.threads)
         | {"av": av.__version__, "commit": commit(), "load": round(os.getloadavg()[0], 2)},
         "measurements": [asdict(result) for result in results],
-        "figures": [judge(name, value) for name, value in figures.items()],
+        "figures": [judge(name, value, TARGETS) for name, value in figures.items()],
     }
     jsonschema.validate(document, json.loads(SCHEMA.read_text(encoding="utf-8")))
     if args.output:
