@@ -6,7 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from video_clips import HEIGHT, RATE, WIDTH, disc, picture, write_clip, write_pair
+from video_clips import (
+    HEIGHT,
+    RATE,
+    WIDTH,
+    assert_same_frames,
+    disc,
+    picture,
+    write_clip,
+    write_pair,
+)
 
 from harmonizer.arguments import Arguments
 from harmonizer.errors import ArgumentsError
@@ -29,6 +38,7 @@ from harmonizer.video.cuts import CutDetector
 from harmonizer.video.smoothing import Ema, Smoother, smooth_both_ways
 
 FAST = Encoding(preset="ultrafast")
+LOSSLESS = Encoding(codec="ffv1")
 
 
 def clip(count: int, start: int = 0) -> list[tuple[np.ndarray, np.ndarray, float]]:
@@ -184,13 +194,13 @@ def test_saved_track_replays_the_same_video(tmp_path: Path, model: Path, two_pas
     inputs = Inputs(*write_pair(tmp_path))
     with Harmonizer(model, "cpu", 1) as harmonizer:
         tools = Tools(harmonizer.renderer, harmonizer)
-        job = Job(encoding=FAST, two_pass=two_pass, save_track=tmp_path / "t.jsonl")
-        harmonize_video(tools, inputs, tmp_path / "a.mp4", job)
+        job = Job(encoding=LOSSLESS, two_pass=two_pass, save_track=tmp_path / "t.jsonl")
+        harmonize_video(tools, inputs, tmp_path / "a.mkv", job)
     track = Track.load(tmp_path / "t.jsonl")
     assert len(track.entries) == 8
-    replay = Job(encoding=FAST, track=track, save_track=tmp_path / "u.jsonl")
-    harmonize_video(Tools(CpuRenderer(1)), inputs, tmp_path / "b.mp4", replay)
-    assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
+    replay = Job(encoding=LOSSLESS, track=track, save_track=tmp_path / "u.jsonl")
+    harmonize_video(Tools(CpuRenderer(1)), inputs, tmp_path / "b.mkv", replay)
+    assert_same_frames(tmp_path / "a.mkv", tmp_path / "b.mkv")
     assert (tmp_path / "t.jsonl").read_text() == (tmp_path / "u.jsonl").read_text()
 
 

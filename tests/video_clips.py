@@ -116,3 +116,12 @@ def decoded(path: Path) -> list[Any]:
 def samples(frame: Any) -> list[NDArray[Any]]:
     """A frame's planes."""
     return [plane.copy() for plane in views(frame)]
+
+
+def assert_same_frames(one: Path, other: Path) -> None:
+    """Both files hold the same frames, sample by sample."""
+    frames, others = decoded(one), decoded(other)
+    assert len(frames) == len(others)
+    for frame, another in zip(frames, others, strict=True):
+        for plane, same in zip(samples(frame), samples(another), strict=True):
+            np.testing.assert_array_equal(plane, same)
