@@ -38,7 +38,7 @@ demo: setup
 	$(BIN)/python export/demo.py --model out/demo/harmonizer.onnx --output out/demo
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-all: setup
 	$(BIN)/python -m pytest -m ''
@@ -62,7 +62,8 @@ gpu-test: pycuda
 	$(BIN)/python tests/run_gpu.py --output bench/results/gpu-test.json
 
 bench-gpu: pycuda
-	$(BIN)/python -m bench.gpu --output bench/results/gpu.json
+	$(BIN)/harmonizer bench --backend cuda --against bench.rivals -o bench/results/gpu.json
+	$(BIN)/python -m bench.results_file bench/results/gpu.json
 
 cuda: setup
 	$(BIN)/python build_kernels.py

@@ -24,12 +24,13 @@ import numpy as np
 import torch
 from PIL import Image
 
-from bench.results_file import ROOT, SCHEMA, commit, judge
+from bench.results_file import ROOT, SCHEMA, commit
 from harmonizer.bench import (
     SCHEMA_VERSION,
     TYPICAL,
     Measurement,
     environment,
+    judge,
     measure,
     picture,
     rectangle,

@@ -1,23 +1,17 @@
-"""What the benchmarks share in their result files: figures beside targets, and the commit."""
+"""What the benchmarks of the repository share about their result files.
 
+python -m bench.results_file FILE.json ...     holds results against the schema
+"""
+
+import json
 import subprocess
-from collections.abc import Mapping
+import sys
 from pathlib import Path
+
+import jsonschema
 
 ROOT = Path(__file__).resolve().parents[1]
 SCHEMA = Path(__file__).with_name("schema.json")
-
-
-def judge(
-    name: str, value: float, targets: Mapping[str, tuple[str, float]], digits: int = 3
-) -> dict[str, object]:
-    """A figure with its target, ("at least" or "at most", value), and whether it was met."""
-    row: dict[str, object] = {"name": name, "value": round(value, digits)}
-    if name in targets:
-        bound, target = targets[name]
-        met = value >= target if bound == "at least" else value <= target
-        row |= {"target": f"{bound} {target:g}", "met": met}
-    return row
 
 
 def commit() -> str:
@@ -25,3 +19,17 @@ def commit() -> str:
     command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12"]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     return result.stdout.strip() or "unknown"
+
+
+def check(document: object) -> None:
+    """Hold a result against the schema.
+
+    Raises:
+        jsonschema.ValidationError: If it does not keep it.
+    """
+    jsonschema.validate(document, json.loads(SCHEMA.read_text(encoding="utf-8")))
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:]:
+        check(json.loads(Path(name).read_text(encoding="utf-8")))

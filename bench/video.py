@@ -27,11 +27,12 @@ import jsonschema
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.results_file import SCHEMA, commit, judge
+from bench.results_file import SCHEMA, commit
 from harmonizer.bench import (
     SCHEMA_VERSION,
     Measurement,
     environment,
+    judge,
     measure,
     picture,
     rectangle,

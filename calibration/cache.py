@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from calibration.equalize import EXPONENTS
 from calibration.errors import CacheError
 from calibration.graph import PredictorGraph
 from calibration.images import ImageSet
@@ -22,18 +23,18 @@ class Key:
     """What ranges follow from.
 
     Attributes:
-        model: SHA-256 of the ONNX file.
+        model: SHA-256 of the ONNX file; what is made of it before follows from it and the images.
         images: SHA-256 of the thumbnails.
         count: How many there are.
         method: How ranges follow from histograms.
-        settings: Numbers that the methods use.
+        settings: Numbers that the methods and the making use.
     """
 
     model: str
     images: str
     count: int
     method: Method
-    settings: str = f"bins {BINS}, percentile {PERCENTILE}"
+    settings: str = f"bins {BINS}, percentile {PERCENTILE}, exponents {EXPONENTS}"
 
 
 def calibrate(

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from calibration.graph import check_model
 from harmonizer.errors import DeviceError, ModelError
 from harmonizer.predictor import OnnxPredictor
 from train.model import load_checkpoint
@@ -95,12 +96,13 @@ def _torch(path: Path) -> Candidate:
 
 def _onnx(path: Path) -> Candidate:
     predictor = OnnxPredictor(path, threads=1)
+    filters = check_model(path, predictor.contract)
     precision = predictor.metadata.get("harmonizer.precision", "fp32")
     return Candidate(
         path,
         "onnxruntime",
         precision,
-        predictor.filters,
+        filters,
         _sha256(path),
         lambda composite, mask: predictor.predict(composite, mask)[0],
         predictor.close,
@@ -119,23 +121,22 @@ def _engine(path: Path) -> Candidate:
     device = torch.device("cuda")
     torch.zeros(1, device=device)  # makes torch's context current, in which the engine is to live
     predictor = EnginePredictor(path)
+    filters = check_model(path, predictor.contract)
     half = "16" in str(predictor.thumbnail_type)
     kind = torch.float16 if half else torch.float32
-    answer = torch.empty(1, len(predictor.filters), device=device)
+    answer = torch.empty(1, len(filters), device=device)
     stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
 
     def predict(composite: Array, mask: Array) -> Array:
         inputs = [torch.from_numpy(a).to(device, kind).contiguous() for a in (composite, mask)]
         torch.cuda.synchronize()  # the copies are on torch's own stream
         seen, covered, told = (tensor.data_ptr() for tensor in (*inputs, answer))
-        predictor.enqueue(1, seen, covered, told, stream.cuda_stream)
+        predictor.enqueue(1, (seen, covered), told, stream.cuda_stream)
         stream.synchronize()
         return _checked(path, answer.cpu().numpy()[0])
 
     precision = predictor.metadata.get("harmonizer.precision", "fp32")
-    return Candidate(
-        path, "tensorrt", precision, predictor.filters, _sha256(path), predict, predictor.close
-    )
+    return Candidate(path, "tensorrt", precision, filters, _sha256(path), predict, predictor.close)
 
 
 def _checked(path: Path, answer: Array) -> Array:

@@ -1,15 +1,16 @@
 """Make a layer's inputs alike in size before they share one 8-bit scale.
 
-The statistics that the MLP reads are normalised by their variance over the training images: those
-that are nearly always 0 are large when they are not. One scale for all of them either clips these
-or is too coarse for the others. What an input is divided by, its column of the weight can be
-multiplied with: s_j = sqrt(max |x_j| / max |W_j|) balances both (SmoothQuant, arXiv 2211.10438,
-equation 4 with alpha = 1/2). In float32 the result is the same but for rounding.
+What an input is divided by, its column of the weight can be multiplied with:
+s_j = max |x_j|^a / max |W_j|^a moves the unevenness from the one to the other (SmoothQuant, arXiv
+2211.10438, equation 4, with the same exponent for both). In float32 the result is the same but for
+rounding. Which exponent loses least differs from layer to layer: an input that is nearly always 0
+on these images would be enlarged by it, and swamp the others on an image where it is not 0. So
+each weight's exponent is chosen by the error on images that its divisors were not measured on.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import onnx
@@ -17,13 +18,19 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 from tqdm import tqdm
 
-from calibration.graph import PredictorGraph
+from calibration.graph import PredictorGraph, fully_connected
 from calibration.images import Feed
 from calibration.ranges import open_session, run_tensors, with_outputs
+from calibration.rewrite import LEVELS, quantize_weight
+
+EXPONENTS = (0.0, 0.25, 0.5)
+"""Tried for each weight; 0 leaves it as it is."""
 
 SMALLEST = 1e-3
-"""Smallest magnitude of an input, as a share of the layer's largest, that its factor follows: an
+"""Smallest magnitude of an input, as a share of the layer's largest, that its divisor follows: an
 input that is 0 on all calibration images need not be 0 on others."""
+
+Array = NDArray[np.float32]
 
 
 def equalize(graph: PredictorGraph, feeds: Sequence[Feed]) -> PredictorGraph:
@@ -31,68 +38,94 @@ def equalize(graph: PredictorGraph, feeds: Sequence[Feed]) -> PredictorGraph:
 
     Args:
         graph: The float32 predictor; convolutions stay as they are.
-        feeds: Images on which the inputs' magnitudes are measured.
+        feeds: Two images or more, on which the inputs' magnitudes are measured.
 
     Returns:
-        The new graph; block names are the same, `sha256` is of its content.
+        The new graph with the same blocks. A weight whose inputs are divided has their factors
+        beside it, under `inverse_name`.
     """
-    weighted = {layer.node: layer for layer in graph.layers}
-    gemms = {n.output[0]: n for n in graph.model.graph.node if n.op_type == "Gemm"}
-    layers = [layer for name, layer in weighted.items() if name in gemms]
-    if not layers:
-        return graph
-    peaks = _peaks(graph, sorted({layer.activation for layer in layers}), feeds)
-    by_weight: dict[str, NDArray[np.float32]] = {}
-    for layer in layers:
-        seen = peaks[layer.activation]
-        by_weight[layer.weight] = np.maximum(by_weight.get(layer.weight, seen), seen)
+    layers = fully_connected(graph)
+    inputs = _inputs(graph, sorted({layer.activation for layer in layers}), feeds)
+    weights, inverses = dict(graph.weights), {}
+    for name, axis in {layer.weight: layer.axis for layer in layers}.items():
+        rows = np.stack([inputs[layer.activation] for layer in layers if layer.weight == name])
+        weight = np.moveaxis(graph.weights[name], axis, 0)
+        exponent = min(EXPONENTS, key=lambda each: _held_out_error(weight, rows, each))
+        if exponent:
+            divisor = divisors(weight, rows, exponent)
+            inverses[name] = (1 / divisor).astype(np.float32)
+            weights[name] = np.ascontiguousarray(np.moveaxis(weight * divisor, 0, axis))
     model = onnx.ModelProto()
     model.CopyFrom(graph.model)
-    weights, divisors = dict(graph.weights), {}
-    for layer in layers:
-        if layer.weight not in divisors:
-            weight = graph.weights[layer.weight]
-            own = np.abs(weight).max(axis=layer.axis)
-            inputs = by_weight[layer.weight]
-            inputs = np.maximum(inputs, SMALLEST * inputs.max())
-            divisor = np.sqrt(inputs / np.maximum(own, SMALLEST * own.max())).astype(np.float32)
-            divisors[layer.weight] = divisor
-            weights[layer.weight] = weight * np.expand_dims(divisor, layer.axis)
     for tensor in model.graph.initializer:
-        if tensor.name in divisors:
+        if tensor.name in inverses:
             tensor.CopyFrom(numpy_helper.from_array(weights[tensor.name], tensor.name))
-    nodes, changed = [], []
+    for name, inverse in inverses.items():
+        weights[inverse_name(name)] = inverse
+        model.graph.initializer.append(numpy_helper.from_array(inverse, inverse_name(name)))
+    divided = {layer.node: layer for layer in layers if layer.weight in inverses}
+    nodes = []
     for node in model.graph.node:
-        found = weighted.get(node.output[0])
-        if found is not None and node.output[0] in gemms:
-            scaled = f"{node.output[0]}.equalized"
-            nodes.append(
-                helper.make_node("Mul", [found.activation, f"{found.weight}.inverse"], [scaled])
-            )
-            node.input[0] = scaled
-            found = replace(found, activation=scaled)
-        if found is not None:
-            changed.append(found)
+        layer = divided.get(node.output[0])
+        if layer is not None:
+            node.input[0] = f"{layer.node}.equalized"
+            factors = inverse_name(layer.weight)
+            nodes.append(helper.make_node("Mul", [layer.activation, factors], [node.input[0]]))
         nodes.append(node)
-    for name, divisor in divisors.items():
-        inverse = (1 / divisor).astype(np.float32)
-        weights[f"{name}.inverse"] = inverse
-        model.graph.initializer.append(numpy_helper.from_array(inverse, f"{name}.inverse"))
     del model.graph.node[:]
     model.graph.node.extend(nodes)
-    digest = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
-    return replace(graph, model=model, weights=weights, layers=tuple(changed), sha256=digest)
+    changed = tuple(
+        replace(layer, activation=f"{layer.node}.equalized") if layer.node in divided else layer
+        for layer in graph.layers
+    )
+    return replace(graph, model=model, weights=weights, layers=changed)
 
 
-def _peaks(
-    graph: PredictorGraph, names: Sequence[str], feeds: Sequence[Feed]
-) -> dict[str, NDArray[np.float32]]:
-    """The largest magnitude of each input of each activation (N, C)."""
+def inverse_name(weight: str) -> str:
+    """The initializer that multiplies the inputs of an equalised weight's layers."""
+    return f"{weight}.inverse"
+
+
+def divisors(weight: Array, rows: Array, exponent: float) -> Array:
+    """What each input is divided by.
+
+    Args:
+        weight: (outputs, inputs).
+        rows: (looks, images, inputs).
+        exponent: How much of the unevenness goes to the weight.
+
+    Returns:
+        (inputs,), above 0.
+    """
+    seen, own = np.abs(rows).max(axis=(0, 1)), np.abs(weight).max(axis=0)
+    seen, own = (np.maximum(peaks, SMALLEST * peaks.max()) for peaks in (seen, own))
+    result: Array = ((seen / own) ** exponent).astype(np.float32)
+    return result
+
+
+def _held_out_error(weight: Array, rows: Array, exponent: float) -> float:
+    """Mean squared error of the rounded product, on each half with the other half's divisors."""
+    halves = (rows[:, ::2], rows[:, 1::2])
+    total = 0.0
+    for measured, judged in (halves, halves[::-1]):
+        divisor = divisors(weight, measured, exponent)
+        values, scales = quantize_weight(weight * divisor, 0)
+        flat = judged.reshape(-1, judged.shape[-1])
+        scaled = flat / divisor
+        step = np.maximum(np.abs(scaled).max(axis=1, keepdims=True), 1e-6) / LEVELS
+        rounded = (np.rint(scaled / step) * step) @ (values * scales[:, None]).T
+        total += float(((rounded - flat @ weight.T) ** 2).mean())
+    return total
+
+
+def _inputs(graph: PredictorGraph, names: Sequence[str], feeds: Sequence[Feed]) -> dict[str, Array]:
+    """What fully connected layers read on each image: by activation, (images, inputs)."""
+    if not names:
+        return {}
     session = open_session(with_outputs(graph.model, names))
     inputs = {value.name for value in session.get_inputs()}
-    peaks: dict[str, NDArray[np.float32]] = {}
+    rows: dict[str, list[NDArray[Any]]] = {name: [] for name in names}
     for feed in tqdm(feeds, "inputs of layers", disable=None, unit="image"):
         for name, values in run_tensors(session, names, feed, inputs):
-            largest = np.abs(values).max(axis=0)
-            peaks[name] = np.maximum(peaks.get(name, largest), largest)
-    return peaks
+            rows[name].append(values)
+    return {name: np.concatenate(values) for name, values in rows.items()}

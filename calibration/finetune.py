@@ -6,9 +6,8 @@ For when no graph of calibration/quantize.py keeps the budget. The network learn
 layers rounded to 8 bits, what the checkpoint draws in float32: the gate compares with that, so the
 photographs are not the target. Export the result and quantize it like any other checkpoint.
 
-Rounding passes its gradient straight through (Bengio et al., arXiv 1308.3432); beyond an
-activation's range the gradient is 0 (Jacob et al., arXiv 1712.05877). Batch norm is frozen: what
-export folds into a convolution scales its channels, which leaves 8-bit values per channel the same.
+Batch norm is frozen: what export folds into a convolution scales its channels, which leaves 8-bit
+values per channel the same.
 """
 
 import argparse
@@ -20,107 +19,35 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn.utils import parametrize
+from torch import Tensor
 from tqdm import tqdm
 
 from calibration.cache import calibrate
-from calibration.errors import CalibrationError
+from calibration.equalize import equalize
 from calibration.graph import PredictorGraph, load_graph
 from calibration.images import load_images
 from calibration.ranges import METHODS
-from calibration.rewrite import LEVELS
+from calibration.rounding import insert_rounding
+from calibration.rows import scale_rows
 from export.to_onnx import export
 from harmonizer.errors import HarmonizerError
 from harmonizer.files import check_writable
 from train.data.batches import Batch, DataConfig
 from train.fitting.config import FitConfig
 from train.fitting.distributed import Processes
-from train.fitting.fit import count_steps, default_device, load, open_batches, prepare
+from train.fitting.fit import (
+    StopRequests,
+    count_steps,
+    default_device,
+    load,
+    open_batches,
+    prepare,
+)
 from train.fitting.losses import image_loss
 from train.fitting.objective import Objective, Outcome, make_examples
 from train.fitting.step import Stepper
-from train.model import load_checkpoint, save_checkpoint
+from train.model import load_harmonizer, save_checkpoint
 from train.network import HarmonizerNet
-
-
-def round_straight_through(values: Tensor, scale: Tensor) -> Tensor:
-    """Values on a symmetric 8-bit scale; the gradient is the identity's."""
-    rounded = (values / scale).round().clamp(-LEVELS, LEVELS) * scale
-    return values + (rounded - values).detach()
-
-
-class RoundedWeight(nn.Module):
-    """A weight rounded per output channel, as `rewrite.quantize_weight` does."""
-
-    def forward(self, weight: Tensor) -> Tensor:
-        """(C, ...) to the same shape."""
-        largest = weight.detach().flatten(1).abs().amax(dim=1).clamp(min=1e-12)
-        return round_straight_through(weight, (largest / LEVELS).view(-1, *[1] * (weight.ndim - 1)))
-
-
-class RoundedInput:
-    """Rounds what a layer reads; a layer that is used in several looks has a range for each.
-
-    Args:
-        ranges: Largest magnitudes, in the order of the looks.
-    """
-
-    def __init__(self, ranges: Sequence[float]) -> None:
-        self.ranges, self.calls = tuple(ranges), 0
-
-    def __call__(self, layer: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """A forward pre-hook."""
-        largest = self.ranges[self.calls % len(self.ranges)]
-        self.calls += 1
-        values = inputs[0].clamp(-largest, largest)
-        scale = values.new_tensor(largest / LEVELS)
-        return (round_straight_through(values, scale), *inputs[1:])
-
-
-def insert_rounding(
-    network: HarmonizerNet,
-    graph: PredictorGraph,
-    ranges: Mapping[str, float],
-    keep: Collection[str] = (),
-) -> Callable[[], None]:
-    """Round weights and inputs of the network's layers, in place.
-
-    The regressor stays as it is: its export is another layer, composed of its layers.
-
-    Args:
-        network: What the graph was exported from.
-        graph, ranges: Its layers, and the ranges of their activations.
-        keep: Blocks that stay in float32.
-
-    Returns:
-        A function that takes the rounding out again.
-
-    Raises:
-        CalibrationError: If no layer is left to round.
-    """
-    modules = dict(network.named_modules())
-    by_module: dict[str, list[float]] = {}
-    for layer in graph.layers:
-        name = layer.weight.removesuffix(".weight")
-        if name in modules and name != "regressor" and layer.block not in keep:
-            by_module.setdefault(name, []).append(ranges[layer.activation])
-    if not by_module:
-        raise CalibrationError(
-            "fine-tuning must have layers to round; all are kept in float32. Shorten --keep."
-        )
-    handles = []
-    for name, own in by_module.items():
-        parametrize.register_parametrization(modules[name], "weight", RoundedWeight())
-        handles.append(modules[name].register_forward_pre_hook(RoundedInput(own)))
-
-    def remove() -> None:
-        for handle in handles:
-            handle.remove()
-        for name in by_module:
-            parametrize.remove_parametrizations(modules[name], "weight", leave_parametrized=False)
-
-    return remove
 
 
 class Imitation(Objective):
@@ -168,7 +95,7 @@ def finetune(
     ranges: Mapping[str, float],
     keep: Collection[str] = (),
 ) -> list[float]:
-    """Train with rounding and save the float32 weights.
+    """Train with rounding and save the float32 weights; what SIGINT or SIGTERM cuts short, too.
 
     Args:
         config: The run; `init` is the checkpoint to imitate.
@@ -176,7 +103,7 @@ def finetune(
         graph, ranges, keep: See `insert_rounding`.
 
     Returns:
-        The loss of every step.
+        The loss of every step; of fewer than the run has, if it was asked to stop.
 
     Raises:
         ValueError: If `config` averages weights, which the rounding does not follow, or has no
@@ -189,15 +116,23 @@ def finetune(
     state, predict = prepare(config, processes)
     data = open_batches(config, processes)
     steps = count_steps(config, data)
-    teacher = load_checkpoint(config.init).to(processes.device)
+    teacher = load_harmonizer(config.init).to(processes.device)
+    if not isinstance(state.network, HarmonizerNet):
+        raise ValueError(
+            f"fine-tuning imitates Harmonizer; {config.init} is {state.network.config.model}. "
+            "Its INT8 graph has to do without."
+        )
     remove = insert_rounding(state.network, graph, ranges, keep)
     state.network.eval()  # batch norm frozen, no dropout: it is to imitate, not to generalise
     stepper = Stepper(config, output.parent, processes, state, predict, Imitation(config, teacher))
     losses = []
     batches = load(data, config, state.step, steps)
-    for batch in tqdm(batches, "fine-tuning", steps, disable=None, unit="step"):
-        sums, _ = stepper(batch, steps, False)
-        losses.append(sums[0].item())
+    with StopRequests() as asked:
+        for batch in tqdm(batches, "fine-tuning", steps, disable=None, unit="step"):
+            sums, _ = stepper(batch, steps, False)
+            losses.append(sums[0].item())
+            if asked.stop:
+                break
     remove()
     notes: dict[str, Any] = {
         "fine_tuned_for": "int8",
@@ -235,17 +170,19 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """The command line; 0 on success, 2 for bad input or a diverged run."""
+    """The command line; 0 on success, 2 for bad input or a diverged run, 130 if interrupted."""
     args = parse(words)
     try:
         args.output.parent.mkdir(parents=True, exist_ok=True)
         check_writable(args.output)
-        network = load_checkpoint(args.checkpoint)
+        network = load_harmonizer(args.checkpoint)
         with tempfile.TemporaryDirectory() as folder:
             exported = Path(folder) / "model.onnx"
             export(args.checkpoint, exported)
             graph = load_graph(exported)
             images = load_images(args.images, args.count, graph.filters)
+            graph = equalize(graph, images.feeds)
+            graph = scale_rows(graph, graph.blocks)
             ranges = calibrate(graph, images, args.method)
         config = FitConfig(
             data=DataConfig(photos=(str(args.images),), distribution="varied", cache=args.cache),
@@ -269,6 +206,10 @@ def main(words: Sequence[str] | None = None) -> int:
         f"{len(losses)} steps, {sum(losses[-tenth:]) / tenth:.5f} in the last. Export it, quantize "
         "that, and let the gate compare it with the checkpoint that it imitates."
     )
+    planned = args.samples // args.batch
+    if len(losses) < planned:
+        print(f"finetune: interrupted after {len(losses)} of {planned} steps", file=sys.stderr)
+        return 130
     return 0
 
 

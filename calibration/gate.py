@@ -216,7 +216,7 @@ def text_report(document: Row) -> str:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """The command line; 0 if the candidate passes, 1 if not, 2 for bad input."""
+    """The command line; 0 if the candidate passes, 1 if not, 2 for bad input, 130 if stopped."""
     args = parse(words)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # sums then have one order on every machine
@@ -225,6 +225,9 @@ def main(words: Sequence[str] | None = None) -> int:
     except (HarmonizerError, OSError, ValueError) as error:
         print(f"gate: error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("gate: interrupted; nothing was judged", file=sys.stderr)
+        return 130
     finally:
         torch.set_num_threads(threads)
 

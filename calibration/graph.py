@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 
 from calibration.errors import QuantizedModelError
+from harmonizer.contract import THUMBNAIL_SIZE, Contract, read_contract
 from harmonizer.errors import ModelError
-from harmonizer.predictor import THUMBNAIL_SIZE, check_metadata
 
 WEIGHTED = ("Conv", "Gemm")
 """Operators whose weights dominate; the MatMuls of the statistics have none."""
@@ -57,7 +57,7 @@ class PredictorGraph:
 
     Attributes:
         path: The file.
-        model: Its content; never changed, `rewrite` works on copies.
+        model: Its content, or what was made of it; never changed, `rewrite` works on copies.
         sha256: Of the file.
         metadata: What it says of itself.
         filters: The names of the k arguments.
@@ -91,7 +91,8 @@ def load_graph(path: str | Path) -> PredictorGraph:
 
     Raises:
         QuantizedModelError: If it holds Q/DQ or integer nodes, or half-precision weights.
-        ModelError: If it is missing, not ONNX, not a predictor of ours, or has no weighted layer.
+        ModelError: If it is missing, not ONNX, not a predictor of HarmonizerNet, or has no weighted
+            layer.
     """
     path = Path(path)
     if not path.is_file():
@@ -102,7 +103,7 @@ def load_graph(path: str | Path) -> PredictorGraph:
     except DecodeError as error:
         raise ModelError(f"{path} must be an ONNX file; it cannot be parsed ({error}).") from error
     metadata = {entry.key: entry.value for entry in model.metadata_props}
-    filters = check_metadata(path, metadata)
+    filters = check_model(path, read_contract(path, metadata))
     _check_precision(path, model)
     weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     layers = _layers(model, weights)
@@ -113,6 +114,27 @@ def load_graph(path: str | Path) -> PredictorGraph:
         )
     sha256 = hashlib.sha256(data).hexdigest()
     return PredictorGraph(path, model, sha256, metadata, filters, layers, weights)
+
+
+def check_model(path: Path, contract: Contract) -> tuple[str, ...]:
+    """The filters of a predictor that reads a composite and a mask.
+
+    Raises:
+        ModelError: If it is another network's, which these tools have no images for.
+    """
+    if contract.model != "harmonizer":
+        raise ModelError(
+            f"{path} must be a predictor of harmonizer, which reads a composite and a mask; it is "
+            f"one of {contract.model}, and calibration has no thumbnails for that. Ship it in the "
+            "precision that export/to_onnx.py gives."
+        )
+    return contract.filters
+
+
+def fully_connected(graph: PredictorGraph) -> list[Layer]:
+    """The layers that read one row of each image: all but the convolutions."""
+    gemms = {node.output[0] for node in graph.model.graph.node if node.op_type == "Gemm"}
+    return [layer for layer in graph.layers if layer.node in gemms]
 
 
 def _check_precision(path: Path, model: onnx.ModelProto) -> None:

@@ -13,8 +13,8 @@ from tqdm import tqdm
 
 from calibration.errors import CalibrationError
 from export.tolerances import CALIBRATION_IMAGES
+from harmonizer.contract import THUMBNAIL_SIZE
 from harmonizer.errors import ImageFileError
-from harmonizer.predictor import THUMBNAIL_SIZE
 from train.data.iharmony4 import SUBSETS, Subset, read_pair
 from train.data.photos import list_photos, read_photo
 from train.data.synthesis import draw_arguments, synthesize
@@ -62,7 +62,9 @@ class ImageSet:
         return first, ImageSet(self.names[count:], self.feeds[count:])
 
 
-def load_images(folder: str | Path, count: int, filters: Sequence[str]) -> ImageSet:
+def load_images(
+    folder: str | Path, count: int, filters: Sequence[str], probes: int = 0
+) -> ImageSet:
     """Read a seeded choice of a folder's images.
 
     Args:
@@ -71,10 +73,11 @@ def load_images(folder: str | Path, count: int, filters: Sequence[str]) -> Image
             is no mask) is perturbed by random arguments.
         count: How many; all that there are, if fewer.
         filters: The operations that perturb.
+        probes: How many of them are to judge by, beside those that give the ranges.
 
     Raises:
-        CalibrationError: If there are fewer than `CALIBRATION_IMAGES`, they are unlike what the
-            model is for, or they are what the gate judges by.
+        CalibrationError: If there are fewer than `CALIBRATION_IMAGES` and the probes, they are
+            unlike what the model is for, or they are what the gate judges by.
         FileNotFoundError: If there is no such folder.
         ImageFileError: If an image cannot be read.
     """
@@ -87,11 +90,13 @@ def load_images(folder: str | Path, count: int, filters: Sequence[str]) -> Image
     for name, feed in progress:
         names.append(name)
         feeds.append(feed)
-    if len(feeds) < CALIBRATION_IMAGES:
+    wanted = CALIBRATION_IMAGES + probes
+    if len(feeds) < wanted:
+        judging = f", and {probes} others to judge the result by" if probes else ""
         raise CalibrationError(
-            f"calibration wants {CALIBRATION_IMAGES} images or more, because with fewer the range "
-            f"of an activation depends on which images they happen to be; {folder} gives "
-            f"{len(feeds)}. Add photographs, or name a larger folder."
+            f"calibration wants {wanted} images or more: {CALIBRATION_IMAGES} for the ranges, "
+            "because with fewer the range of an activation depends on which images they happen to "
+            f"be{judging}; {folder} gives {len(feeds)}. Add photographs, or name a larger folder."
         )
     images = ImageSet(tuple(names), tuple(feeds))
     check_likeness(images)
@@ -100,11 +105,14 @@ def load_images(folder: str | Path, count: int, filters: Sequence[str]) -> Image
 
 def _refuse_evaluation(folder: Path) -> None:
     shared = Path(os.environ.get("HARMONIZER_DATA", "../shared/data"))
+    own = folder.resolve()
     judged = [(shared / name).resolve() for name in ("val", "iharmony4")]
-    if folder.resolve() in judged or (folder / "index.csv").is_file():
+    inside = any(own.is_relative_to(each) or each.is_relative_to(own) for each in judged)
+    if inside or (folder / "index.csv").is_file():
         raise CalibrationError(
             f"calibration images must not be those that the gate judges by; {folder} is an "
-            "evaluation set. Name a folder of training photographs."
+            "evaluation set, or part of one, or contains one. Name a folder of training "
+            "photographs."
         )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -21,7 +22,7 @@ from calibration.pictures import (
 )
 from export import tolerances
 from harmonizer.renderer import CpuRenderer
-from train.evaluation.metrics import measure
+from train.evaluation.metrics import foreground_mse
 from train.evaluation.triplets import Triplet
 
 SHARE = 0.999
@@ -202,8 +203,10 @@ def _judge_one(
     arguments = [model.predict(composite, mask) for model in models]
     drawn = [draw(renderer, result.filters, composite, mask, values) for values in arguments]
     difference = compare(drawn[0], drawn[1], mask)
-    target, plain = (_rows(image) for image in (real, composite))
-    fmse = [measure(image, target, mask[0, 0]).fmse for image in (*drawn, plain)]
+    plain = np.ascontiguousarray(composite[0].transpose(1, 2, 0))
+    target, weight = (torch.from_numpy(array).double() for array in (real, mask))
+    pictures = (torch.from_numpy(image).permute(2, 0, 1)[None] for image in (*drawn, plain))
+    fmse = [foreground_mse(picture.double(), target, weight).item() for picture in pictures]
     set_name, name = identity
     result.levels[set_name] += difference.levels
     result.squared[set_name].append(difference.squared)
@@ -222,10 +225,6 @@ def _judge_one(
             tuple(to_levels(image) for image in (plain, *drawn)),
         )
     )
-
-
-def _rows(image: Image) -> Image:
-    return np.ascontiguousarray(image[0].transpose(1, 2, 0))
 
 
 def verdict(judgement: Judgement, limits: Limits) -> list[Row]:

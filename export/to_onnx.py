@@ -1,7 +1,7 @@
 """Export a checkpoint to one ONNX file, put in place only after its parity has been shown.
 
-python export/to_onnx.py --checkpoint CKPT --output FILE.onnx [--variant predictor|end-to-end]
-    [--precision fp32|fp16]
+python export/to_onnx.py --checkpoint CKPT --output FILE.onnx [--model harmonizer|s2crnet]
+    [--variant predictor|end-to-end] [--precision fp32|fp16]
 """
 
 import argparse
@@ -15,11 +15,14 @@ import torch
 from torch import Tensor, nn
 
 from export.metadata import Precision, Variant, describe
+from export.regions import traced_thumbnails
 from export.verify import ParityError, ParityReport, verify
+from harmonizer.contract import LABELS
 from harmonizer.errors import HarmonizerError
 from train.filters import apply_filters, blend
-from train.model import load_checkpoint
+from train.model import CheckpointError, load_checkpoint
 from train.network import THUMBNAIL, HarmonizerNet
+from train.registry import MODELS, Network, contract_of
 
 OPSET = 20
 
@@ -27,16 +30,21 @@ OPSET = 20
 class EndToEnd(nn.Module):
     """Composite and mask of any size to the harmonized image, with the filters in the graph.
 
-    The thumbnail, the prediction, the six filters and the blend, in standard operators.
+    The thumbnails, the prediction, the filters and the blend, in standard operators.
     """
 
-    def __init__(self, network: HarmonizerNet) -> None:
+    def __init__(self, network: Network) -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, composite: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, 3, H, W) and (N, 1, H, W) to the harmonized image and the arguments (N, k)."""
-        arguments = self.network(_resized(composite), _resized(mask))
+    def forward(
+        self, composite: Tensor, mask: Tensor, label: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """(N, 3, H, W), (N, 1, H, W) and (N, 5) to harmonized image and arguments (N, k)."""
+        if isinstance(self.network, HarmonizerNet):
+            arguments = self.network(_resized(composite), _resized(mask))
+        else:
+            arguments = self.network(*traced_thumbnails(composite, mask), label)
         stages = apply_filters(composite, arguments, self.network.config.filters)
         return blend(stages[-1], composite, mask), arguments
 
@@ -48,12 +56,12 @@ def _resized(image: Tensor) -> Tensor:
     )
 
 
-def build_graph(network: HarmonizerNet, variant: Variant, precision: Precision) -> onnx.ModelProto:
+def build_graph(network: Network, variant: Variant, precision: Precision) -> onnx.ModelProto:
     """Trace the network into an ONNX graph.
 
     Args:
-        network: In eval mode, float32; changed in place: the cascade is folded into one layer, and
-            for fp16 it is halved (`HarmonizerNet.halve` says what stays float32 and why).
+        network: In eval mode, float32; changed in place: it is folded (Harmonizer's cascade into
+            one layer), and for fp16 halved (its `halve` says what stays float32 and why).
         variant: "predictor" takes 256x256 thumbnails, "end-to-end" images of any size.
         precision: Of encoder and MLP; statistics, regressor and filters are always float32.
 
@@ -64,25 +72,30 @@ def build_graph(network: HarmonizerNet, variant: Variant, precision: Precision) 
     if precision == "fp16":
         network.halve()
     batch = torch.export.Dim("batch", min=1, max=4096)
+    contract = contract_of(network.config)
+    dynamic: dict[str, dict[int, torch.export.Dim]]
     if variant == "predictor":
-        size = (THUMBNAIL, THUMBNAIL)
         module: nn.Module = network
-        dynamic = {"composite": {0: batch}, "mask": {0: batch}}
+        shapes = contract.inputs
+        dynamic = {name: {0: batch} for name in shapes}
         outputs = ["arguments"]
     else:
-        size = (317, 413)
         module = EndToEnd(network)
+        shapes = {"composite": (3, 317, 413), "mask": (1, 317, 413)}
         height = torch.export.Dim("height", min=1, max=1 << 16)
         width = torch.export.Dim("width", min=1, max=1 << 16)
-        dynamic = {name: {0: batch, 2: height, 3: width} for name in ("composite", "mask")}
+        dynamic = {name: {0: batch, 2: height, 3: width} for name in shapes}
         outputs = ["harmonized", "arguments"]
-    example = (torch.rand(2, 3, *size), torch.rand(2, 1, *size))
+        if contract.labelled:
+            shapes["label"] = (len(LABELS),)
+            dynamic["label"] = {0: batch}
+    example = tuple(torch.rand(2, *shape) for shape in shapes.values())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's own deprecations, not the user's concern
         program = torch.onnx.export(
             module.eval(),
             example,
-            input_names=["composite", "mask"],
+            input_names=list(shapes),
             output_names=outputs,
             dynamic_shapes=dynamic,
             opset_version=OPSET,
@@ -110,6 +123,7 @@ def export(
     variant: Variant = "predictor",
     precision: Precision = "fp32",
     images: Path | None = None,
+    model: str | None = None,
 ) -> ParityReport:
     """Export, check and put in place.
 
@@ -120,22 +134,28 @@ def export(
         variant: Which graph.
         precision: Of encoder and MLP; statistics, regressor and filters are always float32.
         images: Folder of photographs for the parity check; scikit-image's by default.
+        model: What the checkpoint must be of; by default it may be of any.
 
     Returns:
         The measured differences.
 
     Raises:
         ParityError: If the graph differs by more than `export.tolerances` allows; no file is left.
-        CheckpointError: If the checkpoint does not load.
+        CheckpointError: If the checkpoint does not load, or is another model's.
         onnx.checker.ValidationError: If the graph is not valid ONNX.
     """
-    model = build_graph(load_checkpoint(checkpoint), variant, precision)
     network = load_checkpoint(checkpoint)
-    describe(model, network.config, checkpoint, variant, precision)
+    if model is not None and network.config.model != model:
+        raise CheckpointError(
+            f"{checkpoint} must be a checkpoint of {model}; it is one of {network.config.model}. "
+            f"Give --model {network.config.model}, or another checkpoint."
+        )
+    graph = build_graph(load_checkpoint(checkpoint), variant, precision)
+    describe(graph, network.config, checkpoint, variant, precision)
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=output.parent) as folder:
         unfinished = Path(folder) / output.name
-        onnx.save(model, unfinished)
+        onnx.save(graph, unfinished)
         onnx.checker.check_model(unfinished, full_check=True)
         report = verify(unfinished, network, variant, precision, images)
         unfinished.replace(output)
@@ -147,7 +167,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Export a checkpoint to ONNX, parity proven.")
     parser.add_argument("--checkpoint", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True, help="FILE.onnx")
-    parser.add_argument("--model", choices=["harmonizer"], default="harmonizer")
+    parser.add_argument("--model", choices=MODELS, help="refuse checkpoints of another one")
     parser.add_argument("--variant", choices=["predictor", "end-to-end"], default="predictor")
     parser.add_argument("--precision", choices=["fp32", "fp16"], default="fp32")
     parser.add_argument("--images", type=Path, help="photographs for the parity check")
@@ -157,7 +177,9 @@ def main() -> int:
     if args.output.is_dir():
         parser.error(f"--output must be a file; {args.output} is a folder. Name a file in it.")
     try:
-        report = export(args.checkpoint, args.output, args.variant, args.precision, args.images)
+        report = export(
+            args.checkpoint, args.output, args.variant, args.precision, args.images, args.model
+        )
     except ParityError as error:
         print(f"to_onnx: parity failed, no file written: {error}", file=sys.stderr)
         return 1

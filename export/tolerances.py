@@ -26,6 +26,15 @@ ONNX_FP16_ARGUMENTS = 3e-3
 """ONNX Runtime with half-precision encoder and MLP against torch float32: 11 bits of mantissa
 through up to 16 blocks (measured 3.8e-5 shipped, 5.1e-4 EfficientNet-B0)."""
 
+ANTIALIASED = 1e-5
+"""Antialiased thumbnails as matrix products against torch's own: the weights of large sources
+differ by the rounding of positions (measured 6.6e-7 for sources up to 317x700)."""
+
+ONNX_FP32_SLOPES = 2e-5
+ONNX_FP16_SLOPES = 1e-2
+"""S2CRNet's slopes as the arguments above; their mean is 1, but single ones reach tens, and the
+second stage looks at what the first draws (measured 4.8e-7 and 2.5e-4, random weights)."""
+
 TENSORRT_FP32_ARGUMENTS = 1e-4
 TENSORRT_FP16_ARGUMENTS = 3e-3
 """TensorRT (TF32 off) against ONNX Runtime on the same file: fused kernels sum in another order,
@@ -56,6 +65,11 @@ programs whose rounding errors might pass 2e-5 are evaluated in double; uint16 a
 
 THUMBNAIL = 1e-6
 """C++ thumbnail against torch's bilinear resize in float32: same weights, other order of sums."""
+
+REGION_THUMBNAIL = 2e-6
+"""Antialiased thumbnails of foreground and background, on the CPU and by the CUDA kernels, against
+torch's antialiased resize in float64: up to some hundred float32 products are summed for each
+value, whose weights are rounded once (measured 2.4e-7; torch in float32 is off by 3.1e-7)."""
 
 CALIBRATION_IMAGES = 32
 """Fewest images that ranges of activations are measured on (see docs/precision.md for how they
@@ -105,3 +119,9 @@ VIDEO_LUMA_8 = 0.02
 VIDEO_LUMA_10 = 0.05
 """YUV to RGB and back, luma, mean absolute difference in code values, on a smooth picture whose
 colours all exist in RGB: libswscale rounds each way (measured 0.001 for 8 bits, 0.0013 for 10)."""
+
+CUDA_VIDEO = CUDA_F32
+CUDA_VIDEO_THUMBNAIL = 2e-6
+"""CUDA kernels on NV12 and P010 against a conversion in float64 and the oracle: beyond the half
+code of rounding, what float may add to a drawn value, as a share of all codes; thumbnails add a
+float conversion to the float resampling."""

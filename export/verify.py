@@ -26,12 +26,15 @@ from torch import Tensor
 from export import tolerances
 from export.metadata import Precision, Variant
 from export.samples import sample_photos
+from harmonizer.contract import LABELS
 from harmonizer.errors import HarmonizerError, ModelError
 from harmonizer.files import load_photo
 from train.data.synthesis import draw_arguments, synthesize
 from train.filters import apply_filters
 from train.model import load_checkpoint
 from train.network import HarmonizerNet, thumbnail
+from train.registry import Network, contract_of
+from train.s2crnet import one_hot
 
 SEED = 6
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
@@ -112,33 +115,46 @@ def _ellipse(height: int, width: int) -> NDArray[np.float32]:
 class TorchRunner(BaseRunner):  # type: ignore[misc]
     """The network in torch on the CPU (Polygraphy's own torch runner insists on a GPU)."""
 
-    def __init__(self, network: HarmonizerNet, variant: Variant) -> None:
+    def __init__(self, network: Network, variant: Variant) -> None:
         super().__init__(name="torch")
         self.network, self.variant = network, variant
+        self.inputs = contract_of(network.config).inputs
+        if variant == "end-to-end":
+            label = {name: shape for name, shape in self.inputs.items() if name == "label"}
+            self.inputs = {"composite": (3, -1, -1), "mask": (1, -1, -1)} | label
 
     def get_input_metadata_impl(self) -> TensorMetadata:
         """Names, types and shapes of the inputs; -1 stands for any size."""
         metadata = TensorMetadata()
-        metadata.add("composite", np.dtype(np.float32), (-1, 3, -1, -1))
-        metadata.add("mask", np.dtype(np.float32), (-1, 1, -1, -1))
+        for name, shape in self.inputs.items():
+            metadata.add(name, np.dtype(np.float32), (-1, *shape))
         return metadata
 
     def infer_impl(self, feed_dict: Feed) -> Feed:
         """The outputs that the exported variant has, by name."""
         began = time.perf_counter()
-        composite, mask = (torch.from_numpy(feed_dict[name]) for name in ("composite", "mask"))
-        arguments = self.network.predict_arguments(composite, mask)
-        outputs = {"arguments": arguments.numpy()}
-        if self.variant == "end-to-end":
-            stages = self.network.render(composite, mask, arguments)
-            outputs["harmonized"] = stages[-1].numpy()
+        inputs = [torch.from_numpy(feed_dict[name]) for name in self.inputs]
+        with torch.inference_mode():
+            if self.variant == "predictor":
+                outputs = {"arguments": self.network(*inputs).numpy()}
+            else:
+                composite, mask = inputs[:2]
+                arguments = self._predict(composite, mask, inputs[2:])
+                stages = self.network.render(composite, mask, arguments)
+                outputs = {"arguments": arguments.numpy(), "harmonized": stages[-1].numpy()}
         self.inference_time = time.perf_counter() - began
         return outputs
+
+    def _predict(self, composite: Tensor, mask: Tensor, label: list[Tensor]) -> Tensor:
+        if isinstance(self.network, HarmonizerNet) or not label:
+            return self.network.predict_arguments(composite, mask)
+        names = [LABELS[int(index)] for index in label[0].argmax(dim=1)]
+        return self.network.predict_arguments(composite, mask, names)
 
 
 def verify(
     path: Path,
-    network: HarmonizerNet,
+    network: Network,
     variant: Variant,
     precision: Precision,
     images: Path | None = None,
@@ -159,14 +175,20 @@ def verify(
             finite.
     """
     filters = network.config.filters
+    reference = TorchRunner(network, variant)
     feeds: list[Feed] = []
-    for composite, mask in composites(images, filters):
-        pair = (composite, mask)
+    pictures = []
+    for index, (composite, mask) in enumerate(composites(images, network.config.synthesis_filters)):
+        inputs: tuple[Tensor, ...] = (composite, mask)
         if variant == "predictor":
-            pair = (thumbnail(composite), thumbnail(mask))
-        feeds.append({"composite": pair[0].numpy(), "mask": pair[1].numpy()})
+            inputs = network.prepare(composite, mask)
+        if network.config.labelled:
+            inputs = (*inputs[:2], one_hot([LABELS[index % len(LABELS)]]))
+        names = reference.inputs
+        feeds.append({name: t.numpy() for name, t in zip(names, inputs, strict=True)})
+        pictures.append(thumbnail(composite))
     runners = [
-        TorchRunner(network, variant),
+        reference,
         OnnxrtRunner(SessionFromOnnx(str(path)), name="onnxruntime"),
     ]
     with G_LOGGER.verbosity(G_LOGGER.ERROR):
@@ -175,12 +197,13 @@ def verify(
         except Exception as error:  # ONNX Runtime's errors share no base class
             raise ParityError(f"{path} must run in ONNX Runtime; it does not: {error}") from error
     arguments_max, pixel_errors = 0.0, []
-    for feed, expected, got in zip(feeds, results["torch"], results["onnxruntime"], strict=True):
+    for picture, expected, got in zip(
+        pictures, results["torch"], results["onnxruntime"], strict=True
+    ):
         want, have = np.asarray(expected["arguments"]), np.asarray(got["arguments"])
         arguments_max = float(np.maximum(arguments_max, np.abs(want - have).max()))
         if variant == "predictor":
-            composite = torch.from_numpy(feed["composite"])
-            drawn = [apply_filters(composite, torch.tensor(a), filters)[-1] for a in (want, have)]
+            drawn = [apply_filters(picture, torch.tensor(a), filters)[-1] for a in (want, have)]
             difference = (drawn[0] - drawn[1]).abs().numpy()
         else:
             difference = np.abs(np.asarray(expected["harmonized"]) - np.asarray(got["harmonized"]))
@@ -193,6 +216,8 @@ def verify(
     )
     fp32 = precision == "fp32"
     arguments_limit = tolerances.ONNX_FP32_ARGUMENTS if fp32 else tolerances.ONNX_FP16_ARGUMENTS
+    if network.config.model == "s2crnet":
+        arguments_limit = tolerances.ONNX_FP32_SLOPES if fp32 else tolerances.ONNX_FP16_SLOPES
     pixels_limit = tolerances.ONNX_FP32_PIXELS if fp32 else tolerances.ONNX_FP16_PIXELS
     # Written as "not <=" so that NaN fails too.
     if not (report.arguments_max <= arguments_limit and report.pixels_max <= pixels_limit):

@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import numpy as np
+import onnx
 import torch
 from PIL import Image
 
 from calibration.images import ImageSet
+from calibration.ranges import open_session
 from export.samples import sample_photos
 from export.to_onnx import export
 from train.model import save_checkpoint
@@ -25,9 +27,24 @@ def small_checkpoint(folder: Path) -> Path:
 
 
 def small_predictor(folder: Path) -> Path:
+    """Its export, beside it."""
     path = folder / "small.onnx"
     export(small_checkpoint(folder), path)
     return path
+
+
+def encoder_predictor(folder: Path) -> Path:
+    """The published configuration with random weights, exported."""
+    torch.manual_seed(0)
+    save_checkpoint(HarmonizerNet(NetworkConfig()), folder / "b0.safetensors")
+    export(folder / "b0.safetensors", folder / "b0.onnx")
+    return folder / "b0.onnx"
+
+
+def answers(model: onnx.ModelProto, images: ImageSet) -> np.ndarray:
+    """What a model predicts, (images, k), with Q/DQ computed as written."""
+    session = open_session(model)
+    return np.concatenate([session.run(["arguments"], feed)[0] for feed in images.feeds])
 
 
 def feeds(count: int) -> ImageSet:

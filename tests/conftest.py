@@ -50,6 +50,22 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_predictor(tmp_path_factory.mktemp("model") / "tiny.onnx")
 
 
+@pytest.fixture(scope="session")
+def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An export of colour statistics, two looks, random weights; its checkpoint lies beside it."""
+    from calibration_data import small_predictor
+
+    return small_predictor(tmp_path_factory.mktemp("small"))
+
+
+@pytest.fixture(scope="session")
+def encoder_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An export of the published configuration, EfficientNet-B0, random weights."""
+    from calibration_data import encoder_predictor
+
+    return encoder_predictor(tmp_path_factory.mktemp("encoder"))
+
+
 @pytest.fixture(scope="module")
 def photo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_photos(tmp_path_factory.mktemp("photos"))

@@ -23,6 +23,9 @@ EMULATED = "HZ_EMULATION_LIBRARY" in os.environ
 EMULATED_ONLY = "needs the emulated device, whose memory can be limited"
 """Why a test skips on a real GPU; no piece is missing there."""
 
+NOT_FOR_THIS_GPU = "is not for this GPU"
+"""Why a test skips on some GPUs; no piece is missing there either."""
+
 
 def require(condition: object, what: str) -> None:
     """Skip the test, or fail it on a machine that is meant to have everything."""

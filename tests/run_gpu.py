@@ -17,7 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pytest
-from gpu_device import EMULATED_ONLY
+from gpu_device import EMULATED_ONLY, NOT_FOR_THIS_GPU
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("harmonizer", "numpy", "pycuda", "cuda-bindings", "torch", "cupy-cuda13x")
@@ -40,6 +40,8 @@ class Outcomes:
         reason = str(report.longrepr[2] if report.skipped else report.longrepr)[-2000:]
         if EMULATED_ONLY in reason:
             outcome = "for the emulated device only"
+        elif report.skipped and NOT_FOR_THIS_GPU in reason:
+            outcome = "not for this GPU"
         self.counts[outcome] += 1
         if outcome in ("skipped", "failed", "error"):
             self.details.append({"test": report.nodeid, "outcome": outcome, "reason": reason})
@@ -52,6 +54,7 @@ def sanitize(tool: str) -> dict[str, str]:
         return {"outcome": "missing", "reason": "compute-sanitizer is not on PATH"}
     words = [command, "--tool", tool, "--error-exitcode", "77", "--target-processes", "all"]
     words += [sys.executable, "-m", "pytest", "-m", "gpu", "-q", "tests/test_gpu_renderer.py"]
+    words += ["tests/test_gpu_surfaces.py"]
     result = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
     said = (result.stdout + result.stderr)[-2000:]
     return {"outcome": "failed" if result.returncode else "passed", "reason": said}

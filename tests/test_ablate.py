@@ -9,7 +9,7 @@ from training_runs import Workshop
 from train.__main__ import main
 from train.fitting.ablate import ABLATIONS, variant
 from train.model import load_checkpoint
-from train.network import NetworkConfig
+from train.registry import MODELS
 
 
 @pytest.fixture(scope="module")
@@ -73,14 +73,24 @@ def test_ablate_flag_of_what_it_varies_is_refused(
     assert not output.exists()
 
 
-@pytest.mark.parametrize("name", ABLATIONS)
-def test_ablations_change_nothing_but_their_subject(workshop: Workshop, name: str) -> None:
-    config = workshop.config(network=NetworkConfig())
-    runs = [variant(config, changes) for changes in ABLATIONS[name].values()]
+@pytest.mark.parametrize(("model", "name"), [(m, name) for m in ABLATIONS for name in ABLATIONS[m]])
+def test_ablations_change_nothing_but_their_subject(
+    workshop: Workshop, model: str, name: str
+) -> None:
+    config = workshop.config(network=MODELS[model].config())
+    runs = [variant(config, changes) for changes in ABLATIONS[model][name].values()]
     assert len(set(runs)) == len(runs) >= 2
     for run in runs:
         assert (run.data, run.samples, run.seed) == (config.data, config.samples, config.seed)
-        assert run.network.encoder
+        assert run.network.autocasts and run.network.model == model
+
+
+def test_ablation_of_another_model_is_refused(
+    workshop: Workshop, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = ["ablate", "filters", "--model", "s2crnet", "--output", str(tmp_path / "out")]
+    assert main([*line, "--data", str(workshop.photos)]) == 2
+    assert "ablations of model s2crnet are cascade, semantic, ema" in capsys.readouterr().err
 
 
 def test_speed_prints_both_rates_and_the_estimate(

@@ -36,8 +36,11 @@ def test_mapping_behaves_as_one() -> None:
 
 
 def test_identity_is_every_operations_identity() -> None:
-    every = Arguments.identity(tuple(OPERATIONS))
-    assert all(every[name] == operation.identity for name, operation in OPERATIONS.items())
+    for name, operation in OPERATIONS.items():
+        for size in operation.sizes:
+            identity = Arguments.identity((name,), (size,))
+            np.testing.assert_array_equal(identity.array(), np.full(size, operation.identity))
+            assert identity.is_identity()
 
 
 def test_save_then_load_returns_the_same(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from calibration_data import FILTERS, feeds, small_predictor, write_photographs
+from calibration_data import FILTERS, feeds, write_photographs
 from onnx import TensorProto, helper
 from PIL import Image
 from training_data import truncate, write_tree
@@ -22,8 +22,8 @@ from harmonizer.errors import ImageFileError
 
 
 @pytest.fixture(scope="module")
-def graph(tmp_path_factory: pytest.TempPathFactory) -> PredictorGraph:
-    return load_graph(small_predictor(tmp_path_factory.mktemp("graph")))
+def graph(small_model: Path) -> PredictorGraph:
+    return load_graph(small_model)
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +60,10 @@ def test_load_images_evaluation_sets_are_refused(
 ) -> None:
     (tmp_path / "val").mkdir()
     monkeypatch.setenv("HARMONIZER_DATA", str(tmp_path))
-    with pytest.raises(CalibrationError, match="must not be those that the gate judges by"):
-        load_images(tmp_path / "val", 100, FILTERS)
+    (tmp_path / "val" / "images").mkdir()
+    for folder in (tmp_path / "val", tmp_path / "val" / "images", tmp_path):
+        with pytest.raises(CalibrationError, match="must not be those that the gate judges by"):
+            load_images(folder, 100, FILTERS)
     (tmp_path / "samples").mkdir()
     (tmp_path / "samples" / "index.csv").write_text("composite,mask,real,subset\n")
     with pytest.raises(CalibrationError, match="is an evaluation set"):
@@ -70,7 +72,7 @@ def test_load_images_evaluation_sets_are_refused(
 
 def test_load_images_too_few_says_how_many_and_why(tmp_path: Path) -> None:
     folder = write_photographs(tmp_path, 5)
-    with pytest.raises(CalibrationError, match=r"wants 32 images or more, because .* gives 5\."):
+    with pytest.raises(CalibrationError, match=r"wants 32 images or more: .* because .* gives 5\."):
         load_images(folder, 100, FILTERS)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from calibration_data import small_predictor, write_photographs
+from calibration_data import write_photographs
 
 from calibration.cpu import CLEARLY, Variant, main, measure_times, summarise
 from export.tolerances import CALIBRATION_IMAGES
@@ -40,13 +40,13 @@ def test_measure_times_gives_every_variant_every_round() -> None:
 
 
 def test_cpu_command_measures_onnx_runtimes_variants(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    small_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "photos").mkdir()
     photos = write_photographs(tmp_path / "photos", CALIBRATION_IMAGES)
-    model, output = small_predictor(tmp_path), tmp_path / "cpu.json"
+    output = tmp_path / "cpu.json"
     words = ["--images", str(photos), "--seconds", "0", "--threads", "1", "--json", str(output)]
-    assert main([str(model), *words]) == 0, capsys.readouterr().err
+    assert main([str(small_model), *words]) == 0, capsys.readouterr().err
     rows = json.loads(output.read_text())["rows"]
     assert [row["variant"] for row in rows][:3] == [
         "ONNX Runtime float32",

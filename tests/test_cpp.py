@@ -112,7 +112,7 @@ def test_c99_consumer_gets_every_error_code_with_its_message(part: str) -> None:
     succeed(consumer() / "consume_c", part)
 
 
-@pytest.mark.parametrize("part", ["views", "threads", "predict"])
+@pytest.mark.parametrize("part", ["views", "regions", "threads", "predict"])
 def test_cpp_consumer_holds(part: str) -> None:
     succeed(consumer() / "consume_cpp", part)
 
@@ -169,7 +169,7 @@ def test_consumer_under_sanitizers_is_clean(
     succeed(tool("cmake"), "--build", tmp_path / "b")
     height, width = photograph.shape[:2]
     (tmp_path / "in.rgb").write_bytes(photograph.tobytes())
-    for name in ("views", "threads", "predict"):
+    for name in ("views", "regions", "threads", "predict"):
         succeed(tmp_path / "b/consume_cpp", name)
     succeed(tmp_path / "b/consume_c", "draw", tmp_path / "in.rgb", tmp_path / "out", width, height)
     succeed(tmp_path / "b/consume_c", "errors")

@@ -5,7 +5,9 @@ import logging
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from cuda_driver.build import build_driver, find_headers
 from harmonizer import _native
 from harmonizer.cuda import probe
 from harmonizer.cuda.arrays import is_device_array, stream_handle
-from harmonizer.errors import DeviceError, ModelError, NativeLibraryError
+from harmonizer.errors import DeviceError, EngineError, ModelError, NativeLibraryError
 from harmonizer.pipeline import Harmonizer, build_renderer
 from harmonizer.renderer import CpuRenderer
 
@@ -217,3 +219,28 @@ def test_structs_match_the_header(tmp_path: Path) -> None:
         _native.Frame.processors.offset,
         _native.MOST_LAUNCHES,
     ]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_onnx_model_runs_as_an_engine_where_tensorrt_is_installed(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, fails: bool
+) -> None:
+    """Otherwise in ONNX Runtime, and a warning says why."""
+    from harmonizer import engine
+    from harmonizer.cuda import predictor
+
+    def build(path: Path, module: str) -> Path:
+        if fails:
+            raise EngineError("no kernel for this GPU")
+        return path.with_suffix(f".{module}")
+
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name == "tensorrt")
+    monkeypatch.setattr(engine, "cached_engine", build)
+    monkeypatch.setattr(engine, "EnginePredictor", lambda path: ("engine", str(path)))
+    for name in ("OnnxCudaPredictor", "OnnxHostPredictor"):
+        monkeypatch.setattr(predictor, name, lambda path, *rest: ("onnx", str(path)))
+    device = SimpleNamespace(current=nullcontext)
+    opened = predictor.open_predictor("a.onnx", device)  # type: ignore[arg-type]
+    assert opened == (("onnx", "a.onnx") if fails else ("engine", "a.tensorrt"))
+    assert ("a.onnx runs without TensorRT: no kernel for this GPU" in caplog.text) == fails
+    assert predictor.open_predictor("b.engine", device) == ("engine", "b.engine")  # type: ignore[arg-type]

@@ -21,12 +21,12 @@ TYPES = ("u8", "u16", "f32")
 NAMES = {
     *(
         f"hz_{job}_{kind}"
-        for job in ("measure", "reduce", "apply")
-        for kind in ("u8", "u16", "f32")
+        for job in ("measure", "regions", "reduce", "apply")
+        for kind in ("u8", "u16", "f32", "nv12", "p010")
     ),
-    *("hz_plan", "hz_apply_rgb8", "hz_apply_bgr8"),
+    *("hz_region_box", "hz_plan", "hz_apply_rgb8", "hz_apply_bgr8"),
 }
-WITHOUT_STACK = ("hz_apply", "hz_measure")
+WITHOUT_STACK = ("hz_apply", "hz_measure", "hz_region")
 """Kernels that touch every pixel may use no local memory; the others hold a few values there."""
 
 NOTHING = b'extern "C" __global__ void nothing() {}'

@@ -16,8 +16,11 @@ import numpy as np
 import pytest
 from conftest import ROOT
 from cuda_driver.build import build_driver, find_headers
-from cuda_emulation import build_emulation
+from cuda_emulation import emulation
 from PIL import Image
+
+from bench.results_file import check
+from harmonizer.cuda.bench import TARGETS
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +36,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {
         **os.environ,
         "LD_LIBRARY_PATH": path,
-        "HZ_EMULATION_LIBRARY": str(build_emulation(folder)),
+        "HZ_EMULATION_LIBRARY": str(emulation()),
         "HARMONIZER_GPU_TESTS": "emulated",
     }
 
@@ -42,8 +45,12 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     ("suite", "streams"),
     (
         ("test_gpu_renderer.py", "late"),
+        ("test_gpu_surfaces.py", "late"),
+        ("test_gpu_ladder.py", "late"),
         ("test_gpu_pipeline.py", "late"),
         ("test_gpu_pipeline.py", "eager"),
+        ("test_gpu_video.py", "late"),
+        ("test_gpu_video.py", "eager"),
         # Every call of it waits for its result: the order of streams hardly matters there.
         pytest.param("test_gpu_renderer.py", "eager", marks=pytest.mark.slow),
     ),
@@ -88,19 +95,43 @@ def test_process_without_close_ends_quietly(environment: dict[str, str], tmp_pat
     assert "PyCUDA WARNING" not in result.stderr
 
 
-def test_gpu_bench_writes_a_checked_result(environment: dict[str, str], tmp_path: Path) -> None:
+def test_bench_on_a_gpu_writes_a_checked_result(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
     target = tmp_path / "gpu.json"
-    command = [sys.executable, "-m", "bench.gpu", "--output", str(target), "--size", "64x48"]
-    command += ["--seconds", "0.001", "--batch", "2"]
+    (tmp_path / "rivals.py").write_text(
+        "def cases(size):\n    yield 'eager PyTorch', lambda: size\n"
+    )
+    command = [sys.executable, "-m", "harmonizer.cli", "bench", "--backend", "cuda"]
+    command += ["-o", str(target), "--size", "64x48", "--seconds", "0.001"]
     result = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+        [*command, "--against", "rivals"],
+        env={**environment, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert result.returncode == 0, result.stderr[-3000:]
     document = json.loads(target.read_text())
+    check(document)
     assert document["environment"]["gpu"] == "Emulated GPU 0"
-    assert {"render, graph", "render, plain", "frame on device", "transfers alone"} <= {
-        row["name"] for row in document["measurements"]
-    }
+    names = {row["name"] for row in document["measurements"]}
+    assert {"copy on device", "transfers alone", "render, graph", "apply, plain"} <= names
+    assert {"thumbnail+histogram", "frame on device", "batch of 16 on device"} <= names
+    assert {"render, host to host", "render, pageable", "frame, eager PyTorch"} <= names
+    figures = {row["name"] for row in document["figures"]}
+    sizeless = {name.replace("64x48", "1920x1080") for name in figures}
+    assert {
+        name.replace("7680x4320", "1920x1080").replace("3840x2160", "1920x1080") for name in TARGETS
+    } <= sizeless
+    for options, message in (
+        (["--against", "nothing"], "--against must name a module with `cases`"),
+        (["--dtype", "uint16"], "--dtype must be uint8 on a GPU"),
+    ):
+        refused = subprocess.run(
+            [*command, *options], env=environment, capture_output=True, text=True, check=False
+        )
+        assert refused.returncode == 2 and message in refused.stderr, refused.stderr
 
 
 def test_gpu_run_writes_its_result(environment: dict[str, str], tmp_path: Path) -> None:

@@ -278,7 +278,7 @@ def test_enqueue_calls_in_tensorrts_order(tmp_path: Path, monkeypatch: pytest.Mo
         assert (predictor.filters, predictor.largest_batch) == (DEFAULT_FILTERS, 16)
         assert predictor.thumbnail_type == "float32"
         state.calls.clear()
-        predictor.enqueue(2, 4 * KIB, 8 * KIB, 12 * KIB, 77)
+        predictor.enqueue(2, (4 * KIB, 8 * KIB), 12 * KIB, 77)
     assert state.calls == [
         (0, "set_input_shape", "composite", (2, 3, 256, 256)),
         (0, "set_input_shape", "mask", (2, 1, 256, 256)),
@@ -289,7 +289,7 @@ def test_enqueue_calls_in_tensorrts_order(tmp_path: Path, monkeypatch: pytest.Mo
     ]
     predictor.close()
     with pytest.raises(EngineError, match="it was closed"):
-        predictor.enqueue(2, 4 * KIB, 8 * KIB, 12 * KIB, 77)
+        predictor.enqueue(2, (4 * KIB, 8 * KIB), 12 * KIB, 77)
 
 
 def test_engine_of_half_inputs_asks_for_half_thumbnails(
@@ -312,7 +312,7 @@ def test_streams_have_contexts_of_their_own_also_from_several_threads(
 
     def work(stream: int) -> None:
         for _ in range(50):
-            predictor.enqueue(stream, 256 * stream, 512 * stream, 1024 * stream, stream)
+            predictor.enqueue(stream, (256 * stream, 512 * stream), 1024 * stream, stream)
 
     threads = [threading.Thread(target=work, args=(stream,)) for stream in range(1, 5)]
     for thread in threads:
@@ -345,7 +345,7 @@ def test_enqueue_out_of_range_is_refused_before_tensorrt(
     predictor = EnginePredictor(*write_pair(tmp_path))
     state.calls.clear()
     with pytest.raises(ValueError, match=words):
-        predictor.enqueue(*arguments, stream=1)
+        predictor.enqueue(arguments[0], arguments[1:3], arguments[3], stream=1)
     assert state.calls == []
 
 
@@ -371,7 +371,7 @@ def test_failures_carry_what_tensorrt_said(
     state = tensorrt_stand_in.install(monkeypatch)
     state.fails, state.says = {method}, says
     with pytest.raises(error) as caught:
-        EnginePredictor(*write_pair(tmp_path)).enqueue(1, 256, 256, 256, 1)
+        EnginePredictor(*write_pair(tmp_path)).enqueue(1, (256, 256), 256, 1)
     assert says in str(caught.value) and "not worth repeating" not in str(caught.value)
     if error is DeviceMemoryError:
         assert "smaller largest --batch" in str(caught.value)

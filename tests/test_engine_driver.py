@@ -43,7 +43,8 @@ class FakeDriver:
 @pytest.mark.parametrize(
     ("driver", "words"),
     [
-        (FakeDriver(init=100), "cuInit gives error 100"),
+        (FakeDriver(init=100), "TensorRT needs an NVIDIA GPU; the driver finds none"),
+        (FakeDriver(init=803), r"its parts have different versions \(cuInit gives 803\)"),
         (FakeDriver(version=12040), r"CUDA 13 or newer; the one installed supports 12\.4"),
         (FakeDriver(devices=0), "the driver has none"),
     ],

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import ROOT
-from gpu_device import EMULATED, require, require_gpu
+from gpu_device import EMULATED, NOT_FOR_THIS_GPU, require, require_gpu
 from tiny_predictor import write_predictor
 
 from export import tolerances
@@ -29,16 +29,13 @@ def module(request: pytest.FixtureRequest) -> str:
         pytest.skip("TensorRT needs a real driver; this one is emulated")
     require_gpu()
     name: str = request.param
-    if importlib.util.find_spec(name) is None:
-        if name == "tensorrt":
-            require(False, "tensorrt is not installed")
-        pytest.skip(f"{name} is not installed")
     import pycuda.autoprimaryctx
     import pycuda.driver as cuda
 
     capability = cuda.Context.get_device().compute_capability()
     if name == "tensorrt_rtx" and capability in ((9, 0), (10, 0), (10, 3)):
-        pytest.skip("tensorrt_rtx runs on RTX GPUs; this one is for data centres")
+        pytest.skip(f"tensorrt_rtx {NOT_FOR_THIS_GPU}, which is one for data centres")
+    require(importlib.util.find_spec(name), f"{name} is not installed")
     assert pycuda.autoprimaryctx.context is not None
     return name
 
@@ -55,7 +52,8 @@ def predict(
     buffers = [cuda.mem_alloc(a.nbytes) for a in (*inputs, answer)]
     for buffer, array in zip(buffers, (*inputs, answer), strict=True):
         cuda.memcpy_htod_async(buffer, array, stream)
-    predictor.enqueue(len(composite), *map(int, buffers), stream.handle)
+    *given, told = map(int, buffers)
+    predictor.enqueue(len(composite), given, told, stream.handle)
     cuda.memcpy_dtoh_async(answer, buffers[2], stream)
     stream.synchronize()
     assert (answer[-512:] == 7).all()

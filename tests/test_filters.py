@@ -9,7 +9,7 @@ from conftest import shared_data
 
 from export import tolerances
 from harmonizer.errors import FilterListError
-from harmonizer.ops import DEFAULT_FILTERS, OPERATIONS
+from harmonizer.ops import DEFAULT_FILTERS, OPERATIONS, PHOTO_FILTERS
 from train.filters import FILTERS, apply_filters, blend
 
 DTYPES = [torch.float32, torch.float64]
@@ -20,6 +20,13 @@ def random_image(
 ) -> torch.Tensor:
     generator = torch.Generator().manual_seed(3)
     return torch.rand(count, 3, *size, generator=generator, dtype=dtype)
+
+
+def argument(name: str, values: list[float], dtype: torch.dtype) -> torch.Tensor:
+    """The same number everywhere where an operation takes many, (N,) or (N, m)."""
+    size = OPERATIONS[name].sizes[-1]
+    x = torch.tensor(values, dtype=dtype)
+    return x if size == 1 else x[:, None].repeat(1, size)
 
 
 def test_filters_cover_the_registry_exactly() -> None:
@@ -48,12 +55,12 @@ def test_filter_identity_argument_returns_the_input(name: str, dtype: torch.dtyp
     image = random_image(dtype)
     image[0, :, 0, :4] = torch.eye(4)[:3].to(dtype)  # black, and the primaries
     image[0, :, 1, 0] = 1
-    x = torch.full((2,), OPERATIONS[name].identity, dtype=dtype)
+    x = argument(name, [OPERATIONS[name].identity] * 2, dtype)
     assert (FILTERS[name](image, x) - image).abs().max() <= tolerances.IDENTITY
 
 
 @pytest.mark.parametrize("sign", [-1, 1])
-@pytest.mark.parametrize("name", OPERATIONS)
+@pytest.mark.parametrize("name", PHOTO_FILTERS)  # test_s2crnet.py has the curves'
 def test_filter_gradient_matches_finite_differences(name: str, sign: int) -> None:
     if name == "contrast" and sign > 0:
         pytest.skip("stepped on purpose; test_contrast_positive_* checks its gradient")
@@ -92,7 +99,7 @@ def test_filter_extreme_argument_stays_in_range_with_finite_gradient(
 ) -> None:
     image = random_image(torch.float32)
     image[:, :, 0, 0], image[:, :, 0, 1] = 0, 1
-    x = torch.full((2,), value, requires_grad=True)
+    x = argument(name, [value] * 2, torch.float32).requires_grad_()
     output = FILTERS[name](image, x)
     output.sum().backward()
     assert output.min() >= 0 and output.max() <= 1
@@ -101,13 +108,13 @@ def test_filter_extreme_argument_stays_in_range_with_finite_gradient(
 
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_filter_batch_equals_single_images(name: str) -> None:
-    image, x = random_image(torch.float64, count=3), torch.tensor([-0.4, 0.1, 0.3]).double()
+    image, x = random_image(torch.float64, count=3), argument(name, [-0.4, 0.1, 0.3], torch.float64)
     together = FILTERS[name](image, x)
     alone = torch.cat([FILTERS[name](image[i : i + 1], x[i : i + 1]) for i in range(3)])
     torch.testing.assert_close(together, alone, rtol=0, atol=1e-14)
 
 
-@pytest.mark.parametrize("name", OPERATIONS)
+@pytest.mark.parametrize("name", PHOTO_FILTERS)
 def test_filter_direction_is_what_the_registry_says(name: str) -> None:
     image = torch.full((1, 3, 4, 4), 0.5, dtype=torch.float64)
     image[:, 0, :, 2:], image[:, 2, 2:] = 0.8, 0.3
@@ -133,7 +140,7 @@ def test_filter_direction_is_what_the_registry_says(name: str) -> None:
 
 def test_apply_filters_any_ordered_subset_is_a_composition() -> None:
     image = random_image(torch.float64)
-    for subset in itertools.permutations(OPERATIONS, 2):
+    for subset in itertools.permutations(PHOTO_FILTERS, 2):
         arguments = torch.tensor([[0.2, -0.1], [-0.3, 0.15]], dtype=torch.float64)
         first, second = apply_filters(image, arguments, subset)
         assert torch.equal(first, FILTERS[subset[0]](image, arguments[:, 0]))
@@ -141,7 +148,7 @@ def test_apply_filters_any_ordered_subset_is_a_composition() -> None:
 
 
 def test_apply_filters_all_eight_runs() -> None:
-    stages = apply_filters(random_image(torch.float32), torch.zeros(2, 8), tuple(OPERATIONS))
+    stages = apply_filters(random_image(torch.float32), torch.zeros(2, 8), PHOTO_FILTERS)
     assert len(stages) == 8
 
 

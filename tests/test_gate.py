@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 from benchmark_folder import write_benchmark
-from calibration_data import FILTERS, small_checkpoint, small_predictor
+from calibration_data import FILTERS
 from skimage.color import deltaE_ciede2000, rgb2lab
 from tiny_predictor import write_predictor
-from training_data import write_photos
+from training_data import truncate, write_photos
 
 from calibration.candidates import open_candidate
 from calibration.gate import main
@@ -149,13 +149,11 @@ def test_gate_part_of_the_images_is_no_proof(
     assert "on a part of the images only: no proof" in capsys.readouterr().out
 
 
-def test_gate_torch_against_its_export_keeps_the_fp32_budget(
-    tmp_path: Path, files: dict[str, Path], gate: Gate
-) -> None:
-    checkpoint, exported = small_checkpoint(tmp_path), small_predictor(tmp_path)
+def test_gate_torch_against_its_export_keeps_the_fp32_budget(small_model: Path, gate: Gate) -> None:
+    checkpoint = small_model.with_suffix(".safetensors")
     opened = open_candidate(checkpoint)
     assert (opened.kind, opened.precision, opened.filters) == ("torch", "fp32", FILTERS)
-    assert gate(checkpoint, exported, "--limit", 3) == 0
+    assert gate(checkpoint, small_model, "--limit", 3) == 0
 
 
 def test_gate_html_is_self_contained_and_shows_everything(
@@ -222,6 +220,24 @@ def test_gate_bad_input_exits_2_with_one_reason(
     assert not (tmp_path / "g.html").exists()
 
 
+def test_gate_a_file_with_itself_passes_any_budget_and_draws_a_report(
+    gate: Gate, files: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nothing = ("--levels", 0, "--delta-e", 0, "--fmse-change", 0)
+    page = tmp_path / "same.html"
+    assert gate(files["model"], files["model"], *nothing, "--html", page) == 0
+    assert "| equal |" in capsys.readouterr().out.replace("  ", "")
+    assert "kept" in page.read_text() and "exceeded" not in page.read_text()
+
+
+def test_gate_corrupt_image_is_named(
+    files: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    truncate(write_photos(tmp_path) / "coffee.png")
+    assert main([str(files["model"]), str(files["near"]), "--val", str(tmp_path)]) == 2
+    assert "coffee.png" in capsys.readouterr().err
+
+
 def test_gate_absent_data_is_named(
     files: dict[str, Path],
     tmp_path: Path,
@@ -251,7 +267,7 @@ def test_open_candidate_model_that_is_not_ours_is_refused(tmp_path: Path) -> Non
 
 @pytest.mark.gpu
 def test_gate_engine_on_this_gpu_keeps_the_fp32_budget(
-    tmp_path: Path, files: dict[str, Path], gate: Gate
+    tmp_path: Path, small_model: Path, gate: Gate
 ) -> None:
     import torch
 
@@ -259,6 +275,6 @@ def test_gate_engine_on_this_gpu_keeps_the_fp32_budget(
         pytest.skip("no NVIDIA GPU: an engine cannot run here")
     from harmonizer.engine import build_engine
 
-    exported, engine = small_predictor(tmp_path), tmp_path / "small.engine"
-    build_engine(exported, engine)
-    assert gate(exported, engine, "--limit", 3) == 0
+    engine = tmp_path / "small.engine"
+    build_engine(small_model, engine)
+    assert gate(small_model, engine, "--limit", 3) == 0

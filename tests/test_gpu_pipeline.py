@@ -4,6 +4,7 @@ import gc
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from tiny_predictor import write_predictor
 
 from harmonizer.arguments import Arguments
 from harmonizer.bench import TYPICAL, picture, rectangle
+from harmonizer.contract import Contract
 from harmonizer.errors import (
     ArgumentsError,
     DeviceError,
@@ -306,6 +308,7 @@ class FixedPredictor:
     """Writes the same arguments with copies on the stream: what a graph may contain."""
 
     filters = TYPICAL.filters
+    contract = Contract("harmonizer", filters, (1,) * len(filters))
     thumbnail_type = "float32"
     largest_batch = 4
 
@@ -315,7 +318,7 @@ class FixedPredictor:
         self._cuda = cuda
         self.arguments = OnDevice(TYPICAL.array())
 
-    def enqueue(self, batch: int, composite: int, mask: int, arguments: int, stream: int) -> None:
+    def enqueue(self, batch: int, inputs: Any, arguments: int, stream: int) -> None:
         from cuda.bindings import driver
 
         size = 4 * len(self.filters)
@@ -360,7 +363,7 @@ def test_predictor_that_cannot_be_captured_falls_back_and_says_so(
     from harmonizer.cuda.renderer import CudaRenderer
 
     class Waiting(FixedPredictor):
-        def enqueue(self, *arguments: int) -> None:
+        def enqueue(self, *arguments: Any) -> None:
             from cuda.bindings import driver
 
             super().enqueue(*arguments)

@@ -13,6 +13,7 @@ from test_renderer_parity import (
     to_tensor,
 )
 
+from export import tolerances
 from harmonizer.arguments import Arguments
 from harmonizer.bench import TYPICAL, picture, rectangle
 from harmonizer.ops import OPERATIONS
@@ -146,6 +147,29 @@ def test_thumbnail_equals_cpu(renderer, dtype: str) -> None:
         assert ours.shape == theirs.shape
         assert np.abs(ours - theirs).max() <= 1e-6
     assert (renderer.thumbnail(OnDevice(image), None)[1] == 1).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_region_thumbnails_equal_cpu(renderer, dtype: str) -> None:
+    image, mask = scene(dtype)
+    expected = CPU.region_thumbnails(image, mask)
+    renderer.thumbnail(image, mask)  # of the same frame: the one is not taken for the other
+    for arrays in ((image, mask), (OnDevice(image[:, ::-1]), OnDevice(mask[:, ::-1]))):
+        for ours, theirs in zip(renderer.region_thumbnails(*arrays), expected, strict=True):
+            shown = ours if arrays[0] is image else ours[..., ::-1]
+            assert shown.shape == theirs.shape
+            assert np.abs(shown - theirs).max() <= tolerances.REGION_THUMBNAIL
+
+
+def test_region_thumbnails_of_mask_without_region_are_refused(renderer) -> None:
+    image, mask = scene()
+    thin = np.zeros_like(mask)
+    with pytest.raises(ValueError, match=r"empty mask\. Select the foreground"):
+        renderer.region_thumbnails(image, thin)
+    thin[4, 4:30] = 1
+    with pytest.raises(ValueError, match=r"2 pixels high and wide or more.*1 pixel high or wide"):
+        renderer.region_thumbnails(image, thin)
+    assert renderer.region_thumbnails(image, mask)[0].any()
 
 
 def test_apply_whole_image_without_mask(renderer) -> None:

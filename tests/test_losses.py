@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from train.fitting.losses import STAGE_LOSSES, dynamic_loss, image_loss
+from train.fitting.losses import STAGE_LOSSES, dynamic_loss, image_loss, masked_l1
 
 
 def stages() -> list[torch.Tensor]:
@@ -37,7 +37,11 @@ def test_dynamic_loss_one_stage_is_its_relative_loss() -> None:
 
 @pytest.mark.parametrize(
     ("name", "value", "gradients"),
-    [("plain", 9.5 / 4, [0.25] * 4), ("final", 3.5, [None, None, None, 1.0])],
+    [
+        ("plain", 9.5 / 4, [0.25] * 4),
+        ("sum", 9.5, [1.0] * 4),
+        ("final", 3.5, [None, None, None, 1.0]),
+    ],
 )
 def test_stage_losses_for_the_ablation(
     name: str, value: float, gradients: list[float | None]
@@ -52,3 +56,12 @@ def test_stage_losses_for_the_ablation(
 @pytest.mark.parametrize("name", STAGE_LOSSES)
 def test_stage_losses_no_images_give_no_losses(name: str) -> None:
     assert STAGE_LOSSES[name]([torch.empty(0)] * 3).shape == (0,)
+
+
+def test_masked_l1_is_the_mean_over_mask_and_channels() -> None:
+    output, target = torch.zeros(2, 3, 2, 2), torch.zeros(2, 3, 2, 2)
+    output[0, :, 0, 0], output[0, :, 1, 1] = torch.tensor([0.3, -0.3, 0.0]), 9.0
+    output[1, 0] = 0.5
+    mask = torch.ones(2, 1, 2, 2)
+    mask[0, 0] = torch.tensor([[1.0, 0.5], [0.5, 0.0]])
+    assert masked_l1(output, target, mask).tolist() == pytest.approx([0.6 / 6, 0.5 / 3])

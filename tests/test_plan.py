@@ -12,7 +12,9 @@ from harmonizer.plan import STATISTICS_COUNTS, Plan, Step
 
 
 def step_for(name: str, argument: float = 0.25) -> Step:
-    return Step(name, argument, (0.5,) * STATISTICS_COUNTS[OPERATIONS[name].statistics])
+    operation = OPERATIONS[name]
+    value = argument if operation.sizes == (1,) else (argument,) * operation.sizes[-1]
+    return Step(name, value, (0.5,) * STATISTICS_COUNTS[operation.statistics])
 
 
 def document() -> dict[str, Any]:
@@ -29,7 +31,9 @@ def test_plan_document_is_read_back_without_loss(name: str) -> None:
 
 @pytest.mark.parametrize("argument", [1.0000001, -2.0, math.nan, math.inf])
 def test_step_argument_out_of_range_is_refused(argument: float) -> None:
-    with pytest.raises(ArgumentsError, match=r"step `shadow` must lie in \[-1, 1\]; got"):
+    with pytest.raises(
+        ArgumentsError, match=r"argument `shadow` must (lie in \[-1, 1\]|be a finite number); got"
+    ):
         Step("shadow", argument)
 
 
@@ -76,7 +80,10 @@ def test_plan_from_bad_document_is_refused(changes: dict[str, Any], message: str
     ("changes", "message"),
     [
         ({"operation": 7}, r'step 1 of the document must name its "operation"; got 7'),
-        ({"argument": "0.1"}, r'"argument" of step 1 of the document must be a number'),
+        (
+            {"argument": "0.1"},
+            r"step 1 of the document: argument `hue` must be a number; got '0.1'",
+        ),
         ({"argument": True}, r"must be a number; got True"),
         ({"statistics": 0.5}, r'"statistics" of step 1 .* must be a list of numbers; got 0.5'),
         ({"statistics": [0.5]}, r"`hue` needs 0 finite statistics"),

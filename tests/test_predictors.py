@@ -10,8 +10,8 @@ from conftest import ROOT
 from image_graphs import write_gain, write_graph
 from onnx import helper
 
+from harmonizer.contract import END_TO_END_FORMAT
 from harmonizer.errors import ModelError
-from harmonizer.predictor import END_TO_END_FORMAT
 from train.evaluation.predictors import Candidate, Kind, apply_colour_map, fit_colour_map
 
 E2E = {"harmonizer.format": END_TO_END_FORMAT}

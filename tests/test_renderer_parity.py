@@ -9,6 +9,7 @@ import pytest
 import skimage.data
 import torch
 from conftest import shared_data
+from curves import curves, random_value
 from numpy.typing import NDArray
 
 from export import tolerances
@@ -16,6 +17,7 @@ from harmonizer import _native
 from harmonizer.arguments import Arguments
 from harmonizer.ops import DEFAULT_FILTERS, MAX_FILTERS, OPERATIONS
 from harmonizer.renderer import Array, CpuRenderer
+from harmonizer.values import Value, to_numbers
 from train.filters import apply_filters, blend
 
 Mask = NDArray[np.uint8]
@@ -82,9 +84,10 @@ def to_tensor(image: Array) -> torch.Tensor:
 
 def filtered_by_oracle(image: torch.Tensor, arguments: Arguments) -> torch.Tensor:
     """F(I); identities alone return the input, where the formulas leave 1e-6."""
-    if arguments == Arguments.identity(arguments.filters):
+    if arguments.is_identity():
         return image
-    values = torch.tensor([arguments.numbers], dtype=torch.float64)
+    numbers = np.concatenate([to_numbers(value) for value in arguments.numbers])
+    values = torch.tensor(numbers[None], dtype=torch.float64)
     return apply_filters(image, values, arguments.filters)[-1]
 
 
@@ -128,7 +131,8 @@ def random_arguments(
     generator: np.random.Generator, filters: tuple[str, ...], synthesis: bool
 ) -> Arguments:
     limits = [OPERATIONS[name].synthesis_range if synthesis else 1.0 for name in filters]
-    return Arguments(filters, tuple(float(generator.uniform(-limit, limit)) for limit in limits))
+    pairs = zip(filters, limits, strict=True)
+    return Arguments(filters, tuple(random_value(generator, name, limit) for name, limit in pairs))
 
 
 def random_filters(generator: np.random.Generator) -> tuple[str, ...]:
@@ -136,9 +140,12 @@ def random_filters(generator: np.random.Generator) -> tuple[str, ...]:
     return tuple(map(str, generator.permutation(list(OPERATIONS))[:count]))
 
 
-def sides(name: str) -> Iterator[float]:
+def sides(name: str) -> Iterator[Value]:
     """Within the range, at its ends, and on both sides of the identity."""
     operation = OPERATIONS[name]
+    if operation.sizes != (1,):
+        yield from curves()
+        return
     for fraction in (1.0, 0.997, 0.73, 0.31, 0.01):
         yield operation.identity + fraction * (operation.maximum - operation.identity)
         yield operation.identity - fraction * (operation.identity - operation.minimum)
@@ -193,7 +200,8 @@ def test_identity_beside_steep_steps_matches_oracle() -> None:
         for idle in OPERATIONS:
             if idle == steep[0]:
                 continue
-            arguments = Arguments((idle, steep[0]), (OPERATIONS[idle].identity, steep[1]))
+            value = Arguments.identity((idle,)).numbers[0]
+            arguments = Arguments((idle, steep[0]), (value, steep[1]))
             for image in ("corners", "near black", "near white"):
                 assert_parity(IMAGES[image], (None,), arguments)
 

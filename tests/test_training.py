@@ -30,6 +30,7 @@ from train.fitting.state import initial_network
 from train.fitting.step import MAX_SKIPPED, NotFiniteError, Stepper, rate
 from train.model import CheckpointError, load_checkpoint, save_checkpoint
 from train.network import HarmonizerNet, NetworkConfig
+from train.registry import MODELS
 
 
 @pytest.fixture(scope="module")
@@ -287,7 +288,7 @@ def test_initial_network_from_another_network_is_refused(
 
 def test_flags_cover_every_field_with_a_word_of_help() -> None:
     text = Parser("train", "").format_help()
-    for kind in (FitConfig, DataConfig, NetworkConfig):
+    for kind in (FitConfig, DataConfig, *(model.config for model in MODELS.values())):
         for field in dataclasses.fields(kind):
             if field.name in ("data", "network"):
                 continue
@@ -320,7 +321,7 @@ def test_flags_data_may_be_repeated_and_defaults_to_the_shared_photographs(
         ({"data": {"photo": ["a"]}}, "no field `data.photo`; the nearest is `data.photos`"),
         ({"batch": "8"}, "`batch` must be a whole number; got '8'"),
         ({"batch": True}, "`batch` must be a whole number; got True"),
-        ({"loss": "l2"}, "`loss` must be one of dynamic, plain, final; got 'l2'"),
+        ({"loss": "l2"}, "`loss` must be one of dynamic, plain, sum, final; got 'l2'"),
         ({"network": {"filters": "shadow"}}, "`network.filters` must be a list of texts"),
         ({"network": 3}, "`network` must be an object"),
         ([1], "must hold a JSON object; got list"),

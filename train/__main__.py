@@ -47,7 +47,7 @@ def run_fit(arguments: Sequence[str]) -> int:
     """Fit as the flags say and print where the checkpoint is."""
     parser = Parser(
         "python -m train",
-        f"Fit HarmonizerNet. Further commands: {', '.join(COMMANDS)}; each has its own --help.",
+        f"Fit a network. Further commands: {', '.join(COMMANDS)}; each has its own --help.",
     )
     parser.add_argument("--output", required=True, help="folder for all that is written")
     parser.add_argument(

@@ -58,12 +58,23 @@ LAYOUT = {
 }
 """What the statistics mean; stored in checkpoints, because weights fit no other layout."""
 
+REGION_COUNT = 3 * BINS + 2 * TONE_BINS + CHROMA_BINS**2 + 9 + 1
+"""Numbers that describe one region."""
+
 COUNT = (
-    REGIONS * (3 * BINS + 2 * TONE_BINS + CHROMA_BINS**2 + 9 + 1)
+    REGIONS * REGION_COUNT
     + 7 * CELLS**2
     + len(WINDOWS) * (3 * (EDGE_BINS**2 + 2 * EDGE_BINS + STEP_BINS + 3) + 1)
 )
 """How many numbers `measure` returns."""
+
+FOREGROUND_COUNT = 2 * REGION_COUNT + 3 * CELLS**2
+BACKGROUND_COUNT = 3 * REGION_COUNT + 3 * CELLS**2
+"""How many numbers `measure_foreground` and `measure_background` return."""
+
+DARKEST = 1 / 32
+"""A pixel of a thumbnail that is black elsewhere counts in full where its brightest channel reaches
+this."""
 
 _AREA_FLOOR = 1e-4  # share of the image; keeps an empty region's statistics at 0 instead of NaN
 
@@ -149,9 +160,63 @@ def measure_regions(composite: Tensor, mask: Tensor) -> Tensor:
     """
     near, far = dilate(mask, NEAR), dilate(mask, FAR)
     rim = mask * dilate(1 - mask, NEAR)
-    regions = torch.cat([mask, rim, near - mask, far - mask, 1 - mask], dim=1).flatten(2)
-    areas = regions.mean(dim=2)
+    regions = torch.cat([mask, rim, near - mask, far - mask, 1 - mask], dim=1)
+    return describe_regions(composite, regions)
 
+
+def measure_foreground(foreground: Tensor) -> Tensor:
+    """The foreground alone: colours of all of it and of its rim, and their layout.
+
+    Outside the foreground the thumbnail is black, which therefore is no colour here.
+
+    Args:
+        foreground: (N, 3, S, S) in [0, 1], float32, subsampled; S a multiple of CELLS.
+
+    Returns:
+        (N, FOREGROUND_COUNT) float32.
+    """
+    own = _presence(foreground)
+    rim = own * dilate(1 - own, NEAR)
+    described = describe_regions(foreground, torch.cat([own, rim], dim=1))
+    return torch.cat([described, _layout(foreground)], dim=1)
+
+
+def measure_background(background: Tensor) -> Tensor:
+    """The background alone: colours near the foreground's black hole, further on, and of all of it.
+
+    Args:
+        background: (N, 3, S, S) in [0, 1], float32, subsampled; S a multiple of CELLS.
+
+    Returns:
+        (N, BACKGROUND_COUNT) float32.
+    """
+    around = _presence(background)
+    near, far = (around * dilate(1 - around, reach) for reach in (NEAR, FAR))
+    described = describe_regions(background, torch.cat([near, far - near, around], dim=1))
+    return torch.cat([described, _layout(background)], dim=1)
+
+
+def _presence(image: Tensor) -> Tensor:
+    """(N, 1, S, S) in [0, 1]: where a thumbnail that is black elsewhere shows something."""
+    return (image.amax(dim=1, keepdim=True) / DARKEST).clamp(max=1)
+
+
+def _layout(image: Tensor) -> Tensor:
+    return F.avg_pool2d(image, image.shape[-1] // CELLS).flatten(1)
+
+
+def describe_regions(composite: Tensor, regions: Tensor) -> Tensor:
+    """`measure_regions` for given regions.
+
+    Args:
+        composite: (N, 3, S, S) in [0, 1].
+        regions: (N, R, S, S) weights in [0, 1].
+
+    Returns:
+        (N, R * REGION_COUNT): the regions one after the other, at the end their areas.
+    """
+    regions = regions.flatten(2)
+    areas = regions.mean(dim=2)
     colours = composite.flatten(2)
     red, green, blue = colours[:, :1], colours[:, 1:2], colours[:, 2:]
     largest, smallest = colours.amax(1, keepdim=True), colours.amin(1, keepdim=True)

@@ -4,8 +4,8 @@ Each function draws one registered operation on a batch. Equations and their sou
 `harmonizer.ops`; this file and `runtime/kernels/hz_pixel.h` are the only two that write them out.
 
 All functions take `image` (N, 3, H, W), display-referred sRGB in [0, 1], channel order R, G, B,
-float32 or float64, and `x` (N,), one argument per image, already clamped to the operation's range.
-They return a new tensor like `image`, in [0, 1].
+float32 or float64, and `x` (N,), one argument per image, already clamped to the operation's range;
+`piecewise_curve` takes (N, m) numbers. They return a new tensor like `image`, in [0, 1].
 """
 
 import math
@@ -14,7 +14,15 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from harmonizer.ops import DEFAULT_FILTERS, EPSILON, OPERATIONS, POWER_EPSILON, check_filters
+from harmonizer.ops import (
+    CURVE_KNOTS,
+    CURVE_LEAST_MEAN,
+    DEFAULT_FILTERS,
+    EPSILON,
+    OPERATIONS,
+    POWER_EPSILON,
+    check_filters,
+)
 
 
 def _per_image(x: Tensor) -> Tensor:
@@ -116,6 +124,62 @@ def hue(image: Tensor, x: Tensor) -> Tensor:
     return _clip(image * cosine + grey + sine * turned)
 
 
+def normalize_slopes(knots: Tensor) -> Tensor:
+    """Scale the slopes of curves to mean 1, so that a curve runs from 0 to 1.
+
+    n = x' / mean(x'), x' = x moved as a whole until its mean is at least 0.05 away from 0, on the
+    side where it is. Published, S2CRNet divides by the sum as it is (arXiv 2109.05750, section
+    3.3), which explodes near 0; away from 0 both are the same.
+
+    Args:
+        knots: (..., 64) any finite numbers.
+
+    Returns:
+        The same shape; 1 everywhere if all are 0.
+
+    Note: jumps where the mean changes its sign. Normalising twice changes nothing.
+    """
+    mean = knots.mean(dim=-1, keepdim=True)
+    lack = (CURVE_LEAST_MEAN - mean.abs()).clamp(min=0)
+    knots = knots + torch.where(mean < 0, -lack, lack)
+    return knots / knots.mean(dim=-1, keepdim=True)
+
+
+def curve_stages(image: Tensor, x: Tensor) -> list[Tensor]:
+    """Bend the tones by cascaded curves; the output of each stage.
+
+    y = clip(sum_i n_i clamp(I - i/64, 0, 1/64)), evaluated as the one segment that I lies in.
+
+    Args:
+        image: (N, 3, H, W) in [0, 1].
+        x: (N, m): for each stage, for R, G and B, 64 slopes, which are normalised here.
+
+    Returns:
+        m / 192 images, each (N, 3, H, W) in [0, 1].
+    """
+    stages = []
+    # Not by the length of the batch, which an exported graph would keep as a constant.
+    cascade = x.reshape(-1, x.shape[1] // (3 * CURVE_KNOTS), 3, CURVE_KNOTS)
+    for slopes in normalize_slopes(cascade).unbind(dim=1):
+        values = image.flatten(2)
+        # The limits act on whole numbers: NaN has an index too, and stays NaN below.
+        index = (values.detach() * CURVE_KNOTS).to(torch.int64).clamp(0, CURVE_KNOTS - 1)
+        starts = (slopes.cumsum(dim=2) - slopes) / CURVE_KNOTS
+        within = values - index.to(values.dtype) / CURVE_KNOTS
+        bent = starts.gather(2, index) + slopes.gather(2, index) * within
+        image = _clip(bent.view_as(image))
+        stages.append(image)
+    return stages
+
+
+def piecewise_curve(image: Tensor, x: Tensor) -> Tensor:
+    """Bend the tones of each channel along its own curve, once or by up to three in turn.
+
+    Note: the gradient with respect to `image` jumps at the knots.
+    """
+    return curve_stages(image, x)[-1]
+
+
 FILTERS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     function.__name__: function
     for function in (
@@ -127,6 +191,7 @@ FILTERS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
         shadow,
         tint,
         hue,
+        piecewise_curve,
     )
 }
 """The torch function of every registered operation, by its name."""
@@ -139,13 +204,14 @@ def apply_filters(
 
     Args:
         image: (N, 3, H, W) in [0, 1], float32 or float64.
-        arguments: (N, k), one column per filter, of the same dtype. Clamped here to each
-            operation's range; where the clamp acts, the gradient is 0.
-        filters: k registered names in drawing order.
+        arguments: (N, k), one column per filter (as many as it takes for an operation of many
+            numbers), of the same dtype. Clamped here to each operation's range; where the clamp
+            acts, the gradient is 0.
+        filters: Registered names in drawing order.
 
     Returns:
-        The k stage outputs, each (N, 3, H, W) in [0, 1]; the last one is the result. No mask is
-        applied.
+        The output of every filter, each (N, 3, H, W) in [0, 1]; the last one is the result. No
+        mask is applied.
 
     Raises:
         FilterListError: If the filter list is not valid.
@@ -154,22 +220,45 @@ def apply_filters(
     filters = check_filters(filters)
     if image.ndim != 4 or image.shape[1] != 3:
         raise ValueError(f"image must be (N, 3, H, W); got {tuple(image.shape)}. Permute it first.")
-    if tuple(arguments.shape) != (image.shape[0], len(filters)):
-        raise ValueError(
-            f"arguments must be (N, k) = ({image.shape[0]}, {len(filters)}) for these images and "
-            f"filters; got {tuple(arguments.shape)}."
-        )
     if image.dtype != arguments.dtype:
         raise ValueError(
             f"image and arguments must have one dtype; got {image.dtype} and {arguments.dtype}. "
             "Convert one of them explicitly."
         )
     stages = []
-    for name, x in zip(filters, arguments.unbind(dim=1), strict=True):
+    for name, x in zip(filters, split_arguments(arguments, filters, image.shape[0]), strict=True):
         operation = OPERATIONS[name]
         image = FILTERS[name](image, x.clamp(operation.minimum, operation.maximum))
         stages.append(image)
     return stages
+
+
+def split_arguments(arguments: Tensor, filters: Sequence[str], count: int) -> list[Tensor]:
+    """Each filter's own columns.
+
+    Args:
+        arguments: (N, k).
+        filters: Registered names; at most one of them takes many numbers.
+        count: What N must be.
+
+    Returns:
+        (N,) for an operation of one number, (N, m) for one of many.
+
+    Raises:
+        ValueError: If the shape does not fit.
+    """
+    singles = sum(OPERATIONS[name].sizes == (1,) for name in filters)
+    many = [OPERATIONS[name].sizes for name in filters if OPERATIONS[name].sizes != (1,)]
+    allowed = [singles + size for size in (many[0] if many else (0,))]
+    if arguments.ndim != 2 or arguments.shape[0] != count or arguments.shape[1] not in allowed:
+        raise ValueError(
+            f"arguments must be (N, k) = ({count}, {' or '.join(map(str, allowed))}) for these "
+            f"images and filters; got {tuple(arguments.shape)}."
+        )
+    rest = arguments.shape[1] - singles
+    widths = [1 if OPERATIONS[name].sizes == (1,) else rest for name in filters]
+    parts = torch.split(arguments, widths, dim=1)
+    return [part[:, 0] if width == 1 else part for part, width in zip(parts, widths, strict=True)]
 
 
 def blend(filtered: Tensor, composite: Tensor, mask: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -18,7 +19,8 @@ from torch import Tensor
 from harmonizer.errors import ModelError
 from harmonizer.files import write_atomically
 from train.colour_statistics import LAYOUT
-from train.network import HarmonizerNet, NetworkConfig
+from train.network import HarmonizerNet
+from train.registry import DEFAULT_MODEL, MODELS, Network
 
 FORMAT = "harmonizer-checkpoint"
 
@@ -28,7 +30,7 @@ class CheckpointError(ModelError):
 
 
 def save_checkpoint(
-    network: HarmonizerNet, path: str | Path, notes: Mapping[str, object] | None = None
+    network: Network, path: str | Path, notes: Mapping[str, object] | None = None
 ) -> None:
     """Write the network's float32 weights and configuration atomically.
 
@@ -43,13 +45,13 @@ def save_checkpoint(
     write_atomically(path, checkpoint_bytes(network, notes))
 
 
-def checkpoint_bytes(network: HarmonizerNet, notes: Mapping[str, object] | None = None) -> bytes:
+def checkpoint_bytes(network: Network, notes: Mapping[str, object] | None = None) -> bytes:
     """What `save_checkpoint` writes."""
     metadata = {
         "format": FORMAT,
-        "model": "harmonizer",
+        "model": network.config.model,
         "config": json.dumps(dataclasses.asdict(network.config)),
-        "statistics": json.dumps(LAYOUT if network.config.statistics else None),
+        "statistics": json.dumps(LAYOUT if _has_statistics(network) else None),
         "notes": json.dumps(notes or {}),
     }
     tensors = {name: t.detach().cpu().contiguous() for name, t in network.state_dict().items()}
@@ -57,8 +59,12 @@ def checkpoint_bytes(network: HarmonizerNet, notes: Mapping[str, object] | None 
     return content
 
 
-def load_checkpoint(path: str | Path) -> HarmonizerNet:
-    """Load an own (``.safetensors``) or the published (``.pth``) checkpoint for inference.
+def _has_statistics(network: Network) -> bool:
+    return getattr(network.config, "statistics", False)
+
+
+def load_checkpoint(path: str | Path) -> Network:
+    """Load an own (``.safetensors``) or Harmonizer's published (``.pth``) checkpoint for inference.
 
     Args:
         path: The file. Torch files are read with ``weights_only=True``.
@@ -75,23 +81,39 @@ def load_checkpoint(path: str | Path) -> HarmonizerNet:
     if not path.is_file():
         raise FileNotFoundError(f"there is no checkpoint at {path}. Give the path of a file.")
     if path.suffix == ".safetensors":
-        tensors, config_fields = _read_safetensors(path)
+        tensors, config_fields, name = _read_safetensors(path)
     else:
-        tensors, config_fields = _read_published(path), {}
+        tensors, config_fields, name = _read_published(path), {}, DEFAULT_MODEL
     try:
-        config = NetworkConfig(**config_fields)  # type: ignore[arg-type]
+        config = MODELS[name].config(**config_fields)
     except (TypeError, ValueError) as error:
         raise CheckpointError(
             f"{path} has a network configuration that this version does not know ({error}). "
             "Load it with the version that wrote it."
         ) from error
-    network = HarmonizerNet(config)
+    network = MODELS[name].network(config)
     _check_tensors(path, tensors, network.state_dict())
     network.load_state_dict({name: t.to(torch.float32) for name, t in tensors.items()})
     return network.eval()
 
 
-def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, object]]:
+def load_harmonizer(path: str | Path) -> HarmonizerNet:
+    """`load_checkpoint`, for what works with HarmonizerNet alone.
+
+    Raises:
+        CheckpointError: Also if the checkpoint is another model's.
+    """
+    network = load_checkpoint(path)
+    if not isinstance(network, HarmonizerNet):
+        raise CheckpointError(
+            f"{path} must be a checkpoint of {DEFAULT_MODEL}; it is one of "
+            f"{network.config.model}, which this is not made for."
+        )
+    return network
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any], str]:
+    """The tensors, the configuration's fields and the model's name."""
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -101,10 +123,11 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, object]]
             f"{path} must be a safetensors file; it cannot be read ({error}). It may be "
             "truncated: copy it again."
         ) from error
-    if metadata.get("format") != FORMAT or metadata.get("model") != "harmonizer":
+    name = metadata.get("model", "")
+    if metadata.get("format") != FORMAT or name not in MODELS:
         raise CheckpointError(
             f"{path} must have been written by this project's training (format {FORMAT}, model "
-            f"harmonizer); its metadata says {metadata or 'nothing'}."
+            f"{' or '.join(MODELS)}); its metadata says {metadata or 'nothing'}."
         )
     config = json.loads(metadata["config"])
     if config.get("statistics") and json.loads(metadata.get("statistics", "null")) != LAYOUT:
@@ -112,7 +135,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, object]]
             f"{path} must have been trained on this version's statistics {LAYOUT}; its own are "
             f"{metadata.get('statistics')}. Load it with the version that wrote it, or train anew."
         )
-    return tensors, config
+    return tensors, config, name
 
 
 def _read_published(path: Path) -> dict[str, Tensor]:

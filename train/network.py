@@ -7,6 +7,7 @@ configuration; the options of `NetworkConfig` add to it and keep its contract.
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import timm
 import torch
@@ -14,7 +15,7 @@ import torch.nn.functional as F
 from timm.layers import create_conv2d
 from torch import Tensor, nn
 
-from harmonizer.ops import DEFAULT_FILTERS, check_filters
+from harmonizer.ops import DEFAULT_FILTERS, PHOTO_FILTERS, check_filters
 from train.colour_statistics import COUNT, measure, subsample
 from train.filters import apply_filters, blend
 
@@ -43,6 +44,7 @@ class NetworkConfig:
             of the image that the arguments so far would draw, as a correction of them.
         cascade: Whether each argument is predicted from the one before; otherwise each for itself.
         dropout: In training, the share of the statistics' hidden units that is left out.
+        model: Which network this is the configuration of.
     """
 
     filters: tuple[str, ...] = DEFAULT_FILTERS
@@ -52,9 +54,15 @@ class NetworkConfig:
     looks: int = 1
     cascade: bool = True
     dropout: float = 0.0
+    model: Literal["harmonizer"] = "harmonizer"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "filters", check_filters(self.filters))
+        many = [name for name in self.filters if name not in PHOTO_FILTERS]
+        if many:
+            raise ValueError(
+                f"filters must take one number each; got {many[0]}, which --model s2crnet predicts."
+            )
         if not (self.encoder or self.statistics):
             raise ValueError("a network needs encoder or statistics; got neither. Enable one.")
         if not 0 <= self.dropout < 1:
@@ -72,6 +80,26 @@ class NetworkConfig:
         """Width of the vector that the regressor reads."""
         pooled = ENCODER_WIDTH * (2 if self.region_pooling else 1) if self.encoder else 0
         return pooled + (STATISTICS_WIDTH if self.statistics else 0)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """How many numbers each filter takes."""
+        return (1,) * len(self.filters)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether a label is an input."""
+        return False
+
+    @property
+    def synthesis_filters(self) -> tuple[str, ...]:
+        """What training composites are made with: each stage of the network undoes one."""
+        return self.filters
+
+    @property
+    def autocasts(self) -> bool:
+        """Whether there is an encoder, which is what `--amp` is for."""
+        return self.encoder
 
 
 class Encoder(nn.Module):
@@ -180,13 +208,14 @@ class StatisticsHead(nn.Module):
         count: How many arguments there are.
         width: Size of the returned feature vector.
         dropout: Share of the hidden units that training leaves out.
+        measured: How many statistics there are.
     """
 
-    def __init__(self, count: int, width: int, dropout: float = 0.0) -> None:
+    def __init__(self, count: int, width: int, dropout: float = 0.0, measured: int = COUNT) -> None:
         super().__init__()
         self.dropout = nn.Dropout(dropout)
-        self.normalize = nn.BatchNorm1d(COUNT + count)
-        self.hidden = nn.Linear(COUNT + count, 2 * width)
+        self.normalize = nn.BatchNorm1d(measured + count)
+        self.hidden = nn.Linear(measured + count, 2 * width)
         self.middle = nn.Linear(2 * width, 2 * width)
         self.output = nn.Linear(2 * width, width)
 
@@ -201,11 +230,19 @@ class StatisticsHead(nn.Module):
         Returns:
             (N, width) float32; the layers run in the precision of their weights.
         """
-        statistics = torch.cat([measure(composite, mask), arguments], dim=1)
+        return self.features(torch.cat([measure(composite, mask), arguments], dim=1))
+
+    def features(self, statistics: Tensor) -> Tensor:
+        """(N, measured + count) float32 to (N, width) float32."""
         x = self.normalize(statistics).to(self.hidden.weight.dtype)
         x = self.dropout(F.silu(self.hidden(x)))
         x = x + self.dropout(F.silu(self.middle(x)))
         return F.silu(self.output(x)).float()
+
+    def halve(self) -> None:
+        """Convert the layers to half precision, in place; measuring stays float32."""
+        for layer in (self.hidden, self.middle, self.output):
+            layer.half()
 
 
 class HarmonizerNet(nn.Module):
@@ -285,6 +322,15 @@ class HarmonizerNet(nn.Module):
         bounded = arguments.clamp(-LOOK_LIMIT, LOOK_LIMIT)
         return blend(apply_filters(composite, bounded, self.config.filters)[-1], composite, mask)
 
+    def prepare(self, composite: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
+        """What `forward` takes, from images of any size: the thumbnails of both."""
+        return thumbnail(composite), thumbnail(mask)
+
+    def compile_parts(self) -> None:
+        """Compile the statistics, in place; compiling an encoder takes longer than it saves."""
+        if self.statistics is not None:
+            self.statistics.compile()
+
     def fold(self) -> None:
         """Make the regressor one layer, in place, for export: 14 small products a look become one.
 
@@ -301,12 +347,7 @@ class HarmonizerNet(nn.Module):
         if self.encoder is not None:
             self.encoder.half()
         if self.statistics is not None:
-            for layer in (
-                self.statistics.hidden,
-                self.statistics.middle,
-                self.statistics.output,
-            ):
-                layer.half()
+            self.statistics.halve()
         return self
 
     @torch.no_grad()
@@ -323,12 +364,8 @@ class HarmonizerNet(nn.Module):
         Raises:
             ValueError: If the shapes do not fit together.
         """
-        if composite.ndim != 4 or composite.shape[1] != 3:
-            raise ValueError(f"composite must be (N, 3, H, W); got {tuple(composite.shape)}.")
-        expected = (composite.shape[0], 1, *composite.shape[2:])
-        if tuple(mask.shape) != expected:
-            raise ValueError(f"mask must be {expected}; got {tuple(mask.shape)}. Resize it.")
-        arguments: Tensor = self(thumbnail(composite), thumbnail(mask))
+        check_images(composite, mask)
+        arguments: Tensor = self(*self.prepare(composite, mask))
         return arguments
 
     def render(self, composite: Tensor, mask: Tensor, arguments: Tensor) -> list[Tensor]:
@@ -344,6 +381,19 @@ class HarmonizerNet(nn.Module):
         """
         stages: Sequence[Tensor] = apply_filters(composite, arguments, self.config.filters)
         return [blend(stage, composite, mask) for stage in stages]
+
+
+def check_images(composite: Tensor, mask: Tensor) -> None:
+    """Refuse images that are not (N, 3, H, W) with masks (N, 1, H, W).
+
+    Raises:
+        ValueError: If they are not.
+    """
+    if composite.ndim != 4 or composite.shape[1] != 3:
+        raise ValueError(f"composite must be (N, 3, H, W); got {tuple(composite.shape)}.")
+    expected = (composite.shape[0], 1, *composite.shape[2:])
+    if tuple(mask.shape) != expected:
+        raise ValueError(f"mask must be {expected}; got {tuple(mask.shape)}. Resize it.")
 
 
 def thumbnail(image: Tensor) -> Tensor:

@@ -5,11 +5,17 @@ kernels a frame on a GPU takes); the contract of each function is written there.
 """
 
 import ctypes
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 from harmonizer.errors import NativeLibraryError
-from harmonizer.ops import MAX_FILTERS
+from harmonizer.ops import CURVE_KNOTS, CURVE_STAGES, MAX_FILTERS, OPERATIONS
+
+if TYPE_CHECKING:
+    from harmonizer import plan
+    from harmonizer.values import Value
 
 LIBRARY = Path(__file__).parent / "_native" / "libharmonizer_cpu.so"
 """Where the build hook puts the library."""
@@ -57,7 +63,7 @@ class Mask(ctypes.Structure):
     )
 
 
-class Step(ctypes.Structure):
+class ProgramStep(ctypes.Structure):
     """`hz_step`: an operation's code, its argument and the statistics it reads."""
 
     _fields_ = (
@@ -67,16 +73,84 @@ class Step(ctypes.Structure):
     )
 
 
-class Program(ctypes.Structure):
-    """`hz_program`: steps in drawing order."""
+class Curves(ctypes.Structure):
+    """`hz_curves`: the slopes of a cascade of curves, stages of 3 channels."""
 
-    _fields_ = (("count", ctypes.c_int32), ("steps", Step * MAX_FILTERS))
+    _fields_ = (
+        ("stages", ctypes.c_int32),
+        ("slopes", ctypes.c_float * (CURVE_STAGES * 3 * CURVE_KNOTS)),
+    )
+
+
+class Given(Protocol):
+    """What a step of a plan is made of."""
+
+    @property
+    def operation(self) -> str:
+        """Name of a registered operation."""
+
+    @property
+    def argument(self) -> "Value":
+        """As many numbers as it takes."""
+
+    @property
+    def statistics(self) -> tuple[float, ...]:
+        """What the operation reads; may be left out where it is measured."""
+
+
+class Program(ctypes.Structure):
+    """`hz_program`: steps in drawing order, and the curves of the one that has curves."""
+
+    _fields_ = (("count", ctypes.c_int32), ("steps", ProgramStep * MAX_FILTERS), ("curves", Curves))
+
+    @classmethod
+    def of(cls, steps: Sequence["Given"]) -> "Program":
+        """The program of a plan's steps."""
+        program = cls(len(steps))
+        for target, step in zip(program.steps, steps, strict=False):
+            target.operation = OPERATIONS[step.operation].code
+            target.statistics[: len(step.statistics)] = step.statistics
+            if isinstance(step.argument, tuple):
+                program.curves.stages = len(step.argument) // (3 * CURVE_KNOTS)
+                program.curves.slopes[: len(step.argument)] = step.argument
+            else:
+                target.argument = step.argument
+        return program
+
+    def steps_of(self, filters: Sequence[str]) -> tuple["plan.Step", ...]:
+        """The steps of a program whose operations have these names."""
+        from harmonizer.plan import STATISTICS_COUNTS, Step
+
+        steps = []
+        for name, step in zip(filters, self.steps, strict=False):
+            numbers: Value = float(step.argument)
+            if OPERATIONS[name].sizes != (1,):
+                numbers = tuple(self.curves.slopes[: self.curves.stages * 3 * CURVE_KNOTS])
+            count = STATISTICS_COUNTS[OPERATIONS[name].statistics]
+            steps.append(Step(name, numbers, tuple(step.statistics[:count])))
+        return tuple(steps)
 
 
 class Report(ctypes.Structure):
     """`hz_report`: the beginning of a frame's workspace."""
 
     _fields_ = (("program", Program), ("seen", ctypes.c_uint32), ("in_double", ctypes.c_uint32))
+
+
+class Video(ctypes.Structure):
+    """`hz_video`: a plane of luma and one of chroma; strides in bytes."""
+
+    _fields_ = (
+        ("luma", ctypes.c_void_p),
+        ("chroma", ctypes.c_void_p),
+        ("width", ctypes.c_int64),
+        ("height", ctypes.c_int64),
+        ("luma_stride", ctypes.c_int64),
+        ("chroma_stride", ctypes.c_int64),
+        ("bits", ctypes.c_int32),
+        ("matrix", ctypes.c_int32),
+        ("full_range", ctypes.c_int32),
+    )
 
 
 class Frame(ctypes.Structure):
@@ -95,7 +169,12 @@ class Frame(ctypes.Structure):
         ("statistics_given", ctypes.c_int32),
         ("count", ctypes.c_int32),
         ("operations", ctypes.c_int32 * MAX_FILTERS),
+        ("stages", ctypes.c_int32),
         ("processors", ctypes.c_int32),
+        ("foreground", ctypes.c_void_p),
+        ("background", ctypes.c_void_p),
+        ("video", ctypes.POINTER(Video)),
+        ("video_out", ctypes.POINTER(Video)),
     )
 
 
@@ -138,6 +217,11 @@ def load_library() -> ctypes.CDLL:
         ("hz_measure", ctypes.c_int32, (image, program, ctypes.c_int32)),
         ("hz_render", ctypes.c_int32, (image, mask, program, image, ctypes.c_int32)),
         ("hz_thumbnail", ctypes.c_int32, (image, mask, ctypes.c_int32, floats, floats)),
+        (
+            "hz_region_thumbnails",
+            ctypes.c_int32,
+            (image, mask, floats, floats, ctypes.c_int32),
+        ),
         ("hz_set_isa", ctypes.c_int32, (ctypes.c_char_p,)),
         ("hz_isa", ctypes.c_char_p, ()),
         ("hz_version", ctypes.c_char_p, ()),

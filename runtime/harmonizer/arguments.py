@@ -1,10 +1,10 @@
 """Filter arguments: what the network predicts and a person may read, store and edit."""
 
 import json
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,16 @@ from numpy.typing import NDArray
 from harmonizer.checks import is_number
 from harmonizer.errors import ArgumentsError, FilterListError
 from harmonizer.files import write_atomically
-from harmonizer.ops import DEFAULT_FILTERS, OPERATIONS, check_filters
+from harmonizer.ops import DEFAULT_FILTERS, OPERATIONS, Operation, check_filters
+from harmonizer.values import (
+    Value,
+    check_value,
+    check_within,
+    describe,
+    nested,
+    of_numbers,
+    to_numbers,
+)
 
 FORMAT = "harmonizer-arguments"
 FORMAT_VERSION = 1
@@ -22,8 +31,10 @@ MAX_STRENGTH = 1.5
 
 
 @dataclass(frozen=True, eq=False)
-class Arguments(Mapping[str, float]):
+class Arguments(Mapping[str, Value]):
     """An ordered mapping from filter name to argument.
+
+    An argument is one float, or a flat tuple of them for an operation that takes many.
 
     The order is the order in which the filters are drawn. Values are what the network said or a
     person wrote: they may lie outside the operation's range, and are clamped to it when drawn and
@@ -32,7 +43,7 @@ class Arguments(Mapping[str, float]):
 
     Attributes:
         filters: Operation names in drawing order.
-        numbers: One finite argument per filter (`values()` is the mapping's own method).
+        numbers: One argument per filter, finite (`values()` is the mapping's own method).
 
     Raises:
         FilterListError: If the filter list is not valid.
@@ -40,7 +51,7 @@ class Arguments(Mapping[str, float]):
     """
 
     filters: tuple[str, ...]
-    numbers: tuple[float, ...]
+    numbers: tuple[Value, ...]
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "filters", check_filters(self.filters))
@@ -50,22 +61,55 @@ class Arguments(Mapping[str, float]):
                 f"arguments need one value per filter; got {len(self.numbers)} values for "
                 f"{len(self.filters)} filters ({', '.join(self.filters)})."
             )
-        numbers = tuple(map(_finite, self.filters, self.numbers))
+        numbers = tuple(map(check_value, self.filters, self.numbers))
         object.__setattr__(self, "numbers", numbers)
 
     @classmethod
-    def identity(cls, filters: tuple[str, ...] = DEFAULT_FILTERS) -> "Arguments":
-        """The arguments that leave the image as it is."""
-        return cls(filters, tuple(OPERATIONS[name].identity for name in check_filters(filters)))
+    def identity(
+        cls, filters: tuple[str, ...] = DEFAULT_FILTERS, sizes: tuple[int, ...] | None = None
+    ) -> "Arguments":
+        """The arguments that leave the image as it is.
+
+        Args:
+            filters: In drawing order.
+            sizes: How many numbers each argument has; None for the fewest.
+        """
+        operations = [OPERATIONS[name] for name in check_filters(filters)]
+        sizes = sizes or tuple(operation.sizes[0] for operation in operations)
+        identities = np.repeat([operation.identity for operation in operations], sizes)
+        return cls.from_array(identities, filters, sizes)
+
+    @classmethod
+    def from_array(
+        cls, array: NDArray[Any], filters: tuple[str, ...], sizes: tuple[int, ...]
+    ) -> "Arguments":
+        """Take (k,) numbers: the arguments one after the other, as `array` gives them.
+
+        Args:
+            array: As a predictor answers for one image.
+            filters: In drawing order.
+            sizes: How many numbers each argument has; together k.
+
+        Raises:
+            FilterListError, ArgumentsError: As the class does.
+        """
+        ends = np.cumsum(sizes)
+        if array.shape != (ends[-1],) or len(sizes) != len(filters):
+            raise ArgumentsError(
+                f"arguments of {', '.join(filters)} with {', '.join(map(str, sizes))} numbers must "
+                f"come as an array of shape ({ends[-1]},); got {array.shape}."
+            )
+        return cls(filters, tuple(map(of_numbers, np.split(array, ends[:-1]))))
 
     @classmethod
     def from_mapping(
-        cls, mapping: Mapping[str, float], filters: tuple[str, ...] = DEFAULT_FILTERS
+        cls, mapping: Mapping[str, Any], filters: tuple[str, ...] = DEFAULT_FILTERS
     ) -> "Arguments":
         """Take name -> value pairs in any order.
 
         Args:
             mapping: A value for every filter and for nothing else, within the operation's range.
+                Where an operation takes many numbers, they may be nested lists or an array.
             filters: The filters, in drawing order.
 
         Raises:
@@ -92,14 +136,10 @@ class Arguments(Mapping[str, float]):
                 f"arguments must name each of {', '.join(filters)} once; "
                 f"{'; '.join(complaints)}. Write 0 for a filter that should do nothing."
             )
-        for name in filters:
-            value, operation = _finite(name, mapping[name]), OPERATIONS[name]
-            if not operation.minimum <= value <= operation.maximum:
-                raise ArgumentsError(
-                    f"argument `{name}` must lie in [{operation.minimum:g}, "
-                    f"{operation.maximum:g}]; got {value:.6g}. Write a value in that range."
-                )
-        return cls(filters, tuple(mapping[name] for name in filters))
+        values = tuple(check_value(name, mapping[name]) for name in filters)
+        for name, value in zip(filters, values, strict=True):
+            check_within(name, value)
+        return cls(filters, values)
 
     @classmethod
     def load(cls, path: str | Path) -> "Arguments":
@@ -169,7 +209,7 @@ class Arguments(Mapping[str, float]):
             "format": FORMAT,
             "version": FORMAT_VERSION,
             "filters": list(self.filters),
-            "arguments": dict(self.clamped()),
+            "arguments": {name: nested(name, value) for name, value in self.clamped().items()},
         }
 
     def save(self, path: str | Path) -> None:
@@ -198,28 +238,34 @@ class Arguments(Mapping[str, float]):
                 f"strength must lie in [0, {MAX_STRENGTH:g}]; got {strength:g}. 0 gives the "
                 "composite, 1 what the network predicted."
             )
-        identities = (OPERATIONS[name].identity for name in self.filters)
-        return Arguments(
-            self.filters,
-            tuple(i + strength * (v - i) for i, v in zip(identities, self.numbers, strict=True)),
-        )
+        return self._each(lambda value, op: op.identity + strength * (value - op.identity))
 
     def clamped(self) -> "Arguments":
         """The arguments as they are drawn: each clamped to its operation's range."""
-        operations = (OPERATIONS[name] for name in self.filters)
-        return Arguments(
-            self.filters,
-            tuple(
-                min(max(value, operation.minimum), operation.maximum)
-                for operation, value in zip(operations, self.numbers, strict=True)
-            ),
-        )
+        return self._each(lambda value, op: np.clip(value, op.minimum, op.maximum))
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """How many numbers each argument has."""
+        return tuple(to_numbers(value).size for value in self.numbers)
 
     def array(self) -> NDArray[np.float32]:
-        """The values as float32 of shape (k,), in drawing order."""
-        return np.asarray(self.numbers, np.float32)
+        """All numbers as float32 of shape (k,), in drawing order; `from_array` takes them."""
+        return np.concatenate([to_numbers(value) for value in self.numbers]).astype(np.float32)
 
-    def __getitem__(self, name: str) -> float:
+    def is_identity(self) -> bool:
+        """Whether nothing is drawn."""
+        return self.clamped() == Arguments.identity(self.filters, self.sizes)
+
+    def _each(self, function: Callable[[NDArray[np.float64], Operation], Any]) -> "Arguments":
+        """The arguments that a function makes of each one's numbers."""
+        pairs = zip(self.filters, self.numbers, strict=True)
+        return Arguments(
+            self.filters,
+            tuple(of_numbers(function(to_numbers(v), OPERATIONS[name])) for name, v in pairs),
+        )
+
+    def __getitem__(self, name: str) -> Value:
         try:
             return self.numbers[self.filters.index(name)]
         except ValueError:
@@ -240,26 +286,7 @@ class Arguments(Mapping[str, float]):
         return len(self.filters)
 
     def __str__(self) -> str:
-        return "  ".join(f"{name} {value:+.3f}" for name, value in self.items())
-
-
-def _finite(name: str, value: object) -> float:
-    """A filter's argument as a finite float, or ArgumentsError."""
-    operation = OPERATIONS[name]
-    remedy = f"Write a number between {operation.minimum:g} and {operation.maximum:g}."
-    if not is_number(value):
-        raise ArgumentsError(
-            f"argument `{name}` must be a number; got {value!r} ({type(value).__name__}). {remedy}"
-        )
-    try:
-        number = float(value)
-    except OverflowError:
-        number = math.inf
-    if not math.isfinite(number):
-        raise ArgumentsError(
-            f"argument `{name}` must be a finite number; got {str(value)[:20]}. {remedy}"
-        )
-    return number
+        return "  ".join(f"{name} {describe(name, value)}" for name, value in self.items())
 
 
 def _unrepeated(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -12,19 +12,18 @@ import platform
 import statistics
 import sys
 import time
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harmonizer import __version__
 from harmonizer.arguments import Arguments
-from harmonizer.errors import HarmonizerWarning
 from harmonizer.files import write_atomically
 from harmonizer.ops import DEFAULT_FILTERS
 from harmonizer.pipeline import BACKENDS, Harmonizer
@@ -180,10 +179,6 @@ def run_cases(
                     return harmonizer.render(i, m, TYPICAL, o)
 
                 def whole(i: Array = image, m: Array = mask, o: Array = out) -> object:
-                    if harmonizer.backend == "cuda":  # one call there, without a wait between
-                        with warnings.catch_warnings():
-                            warnings.simplefilter("ignore", HarmonizerWarning)
-                            return harmonizer(i, m, out=o)
                     arguments, _ = harmonizer.examine(i, m)
                     return harmonizer.render(i, m, arguments, o)
 
@@ -196,8 +191,7 @@ def run_cases(
                 0.25,
                 lambda i=image, m=mask: harmonizer.renderer.thumbnail(i, m),  # type: ignore[misc]
             )
-            if harmonizer.backend == "cpu":  # a GPU's predictor reads device memory
-                timed("network", 0.25, lambda s=small: harmonizer.predictor.predict(*s))  # type: ignore[misc]
+            timed("network", 0.25, lambda s=small: harmonizer.predictor.predict(*s))  # type: ignore[misc]
     return results
 
 
@@ -220,6 +214,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=["uint8", "uint16", "float32"],
         action="append",
         help="pixel type, may be given several times (uint8)",
+    )
+    parser.add_argument(
+        "--against",
+        metavar="MODULE",
+        help="on a GPU: measure a module's `cases` in the same run (the repository's bench.rivals)",
     )
     parser.add_argument("--seconds", type=_seconds, default=1.0, help="time for each case")
     parser.add_argument("-o", "--output", type=Path, help="write the result as JSON")
@@ -253,30 +252,68 @@ def _seconds(text: str) -> float:
 
 def table(results: list[Measurement]) -> str:
     """The measurements as text."""
-    lines = [f"{'':16}{'size':>11}{'type':>9}{'mask':>6}{'p50 ms':>10}{'p90':>9}{'p99':>9}"]
+    lines = [f"{'':24}{'size':>11}{'type':>9}{'mask':>6}{'p50 ms':>10}{'p90':>9}{'p99':>9}"]
     lines += [
-        f"{r.name:16}{f'{r.width}x{r.height}':>11}{r.dtype:>9}{r.foreground:>6.0%}"
+        f"{r.name:24}{f'{r.width}x{r.height}':>11}{r.dtype:>9}{r.foreground:>6.0%}"
         f"{r.p50_ms:>10.2f}{r.p90_ms:>9.2f}{r.p99_ms:>9.2f}"
         for r in results
     ]
     return "\n".join(lines)
 
 
+def judge(
+    name: str, value: float, targets: Mapping[str, tuple[str, float]], digits: int = 3
+) -> dict[str, object]:
+    """A figure with its target, ("at least" or "at most", value), and whether it was met."""
+    row: dict[str, object] = {"name": name, "value": round(value, digits)}
+    if name in targets:
+        bound, target = targets[name]
+        met = value >= target if bound == "at least" else value <= target
+        row |= {"target": f"{bound} {target:g}", "met": met}
+    return row
+
+
 def run(args: argparse.Namespace) -> int:
     """Measure, print the table, write the JSON where asked."""
-    sizes = args.size or [(1920, 1080), (3840, 2160)]
-    with Harmonizer(args.model, args.backend, args.threads) as harmonizer:
-        results = run_cases(harmonizer, sizes, args.dtype or ["uint8"], args.seconds)
-        used = {"backend": harmonizer.backend}
-        if harmonizer.backend == "cuda":
-            used["gpu"] = harmonizer.renderer.device.gpu.name
-    document = {
+    from harmonizer.cli import UsageError
+
+    document: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
-        "environment": environment(args.threads) | used,
-        "measurements": [asdict(result) for result in results],
+        "environment": environment(args.threads),
     }
+    with Harmonizer(args.model, args.backend, args.threads) as harmonizer:
+        document["environment"]["backend"] = harmonizer.backend
+        if harmonizer.backend == "cuda":
+            from harmonizer.cuda.bench import SIZES, TARGETS, load_rivals, measure_gpu
+
+            _refuse_on_gpu(args)
+            cases = load_rivals(args.against) if args.against else None
+            results, figures, about = measure_gpu(
+                harmonizer, args.size or SIZES, args.seconds, cases=cases
+            )
+            document["environment"] |= about
+            document["figures"] = [judge(*figure, TARGETS, 4) for figure in figures.items()]
+        elif args.against:
+            raise UsageError("--against is measured on a GPU; this is backend cpu. Leave it out.")
+        else:
+            sizes = args.size or [(1920, 1080), (3840, 2160)]
+            results = run_cases(harmonizer, sizes, args.dtype or ["uint8"], args.seconds)
+    document["measurements"] = [asdict(result) for result in results]
     print(table(results))
+    for row in document.get("figures", ()):
+        verdict = {True: "met", False: "NOT met"}.get(row.get("met"), "")
+        print(f"{row['name']:64}{row['value']:>10.3f}  {row.get('target', ''):14} {verdict}")
     if args.output:
         write_atomically(args.output, (json.dumps(document, indent=2) + "\n").encode())
         print(f"wrote {args.output}", file=sys.stderr)
     return 0
+
+
+def _refuse_on_gpu(args: argparse.Namespace) -> None:
+    from harmonizer.cli import UsageError
+
+    if args.dtype not in (None, ["uint8"]):
+        raise UsageError(
+            f"--dtype must be uint8 on a GPU, whose figures are per byte; got "
+            f"{', '.join(args.dtype)}. Leave it out, or pass --backend cpu."
+        )

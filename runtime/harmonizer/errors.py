@@ -20,6 +20,10 @@ class ImageFileError(HarmonizerError, ValueError):
     """An image file cannot be read, is too large, or cannot be written."""
 
 
+class MaskError(HarmonizerError, ValueError):
+    """A mask's foreground is too thin for a model that crops to it."""
+
+
 class ModelError(HarmonizerError, ValueError):
     """A model file is not one of ours or does not keep the contract."""
 

@@ -160,7 +160,7 @@ def harmonize_file(
     plan = tools.renderer.prepare(photo.pixels, arguments)
     height, width = values.shape
     concerns = tuple(f"{composite}: {concern}" for concern in concerns)
-    if not values.any() or arguments.clamped() == Arguments.identity(arguments.filters):
+    if not values.any() or arguments.is_identity():
         obstacle = _copy_obstacle(photo, output, options)
         if obstacle is None:
             copy_atomically(composite, output)

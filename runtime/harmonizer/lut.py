@@ -75,11 +75,25 @@ def format_cube(lattice: Floats, title: str, comments: tuple[str, ...] = ()) -> 
             odd bytes of a file name, becomes "?".
         comments: Lines put behind `#`.
     """
+    return _cube(f"LUT_3D_SIZE {len(lattice)}", lattice, title, comments)
+
+
+def format_curves(table: Floats, title: str, comments: tuple[str, ...] = ()) -> bytes:
+    """The .cube text of a one-dimensional LUT, which holds curves without loss between channels.
+
+    Args:
+        table: (n, 3): what R, G and B become at n evenly spaced values from 0 to 1.
+        title, comments: As in `format_cube`.
+    """
+    return _cube(f"LUT_1D_SIZE {len(table)}", table, title, comments)
+
+
+def _cube(size: str, entries: Floats, title: str, comments: tuple[str, ...]) -> bytes:
     clean = " ".join(title.replace('"', " ").split())
     head = "".join(f"# {' '.join(line.split())}\n" for line in comments)
-    head += f'TITLE "{clean}"\nLUT_3D_SIZE {len(lattice)}\n'
+    head += f'TITLE "{clean}"\n{size}\n'
     head += "DOMAIN_MIN 0.0 0.0 0.0\nDOMAIN_MAX 1.0 1.0 1.0\n"
-    numbers = tuple(lattice.reshape(-1).tolist())
+    numbers = tuple(entries.reshape(-1).tolist())
     body = "%.7f %.7f %.7f\n" * (len(numbers) // 3) % numbers
     return (head + body).encode("utf-8", "replace")
 

@@ -20,6 +20,15 @@ EPSILON = 1e-6
 POWER_EPSILON = 1e-9
 """Added under the powers of highlight, shadow and gamma, so that 0 has a finite logarithm."""
 
+CURVE_KNOTS = 64
+"""Slopes of one piecewise-linear curve."""
+
+CURVE_STAGES = 3
+"""Most curves that one cascade applies one after the other."""
+
+CURVE_LEAST_MEAN = 0.05
+"""A curve's slopes are moved to at least this mean before they are divided by it."""
+
 Statistics = Literal["none", "channel_means", "mean"]
 Scope = Literal["value", "channel", "pixel"]
 
@@ -38,9 +47,12 @@ class Operation:
             its own function, "pixel" if the channels mix.
         statistics: What it reads of the whole current image: nothing, the three channel means,
             or the mean over pixels and channels.
-        synthesis_range: Training composites draw x uniformly from [-range, range].
+        synthesis_range: Training composites draw x uniformly from [-range, range]; 0 for an
+            operation that they are not made with.
         minimum, maximum: Arguments are clamped to this interval when drawn.
         identity: The argument that changes nothing.
+        sizes: How many numbers the argument may have. With more than one, minimum, maximum and
+            identity are each number's.
     """
 
     name: str
@@ -54,6 +66,7 @@ class Operation:
     minimum: float = -1.0
     maximum: float = 1.0
     identity: float = 0.0
+    sizes: tuple[int, ...] = (1,)
 
 
 _PAPER = "Harmonizer, arXiv 2207.01322, section 3.2, and its public repository"
@@ -160,10 +173,34 @@ _REGISTERED = (
         statistics="none",
         synthesis_range=0.15,
     ),
+    Operation(
+        name="piecewise_curve",
+        code=8,
+        effect="bends the tones of each channel along its own curve, 1 to 3 curves in turn",
+        equation=(
+            "per curve and channel: m = mean of the 64 numbers x_i; "
+            "x_i <- x_i + s max(0.05-|m|, 0), s = 1 if m >= 0 else -1; n_i = x_i / mean(x); "
+            "I_c <- clip(sum_i n_i clamp(I_c - i/64, 0, 1/64))"
+        ),
+        source=(
+            "S2CRNet, arXiv 2109.05750, section 3.3, and its public repository, which divide by "
+            "the sum as it is (docs/decisions/0009-curves.md)"
+        ),
+        scope="channel",
+        statistics="none",
+        synthesis_range=0.0,
+        minimum=-64.0,
+        maximum=64.0,
+        identity=1.0,
+        sizes=tuple(3 * CURVE_KNOTS * stages for stages in range(1, CURVE_STAGES + 1)),
+    ),
 )
 
 OPERATIONS: dict[str, Operation] = {operation.name: operation for operation in _REGISTERED}
 """Every registered operation by name, in the order of their codes."""
+
+PHOTO_FILTERS: tuple[str, ...] = tuple(op.name for op in _REGISTERED if op.sizes == (1,))
+"""The operations whose argument is one number."""
 
 DEFAULT_FILTERS: tuple[str, ...] = (
     "temperature",
@@ -221,7 +258,10 @@ def c_header() -> str:
         f"#define HZ_OP_COUNT {len(_REGISTERED)}\n",
         f"#define HZ_MAX_STEPS {MAX_FILTERS}\n",
         f"#define HZ_EPSILON {EPSILON!r}\n",
-        f"#define HZ_POWER_EPSILON {POWER_EPSILON!r}\n\n",
+        f"#define HZ_POWER_EPSILON {POWER_EPSILON!r}\n",
+        f"#define HZ_CURVE_KNOTS {CURVE_KNOTS}\n",
+        f"#define HZ_CURVE_STAGES {CURVE_STAGES}\n",
+        f"#define HZ_CURVE_LEAST_MEAN {CURVE_LEAST_MEAN!r}\n\n",
         "/* One entry an operation, indexed by its code. */\n",
         *(f"#define HZ_SCOPE_{name.upper()} {i}\n" for i, name in enumerate(scopes)),
         table("HZ_OP_SCOPES", (scopes.index(op.scope) for op in _REGISTERED)),

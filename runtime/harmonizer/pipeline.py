@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from harmonizer.arguments import Arguments
 from harmonizer.checks import check_threads
 from harmonizer.concerns import EMPTY_MASK, FULL_MASK, VANISHED_MASK
-from harmonizer.errors import DeviceError, HarmonizerWarning, ModelError
+from harmonizer.contract import DEFAULT_LABEL, LABELS, Contract
+from harmonizer.errors import DeviceError, HarmonizerWarning, MaskError, ModelError
 from harmonizer.predictor import OnnxPredictor, default_model
+from harmonizer.renderer import check_image, check_mask
 
 if TYPE_CHECKING:
     from harmonizer.cuda.pipeline import CudaPipeline
@@ -42,7 +44,12 @@ class Renderer(Protocol):
     def thumbnail(
         self, image: Array, mask: Array | None, size: int = 256
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Resize to what a predictor reads."""
+        """Resize to what Harmonizer reads."""
+
+    def region_thumbnails(
+        self, image: Array, mask: Array
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Crop and resize to what S2CRNet reads."""
 
 
 def build_renderer(
@@ -102,6 +109,8 @@ class Harmonizer:
         backend: "cpu", "cuda", or "auto": the GPU where there is a usable one, else the CPU.
         threads: Threads of the predictor and of the renderer; None for their own choice.
         device: For "cuda": number of the GPU among the visible ones.
+        label: What the foreground shows, for a model that asks for it: person, animal, food,
+            vehicle or other; None for other.
 
     Attributes:
         filters: The model's filters, in drawing order.
@@ -112,7 +121,8 @@ class Harmonizer:
         DeviceError: If the backend is "cuda" and there is no usable GPU.
         NativeLibraryError: If the compiled library is missing.
         TypeError: If `threads` is not a whole number.
-        ValueError: If the backend is unknown or `threads` is below 1.
+        ValueError: If the backend is unknown, `threads` is below 1, or the label is unknown or
+            given to a model that asks for none.
     """
 
     def __init__(
@@ -121,6 +131,7 @@ class Harmonizer:
         backend: Backend = "auto",
         threads: int | None = None,
         device: int = 0,
+        label: str | None = None,
     ) -> None:
         check_threads(threads)
         is_engine = model is not None and Path(model).suffix.lower() == ".engine"
@@ -141,6 +152,11 @@ class Harmonizer:
         else:
             self.predictor = OnnxPredictor(default_model() if model is None else model, threads)
         self.filters: tuple[str, ...] = self.predictor.filters
+        try:
+            self._label = encode_label(self.predictor.contract, label)
+        except ValueError:
+            self.close()
+            raise
 
     def predict(self, image: Array, mask: Array) -> Arguments:
         """Predict the arguments for a composite.
@@ -150,6 +166,7 @@ class Harmonizer:
         Raises:
             TypeError: If an array's type is not supported; a mask is always needed.
             ValueError: If a shape does not fit, or floats are not finite and within [0, 1].
+            MaskError: If the model crops to the foreground (S2CRNet) and that is 1 pixel wide.
             ModelError: If the network's answer is not finite.
 
         Warns:
@@ -173,12 +190,22 @@ class Harmonizer:
                 "`mask` must be a numpy array to predict with; got None. Pass one that is 1 in the "
                 "foreground and 0 elsewhere."
             )
-        composite, small_mask = self.renderer.thumbnail(image, mask)
-        if not mask.any():
-            return Arguments.identity(self.filters), (EMPTY_MASK,)
-        if not small_mask.any():
-            return Arguments.identity(self.filters), (VANISHED_MASK,)
-        arguments = Arguments(self.filters, tuple(self.predictor.predict(composite, small_mask)[0]))
+        contract: Contract = self.predictor.contract
+        unmoved = Arguments.identity(self.filters, contract.sizes)
+        if contract.model == "s2crnet":
+            check_image(image, "image")
+            check_mask(mask, image)
+            if not mask.any():
+                return unmoved, (EMPTY_MASK,)
+            thumbnails = self._regions(image, mask)
+        else:
+            thumbnails = self.renderer.thumbnail(image, mask)
+            if not mask.any():
+                return unmoved, (EMPTY_MASK,)
+            if not thumbnails[1].any():
+                return unmoved, (VANISHED_MASK,)
+        predicted = self.predictor.predict(*thumbnails, *self._label)[0]
+        arguments = Arguments.from_array(predicted, self.filters, contract.sizes)
         highest = np.iinfo(mask.dtype).max if mask.dtype.kind == "u" else 1
         if bool((mask == highest).all()):
             return arguments, (FULL_MASK,)
@@ -371,10 +398,39 @@ class Harmonizer:
             said |= dict.fromkeys(concerns)
         return results, tuple(said)
 
+    def _regions(self, image: Array, mask: Array) -> tuple[Array, Array]:
+        try:
+            regions: tuple[Array, Array] = self.renderer.region_thumbnails(image, mask)
+        except ValueError as error:
+            raise MaskError(str(error)) from error
+        return regions
+
     def _checked(self, arguments: Arguments | Mapping[str, float]) -> Arguments:
         if isinstance(arguments, Arguments):
             return arguments
         return Arguments.from_mapping(arguments, self.filters)
+
+
+def encode_label(contract: Contract, label: str | None) -> tuple[NDArray[np.float32], ...]:
+    """The input that says what the foreground shows, or none for a model that does not ask.
+
+    Returns:
+        (): no such input; or one (1, 5) float32 array, one-hot.
+
+    Raises:
+        ValueError: If the label is unknown, or given to a model that asks for none.
+    """
+    if label is not None and label not in LABELS:
+        raise ValueError(f"`label` must be one of {', '.join(LABELS)}; got {label!r}.")
+    if not contract.labelled:
+        if label is not None:
+            raise ValueError(
+                f"`label` must go with a model that reads one; this one reads "
+                f"{', '.join(contract.inputs)}. Leave it out."
+            )
+        return ()
+    chosen = LABELS.index(label or DEFAULT_LABEL)
+    return (np.eye(len(LABELS), dtype=np.float32)[chosen : chosen + 1],)
 
 
 def _is_cuda(renderer: object) -> bool:
@@ -393,6 +449,13 @@ def _open_cuda(
     except BaseException:
         renderer.close()
         raise
+    if predictor.contract.model != "harmonizer":
+        predictor.close()
+        renderer.close()
+        raise ModelError(
+            f"backend `cuda` must have a Harmonizer model; {model} is {predictor.contract.model}, "
+            "whose cropped thumbnails do not reach its network on a GPU yet. Use backend `cpu`."
+        )
     return predictor, CudaPipeline(renderer, predictor)
 
 

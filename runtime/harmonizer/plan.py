@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from harmonizer.checks import is_number
 from harmonizer.errors import ArgumentsError
 from harmonizer.ops import OPERATIONS, Statistics, check_filters
+from harmonizer.values import Value, check_value, check_within, nested, to_numbers
 
 FORMAT = "harmonizer-plan"
 FORMAT_VERSION = 1
@@ -21,7 +22,7 @@ class Step:
 
     Attributes:
         operation: Name of a registered operation.
-        argument: Within the operation's range.
+        argument: Within the operation's range; as many numbers as it takes, flat.
         statistics: What the operation reads of the whole image as the preceding steps leave it:
             () for "none", the means of R, G, B for "channel_means", one mean for "mean"; all in
             [0, 1]. Zeros where the argument is the identity, for nothing reads them then.
@@ -33,25 +34,26 @@ class Step:
     """
 
     operation: str
-    argument: float
+    argument: Value
     statistics: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         check_filters((self.operation,))
-        object.__setattr__(self, "argument", float(self.argument))
+        object.__setattr__(self, "argument", check_value(self.operation, self.argument))
         object.__setattr__(self, "statistics", tuple(float(value) for value in self.statistics))
+        check_within(self.operation, self.argument)
         operation = OPERATIONS[self.operation]
-        if not operation.minimum <= self.argument <= operation.maximum:
-            raise ArgumentsError(
-                f"argument of step `{self.operation}` must lie in [{operation.minimum:g}, "
-                f"{operation.maximum:g}]; got {self.argument:g}. Clamp it, as it would be drawn."
-            )
         count = STATISTICS_COUNTS[operation.statistics]
         if len(self.statistics) != count or not all(0 <= value <= 1 for value in self.statistics):
             raise ArgumentsError(
                 f"step `{self.operation}` needs {count} finite statistics in [0, 1] "
                 f"({operation.statistics}); got {self.statistics}. Measure them with prepare()."
             )
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether the argument changes nothing."""
+        return bool((to_numbers(self.argument) == OPERATIONS[self.operation].identity).all())
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,7 @@ class Plan:
             "steps": [
                 {
                     "operation": step.operation,
-                    "argument": step.argument,
+                    "argument": nested(step.operation, step.argument),
                     "statistics": list(step.statistics),
                 }
                 for step in self.steps
@@ -129,13 +131,14 @@ def _step(entry: object, source: str) -> Step:
     operation, argument, statistics = entry["operation"], entry["argument"], entry["statistics"]
     if not isinstance(operation, str):
         raise ArgumentsError(f'{source} must name its "operation"; got {operation!r}.')
-    if not is_number(argument):
-        raise ArgumentsError(f'"argument" of {source} must be a number; got {argument!r}.')
     if not isinstance(statistics, list) or not all(map(is_number, statistics)):
         raise ArgumentsError(
             f'"statistics" of {source} must be a list of numbers; got {statistics!r}.'
         )
-    return Step(operation, argument, tuple(statistics))
+    try:
+        return Step(operation, argument, tuple(statistics))
+    except ArgumentsError as error:
+        raise ArgumentsError(f"{source}: {error}") from error
 
 
 def _check_keys(entry: dict[str, object], keys: Sequence[str], source: str) -> None:

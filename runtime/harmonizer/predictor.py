@@ -1,11 +1,9 @@
 """Predict filter arguments with ONNX Runtime on the CPU.
 
-A predictor returns arguments and never draws. The contract that a model file must keep is
-written in its metadata and checked once, when it is loaded.
+A predictor returns arguments and never draws.
 """
 
 import hashlib
-import json
 import os
 from pathlib import Path
 from types import TracebackType
@@ -15,19 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harmonizer.checks import check_threads
-from harmonizer.errors import FilterListError, ModelError
-from harmonizer.ops import check_filters
-
-THUMBNAIL_SIZE = 256
-"""Side of the square image that the network sees."""
-
-FORMAT = "harmonizer-predictor"
-END_TO_END_FORMAT = "harmonizer-end-to-end"
-FORMAT_VERSION = "1"
-
-_REMEDY = "Export one with: python export/to_onnx.py --checkpoint CKPT --output FILE.onnx"
-_INPUTS = {"composite": 3, "mask": 1}
-_OUTPUT = "arguments"
+from harmonizer.contract import OUTPUT, REMEDY, THUMBNAIL_SIZE, read_contract
+from harmonizer.errors import ModelError
 
 
 def default_model() -> Path:
@@ -54,7 +41,8 @@ class OnnxPredictor:
 
     Attributes:
         path: The file.
-        filters: The names of the k arguments, in drawing order.
+        contract: What it reads and answers with.
+        filters: The operations whose arguments it predicts, in drawing order.
         metadata: Everything that the file says of itself.
 
     Raises:
@@ -69,56 +57,43 @@ class OnnxPredictor:
         self.metadata: dict[str, str] = dict(
             self._session.get_modelmeta().custom_metadata_map or {}
         )
-        self.filters = check_metadata(self.path, self.metadata)
+        self.contract = read_contract(self.path, self.metadata)
+        self.filters = self.contract.filters
         self._check_contract()
 
-    def predict(
-        self, composite: NDArray[np.float32], mask: NDArray[np.float32]
-    ) -> NDArray[np.float32]:
+    def predict(self, *inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         """Predict the arguments of a batch of thumbnails.
 
         Args:
-            composite: (N, 3, 256, 256) float32 in [0, 1], R, G, B.
-            mask: (N, 1, 256, 256) float32 in [0, 1], 1 in the foreground.
+            *inputs: In the order of ``contract.inputs``, (N, ...) float32 each. Harmonizer reads
+                the composite (N, 3, 256, 256), R, G, B in [0, 1], and the mask (N, 1, 256, 256),
+                1 in the foreground; S2CRNet the foreground and the background, (N, 3, 256, 256)
+                each, and, where it is labelled, the label one-hot (N, 5).
 
         Returns:
             (N, k) float32 in the order of `filters`; a new array.
 
         Raises:
             TypeError: If an input is not float32.
-            ValueError: If a shape is another, or the batch sizes differ.
+            ValueError: If a shape or the count of inputs is another, or the batch sizes differ.
             ModelError: If the network cannot be run, its answer is not finite, or the predictor
                 is closed.
         """
         session = self._session
         if session is None:
             raise ModelError(f"the predictor {self.path} must be open; it was closed. Load it.")
-        for name, array in (("composite", composite), ("mask", mask)):
-            if array.dtype != np.float32:
-                raise TypeError(f"`{name}` must be float32 in [0, 1]; got {array.dtype}.")
-            shape = (_INPUTS[name], THUMBNAIL_SIZE, THUMBNAIL_SIZE)
-            if array.ndim != 4 or array.shape[1:] != shape or not len(array):
-                raise ValueError(
-                    f"`{name}` must have shape (N, {', '.join(map(str, shape))}) with N > 0; got "
-                    f"{array.shape}. `CpuRenderer.thumbnail` makes such arrays."
-                )
-        if len(composite) != len(mask):
-            raise ValueError(
-                f"`mask` must have the composite's batch size, {len(composite)}; got {len(mask)}."
-            )
+        feed = self._feed(inputs)
         try:
-            answer: NDArray[np.float32] = session.run(
-                [_OUTPUT], {"composite": composite, "mask": mask}
-            )[0]
+            answer: NDArray[np.float32] = session.run([OUTPUT], feed)[0]
         except Exception as error:  # ONNX Runtime's error classes share no public base
             raise ModelError(
                 f"{self.path} must run on thumbnails of {THUMBNAIL_SIZE}x{THUMBNAIL_SIZE}; ONNX "
-                f"Runtime fails ({_one_line(error)}). {_REMEDY}"
+                f"Runtime fails ({_one_line(error)}). {REMEDY}"
             ) from error
-        if answer.shape != (len(composite), len(self.filters)):
+        if answer.shape != (len(inputs[0]), self.contract.count):
             raise ModelError(
-                f"{self.path} must answer with {len(self.filters)} arguments an image "
-                f"({', '.join(self.filters)}); it gave shape {answer.shape}. {_REMEDY}"
+                f"{self.path} must answer with {self.contract.count} numbers an image "
+                f"({', '.join(self.filters)}); it gave shape {answer.shape}. {REMEDY}"
             )
         if not np.isfinite(answer).all():
             raise ModelError(
@@ -146,16 +121,38 @@ class OnnxPredictor:
     ) -> None:
         self.close()
 
+    def _feed(self, inputs: tuple[NDArray[np.float32], ...]) -> dict[str, NDArray[np.float32]]:
+        shapes = self.contract.inputs
+        if len(inputs) != len(shapes):
+            raise ValueError(
+                f"{self.path} reads {', '.join(shapes)}; got {len(inputs)} arrays. Pass one each."
+            )
+        feed = dict(zip(shapes, inputs, strict=True))
+        for name, array in feed.items():
+            if array.dtype != np.float32:
+                raise TypeError(f"`{name}` must be float32 in [0, 1]; got {array.dtype}.")
+            if array.ndim != len(shapes[name]) + 1 or array.shape[1:] != shapes[name]:
+                raise ValueError(
+                    f"`{name}` must have shape (N, {', '.join(map(str, shapes[name]))}) with N > "
+                    f"0; got {array.shape}. `CpuRenderer` makes such arrays."
+                )
+            if len(array) != len(inputs[0]) or not len(array):
+                raise ValueError(
+                    f"`{name}` must have the batch size of the others, above 0; got {len(array)} "
+                    f"beside {len(inputs[0])}."
+                )
+        return feed
+
     def _check_contract(self) -> None:
         inputs = {value.name: value for value in self._session.get_inputs()}
         outputs = {value.name: value for value in self._session.get_outputs()}
+        shapes = self.contract.inputs
         expected: dict[str, tuple[Any, tuple[int, ...]]] = {
-            name: (inputs.get(name), (channels, THUMBNAIL_SIZE, THUMBNAIL_SIZE))
-            for name, channels in _INPUTS.items()
+            name: (inputs.get(name), shape) for name, shape in shapes.items()
         }
-        expected[_OUTPUT] = (outputs.get(_OUTPUT), (len(self.filters),))
+        expected[OUTPUT] = (outputs.get(OUTPUT), (self.contract.count,))
         complaints = []
-        if set(inputs) != set(_INPUTS):
+        if set(inputs) != set(shapes):
             complaints.append(f"its inputs are {', '.join(inputs) or 'none'}")
         for name, (value, shape) in expected.items():
             if value is None:
@@ -166,9 +163,8 @@ class OnnxPredictor:
                 complaints.append(f"the batch of its {name} is fixed to {value.shape[0]}")
         if complaints:
             raise ModelError(
-                f"{self.path} must map `composite` Nx3x{THUMBNAIL_SIZE}x{THUMBNAIL_SIZE} and "
-                f"`mask` Nx1x{THUMBNAIL_SIZE}x{THUMBNAIL_SIZE} to `arguments` "
-                f"Nx{len(self.filters)}, all float32, N dynamic; {'; '.join(complaints)}. {_REMEDY}"
+                f"{self.path} must map {self.contract}, all float32, N dynamic; "
+                f"{'; '.join(complaints)}. {REMEDY}"
             )
 
 
@@ -217,37 +213,5 @@ def _open_session(path: Path, threads: int | None) -> Any:
             ) from error
         raise ModelError(
             f"{path} must be a complete ONNX model that ONNX Runtime {onnxruntime.__version__} "
-            f"can run; it is not ({text}). {_REMEDY}"
-        ) from error
-
-
-def check_metadata(path: Path, metadata: dict[str, str]) -> tuple[str, ...]:
-    """Check that the file is ours and of this version; return its filters."""
-    kind = metadata.get("harmonizer.format")
-    if kind == END_TO_END_FORMAT:
-        raise ModelError(
-            f"{path} must be a predictor, which gives arguments; it is an end-to-end graph, which "
-            "draws them itself. Export one with --variant predictor."
-        )
-    if kind != FORMAT:
-        raise ModelError(
-            f'{path} must say harmonizer.format = "{FORMAT}" in its metadata; it says '
-            f"{kind!r}: it was not written by this project. {_REMEDY}"
-        )
-    version = metadata.get("harmonizer.format_version")
-    if version != FORMAT_VERSION:
-        raise ModelError(
-            f"{path} must have format version {FORMAT_VERSION}; it has {version!r}. Export it "
-            "again with this version, or update harmonizer."
-        )
-    listed = metadata.get("harmonizer.filters", "")
-    try:
-        names = json.loads(listed)
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise ValueError("not a list of names")
-        return check_filters(names)
-    except (FilterListError, ValueError) as error:
-        raise ModelError(
-            f"{path} must list its filters in harmonizer.filters; it has {listed[:200]!r} "
-            f"({error}). {_REMEDY}"
+            f"can run; it is not ({text}). {REMEDY}"
         ) from error

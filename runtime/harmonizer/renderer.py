@@ -66,7 +66,7 @@ class CpuRenderer:
             )
         check_image(image, "image")
         clamped = arguments.clamped()
-        program = _program(tuple(Step(n, v, _zeros(n)) for n, v in clamped.items()))
+        program = _native.Program.of([Step(n, v, _zeros(n)) for n, v in clamped.items()])
         _native.call(
             "hz_measure",
             ctypes.byref(_image_at(image)),
@@ -112,7 +112,7 @@ class CpuRenderer:
             "hz_render",
             ctypes.byref(_image_at(image)),
             None if mask is None else ctypes.byref(_mask_at(mask)),
-            ctypes.byref(_program(plan.steps)),
+            ctypes.byref(_native.Program.of(plan.steps)),
             ctypes.byref(_image_at(out)),
             self._threads,
         )
@@ -155,18 +155,44 @@ class CpuRenderer:
         )
         return composite, coverage
 
+    def region_thumbnails(
+        self, image: Array, mask: Array
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Resize foreground and background to what a predictor of separate regions reads.
+
+        Bilinear with antialiasing, the aspect not kept: what PyTorch calls
+        ``interpolate(mode="bilinear", align_corners=False, antialias=True)`` on values in [0, 1].
+
+        Args:
+            image: (H, W, 3).
+            mask: (H, W) as in `apply`.
+
+        Returns:
+            Foreground and background, (1, 3, 256, 256) float32 in [0, 1]: image and mask, cut to
+            the bounding box of mask > 0 and resized, multiplied; the whole image, resized, times
+            one minus the mask, resized.
+
+        Raises:
+            TypeError, ValueError: If an array is not as said above, or the mask's bounding box is
+                empty, or one pixel wide or high.
+        """
+        check_image(image, "image")
+        check_mask(mask, image)
+        foreground, background = np.empty((2, 1, 3, 256, 256), np.float32)
+        floats = ctypes.POINTER(ctypes.c_float)
+        _native.call(
+            "hz_region_thumbnails",
+            ctypes.byref(_image_at(image)),
+            ctypes.byref(_mask_at(mask)),
+            foreground.ctypes.data_as(floats),
+            background.ctypes.data_as(floats),
+            self._threads,
+        )
+        return foreground, background
+
 
 def _zeros(operation: str) -> tuple[float, ...]:
     return (0.0,) * STATISTICS_COUNTS[OPERATIONS[operation].statistics]
-
-
-def _program(steps: tuple[Step, ...]) -> _native.Program:
-    program = _native.Program(len(steps))
-    for target, step in zip(program.steps, steps, strict=False):
-        target.operation = OPERATIONS[step.operation].code
-        target.argument = step.argument
-        target.statistics[: len(step.statistics)] = step.statistics
-    return program
 
 
 def _image_at(image: Array) -> _native.Image:

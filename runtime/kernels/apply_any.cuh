@@ -43,7 +43,7 @@ __device__ __forceinline__ void draw_strip(const ApplyParameters& p, const hz::S
                         *values[c] = unit_value(stored[k][c], T());
                 }
             }
-            run_steps(steps, bytes ? plan.middle : 0, plan.count, pixels);
+            run_steps<true>(steps, bytes ? plan.middle : 0, plan.count, pixels);
         }
 #pragma unroll
         for (int k = 0; k < N; ++k) {

@@ -102,7 +102,7 @@ template <bool reversed>
 __device__ __forceinline__ void blend_four(const Applying& plan, const u32 (&source)[3],
                                            const Four& four, Pixels<float, 4>& pixels,
                                            u32 (&words)[3]) {
-    run_steps(plan.steps, plan.suffix, plan.count, pixels);
+    run_steps<false>(plan.steps, plan.suffix, plan.count, pixels);
     const float* const planes[3] = {pixels.r, pixels.g, pixels.b};
     words[0] = words[1] = words[2] = 0;
 #pragma unroll
@@ -174,7 +174,7 @@ __device__ __forceinline__ void draw_four(const Applying& plan, const Four& four
     } else {
         Pixels<float, 4> pixels;
         through_prefix<reversed>(plan, source, pixels);
-        run_steps(plan.steps, plan.middle, plan.suffix, pixels);
+        run_steps<false>(plan.steps, plan.middle, plan.suffix, pixels);
         if (four.is_soft() || through_curve<reversed>(plan, pixels, words))
             blend_four<reversed>(plan, source, four, pixels, words);
     }
@@ -198,7 +198,7 @@ __device__ __forceinline__ void draw_four_exactly(const Applying& plan, const Pl
             const int c = channel_at<reversed>(i);
             *values[c] = tables.exact_prefix[c][bytes[i]];
         }
-        run_steps(plan.exact_steps, plan.middle, plan.count, pixel);
+        run_steps<false>(plan.exact_steps, plan.middle, plan.count, pixel);
         const double m = four.coverage<double>(k);
 #pragma unroll
         for (int i = 0; i < 3; ++i)

@@ -32,7 +32,7 @@ __device__ __noinline__ void levels_at(const hz::Step<float>* steps, int first, 
     constexpr float unit = 1.0f / (1 << kPositionBits);
     Pixels<float, 1> values = {{float(positions[0]) * unit}, {float(positions[1]) * unit},
                                {float(positions[2]) * unit}};
-    run_steps(steps, first, end, values);
+    run_steps<false>(steps, first, end, values);
     levels[0] = stored_value<u8>(values.r[0]);
     levels[1] = stored_value<u8>(values.g[0]);
     levels[2] = stored_value<u8>(values.b[0]);

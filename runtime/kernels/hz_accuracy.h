@@ -57,6 +57,18 @@ HZ_FN void propagate(const AnyStep& step, double power_error, FloatError& error)
         case HZ_OP_HUE:
             error.subtract(2);
             break;
+        case HZ_OP_PIECEWISE_CURVE: { /* falling pieces may bring any value to black */
+            double gain = 1;
+            for (int stage = 0; stage < int(step.table[0]); ++stage) {
+                double steepest = 1;
+                for (int i = 0; i < HZ_CURVE_NUMBERS; ++i)
+                    steepest = larger(steepest, fabs(double(
+                        step.table[2 + 2 * (stage * HZ_CURVE_NUMBERS + i)])));
+                gain *= steepest;
+            }
+            error.subtract(gain);
+            break;
+        }
         case HZ_OP_SHADOW:
             error.black = raised(error.black, exponent);
             error.white = raised(error.white, slope) + power_error;

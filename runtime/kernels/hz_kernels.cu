@@ -7,24 +7,42 @@
 #include "measure.cuh"
 #include "plan.cuh"
 #include "reduce.cuh"
+#include "region_thumbnail.cuh"
+#include "video.cuh"
 
 using namespace hz_gpu;
 
 extern "C" __global__ void __launch_bounds__(kMeasureThreads, 2)
     hz_measure_u8(const MeasureParameters parameters) {
     __shared__ u32 counters[kCounters];
-    measure<u8>(parameters, counters);
+    measure(parameters, Stored<u8>{parameters.image}, counters);
 }
 
 extern "C" __global__ void __launch_bounds__(kMeasureThreads, 2)
     hz_measure_u16(const MeasureParameters parameters) {
-    measure<u16>(parameters, nullptr);
+    measure(parameters, Stored<u16>{parameters.image}, nullptr);
 }
 
 extern "C" __global__ void __launch_bounds__(kMeasureThreads, 2)
     hz_measure_f32(const MeasureParameters parameters) {
-    measure<float>(parameters, nullptr);
+    measure(parameters, Stored<float>{parameters.image}, nullptr);
 }
+
+extern "C" __global__ void __launch_bounds__(kBoxThreads)
+    hz_region_box(const RegionParameters parameters) {
+    __shared__ Extent shared;
+    find_box(parameters, shared);
+}
+
+#define HZ_REGION_KERNEL(name, type)                                  \
+    extern "C" __global__ void __launch_bounds__(kRegionThreads)      \
+        name(const RegionParameters parameters) {                     \
+        __shared__ RegionSums shared;                                 \
+        draw_regions<type>(parameters, shared);                       \
+    }
+HZ_REGION_KERNEL(hz_regions_u8, u8)
+HZ_REGION_KERNEL(hz_regions_u16, u16)
+HZ_REGION_KERNEL(hz_regions_f32, float)
 
 extern "C" __global__ void __launch_bounds__(kPlanThreads)
     hz_plan(const PlanParameters parameters) {
@@ -36,7 +54,7 @@ extern "C" __global__ void __launch_bounds__(kPlanThreads)
     extern "C" __global__ void __launch_bounds__(kReduceThreads)      \
         name(const ReduceParameters parameters) {                     \
         __shared__ Reducing shared;                                   \
-        reduce<type>(parameters, shared);                             \
+        reduce(parameters, StoredPixels<type>{parameters.image}, shared); \
     }
 HZ_REDUCE_KERNEL(hz_reduce_u8, u8)
 HZ_REDUCE_KERNEL(hz_reduce_u16, u16)
@@ -62,3 +80,28 @@ HZ_BYTES_KERNEL(hz_apply_bgr8, true)
 HZ_ANY_KERNEL(hz_apply_u8, u8)
 HZ_ANY_KERNEL(hz_apply_u16, u16)
 HZ_ANY_KERNEL(hz_apply_f32, float)
+
+#define HZ_VIDEO_KERNELS(format, type)                                                        \
+    extern "C" __global__ void __launch_bounds__(kMeasureThreads, 2)                          \
+        hz_measure_##format(const VideoMeasureParameters parameters) {                        \
+        const Coding<double> none = {};                                                       \
+        measure(parameters.measure,                                                           \
+                Decoded<type>{parameters.image, parameters.coding, none, parameters.shift},   \
+                nullptr);                                                                     \
+    }                                                                                         \
+    extern "C" __global__ void __launch_bounds__(kReduceThreads)                              \
+        hz_reduce_##format(const VideoReduceParameters parameters) {                          \
+        __shared__ Reducing shared;                                                           \
+        reduce(parameters.reduce,                                                             \
+               Decoded<type>{parameters.image, parameters.coding, parameters.exact_coding,    \
+                             parameters.shift},                                               \
+               shared);                                                                       \
+    }                                                                                         \
+    extern "C" __global__ void __launch_bounds__(kApplyThreads, 4)                            \
+        hz_apply_##format(const VideoApplyParameters parameters) {                            \
+        __shared__ hz::Step<float> steps[HZ_MAX_STEPS];                                       \
+        __shared__ hz::Step<double> exact_steps[HZ_MAX_STEPS];                                \
+        apply_video<type>(parameters, steps, exact_steps);                                    \
+    }
+HZ_VIDEO_KERNELS(nv12, u8)
+HZ_VIDEO_KERNELS(p010, u16)

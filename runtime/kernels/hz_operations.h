@@ -10,23 +10,27 @@
 #define HZ_OP_SHADOW 5
 #define HZ_OP_TINT 6
 #define HZ_OP_HUE 7
-#define HZ_OP_COUNT 8
+#define HZ_OP_PIECEWISE_CURVE 8
+#define HZ_OP_COUNT 9
 #define HZ_MAX_STEPS 8
 #define HZ_EPSILON 1e-06
 #define HZ_POWER_EPSILON 1e-09
+#define HZ_CURVE_KNOTS 64
+#define HZ_CURVE_STAGES 3
+#define HZ_CURVE_LEAST_MEAN 0.05
 
 /* One entry an operation, indexed by its code. */
 #define HZ_SCOPE_VALUE 0
 #define HZ_SCOPE_CHANNEL 1
 #define HZ_SCOPE_PIXEL 2
-#define HZ_OP_SCOPES {1, 0, 0, 2, 0, 0, 1, 2}
+#define HZ_OP_SCOPES {1, 0, 0, 2, 0, 0, 1, 2, 1}
 #define HZ_STATISTICS_NONE 0
 #define HZ_STATISTICS_CHANNEL_MEANS 1
 #define HZ_STATISTICS_MEAN 2
-#define HZ_OP_STATISTICS {1, 0, 2, 0, 0, 0, 0, 0}
-#define HZ_OP_MINIMA {-1.0, -1.0, -1.0, -1.0, -1.0, -1.0, -1.0, -1.0}
-#define HZ_OP_MAXIMA {1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0}
-#define HZ_OP_IDENTITIES {0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0}
-#define HZ_OP_NAMES {"temperature", "brightness", "contrast", "saturation", "highlight", "shadow", "tint", "hue"}
+#define HZ_OP_STATISTICS {1, 0, 2, 0, 0, 0, 0, 0, 0}
+#define HZ_OP_MINIMA {-1.0, -1.0, -1.0, -1.0, -1.0, -1.0, -1.0, -1.0, -64.0}
+#define HZ_OP_MAXIMA {1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 64.0}
+#define HZ_OP_IDENTITIES {0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0}
+#define HZ_OP_NAMES {"temperature", "brightness", "contrast", "saturation", "highlight", "shadow", "tint", "hue", "piecewise_curve"}
 
 #endif

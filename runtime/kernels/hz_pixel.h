@@ -13,12 +13,18 @@
 
 #define HZ_CONSTANTS 3
 
+/* Numbers of a cascade of curves, made ready: how many stages, then for each stage, channel and
+   knot the curve's value and its slope. */
+#define HZ_CURVE_NUMBERS (3 * HZ_CURVE_KNOTS)
+#define HZ_CURVE_TABLE (1 + HZ_CURVE_STAGES * 2 * HZ_CURVE_NUMBERS)
+
 namespace HZ_NAMESPACE {
 
 template <typename T>
 struct Step {
     int operation;
     T constants[HZ_CONSTANTS];
+    const T* table; /* HZ_CURVE_TABLE numbers in place of the constants; null for the others */
 };
 
 template <int code>
@@ -158,6 +164,49 @@ struct Operation<HZ_OP_HUE> {
     }
 };
 
+/* Its `apply` takes the table that `prepare_curves` makes, its numbers not being constants. */
+template <>
+struct Operation<HZ_OP_PIECEWISE_CURVE> {
+    HZ_FN static void prepare(double, const double*, double*) {}
+    template <typename T>
+    HZ_FN static T value(const T* curve, T v) {
+        v = clip(v);
+        const int cell = int(v * T(HZ_CURVE_KNOTS));
+        const int knot = cell < HZ_CURVE_KNOTS ? cell : HZ_CURVE_KNOTS - 1;
+        return clip(curve[2 * knot] + curve[2 * knot + 1] * (v - T(knot) / T(HZ_CURVE_KNOTS)));
+    }
+    template <typename T>
+    HZ_FN static void apply(const T* table, T& r, T& g, T& b) {
+        const int stages = int(table[0]);
+        const T* curve = table + 1;
+        for (int stage = 0; stage < stages; ++stage, curve += 2 * HZ_CURVE_NUMBERS) {
+            r = value(curve, r);
+            g = value(curve + 2 * HZ_CURVE_KNOTS, g);
+            b = value(curve + 4 * HZ_CURVE_KNOTS, b);
+        }
+    }
+};
+
+/* The table of one curve of one channel, 2*HZ_CURVE_KNOTS numbers, from its slopes. The published
+   formula divides by the slopes' sum; here their mean is first moved away from 0. */
+HZ_FN void prepare_curve(const float* slopes, double* curve) {
+    const double minima[] = HZ_OP_MINIMA, maxima[] = HZ_OP_MAXIMA;
+    const double low = minima[HZ_OP_PIECEWISE_CURVE], high = maxima[HZ_OP_PIECEWISE_CURVE];
+    double sum = 0;
+    for (int i = 0; i < HZ_CURVE_KNOTS; ++i)
+        sum += smaller(larger(double(slopes[i]), low), high);
+    const double mean = sum / HZ_CURVE_KNOTS, sign = mean >= 0 ? 1 : -1;
+    const double moved = sign * larger(HZ_CURVE_LEAST_MEAN - sign * mean, 0.0);
+    double value = 0;
+    for (int i = 0; i < HZ_CURVE_KNOTS; ++i) {
+        const double slope =
+            (smaller(larger(double(slopes[i]), low), high) + moved) / (mean + moved);
+        curve[2 * i] = value;
+        curve[2 * i + 1] = slope;
+        value += slope / HZ_CURVE_KNOTS;
+    }
+}
+
 /* Calls `visitor.visit<code>()` for a code known only at run time. */
 template <int code, typename Visitor>
 HZ_FN void visit_operation(int wanted, Visitor& visitor) {
@@ -206,12 +255,18 @@ HZ_FN void prepare_step(int operation, double argument, const double* statistics
     PrepareVisitor visitor = {clamped, statistics, constants};
     visit_operation<0>(operation, visitor);
     step.operation = operation;
+    step.table = nullptr;
     for (int i = 0; i < HZ_CONSTANTS; ++i) step.constants[i] = T(constants[i]);
 }
 
 template <typename T>
+HZ_FN const T* constants_of(const Step<T>& step) {
+    return step.operation == HZ_OP_PIECEWISE_CURVE ? step.table : step.constants;
+}
+
+template <typename T>
 HZ_FN void apply_step(const Step<T>& step, T& r, T& g, T& b) {
-    ApplyVisitor<T> visitor = {step.constants, r, g, b};
+    ApplyVisitor<T> visitor = {constants_of(step), r, g, b};
     visit_operation<0>(step.operation, visitor);
 }
 

@@ -24,9 +24,15 @@ struct ReportStep {
     double argument;
     double statistics[3];
 };
+struct ReportCurves {
+    int stages;
+    float slopes[HZ_CURVE_STAGES * HZ_CURVE_NUMBERS];
+};
 struct Report {
     int count;
     ReportStep steps[HZ_MAX_STEPS];
+    ReportCurves curves;
+    u32 padding; /* hz_program ends on a multiple of 8 bytes */
     u32 seen, in_double;
 };
 constexpr u32 kSeenForeground = 1, kSeenThumbnail = 2, kSeenBackground = 4, kSeenNotFinite = 8;
@@ -55,6 +61,7 @@ struct Strips {
 constexpr int kThumbnail = 256;
 
 constexpr int kMeasureThreads = 512, kPlanThreads = 512, kReduceThreads = 256, kApplyThreads = 256;
+constexpr int kBoxThreads = 256, kRegionThreads = kThumbnail; /* a thread for each result */
 
 /* The histogram's counters of a block have 16 bits for each of 32 lanes; a lane counts at most 17
    pixels of a strip. */
@@ -81,6 +88,9 @@ struct Plan {
     int count;
     hz::Step<float> steps[HZ_MAX_STEPS];
     hz::Step<double> exact_steps[HZ_MAX_STEPS];
+    /* What the step of curves points to. */
+    float curve_table[HZ_CURVE_TABLE];
+    double exact_curve_table[HZ_CURVE_TABLE];
 
     /* For 8 bits: steps [0, middle) as a table a channel, or lines; [middle, suffix) are
        evaluated; [suffix, count) are the curve. */
@@ -93,6 +103,11 @@ struct Plan {
     u8 levels[3][256]; /* the prefix rounded */
 };
 
+/* Where the foreground lies; all 0 if it is not 2x2 pixels or more. */
+struct Box {
+    i64 top, left, height, width;
+};
+
 struct Workspace {
     Report report;
     /* Counted by MEASURE's blocks; all 0 between launches. */
@@ -102,6 +117,10 @@ struct Workspace {
     u32 counts[3][256];
     double partial_sums[kReduceBlocks][3]; /* of the last reduction's blocks */
     Plan plan;
+    /* Of the search for the foreground's box; all 0 between launches. */
+    u32 pending_bounds[4];
+    u32 searched_blocks;
+    Box box; /* of the last frame with region thumbnails */
 };
 
 struct MeasureParameters {
@@ -119,11 +138,22 @@ struct MeasureParameters {
     int gapless;  /* whether the mask's rows have no gaps between pixels */
 };
 
+struct RegionParameters {
+    Surface image;
+    Cover mask;
+    i64 width, height;
+    Strips strips; /* of the mask, row by row */
+    Workspace* workspace;
+    void *foreground, *background;
+    int thumbnail_type, padding;
+};
+
 struct PlanParameters {
     Workspace* workspace;
     const float* arguments; /* null: those of the report */
     double strength, pixels;
     int count, operations[HZ_MAX_STEPS];
+    int curve, stages;    /* which step has curves, and how many in turn; stages is 0 without */
     int bytes;            /* whether the picture has 8 bits */
     int begins, finishes; /* first and last of a frame's plan launches */
     int from_histogram;   /* whether statistics before the first operation that mixes channels are

@@ -134,14 +134,15 @@ __device__ __forceinline__ u32 watch_mask(const MeasureParameters& p) {
     return seen;
 }
 
-/* The parameter `counters` is null for pictures that are not counted. */
-template <typename S>
-__device__ __forceinline__ void measure(const MeasureParameters& p, u32* counters) {
+/* `read` as in draw_thumbnail; `counters` is null for pictures that are not counted. */
+template <typename Read>
+__device__ __forceinline__ void measure(const MeasureParameters& p, const Read& read,
+                                        u32* counters) {
     const bool counted = counters && p.counted;
     if (counted)
         for (int i = int(threadIdx.x); i < kCounters; i += int(blockDim.x)) counters[i] = 0;
     u32 seen = p.watched ? 0 : kSeenForeground;
-    if (!p.composite || draw_thumbnail<S>(p)) seen |= kSeenThumbnail;
+    if (!p.composite || draw_thumbnail(p, read)) seen |= kSeenThumbnail;
     if (p.watched) seen |= watch_mask(p);
     if (counted) {
         __syncthreads();

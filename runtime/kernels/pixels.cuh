@@ -74,13 +74,38 @@ struct Pixels {
     T r[N], g[N], b[N];
 };
 
-template <typename T, int N>
+template <bool bends, typename T, int N>
 struct StepVisitor {
-    const T* constants;
+    const hz::Step<T>& step;
     Pixels<T, N>& pixels;
     template <int code>
     __device__ __forceinline__ void visit() {
-        const T local[HZ_CONSTANTS] = {constants[0], constants[1], constants[2]};
+        if constexpr (code != HZ_OP_PIECEWISE_CURVE)
+            apply<code>();
+        else if constexpr (bends)
+            bend();
+    }
+    /* Registers are short: the table's address is not kept, and no two values wait for theirs at
+       a time. */
+    __device__ __forceinline__ void bend() {
+#pragma unroll 1
+        for (int stage = 0; stage < int(step.table[0]); ++stage) {
+            const T* const curve = step.table + 1 + stage * 2 * HZ_CURVE_NUMBERS;
+            bend_channel(curve, pixels.r);
+            bend_channel(curve + 2 * HZ_CURVE_KNOTS, pixels.g);
+            bend_channel(curve + 4 * HZ_CURVE_KNOTS, pixels.b);
+        }
+    }
+    __device__ __forceinline__ static void bend_channel(const T* curve, T (&values)[N]) {
+#pragma unroll
+        for (int k = 0; k < N; ++k) {
+            values[k] = hz::Operation<HZ_OP_PIECEWISE_CURVE>::value(curve, values[k]);
+            asm volatile("" ::: "memory");
+        }
+    }
+    template <int code>
+    __device__ __forceinline__ void apply() {
+        const T local[HZ_CONSTANTS] = {step.constants[0], step.constants[1], step.constants[2]};
         /* Saturation asks for a sign: known here, it costs no branch for each pixel. */
         if (code != HZ_OP_SATURATION)
             apply_all<code>(local);
@@ -97,13 +122,14 @@ struct StepVisitor {
     }
 };
 
-/* Steps [first, end); which operation a step is, is decided once for N pixels and the whole warp. */
-template <typename T, int N>
+/* Steps [first, end); which operation a step is, is decided once for N pixels and the whole warp.
+   bends: whether curves may be among them. */
+template <bool bends, typename T, int N>
 __device__ __forceinline__ void run_steps(const hz::Step<T>* steps, int first, int end,
                                           Pixels<T, N>& pixels) {
 #pragma unroll 1
     for (int i = first; i < end; ++i) {
-        StepVisitor<T, N> visitor = {steps[i].constants, pixels};
+        StepVisitor<bends, T, N> visitor = {steps[i], pixels};
         hz::visit_operation<0>(steps[i].operation, visitor);
     }
 }

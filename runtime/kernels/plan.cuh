@@ -43,35 +43,103 @@ __device__ __forceinline__ Range range_of(int operation) {
     return range;
 }
 
-/* Write operations and arguments as drawn into the report, by one thread; returns whether they
-   are identities alone. */
-__device__ __forceinline__ bool take_arguments(const PlanParameters& p, Report& report) {
-    constexpr u32 visible = kSeenForeground | kSeenThumbnail;
-    bool finite = true, nothing = true;
-    report.count = p.count;
-    report.seen &= ~kSeenNotFinite;
-    if (p.arguments) {
-        for (int i = 0; i < p.count; ++i) finite &= fabsf(p.arguments[i]) <= 3.4028235e38f;
-        if (!finite) report.seen |= kSeenNotFinite;
+/* A predicted number as it is drawn. */
+__device__ __forceinline__ double blended(const PlanParameters& p, int number,
+                                          const Range& range) {
+    return range.identity + p.strength * (p.arguments[number] - range.identity);
+}
+
+__device__ __forceinline__ double within(double value, const Range& range) {
+    return hz::smaller(hz::larger(value, range.minimum), range.maximum);
+}
+
+/* Whether all predicted numbers are finite; asked by the whole block. */
+__device__ __forceinline__ bool are_finite(const PlanParameters& p) {
+    const int count = p.count + (p.stages ? p.stages * HZ_CURVE_NUMBERS - 1 : 0);
+    bool finite = true;
+    for (int i = int(threadIdx.x); p.arguments && i < count; i += int(blockDim.x))
+        finite &= fabsf(p.arguments[i]) <= 3.4028235e38f;
+    return __syncthreads_and(finite);
+}
+
+/* The curves as drawn into the report, and their tables, with the whole block; returns whether
+   they change nothing. */
+__device__ __forceinline__ bool take_curves(const PlanParameters& p, bool drawn, Report& report) {
+    if (!p.stages) return true;
+    const Range range = range_of(HZ_OP_PIECEWISE_CURVE);
+    Plan& plan = p.workspace->plan;
+    const int index = int(threadIdx.x), threads = int(blockDim.x);
+    bool nothing = true;
+    for (int i = index; i < p.stages * HZ_CURVE_NUMBERS; i += threads) {
+        double slope = report.curves.slopes[i];
+        if (p.arguments) slope = blended(p, p.curve + i, range);
+        slope = within(drawn ? slope : range.identity, range);
+        report.curves.slopes[i] = float(slope);
+        nothing &= float(slope) == float(range.identity);
     }
-    const bool drawn = finite && !(p.arguments && p.watched && (report.seen & visible) != visible);
-    for (int i = 0; i < p.count; ++i) {
-        ReportStep& step = report.steps[i];
-        const Range range = range_of(p.operations[i]);
-        step.operation = p.operations[i];
-        if (p.arguments)
-            step.argument = range.identity + p.strength * (p.arguments[i] - range.identity);
-        if (!drawn) step.argument = range.identity;
-        step.argument = hz::smaller(hz::larger(step.argument, range.minimum), range.maximum);
-        nothing &= step.argument == range.identity;
-        if (!p.statistics_given) step.statistics[0] = step.statistics[1] = step.statistics[2] = 0;
+    __syncthreads();
+    if (index < 3 * p.stages)
+        hz::prepare_curve(report.curves.slopes + index * HZ_CURVE_KNOTS,
+                          plan.exact_curve_table + 1 + index * 2 * HZ_CURVE_KNOTS);
+    if (index == 0) {
+        plan.exact_curve_table[0] = p.stages;
+        report.curves.stages = p.stages;
     }
+    nothing = __syncthreads_and(nothing);
+    for (int i = index; i < 1 + p.stages * 2 * HZ_CURVE_NUMBERS; i += threads)
+        plan.curve_table[i] = float(plan.exact_curve_table[i]);
     return nothing;
 }
 
+/* Write operations and arguments as drawn into the report, with the whole block; returns whether
+   they are identities alone. */
+__device__ __forceinline__ bool take_arguments(const PlanParameters& p, Report& report) {
+    constexpr u32 visible = kSeenForeground | kSeenThumbnail;
+    const bool finite = are_finite(p);
+    const bool drawn = finite && !(p.arguments && p.watched && (report.seen & visible) != visible);
+    bool nothing = take_curves(p, drawn, report);
+    const int index = int(threadIdx.x);
+    if (index < p.count) {
+        ReportStep& step = report.steps[index];
+        const int operation = p.operations[index];
+        const Range range = range_of(operation);
+        const int number =
+            index + (p.stages && index > p.curve ? p.stages * HZ_CURVE_NUMBERS - 1 : 0);
+        step.operation = operation;
+        if (operation == HZ_OP_PIECEWISE_CURVE) {
+            step.argument = 0;
+        } else {
+            if (p.arguments) step.argument = blended(p, number, range);
+            step.argument = within(drawn ? step.argument : range.identity, range);
+            nothing &= step.argument == range.identity;
+        }
+        if (!p.statistics_given) step.statistics[0] = step.statistics[1] = step.statistics[2] = 0;
+    }
+    if (index == 0) {
+        report.count = p.count;
+        report.seen &= ~kSeenNotFinite;
+        if (!finite) report.seen |= kSeenNotFinite;
+    }
+    return __syncthreads_and(nothing);
+}
+
+/* Apart, because the powers in double take all registers there are. */
+__device__ __noinline__ void apply(const hz::Step<double>& step, double (&value)[3]) {
+    hz::apply_step(step, value[0], value[1], value[2]);
+}
+
 /* Long and rarely run: one copy for all kernels. */
-__device__ __noinline__ void prepare(const ReportStep& step, hz::Step<double>& prepared) {
+__device__ __noinline__ void prepare(const ReportStep& step, const Plan& plan,
+                                     hz::Step<double>& prepared) {
     hz::prepare_step(step.operation, step.argument, step.statistics, prepared);
+    if (step.operation == HZ_OP_PIECEWISE_CURVE) prepared.table = plan.exact_curve_table;
+}
+
+__device__ __forceinline__ void to_float(const hz::Step<double>& step, const Plan& plan,
+                                         hz::Step<float>& target) {
+    target.operation = step.operation;
+    target.table = step.table ? plan.curve_table : nullptr;
+    for (int i = 0; i < HZ_CONSTANTS; ++i) target.constants[i] = float(step.constants[i]);
 }
 
 __device__ __noinline__ bool float_suffices(const hz::Step<double>* steps, int first, int end,
@@ -161,9 +229,9 @@ __device__ __forceinline__ int walk_prefix(const PlanParameters& p, bool from_hi
             if (index == 0) store_statistics(plan.report.steps[i], means[0], means[1], means[2]);
         }
         if (scope_of(operation) == HZ_SCOPE_PIXEL) break;
-        if (index == 0) prepare(plan.report.steps[i], plan.steps[i]);
+        if (index == 0) prepare(plan.report.steps[i], p.workspace->plan, plan.steps[i]);
         __syncthreads();
-        if (mine) hz::apply_step(plan.steps[i], value[0], value[1], value[2]);
+        if (mine) apply(plan.steps[i], value);
     }
     __syncthreads();
     return i;
@@ -209,10 +277,11 @@ __device__ __forceinline__ void make_plan(const PlanParameters& p, Planning& pla
     constexpr int words = sizeof(Report) / sizeof(u32);
     u32* const kept = reinterpret_cast<u32*>(&p.workspace->report);
     u32* const report = reinterpret_cast<u32*>(&plan.report);
-    if (index < words) report[index] = kept[index];
+    for (int i = index; i < words; i += kPlanThreads) report[i] = kept[i];
     __syncthreads();
+    const bool nothing = p.begins ? take_arguments(p, plan.report) : p.workspace->plan.nothing;
     if (index == 0) {
-        plan.nothing = p.begins ? take_arguments(p, plan.report) : p.workspace->plan.nothing;
+        plan.nothing = nothing;
         plan.report.in_double = 0;
     }
     __syncthreads();
@@ -222,12 +291,10 @@ __device__ __forceinline__ void make_plan(const PlanParameters& p, Planning& pla
         if (p.bytes) middle = walk_prefix(p, p.begins && p.from_histogram, plan, value);
         if (p.finishes) {
             if (index < p.count && index >= middle)
-                prepare(plan.report.steps[index], plan.steps[index]);
+                prepare(plan.report.steps[index], p.workspace->plan, plan.steps[index]);
             __syncthreads();
             if (index < p.count) {
-                plan.float_steps[index].operation = plan.steps[index].operation;
-                for (int i = 0; i < HZ_CONSTANTS; ++i)
-                    plan.float_steps[index].constants[i] = float(plan.steps[index].constants[i]);
+                to_float(plan.steps[index], p.workspace->plan, plan.float_steps[index]);
                 p.workspace->plan.steps[index] = plan.float_steps[index];
                 p.workspace->plan.exact_steps[index] = plan.steps[index];
             }
@@ -246,7 +313,7 @@ __device__ __forceinline__ void make_plan(const PlanParameters& p, Planning& pla
         p.workspace->plan.count = p.count;
     }
     __syncthreads();
-    if (index < words) kept[index] = report[index];
+    for (int i = index; i < words; i += kPlanThreads) kept[i] = report[i];
 }
 
 }  // namespace hz_gpu

@@ -13,18 +13,29 @@ struct Reducing {
     int in_float;
 };
 
+/* Pixels of a picture of R, G and B. */
+template <typename S>
+struct StoredPixels {
+    const Surface& image;
+
+    template <typename T, int N>
+    __device__ __forceinline__ void load(i64 row, i64 first, i64 end, Pixels<T, N>& pixels) const {
+        load_pixels<S>(image, row, first, end, pixels);
+    }
+};
+
 /* Add what the grid's share of the picture is after the steps [0, count). */
-template <typename S, typename T, int N>
-__device__ __forceinline__ void add_strips(const ReduceParameters& p, const hz::Step<T>* steps,
-                                           double (&sums)[3]) {
+template <typename T, int N, typename Picture>
+__device__ __forceinline__ void add_strips(const ReduceParameters& p, const Picture& picture,
+                                           const hz::Step<T>* steps, double (&sums)[3]) {
     for (u32 index = warp_of_grid(); index < p.strips.count; index += warps_of_grid()) {
         const Strip strip = strip_at(p.strips, index);
         const i64 end = strip.first + strip.count;
 #pragma unroll 1
         for (i64 first = strip.first + lane_index(); first < end; first += N * kLanes) {
             Pixels<T, N> pixels;
-            load_pixels<S>(p.image, strip.row, first, end, pixels);
-            run_steps(steps, 0, p.step, pixels);
+            picture.load(strip.row, first, end, pixels);
+            run_steps<true>(steps, 0, p.step, pixels);
 #pragma unroll
             for (int k = 0; k < N; ++k) {
                 if (first + k * kLanes >= end) continue;
@@ -36,8 +47,9 @@ __device__ __forceinline__ void add_strips(const ReduceParameters& p, const hz::
     }
 }
 
-template <typename S>
-__device__ __forceinline__ void reduce(const ReduceParameters& p, Reducing& shared) {
+template <typename Picture>
+__device__ __forceinline__ void reduce(const ReduceParameters& p, const Picture& picture,
+                                       Reducing& shared) {
     Workspace& workspace = *p.workspace;
     const Report& report = workspace.report;
     if (workspace.plan.nothing) return;
@@ -48,10 +60,8 @@ __device__ __forceinline__ void reduce(const ReduceParameters& p, Reducing& shar
     const int index = int(threadIdx.x);
     if (index < report.count && (index < p.step || index >= after)) {
         hz::Step<double>& step = shared.steps[index];
-        prepare(report.steps[index], step);
-        shared.float_steps[index].operation = step.operation;
-        for (int i = 0; i < HZ_CONSTANTS; ++i)
-            shared.float_steps[index].constants[i] = float(step.constants[i]);
+        prepare(report.steps[index], workspace.plan, step);
+        to_float(step, workspace.plan, shared.float_steps[index]);
     }
     __syncthreads();
     if (index == 0)
@@ -61,9 +71,9 @@ __device__ __forceinline__ void reduce(const ReduceParameters& p, Reducing& shar
 
     double sums[3] = {};
     if (shared.in_float)
-        add_strips<S, float, 4>(p, shared.float_steps, sums);
+        add_strips<float, 2>(p, picture, shared.float_steps, sums);
     else
-        add_strips<S, double, 1>(p, shared.steps, sums);
+        add_strips<double, 1>(p, picture, shared.steps, sums);
     for (int c = 0; c < 3; ++c) {
         const double sum = sum_of_block(sums[c], shared.scratch);
         if (index == 0) workspace.partial_sums[blockIdx.x][c] = sum;

@@ -74,9 +74,20 @@ __device__ __forceinline__ float exact_coverage(const Cover& mask, i64 row, i64 
     }
 }
 
-/* The grid's share of the thumbnail; returns whether this thread met foreground in it. */
+/* Values of a picture of R, G and B as the thumbnail reads them. */
 template <typename S>
-__device__ __forceinline__ bool draw_thumbnail(const MeasureParameters& p) {
+struct Stored {
+    const Surface& image;
+
+    __device__ __forceinline__ float operator()(i64 row, i64 column, int channel) const {
+        return exact_unit(at<S>(pixel_of(image, row, column) + channel * image.channel_stride));
+    }
+};
+
+/* The grid's share of the thumbnail; returns whether this thread met foreground in it.
+   read(row, column, channel) -> value in [0, 1] */
+template <typename Read>
+__device__ __forceinline__ bool draw_thumbnail(const MeasureParameters& p, const Read& read) {
     constexpr int plane = kThumbnail * kThumbnail;
     const int value_size = p.thumbnail_type == kF16 ? 2 : 4;
     bool seen = false;
@@ -84,10 +95,8 @@ __device__ __forceinline__ bool draw_thumbnail(const MeasureParameters& p) {
         const int index = int(share) * kLanes + lane_index();
         const Tap y = tap_at(index / kThumbnail, p.height), x = tap_at(index % kThumbnail, p.width);
         for (int c = 0; c < 3; ++c) {
-            const float value = resampled(y, x, [&](i64 row, i64 column) {
-                return exact_unit(at<S>(pixel_of(p.image, row, column) +
-                                        c * p.image.channel_stride));
-            });
+            const float value =
+                resampled(y, x, [&](i64 row, i64 column) { return read(row, column, c); });
             store_thumbnail(static_cast<u8*>(p.composite) + i64(c) * plane * value_size,
                             p.thumbnail_type, index, value);
         }

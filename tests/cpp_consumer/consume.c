@@ -145,6 +145,10 @@ static int errors(void) {
            hz_renderer_render(renderer, &image, &wrong, &program, &image));
     EXPECT(HZ_INVALID, "must not be null",
            hz_renderer_thumbnail(renderer, &image, &mask, thumbnail, NULL));
+    EXPECT(HZ_INVALID, "mask must not be null",
+           hz_renderer_region_thumbnails(renderer, &image, NULL, thumbnail, thumbnail));
+    EXPECT(HZ_INVALID, "foreground and background must",
+           hz_renderer_region_thumbnails(renderer, &image, &mask, NULL, thumbnail));
     EXPECT(HZ_INVALID, "`strength` must lie",
            hz_renderer_harmonize(renderer, NULL, &image, &mask, 1.6, &image, &program));
     EXPECT(HZ_INVALID, "`strength` must lie",

@@ -1,6 +1,7 @@
 /* The C++ interface as an application uses it.
 
    consume_cpp views     every kind of view draws the same picture
+   consume_cpp regions   thumbnails of foreground and background
    consume_cpp threads   eight threads, each with a renderer of its own and all with one
    consume_cpp predict   predictors, exceptions through C, lifetimes */
 #include <algorithm>
@@ -107,6 +108,27 @@ void check_views(Renderer renderer) {
                        ImageView::rgb(wide.data(), kWidth, kHeight), kLook);
 }
 
+void check_regions() {
+    const std::vector<uint8_t> mask = soft_mask(), none(kPixels);
+    const std::vector<uint8_t> picture = noise<uint8_t>(3 * kPixels, 1);
+    const auto view = ConstImageView::rgb(picture.data(), kWidth, kHeight);
+    const MaskView where = MaskView::of(mask.data(), kWidth, kHeight);
+    Renderer renderer = Renderer::cpu();
+    const auto made = renderer.region_thumbnails(view, where);
+    harmonizer::RegionThumbnails same;
+    require(hz_region_thumbnails(view.get(), where.get(), same.foreground.data(),
+                                 same.background.data(), 1) == HZ_OK,
+            hz_last_error());
+    require(made.foreground == same.foreground && made.background == same.background, "regions");
+    require(*std::max_element(made.foreground.begin(), made.foreground.end()) > 0.1f, "drawn");
+    try {
+        renderer.region_thumbnails(view, MaskView::of(none.data(), kWidth, kHeight));
+        require(false, "an empty mask");
+    } catch (const harmonizer::Error& error) {
+        require(error.status() == HZ_INVALID, "status");
+    }
+}
+
 void check_threads() {
     const std::vector<uint8_t> mask = soft_mask();
     const MaskView where = MaskView::of(mask.data(), kWidth, kHeight);
@@ -211,6 +233,7 @@ int main(int count, char** words) {
                                                                          : Renderer::cpu());
             return 0;
         }
+        if (wanted == "regions") return check_regions(), 0;
         if (wanted == "threads") return check_threads(), 0;
         if (wanted == "predict") return check_predictors(), 0;
     } catch (const std::exception& error) {

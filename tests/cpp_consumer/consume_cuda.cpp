@@ -5,8 +5,6 @@
    consume_cuda threads   several renderers and one shared
    consume_cuda errors    what is refused, and that the renderer lives on
    consume_cuda broken    a kernel that fails on the device */
-#include <dlfcn.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -20,8 +18,8 @@
 #include <thread>
 #include <vector>
 
-#include "harmonizer.hpp"
 #include "harmonizer_cuda.h"
+#include "on_device.h"
 
 namespace {
 
@@ -34,85 +32,6 @@ using harmonizer::Program;
 using harmonizer::Renderer;
 
 constexpr int64_t kWidth = 333, kHeight = 217, kPixels = kWidth * kHeight;
-
-void require(bool held, const std::string& what) {
-    if (!held) throw std::logic_error(what);
-}
-
-/* What an application would call of the driver; the context is the device's primary one. */
-class Cuda {
-public:
-    using Address = unsigned long long;
-
-    Cuda() {
-        library_ = dlopen("libcuda.so.1", RTLD_NOW);
-        require(library_, "libcuda.so.1");
-        call("cuInit", 0u);
-        call("cuDevicePrimaryCtxRetain", &context_, 0);
-        call("cuCtxPushCurrent_v2", context_);
-    }
-    ~Cuda() {
-        void* popped;
-        call("cuCtxPopCurrent_v2", &popped);
-        call("cuDevicePrimaryCtxRelease_v2", 0);
-    }
-
-    template <typename... Arguments>
-    void call(const char* name, Arguments... arguments) const {
-        const auto function =
-            reinterpret_cast<int (*)(Arguments...)>(dlsym(library_, name));
-        require(function, name);
-        require(function(arguments...) == 0, name);
-    }
-    /* For functions of the emulated driver alone. */
-    template <typename... Arguments>
-    bool try_call(const char* name, Arguments... arguments) const {
-        const auto function =
-            reinterpret_cast<void (*)(Arguments...)>(dlsym(library_, name));
-        if (function) function(arguments...);
-        return function != nullptr;
-    }
-
-private:
-    void* library_;
-    void* context_ = nullptr;
-};
-
-template <typename T>
-class OnDevice {
-public:
-    OnDevice(const Cuda& cuda, const std::vector<T>& values) : cuda_(cuda), size_(values.size()) {
-        cuda_.call("cuMemAlloc_v2", &address_, size_ * sizeof(T));
-        cuda_.call("cuMemcpyHtoD_v2", address_, static_cast<const void*>(values.data()),
-                   size_ * sizeof(T));
-    }
-    ~OnDevice() { cuda_.call("cuMemFree_v2", address_); }
-    T* data() const { return reinterpret_cast<T*>(static_cast<uintptr_t>(address_)); }
-    std::vector<T> fetch() const {
-        std::vector<T> values(size_);
-        cuda_.call("cuMemcpyDtoH_v2", static_cast<void*>(values.data()), address_,
-                   size_ * sizeof(T));
-        return values;
-    }
-
-private:
-    const Cuda& cuda_;
-    size_t size_;
-    Cuda::Address address_ = 0;
-};
-
-template <typename T>
-std::vector<T> noise(size_t count, unsigned seed) {
-    std::vector<T> values(count);
-    for (T& value : values) {
-        seed = seed * 1664525u + 1013904223u;
-        if constexpr (std::is_same_v<T, float>)
-            value = static_cast<float>(seed >> 8) / 16777216.0f;
-        else
-            value = static_cast<T>(seed >> 16);
-    }
-    return values;
-}
 
 std::vector<uint8_t> soft_mask() {
     std::vector<uint8_t> mask = noise<uint8_t>(kPixels, 5);
@@ -182,6 +101,13 @@ void compare(Renderer& cuda, Renderer& cpu, const char* name) {
         worst = std::max(worst, std::abs(thumbnail.coverage[i] - same.coverage[i]));
     std::printf("%s: thumbnails differ by %g\n", name, double{worst});
     require(worst <= 1e-6f, "thumbnail");
+    const auto regions = cuda.region_thumbnails(view, where),
+               wished = cpu.region_thumbnails(view, where);
+    for (size_t i = 0; i < wished.foreground.size(); ++i) {
+        worst = std::max(worst, std::abs(regions.foreground[i] - wished.foreground[i]));
+        worst = std::max(worst, std::abs(regions.background[i] - wished.background[i]));
+    }
+    require(worst <= 2e-6f, "region thumbnails");
 }
 
 void check_large(Renderer& cuda, Renderer& cpu) {
@@ -283,19 +209,6 @@ void check_device() {
     cuda.call("cuStreamDestroy_v2", stream);
 }
 
-template <typename Call>
-void refuse(hz_status wanted, const std::string& part, const Call& call) {
-    try {
-        call();
-    } catch (const Error& error) {
-        if (error.status() == wanted && std::string(error.what()).find(part) != std::string::npos)
-            return;
-        throw std::logic_error("wanted \"" + part + "\", got " + std::to_string(error.status()) +
-                               " \"" + error.what() + "\"");
-    }
-    throw std::logic_error("nothing refused; wanted \"" + part + "\"");
-}
-
 void check_errors(const std::string& folder) {
     const Cuda cuda;
     const std::vector<uint8_t> mask = soft_mask();
@@ -343,6 +256,11 @@ void check_errors(const std::string& folder) {
     } catch (const std::runtime_error& error) {
         require(std::string(error.what()) == "mine", error.what());
     }
+    std::vector<uint8_t> thin(kPixels);
+    const MaskView bad = MaskView::of(thin.data(), kWidth, kHeight);
+    refuse(HZ_INVALID, "must cover something", [&] { renderer.region_thumbnails(view, bad); });
+    thin[5] = thin[8] = 255;
+    refuse(HZ_INVALID, "2 pixels high and wide", [&] { renderer.region_thumbnails(view, bad); });
     require(picture == before, "a failure leaves the picture alone");
 
     if (cuda.try_call("hz_driver_fail_after", int64_t{0})) { /* emulated: no allocation succeeds */

@@ -1,11 +1,23 @@
 """The CUDA kernels compiled by g++ and run on the CPU: see cuda_shim.h and emulate.cpp."""
 
+import atexit
+import shutil
 import subprocess
+import tempfile
+from functools import cache
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
 ROOT = FOLDER.parents[1]
 LIBRARY = "libhz_emulated.so"
+
+
+@cache
+def emulation() -> Path:
+    """The library, compiled once for all tests of a run."""
+    folder = Path(tempfile.mkdtemp(prefix="harmonizer-emulation-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return build_emulation(folder)
 
 
 def build_emulation(folder: Path, sanitized: bool = False) -> Path:

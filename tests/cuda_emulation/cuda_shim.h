@@ -74,6 +74,12 @@ inline double __shfl_down_sync(unsigned int, double value, int apart) {
     return value;
 }
 
+inline unsigned int __shfl_down_sync(unsigned int, unsigned int value, int apart) {
+    const uint64_t* values = hz_emulation::meet_in_warp(value);
+    const unsigned int lane = threadIdx.x % 32;
+    return static_cast<unsigned int>(values[lane + apart < 32 ? lane + apart : lane]);
+}
+
 inline unsigned int atomicAdd(unsigned int* address, unsigned int value) {
     const unsigned int before = *address;
     *address += value;
@@ -82,6 +88,11 @@ inline unsigned int atomicAdd(unsigned int* address, unsigned int value) {
 inline unsigned int atomicOr(unsigned int* address, unsigned int value) {
     const unsigned int before = *address;
     *address |= value;
+    return before;
+}
+inline unsigned int atomicMax(unsigned int* address, unsigned int value) {
+    const unsigned int before = *address;
+    if (value > before) *address = value;
     return before;
 }
 inline unsigned int atomicExch(unsigned int* address, unsigned int value) {

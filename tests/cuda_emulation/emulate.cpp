@@ -30,6 +30,10 @@ constexpr Kernel kKernels[] = {
     HZ_KERNEL(hz_measure_u8, MeasureParameters, kMeasureThreads),
     HZ_KERNEL(hz_measure_u16, MeasureParameters, kMeasureThreads),
     HZ_KERNEL(hz_measure_f32, MeasureParameters, kMeasureThreads),
+    HZ_KERNEL(hz_region_box, RegionParameters, kBoxThreads),
+    HZ_KERNEL(hz_regions_u8, RegionParameters, kRegionThreads),
+    HZ_KERNEL(hz_regions_u16, RegionParameters, kRegionThreads),
+    HZ_KERNEL(hz_regions_f32, RegionParameters, kRegionThreads),
     HZ_KERNEL(hz_plan, PlanParameters, kPlanThreads),
     HZ_KERNEL(hz_reduce_u8, ReduceParameters, kReduceThreads),
     HZ_KERNEL(hz_reduce_u16, ReduceParameters, kReduceThreads),
@@ -39,6 +43,12 @@ constexpr Kernel kKernels[] = {
     HZ_KERNEL(hz_apply_u8, ApplyParameters, kApplyThreads),
     HZ_KERNEL(hz_apply_u16, ApplyParameters, kApplyThreads),
     HZ_KERNEL(hz_apply_f32, ApplyParameters, kApplyThreads),
+    HZ_KERNEL(hz_measure_nv12, VideoMeasureParameters, kMeasureThreads),
+    HZ_KERNEL(hz_measure_p010, VideoMeasureParameters, kMeasureThreads),
+    HZ_KERNEL(hz_reduce_nv12, VideoReduceParameters, kReduceThreads),
+    HZ_KERNEL(hz_reduce_p010, VideoReduceParameters, kReduceThreads),
+    HZ_KERNEL(hz_apply_nv12, VideoApplyParameters, kApplyThreads),
+    HZ_KERNEL(hz_apply_p010, VideoApplyParameters, kApplyThreads),
 };
 
 thread_local bool backwards = false;

@@ -4,7 +4,7 @@ import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from harmonizer import _native
 from harmonizer.arguments import Arguments
 from harmonizer.ops import OPERATIONS
-from harmonizer.plan import STATISTICS_COUNTS, Plan, Step
+from harmonizer.plan import Plan
 from harmonizer.renderer import IMAGE_TYPES, MASK_TYPES
+from harmonizer.values import Value, stages_of
 
 Array = NDArray[Any]
 
@@ -39,6 +40,19 @@ class Thumbnail:
     def __post_init__(self) -> None:
         self.composite = np.full((1, 3, 256, 256), np.nan, self.dtype)
         self.coverage = np.full((1, 1, 256, 256), np.nan, self.dtype)
+
+
+@dataclass
+class Regions:
+    """The other predictor's inputs of a frame: float32 or float16."""
+
+    dtype: type[np.floating[Any]] = np.float32
+    foreground: Array = field(init=False)
+    background: Array = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.foreground = np.full((1, 3, 256, 256), np.nan, self.dtype)
+        self.background = np.full((1, 3, 256, 256), np.nan, self.dtype)
 
 
 class EmulatedDevice:
@@ -71,6 +85,8 @@ class EmulatedDevice:
         strength: float = 1.0,
         thumbnail: Thumbnail | None = None,
         statistics_given: bool = False,
+        stages: int = 0,
+        regions: Regions | None = None,
     ) -> _native.Frame:
         """Describe a frame; the arrays must outlive it."""
         frame = _native.Frame(image=image_at(image), out=image_at(out))
@@ -84,12 +100,18 @@ class EmulatedDevice:
             frame.coverage = thumbnail.coverage.ctypes.data
             half = thumbnail.composite.dtype == np.float16
             frame.thumbnail_type = _native.F16 if half else _native.F32
+        if regions is not None:
+            frame.foreground = regions.foreground.ctypes.data
+            frame.background = regions.background.ctypes.data
+            half = regions.foreground.dtype == np.float16
+            frame.thumbnail_type = _native.F16 if half else _native.F32
         if predicted is not None:
             frame.arguments = predicted.ctypes.data
         frame.strength = strength
         frame.statistics_given = int(statistics_given)
         frame.count = len(filters)
         frame.operations[: len(filters)] = [OPERATIONS[name].code for name in filters]
+        frame.stages = stages
         frame.processors = self.processors
         return frame
 
@@ -104,10 +126,13 @@ class EmulatedDevice:
 
     def put_arguments(self, arguments: Arguments) -> None:
         """Upload given arguments, as a host does."""
-        program = self.report.program
-        program.count = len(arguments.filters)
-        for step, (name, value) in zip(program.steps, arguments.items(), strict=False):
-            step.operation, step.argument = OPERATIONS[name].code, value
+        kept = [tuple(step.statistics) for step in self.report.program.steps]
+        # Not `Step`s, which refuse what is out of range: clamping is the device's work here.
+        self.report.program = _native.Program.of(
+            [_Given(name, value) for name, value in arguments.items()]
+        )
+        for step, statistics in zip(self.report.program.steps, kept, strict=True):
+            step.statistics[:] = statistics
 
     def draw(
         self, image: Array, mask: Array | None, arguments: Arguments, out: Array | None = None
@@ -115,18 +140,23 @@ class EmulatedDevice:
         """Draw given arguments, statistics measured."""
         result = np.empty(image.shape, image.dtype) if out is None else out
         self.put_arguments(arguments)
-        self.run(self.frame(image, mask, result, arguments.filters), DRAW_GIVEN)
+        stages = stages_of(arguments.values())
+        frame = self.frame(image, mask, result, arguments.filters, stages=stages)
+        self.run(frame, DRAW_GIVEN)
         return result
 
     def plan(self) -> Plan:
         """What the last frame drew."""
-        steps = []
         names = {operation.code: name for name, operation in OPERATIONS.items()}
-        for step in self.report.program.steps[: self.report.program.count]:
-            name = names[step.operation]
-            count = STATISTICS_COUNTS[OPERATIONS[name].statistics]
-            steps.append(Step(name, step.argument, tuple(step.statistics[:count])))
-        return Plan(tuple(steps))
+        program = self.report.program
+        drawn = [names[step.operation] for step in program.steps[: program.count]]
+        return Plan(program.steps_of(drawn))
+
+
+class _Given(NamedTuple):
+    operation: str
+    argument: Value
+    statistics: tuple[float, ...] = ()
 
 
 def image_at(image: Array) -> _native.Image:

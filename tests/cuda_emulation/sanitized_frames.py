@@ -1,4 +1,4 @@
-"""Draw many frames with the sanitized emulation; run by test_cuda_kernels in a process of its own.
+"""Draw many frames with the sanitized emulation; run by test_cuda_frames in a process of its own.
 
 Each array lies in memory of its own of just its size, so that the address sanitizer sees an access
 beyond it. Prints "clean" at the end; the sanitizers end the process before that otherwise.
@@ -11,10 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from cuda_emulation.frames import Array, EmulatedDevice, Thumbnail
+from cuda_emulation.frames import Array, EmulatedDevice, Regions, Thumbnail
+from cuda_emulation.video import VideoPicture, frame_of
 from harmonizer import _native
 from harmonizer.arguments import Arguments
-from harmonizer.ops import DEFAULT_FILTERS, OPERATIONS
+from harmonizer.ops import DEFAULT_FILTERS, PHOTO_FILTERS
 
 SIZES = ((1, 1), (3, 17), (2, 511), (2, 530))
 ALL = _native.PHASE_MEASURE | _native.PHASE_DRAW
@@ -43,7 +44,7 @@ def draw_all(device: EmulatedDevice, dtype: str, height: int, width: int, revers
     coverage = (generator.random((height, width)) * 3 - 1).clip(0, 1)
     thumbnail = Thumbnail()
     mild = Arguments(DEFAULT_FILTERS, (0.1, 0.1, 0.2, 0.3, -0.1, 0.2))
-    steep = Arguments(tuple(OPERATIONS), (0.1, 0.1, 0.2, 0.9999, -0.1, 0.97, 0.1, 0.1))
+    steep = Arguments(PHOTO_FILTERS, (0.1, 0.1, 0.2, 0.9999, -0.1, 0.97, 0.1, 0.1))
     for mask_type, arguments in itertools.product(
         (None, np.bool_, np.uint8, np.uint16, np.float32), (mild, steep)
     ):
@@ -58,6 +59,29 @@ def draw_all(device: EmulatedDevice, dtype: str, height: int, width: int, revers
                 shown, mask, target, arguments.filters, predicted, thumbnail=resized
             )
             device.run(frame, ALL)
+        if dtype != "float32" and arguments is mild:
+            draw_video(device, dtype, mask, height, width)
+        if mask is not None and arguments is mild:
+            frame = device.frame(shown, mask, out, (), regions=Regions())
+            device.run(frame, _native.PHASE_MEASURE)
+
+
+def draw_video(
+    device: EmulatedDevice, dtype: str, mask: Array | None, height: int, width: int
+) -> None:
+    """A surface of a decoder, in place and out of place."""
+    random = np.random.default_rng(height)
+    even, rows, columns = width + width % 2, (height + 1) // 2, (width + 1) // 2
+    highest, bits = np.iinfo(dtype).max, 8 if dtype == "uint8" else 10
+    planes = [
+        exact_memory(random.integers(0, highest, shape, dtype))
+        for shape in ((height, even), (rows, columns, 2)) * 2
+    ]
+    source, out = (VideoPicture(planes[i][:, :width], planes[i + 1], bits) for i in (0, 2))
+    arguments = exact_memory(np.full(2, 0.3, np.float32))
+    for target in (out, source):
+        frame = frame_of(device, source, target, mask, ("temperature", "shadow"), arguments)
+        device.run(frame, ALL)
 
 
 def main() -> None:

@@ -19,12 +19,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from harmonizer import Harmonizer
+from harmonizer.contract import DEFAULT_LABEL, END_TO_END_FORMAT, FORMAT
 from harmonizer.errors import ModelError
-from harmonizer.predictor import END_TO_END_FORMAT, FORMAT, import_onnxruntime
+from harmonizer.predictor import import_onnxruntime
 from train.evaluation.triplets import planes
-from train.filters import apply_filters, blend
+from train.filters import apply_filters, blend, split_arguments
 from train.model import load_checkpoint
 from train.network import THUMBNAIL, thumbnail
+from train.s2crnet import one_hot
 
 Kind = Literal["checkpoint", "predictor", "end-to-end", "black-box"]
 Upsample = Literal["bilinear", "pcm"]
@@ -87,8 +89,9 @@ def _torch_reference(path: Path) -> Harmonize:
             )
         image = original
         # One filter at a time: a list of all stages would not fit at full resolution.
-        for index, name in enumerate(network.config.filters):
-            (image,) = apply_filters(image, arguments[:, index : index + 1], (name,))
+        filters = network.config.filters
+        for name, argument in zip(filters, split_arguments(arguments, filters, 1), strict=True):
+            (image,) = apply_filters(image, argument.view(1, -1), (name,))
         return _pixels(blend(image, original, coverage), composite.dtype)
 
     return harmonize
@@ -114,8 +117,12 @@ def _end_to_end(path: Path) -> Harmonize:
             f"{kind!r}. {remedy}; export/to_onnx.py --variant end-to-end writes such graphs."
         )
 
+    labelled = any(value.name == "label" for value in session.get_inputs())
+
     def harmonize(composite: Array, mask: Array) -> Array:
         feed = {"composite": planes(composite).numpy(), "mask": planes(mask).numpy()}
+        if labelled:  # the sets do not say what their foregrounds show
+            feed["label"] = one_hot([DEFAULT_LABEL]).numpy()
         shape = (1, 3, *composite.shape[:2])
         return _pixels(_run(path, session, "harmonized", feed, shape), composite.dtype)
 

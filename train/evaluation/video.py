@@ -22,6 +22,7 @@ from harmonizer.files import check_writable, write_atomically
 from harmonizer.jobs import Recipe, Tools
 from harmonizer.pipeline import Harmonizer
 from harmonizer.plan import Plan
+from harmonizer.values import to_numbers
 from harmonizer.video.planes import foreground_box
 from harmonizer.video.shots import Shot, Tally, interpolated, planned, predicted, replayed
 from harmonizer.video.smoothing import OFF, Smoothing
@@ -171,11 +172,28 @@ class Session:
 
     def score(self, variant: Variant) -> Score:
         """Draw the clip one way and measure it."""
-        clip, drawn, plans = self.clip, [], []
+        drawn, plans = [], []
         for shot in self._plans(variant):
             drawn.append(self._draw(shot))
             if shot.plan is not None:
                 plans.append(_numbers(shot.plan))
+        jitter = float(np.abs(np.diff(plans, axis=0)).mean())
+        lag = [
+            _foreground_mean(np.abs(d.astype(np.float32) - p).mean(axis=2), m)
+            for d, p, m in zip(drawn, self._plain, self.clip.masks, strict=True)
+        ]
+        return self._measured(variant.name, drawn, jitter, float(np.mean(lag)))
+
+    def references(self) -> list[Score]:
+        """The composite itself and, where it is known, the right answer: what flow leaves."""
+        clip = self.clip
+        rows = [self._measured("composite", clip.composites, 0.0, float("nan"))]
+        if clip.reals:
+            rows.append(self._measured("right answer", clip.reals, 0.0, float("nan")))
+        return rows
+
+    def _measured(self, name: str, drawn: list[Pixels], jitter: float, lag: float) -> Score:
+        clip = self.clip
         added = [
             _foreground_mean(d @ LUMA - c @ LUMA, m)
             for d, c, m in zip(drawn, clip.composites, clip.masks, strict=True)
@@ -187,31 +205,15 @@ class Session:
         warped = [
             flow.error(a, b) for flow, a, b in zip(self._flows, drawn, drawn[1:], strict=False)
         ]
-        lag = [
-            _foreground_mean(np.abs(d.astype(np.float32) - p).mean(axis=2), m)
-            for d, p, m in zip(drawn, self._plain, clip.masks, strict=True)
-        ]
         return Score(
             clip.name,
-            variant.name,
+            name,
             float(np.mean(errors)) if errors else float("nan"),
             float(np.mean(warped)),
-            float(np.abs(np.diff(plans, axis=0)).mean()),
+            jitter,
             float(np.abs(np.diff(added)).mean()),
-            float(np.mean(lag)),
+            lag,
         )
-
-    def composite(self) -> Score:
-        """The composite itself."""
-        clip = self.clip
-        errors = [
-            _foreground_mean(np.square(c.astype(np.float32) - r).mean(axis=2), m)
-            for c, r, m in zip(clip.composites, clip.reals, clip.masks, strict=False)
-        ]
-        pairs = zip(self._flows, clip.composites, clip.composites[1:], strict=False)
-        warped = [flow.error(a, b) for flow, a, b in pairs]
-        fmse = float(np.mean(errors)) if errors else float("nan")
-        return Score(clip.name, "composite", fmse, float(np.mean(warped)), 0.0, 0.0, float("nan"))
 
     def _shots(self) -> "list[Shot]":
         clip = self.clip
@@ -237,8 +239,8 @@ class Session:
         return self._tools.renderer.apply(shot.image, shot.mask, shot.plan)
 
 
-def _numbers(plan: Plan) -> list[float]:
-    return [step.argument for step in plan.steps]
+def _numbers(plan: Plan) -> NDArray[np.float64]:
+    return np.concatenate([to_numbers(step.argument) for step in plan.steps])
 
 
 def _foreground_mean(values: NDArray[Any], mask: Pixels) -> float:
@@ -318,7 +320,7 @@ def main(argv: Sequence[str], default: Path) -> int:
                 groups[name] = []
                 for clip in clips:
                     session = Session(harmonizer, clip)
-                    scores = [session.composite(), *map(session.score, VARIANTS)]
+                    scores = [*session.references(), *map(session.score, VARIANTS)]
                     groups[name] += scores
                     print(f"{clip.name}: {len(clip.times)} frames", file=sys.stderr)
     except (HarmonizerError, OSError, ValueError) as error:

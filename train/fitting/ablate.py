@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from harmonizer.files import write_atomically
-from harmonizer.ops import OPERATIONS
+from harmonizer.ops import PHOTO_FILTERS
 from train.evaluation.triplets import benchmark_composites, validation_composites
 from train.fitting.config import (
     ConfigError,
@@ -31,17 +31,23 @@ from train.fitting.monitor import Validation
 from train.fitting.state import CHECKPOINT, CONFIG, STATE
 from train.model import load_checkpoint
 
-FILTERS = tuple(OPERATIONS)
-"""The paper's six and the two further ones; the ablation takes the first 2, 4, 6 and 8."""
+EMA: dict[str, dict[str, Any]] = {"on": {"ema": 0.999}, "off": {"ema": 0.0}}
 
-ABLATIONS: dict[str, dict[str, dict[str, Any]]] = {
-    "cascade": {"on": {"cascade": True}, "off": {"cascade": False}},
-    "dynamic-loss": {name: {"loss": name} for name in ("dynamic", "plain", "final")},
-    "filters": {str(count): {"filters": FILTERS[:count]} for count in (2, 4, 6, 8)},
-    "ema": {"on": {"ema": 0.999}, "off": {"ema": 0.0}},
+ABLATIONS: dict[str, dict[str, dict[str, dict[str, Any]]]] = {
+    "harmonizer": {
+        "cascade": {"on": {"cascade": True}, "off": {"cascade": False}},
+        "dynamic-loss": {name: {"loss": name} for name in ("dynamic", "plain", "final")},
+        "filters": {str(count): {"filters": PHOTO_FILTERS[:count]} for count in (2, 4, 6, 8)},
+        "ema": EMA,
+    },
+    "s2crnet": {
+        "cascade": {str(count): {"stages": count} for count in (1, 2, 3)},
+        "semantic": {"on": {"semantic": True}, "off": {"semantic": False}},
+        "ema": EMA,
+    },
 }
-"""What each variant changes, of the run or of its network."""
-
+"""By model and name, what each variant changes, of the run or of its network. The filters are the
+paper's six and the two further ones, of which the first 2, 4, 6 and 8 are taken."""
 
 RESULT = "result.json"
 
@@ -88,13 +94,13 @@ def measure(config: FitConfig, folder: Path, sets: Mapping[str, Validation]) -> 
     return result
 
 
-def check_flags(options: argparse.Namespace) -> None:
+def check_flags(options: argparse.Namespace, variants: Mapping[str, Mapping[str, Any]]) -> None:
     """Refuse flags for what the ablation itself varies.
 
     Raises:
         ConfigError: If there is one.
     """
-    varied = {field for changes in ABLATIONS[options.name].values() for field in changes}
+    varied = {field for changes in variants.values() for field in changes}
     for given in vars(options):
         field = given.rpartition(".")[2]
         if field in varied:
@@ -124,18 +130,27 @@ def main(arguments: Sequence[str]) -> int:
     """Run an ablation as the flags say; print and write its table."""
     shared = Path(os.environ.get("HARMONIZER_DATA", "../shared/data"))
     parser = Parser("python -m train ablate", "Variants of one choice at equal budget.")
-    parser.add_argument("name", choices=ABLATIONS)
+    parser.add_argument(
+        "name", choices=dict.fromkeys(n for names in ABLATIONS.values() for n in names)
+    )
     parser.add_argument("--output", type=Path, required=True, help="folder for runs and table")
     parser.add_argument("--iharmony4", type=Path, help="also judge on these triplets")
     options = parser.parse_args(arguments)
-    check_flags(options)
     config = fit_config(options)
+    model = config.network.model
+    if options.name not in ABLATIONS[model]:
+        raise ConfigError(
+            f"ablations of model {model} are {', '.join(ABLATIONS[model])}; got {options.name}. "
+            "Choose one of them, or another --model."
+        )
+    variants = ABLATIONS[model][options.name]
+    check_flags(options, variants)
     device = default_device()
     val = Path(config.val or shared / "val")
     sets = {"val": Validation(validation_composites(val), device)}
     if options.iharmony4:
         sets["iHarmony4"] = Validation(benchmark_composites(options.iharmony4), device)
-    runs = {label: variant(config, ch) for label, ch in ABLATIONS[options.name].items()}
+    runs = {label: variant(config, changes) for label, changes in variants.items()}
     rows = {}
     for label, run in runs.items():
         print(f"{options.name} {label}", flush=True)

@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 from harmonizer.errors import HarmonizerError
 from train.data.batches import DataConfig
 from train.network import NetworkConfig
+from train.registry import DEFAULT_MODEL, MODELS, Config
 
 T = TypeVar("T")
 
@@ -22,11 +23,11 @@ class ConfigError(HarmonizerError, ValueError):
 
 @dataclass(frozen=True)
 class FitConfig:
-    """One run of the loop; the defaults are the paper's recipe (arXiv 2207.01322, section 4.1).
+    """One run of the loop; the defaults are Harmonizer's recipe (arXiv 2207.01322, section 4.1).
 
     Attributes:
         data: Where images come from.
-        network: What is trained.
+        network: What is trained; its class says which model.
         init: Checkpoint to start from; parts that it lacks start at random.
         epochs: Passes over the data.
         samples: Images to train on in all, instead of epochs.
@@ -39,8 +40,8 @@ class FitConfig:
         weight_decay: Decoupled weight decay; 0 is plain Adam.
         clip: Largest gradient norm; 0 does not clip.
         ema: Decay of the weights' moving average, which is then what is saved; 0 is off.
-        loss: dynamic: each stage is blamed for what it adds; plain: mean over the stages; final:
-            last stage alone.
+        loss: dynamic: each stage is blamed for what it adds; plain: mean over the stages; sum:
+            over the stages; final: last stage alone.
         final_weight: Weight of the last stage's loss beside that, on synthesised composites.
         pair_weight: Weight of the last stage's loss on real composites.
         amp: What the encoder computes in.
@@ -55,7 +56,7 @@ class FitConfig:
     """
 
     data: DataConfig = field(default_factory=DataConfig)
-    network: NetworkConfig = field(default_factory=NetworkConfig)
+    network: Config = field(default_factory=NetworkConfig)
     init: str | None = None
     epochs: int = 60
     samples: int | None = None
@@ -67,7 +68,7 @@ class FitConfig:
     weight_decay: float = 0.0
     clip: float = 1.0
     ema: float = 0.0
-    loss: Literal["dynamic", "plain", "final"] = "dynamic"
+    loss: Literal["dynamic", "plain", "sum", "final"] = "dynamic"
     final_weight: float = 0.0
     pair_weight: float = 10.0
     amp: Literal["off", "bf16", "fp16"] = "off"
@@ -105,7 +106,7 @@ class FitConfig:
             raise ConfigError(
                 f"batch must be a multiple of accumulate; got {self.batch} and {self.accumulate}."
             )
-        if self.amp != "off" and not self.network.encoder:
+        if self.amp != "off" and not self.network.autocasts:
             raise ConfigError(
                 f"amp {self.amp} is for the encoder, the rest always computes in float32; this "
                 "network has none. Give --amp off."
@@ -187,13 +188,39 @@ def from_dict(kind: type[T], values: Mapping[str, Any], prefix: str = "") -> T:
                 f"a configuration has no field `{prefix}{name}`; the nearest is "
                 f"`{prefix}{nearest}`."
             )
-        if is_dataclass(hints[name]):
+        if hints[name] == Config or is_dataclass(hints[name]):
             if not isinstance(value, Mapping):
                 raise ConfigError(f"`{prefix}{name}` must be an object; got {value!r}.")
-            parsed[name] = from_dict(hints[name], value, f"{prefix}{name}.")
+            inner = _network_class(value) if hints[name] == Config else hints[name]
+            parsed[name] = from_dict(inner, value, f"{prefix}{name}.")
         else:
             parsed[name] = _checked(value, hints[name], prefix + name)
     return kind(**parsed)
+
+
+def model_name(network: Mapping[str, Any]) -> str:
+    """Which model a network's fields are of.
+
+    Raises:
+        ConfigError: If there is no such model.
+    """
+    name = network.get("model", DEFAULT_MODEL)
+    if name not in MODELS:
+        raise ConfigError(f"`network.model` must be one of {', '.join(MODELS)}; got {name!r}.")
+    return str(name)
+
+
+def _network_class(network: Mapping[str, Any]) -> Any:
+    """The class for a network's fields, all of which are the model's own."""
+    name = model_name(network)
+    for field_name in network:
+        owners = [n for n, m in MODELS.items() if field_name in m.config.__dataclass_fields__]
+        if owners and name not in owners:
+            raise ConfigError(
+                f"`network.{field_name}` is for model {' and '.join(owners)}; got it with model "
+                f"{name}. Leave it out."
+            )
+    return MODELS[name].config
 
 
 def _checked(value: Any, hint: Any, name: str) -> Any:

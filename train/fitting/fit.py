@@ -25,7 +25,7 @@ from train.evaluation.triplets import validation_composites
 from train.fitting.config import ConfigError, FitConfig, to_json
 from train.fitting.distributed import Processes, synchronize_batch_norm
 from train.fitting.monitor import Monitor, Validation, WatchError
-from train.fitting.objective import Objective
+from train.fitting.objective import build_objective
 from train.fitting.state import CHECKPOINT, CONFIG, STATE, State, check_folder, initial_network
 from train.fitting.step import Stepper
 
@@ -88,7 +88,7 @@ def fit(
                 f"the run in {output} must have steps left; it has done {state.step} of {steps}. "
                 "Give more --epochs or --samples to go on."
             )
-    stepper = Stepper(config, output, processes, state, predict, Objective(config))
+    stepper = Stepper(config, output, processes, state, predict, build_objective(config))
     with contextlib.ExitStack() as stack:
         monitor = None
         if processes.rank == 0:
@@ -191,7 +191,7 @@ def open_batches(config: FitConfig, processes: Processes) -> TrainingBatches:
     def opened() -> TrainingBatches:
         return TrainingBatches(
             config.data,
-            config.network.filters,
+            config.network.synthesis_filters,
             size=config.size,
             batch=config.batch,
             seed=config.seed,
@@ -246,8 +246,8 @@ def prepare(config: FitConfig, processes: Processes) -> tuple[State, Callable[..
         network.to(memory_format=torch.channels_last)
     average = copy.deepcopy(network) if config.ema else None
     predict: Callable[..., Tensor] = network
-    if config.compile and network.statistics is not None:
-        network.statistics.compile()
+    if config.compile:
+        network.compile_parts()
     if processes.world > 1:
         synchronize_batch_norm(network)
         devices = [processes.device] if processes.device.type == "cuda" else None

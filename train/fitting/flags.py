@@ -11,8 +11,15 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn, get_args, get_origin, get_type_hints
 
 from train.data.batches import DataConfig
-from train.fitting.config import ConfigError, FitConfig, from_dict, read_config, without_none
-from train.network import NetworkConfig
+from train.fitting.config import (
+    ConfigError,
+    FitConfig,
+    from_dict,
+    model_name,
+    read_config,
+    without_none,
+)
+from train.registry import DEFAULT_MODEL, MODELS
 
 NAMES = {"photos": "data"}
 """Flags that are not called like their field."""
@@ -24,9 +31,23 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, prog: str, description: str) -> None:
         super().__init__(prog=prog, description=description, allow_abbrev=False)
         self.add_argument("--config", help="JSON file with any of these fields; flags override it")
-        for kind, prefix in ((FitConfig, ""), (DataConfig, "data."), (NetworkConfig, "network.")):
-            title = prefix.strip(".") or "run"
-            self._add_fields(kind, prefix, self.add_argument_group(title))
+        recipes = "; ".join(
+            f"{name} by default has {', '.join(f'{k} {v}' for k, v in model.recipe.items())}"
+            for name, model in MODELS.items()
+            if model.recipe
+        )
+        self.add_argument(
+            "--model",
+            dest="network.model",
+            choices=MODELS,
+            default=argparse.SUPPRESS,
+            help=f"which network is trained (default {DEFAULT_MODEL}); {recipes}",
+        )
+        self._add_fields(FitConfig, "", self.add_argument_group("run"))
+        self._add_fields(DataConfig, "data.", self.add_argument_group("data"))
+        for name, model in MODELS.items():
+            title = f"network, --model {name}"
+            self._add_fields(model.config, "network.", self.add_argument_group(title))
         self.add_argument(
             "--no-amp",
             dest="amp",
@@ -44,7 +65,7 @@ class Parser(argparse.ArgumentParser):
         hints, notes = get_type_hints(kind), _attribute_notes(kind)
         for entry in dataclasses.fields(kind):
             hint = without_none(hints[entry.name])
-            if is_dataclass(hint):
+            if is_dataclass(hint) or entry.name == "model":
                 continue
             options: dict[str, Any] = {"dest": prefix + entry.name, "default": argparse.SUPPRESS}
             if hint is bool:
@@ -60,6 +81,8 @@ class Parser(argparse.ArgumentParser):
             default = ",".join(d) if isinstance(d := entry.default, tuple) else d
             shown = "" if default in (None, "") else f" (default {default})"
             flag = NAMES.get(entry.name, entry.name).replace("_", "-")
+            if f"--{flag}" in self._option_string_actions:
+                continue  # another model's field of that name and meaning
             text = (notes.get(entry.name, "") + shown).replace("%", "%%")
             group.add_argument(f"--{flag}", help=text, **options)
 
@@ -82,6 +105,10 @@ def fit_config(options: argparse.Namespace, stored: Mapping[str, Any] | None = N
             base[owner] = {**base.get(owner, {}), field: value}
         elif field in FitConfig.__dataclass_fields__:
             base[field] = value
+    if stored is None:
+        network = base.get("network", {})
+        name = model_name(network) if isinstance(network, Mapping) else DEFAULT_MODEL
+        base = {**MODELS[name].recipe, **base}
     data = base.setdefault("data", {})
     if isinstance(data, dict) and not (data.get("photos") or data.get("pairs")):
         data["photos"] = [str(Path(os.environ.get("HARMONIZER_DATA", "../shared/data"), "train"))]

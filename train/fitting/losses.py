@@ -33,6 +33,22 @@ def image_loss(output: Tensor, target: Tensor, mask: Tensor) -> Tensor:
     return smooth_l1 + L2_WEIGHT * l2
 
 
+def masked_l1(output: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    """Sum of |d| M over the mask's area, the mean over channels.
+
+    Source: S2CRNet, arXiv 2109.05750, section 3.4, and DESIGN's reading of its public code.
+
+    Args:
+        output, target: (N, 3, H, W) in [0, 1].
+        mask: (N, 1, H, W) in [0, 1], not empty.
+
+    Returns:
+        (N,) one loss per image.
+    """
+    area = mask.sum(dim=(1, 2, 3)) * output.shape[1]
+    return ((output - target).abs() * mask).sum(dim=(1, 2, 3)) / area
+
+
 def dynamic_loss(stage_losses: Sequence[Tensor]) -> Tensor:
     """Weigh the stages so that each is blamed only for the error that it adds.
 
@@ -59,6 +75,11 @@ def plain_loss(stage_losses: Sequence[Tensor]) -> Tensor:
     return torch.stack(list(stage_losses)).mean(dim=0)
 
 
+def sum_loss(stage_losses: Sequence[Tensor]) -> Tensor:
+    """The sum over the stages, (N,): S2CRNet's (arXiv 2109.05750, section 3.4)."""
+    return torch.stack(list(stage_losses)).sum(dim=0)
+
+
 def final_loss(stage_losses: Sequence[Tensor]) -> Tensor:
     """The last stage alone, (N,)."""
     return stage_losses[-1]
@@ -67,6 +88,7 @@ def final_loss(stage_losses: Sequence[Tensor]) -> Tensor:
 STAGE_LOSSES: dict[str, Callable[[Sequence[Tensor]], Tensor]] = {
     "dynamic": dynamic_loss,
     "plain": plain_loss,
+    "sum": sum_loss,
     "final": final_loss,
 }
 """How the losses of an image's stages become one, by the name in a configuration."""

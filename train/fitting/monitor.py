@@ -13,13 +13,14 @@ from tqdm import tqdm
 from harmonizer.errors import HarmonizerError
 from train.evaluation.metrics import foreground_mse
 from train.evaluation.triplets import Named
+from train.filters import split_arguments
 from train.fitting.config import ConfigError, FitConfig
 from train.fitting.events import Events
 from train.fitting.log import LOG, Log
 from train.fitting.objective import Outcome
 from train.fitting.state import State
 from train.fitting.step import SUMS
-from train.network import HarmonizerNet
+from train.registry import Network
 
 GRID_ROWS = 4
 """Rows of the before/after picture."""
@@ -56,7 +57,7 @@ class Validation:
         )
 
     @torch.inference_mode()
-    def __call__(self, network: HarmonizerNet, batch: int = 16) -> dict[str, float]:
+    def __call__(self, network: Network, batch: int = 16) -> dict[str, float]:
         """Mean fMSE before and after, and their ratio; the network's mode is put back."""
         training = network.training
         network.eval()
@@ -65,7 +66,7 @@ class Validation:
             *(torch.split(tensor, batch) for tensor in (self.composite, self.mask, self.target)),
             strict=True,
         ):
-            output = network.render(composite, mask, network(composite, mask))[-1]
+            output = network.render(composite, mask, network(*network.prepare(composite, mask)))[-1]
             before.append(foreground_mse(composite, target, mask))
             after.append(foreground_mse(output, target, mask))
         network.train(training)
@@ -178,12 +179,17 @@ class Monitor:
         """Of the arguments since the last one; the true ones are the synthesised images' alone."""
         if self.events is None:
             return
-        for kind, tensors in zip(
-            ("true", "predicted"), zip(*self._arguments, strict=True), strict=True
+        network = self.config.network
+        for kind, filters, tensors in zip(
+            ("true", "predicted"),
+            (network.synthesis_filters, network.filters),
+            zip(*self._arguments, strict=True),
+            strict=True,
         ):
-            columns = torch.cat(tensors).unbind(dim=1)
-            for name, column in zip(self.config.network.filters, columns, strict=True):
-                self.events.histogram(f"arguments/{name}/{kind}", column, step)
+            arguments = torch.cat(tensors)
+            columns = split_arguments(arguments, filters, len(arguments))
+            for name, column in zip(filters, columns, strict=True):
+                self.events.histogram(f"arguments/{name}/{kind}", column.flatten(), step)
 
 
 @contextmanager

@@ -10,7 +10,8 @@ from train.data.batches import Batch
 from train.data.synthesis import jitter, synthesize
 from train.filters import apply_filters, blend
 from train.fitting.config import FitConfig
-from train.fitting.losses import STAGE_LOSSES, image_loss
+from train.fitting.losses import STAGE_LOSSES, image_loss, masked_l1
+from train.s2crnet import S2CRNetConfig, draw_curves, prepare_inputs
 
 AMP = {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 """What the encoder is autocast to, by the name in a configuration."""
@@ -40,8 +41,19 @@ class Outcome:
     mask: Tensor
 
 
+ObjectiveFunction = Callable[[Callable[..., Tensor], Batch, int, Tensor], Outcome]
+"""What the loop minimises: see `Objective.__call__`."""
+
+
+def build_objective(config: FitConfig) -> ObjectiveFunction:
+    """The loss of a configuration's network."""
+    if isinstance(config.network, S2CRNetConfig):
+        return CurveObjective(config, config.network)
+    return Objective(config)
+
+
 class Objective:
-    """The loss that a configuration asks for; its image work is compiled if that says so."""
+    """Harmonizer's loss, stage by stage; its image work is compiled if the run is to be."""
 
     def __init__(self, config: FitConfig) -> None:
         self.config = config
@@ -86,6 +98,54 @@ class Objective:
             composite=composite,
             output=output.detach(),
             target=targets[-1],
+            mask=mask,
+        )
+
+
+class CurveObjective:
+    """S2CRNet's loss: each stage's distance from the photograph itself.
+
+    A stage undoes no filter of its own, so that composites of all kinds are treated alike.
+    """
+
+    def __init__(self, config: FitConfig, network: S2CRNetConfig) -> None:
+        self.config, self.network = config, network
+        self._make, self._draw = make_examples, draw_curved
+        if config.compile:
+            self._make, self._draw = torch.compile(make_examples), torch.compile(draw_curved)
+
+    def __call__(
+        self, predict: Callable[..., Tensor], batch: Batch, synthetic: int, totals: Tensor
+    ) -> Outcome:
+        """Loss of a micro-batch; see `Objective.__call__`."""
+        config, mask = self.config, batch.mask
+        composite, targets = self._make(
+            batch.photo,
+            mask,
+            batch.composite,
+            batch.arguments,
+            batch.jitter,
+            synthetic,
+            self.network.synthesis_filters,
+        )
+        target, size = targets[-1], composite.shape[-1]
+        inputs = prepare_inputs(self.network, composite, mask, None, size)
+        slopes = predict(*inputs, amp=AMP[config.amp])
+        output, losses = self._draw(composite, mask, slopes, target)
+        weighed = STAGE_LOSSES[config.loss](losses) + config.final_weight * losses[-1]
+        made_total, pair_total = totals.clamp(min=1).unbind()
+        made, paired = weighed[:synthetic], config.pair_weight * weighed[synthetic:]
+        with torch.no_grad():
+            before = masked_l1(composite, target, mask)
+        return Outcome(
+            made.sum() / made_total + paired.sum() / pair_total,
+            before=before,
+            after=losses[-1].detach(),
+            arguments=batch.arguments[:synthetic],
+            predicted=slopes.detach(),
+            composite=composite,
+            output=output.detach(),
+            target=target,
             mask=mask,
         )
 
@@ -138,3 +198,15 @@ def draw_stages(
         for stage, target in zip(stages, targets, strict=True)
     ]
     return stages[-1], losses
+
+
+def draw_curved(
+    composite: Tensor, mask: Tensor, slopes: Tensor, target: Tensor
+) -> tuple[Tensor, list[Tensor]]:
+    """Draw the predicted curves and compare every stage with the photograph.
+
+    Returns:
+        The harmonized images (n, 3, S, S), and the loss of each stage's images.
+    """
+    stages = [blend(stage, composite, mask) for stage in draw_curves(composite, slopes)]
+    return stages[-1], [masked_l1(stage, target, mask) for stage in stages]

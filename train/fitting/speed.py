@@ -11,7 +11,7 @@ from train.fitting.config import FitConfig
 from train.fitting.distributed import Processes
 from train.fitting.fit import check_machine, default_device, open_batches, prepare
 from train.fitting.flags import Parser, fit_config
-from train.fitting.objective import Objective
+from train.fitting.objective import build_objective
 from train.fitting.step import Stepper
 
 EPOCHS = 60
@@ -24,7 +24,7 @@ def measure_steps(config: FitConfig, batches: TrainingBatches, seconds: float) -
     """Images per second of whole steps, forward to update, on one batch that is at hand."""
     processes = Processes(default_device())
     state, predict = prepare(config, processes)
-    step = Stepper(config, None, processes, state, predict, Objective(config))
+    step = Stepper(config, None, processes, state, predict, build_objective(config))
     batch = batches[0]
 
     def finish_step() -> float:

@@ -29,7 +29,7 @@ from train.fitting.config import (
     without_paths,
 )
 from train.model import CheckpointError, checkpoint_bytes, load_checkpoint
-from train.network import HarmonizerNet
+from train.registry import Network, build_network
 
 CHECKPOINT, STATE, CONFIG = "checkpoint.safetensors", "state.pt", "config.json"
 
@@ -38,20 +38,28 @@ class SaveError(HarmonizerError, RuntimeError):
     """Checkpoint or state could not be written; what was saved before is intact."""
 
 
-def initial_network(config: FitConfig) -> HarmonizerNet:
+def initial_network(config: FitConfig) -> Network:
     """A fresh network, with the tensors of `config.init`.
 
     It may have parts that the checkpoint lacks. The regressor's first layers read the concatenated
     features, so their columns are copied for the parts that both networks have.
 
     Raises:
-        CheckpointError: If the checkpoint has other filters, or tensors that find no place.
+        CheckpointError: If the checkpoint is another model's, has another encoder or other
+            filters, or tensors that find no place.
     """
     torch.manual_seed(config.seed)
-    network = HarmonizerNet(config.network)
+    network = build_network(config.network)
     if config.init is None:
         return network
     source = load_checkpoint(config.init)
+    for name in ("model", "backbone"):
+        its, wanted = (getattr(c, name, None) for c in (source.config, config.network))
+        if its != wanted:
+            raise CheckpointError(
+                f"{config.init} must have this run's {name}, {wanted}; it has {its}. Give --{name} "
+                f"{its}, or another checkpoint."
+            )
     if source.config.filters != config.network.filters:
         raise CheckpointError(
             f"{config.init} must predict this run's filters {','.join(config.network.filters)}; it "
@@ -133,8 +141,8 @@ class State:
         data: Fingerprint of what was packed, by the folder that it came from.
     """
 
-    network: HarmonizerNet
-    average: HarmonizerNet | None
+    network: Network
+    average: Network | None
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     step: int = 0
@@ -142,7 +150,7 @@ class State:
     data: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def best(self) -> HarmonizerNet:
+    def best(self) -> Network:
         """What is saved for use: the average if there is one."""
         return self.average or self.network
 

@@ -17,7 +17,7 @@ from harmonizer.files import write_atomically
 from train.data.batches import Batch
 from train.fitting.config import FitConfig
 from train.fitting.distributed import Processes
-from train.fitting.objective import Objective, Outcome
+from train.fitting.objective import ObjectiveFunction, Outcome
 from train.fitting.state import State, follow
 
 MILESTONES = (25 / 60, 50 / 60)
@@ -76,7 +76,7 @@ class Stepper:
     processes: Processes
     state: State
     predict: Callable[..., Tensor]
-    objective: Objective
+    objective: ObjectiveFunction
     skipped: int = 0
 
     def __call__(self, batch: Batch, steps: int, stop: bool) -> tuple[Tensor, Outcome]:

@@ -2,7 +2,8 @@
 
 if(HARMONIZER_CUDA)
   target_sources(harmonizer_cpu PRIVATE
-    src/device_context.cpp src/driver.cpp src/renderer_cuda.cpp src/staging.cpp)
+    src/device_context.cpp src/driver.cpp src/host_pictures.cpp src/renderer_cuda.cpp
+    src/staging.cpp src/thumbnails_cuda.cpp)
   target_link_libraries(harmonizer_cpu PRIVATE ${CMAKE_DL_LIBS})
 else()
   target_sources(harmonizer_cpu PRIVATE src/no_cuda.cpp)

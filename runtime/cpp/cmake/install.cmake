@@ -7,6 +7,7 @@ set(package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/harmonizer")
 install(TARGETS harmonizer_cpu EXPORT harmonizerTargets
   LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(FILES include/harmonizer.h include/harmonizer.hpp include/harmonizer_cuda.h
+  include/harmonizer_video.h include/harmonizer_video.hpp
   "${kernels_dir}/hz_operations.h" DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 if(kernels_image)
   install(FILES "${kernels_image}" DESTINATION ${CMAKE_INSTALL_LIBDIR})

@@ -68,13 +68,22 @@ typedef struct hz_mask {
 
 typedef struct hz_step {
     int32_t operation;    /* HZ_OP_* */
-    double argument;      /* clamped to the operation's range when drawn */
+    double argument;      /* clamped to the operation's range when drawn; HZ_OP_PIECEWISE_CURVE has
+                             its numbers in the program's curves instead */
     double statistics[3]; /* filled in by hz_measure: what the operation reads of the image */
 } hz_step;
 
+/* The numbers of HZ_OP_PIECEWISE_CURVE: slopes of the curves that are applied in turn, of R, G and
+   B. All 1 changes nothing. Only what is steep against the others counts: see ops.py. */
+typedef struct hz_curves {
+    int32_t stages; /* 1..HZ_CURVE_STAGES with that operation; else it is not looked at */
+    float slopes[HZ_CURVE_STAGES][3][HZ_CURVE_KNOTS];
+} hz_curves;
+
 typedef struct hz_program {
-    int32_t count; /* 0..HZ_MAX_STEPS */
+    int32_t count; /* 0..HZ_MAX_STEPS; HZ_OP_PIECEWISE_CURVE at most once */
     hz_step steps[HZ_MAX_STEPS];
+    hz_curves curves;
 } hz_program;
 
 /* Fill in the statistics of every step: those of the whole image (not only of the foreground) as
@@ -98,6 +107,16 @@ HZ_API int32_t hz_render(const hz_image* image, const hz_mask* mask, const hz_pr
    coverage    out: size*size floats in [0,1]; all 1 if mask is NULL. */
 HZ_API int32_t hz_thumbnail(const hz_image* image, const hz_mask* mask, int32_t size,
                             float* composite, float* coverage);
+
+/* For predictors that look at foreground and background apart: two thumbnails of 256x256, bilinear
+   with antialiasing, the aspect not kept.
+
+   foreground  out: 3*256*256 floats in [0,1], planar R, G, B: image and mask, both cut to the
+               bounding box of the mask's values above 0 and resized, multiplied.
+   background  out: likewise of the whole image, times 1 - mask.
+   HZ_INVALID for a mask whose bounding box is empty, or one pixel wide or high. */
+HZ_API int32_t hz_region_thumbnails(const hz_image* image, const hz_mask* mask, float* foreground,
+                                    float* background, int32_t threads);
 
 /* Why the last call on this thread did not return HZ_OK; one sentence or two, in static storage
    of the thread until its next failure. */
@@ -161,6 +180,10 @@ HZ_API int32_t hz_renderer_render(hz_renderer* renderer, const hz_image* image,
                                   const hz_image* out);
 HZ_API int32_t hz_renderer_thumbnail(hz_renderer* renderer, const hz_image* image,
                                      const hz_mask* mask, float* composite, float* coverage);
+/* hz_region_thumbnails; host memory likewise. */
+HZ_API int32_t hz_renderer_region_thumbnails(hz_renderer* renderer, const hz_image* image,
+                                             const hz_mask* mask, float* foreground,
+                                             float* background);
 
 /* The whole way in one call: predict (if there is a predictor), measure, draw. Host memory.
 

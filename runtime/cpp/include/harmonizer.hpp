@@ -255,6 +255,13 @@ struct Thumbnail {
     std::vector<float> coverage = std::vector<float>(size * size);
 };
 
+/* What a predictor of separate regions sees: two planar float RGB pictures, 256x256, in [0, 1]. */
+struct RegionThumbnails {
+    static constexpr int size = 256;
+    std::vector<float> foreground = std::vector<float>(3 * size * size);
+    std::vector<float> background = std::vector<float>(3 * size * size);
+};
+
 struct CudaOptions {
     int32_t device = 0;
     void* stream = nullptr;          /* CUstream or cudaStream_t; null: the renderer's own */
@@ -307,6 +314,15 @@ public:
         Thumbnail made;
         detail::check(hz_renderer_thumbnail(get(), image.get(), mask.get(),
                                             made.composite.data(), made.coverage.data()));
+        return made;
+    }
+
+    /* Throws Error HZ_INVALID for a mask without a foreground of 2x2 pixels or more. */
+    RegionThumbnails region_thumbnails(const ConstImageView& image, const MaskView& mask) {
+        RegionThumbnails made;
+        detail::check(hz_renderer_region_thumbnails(get(), image.get(), mask.get(),
+                                                    made.foreground.data(),
+                                                    made.background.data()));
         return made;
     }
 
@@ -391,8 +407,15 @@ public:
     int size() const noexcept { return hz_predictor_count(handle_.get()); }
     hz_predictor* get() const noexcept { return handle_.get(); }
 
+    /* Throw what a function threw during a call with this status, or Error; for calls of the C
+       interface with a predictor. */
+    static void check(int32_t status) {
+        if (std::exception_ptr pending = std::exchange(thrown(), nullptr))
+            std::rethrow_exception(pending);
+        detail::check(status);
+    }
+
 private:
-    friend class Renderer;
     struct State {
         Function predict;
     };
@@ -417,12 +440,6 @@ private:
             return 1;
         }
     }
-    static void check(int32_t status) {
-        if (std::exception_ptr pending = std::exchange(thrown(), nullptr))
-            std::rethrow_exception(pending);
-        detail::check(status);
-    }
-
     std::shared_ptr<hz_renderer> renderer_; /* outlives the predictor: members go in reverse */
     std::unique_ptr<State> state_;
     std::unique_ptr<hz_predictor, Destroy> handle_;

@@ -19,6 +19,7 @@
 #define HARMONIZER_CUDA_H
 
 #include "harmonizer.h"
+#include "harmonizer_video.h"
 
 #ifdef __cplusplus
 #define HZ_ALIGN_16 alignas(16)
@@ -61,14 +62,22 @@ typedef struct hz_frame {
                                  nothing is measured */
     int32_t count;
     int32_t operations[HZ_MAX_STEPS];
+    int32_t stages;     /* of HZ_OP_PIECEWISE_CURVE, which is among the operations at most once and
+                           takes that many times 192 of the arguments; else 0 */
     int32_t processors; /* multiprocessors of the device, for the number of blocks; 0: unknown. Has
                            no influence on results. */
+    void* foreground; /* the two of hz_region_thumbnails, 1x3x256x256 each, of thumbnail_type; */
+    void* background; /* both NULL: not wanted. They need a mask. */
+    const hz_video *video, *video_out; /* not NULL: read in place of `image` and `out` */
 } hz_frame;
 
 /* What is seen of a mask; bits. */
 enum {
     HZ_SEEN_FOREGROUND = 1,  /* some mask value is not 0 (or there is no mask) */
-    HZ_SEEN_THUMBNAIL = 2,   /* likewise in the thumbnail (or none was wanted) */
+    HZ_SEEN_THUMBNAIL = 2,   /* likewise in the thumbnail (or none was wanted); with region
+                                thumbnails also that the foreground's bounding box, that of mask
+                                values above 0, is 2x2 pixels or more. If it is not, `foreground`
+                                is filled with 0; `background` is made as ever. */
     HZ_SEEN_BACKGROUND = 4,  /* some mask value is below full */
     HZ_SEEN_NOT_FINITE = 8   /* a predicted argument is NaN or infinite: the model is broken, and
                                 identity arguments are drawn instead */
@@ -86,7 +95,7 @@ typedef struct hz_report {
 } hz_report;
 
 enum {
-    HZ_PHASE_MEASURE = 1, /* thumbnail, histogram, mask: before the predictor. Repeatable. */
+    HZ_PHASE_MEASURE = 1, /* thumbnails, histogram, mask: before the predictor. Repeatable. */
     HZ_PHASE_DRAW = 2,    /* plan, remaining statistics, drawing: after MEASURE of this frame;
                              repeatable with other arguments */
     HZ_PHASE_PREPARE = 4  /* DRAW without drawing: leaves arguments and statistics in the program.

@@ -6,6 +6,7 @@
 #include "errors.h"
 #include "harmonizer.h"
 #include "kernels.h"
+#include "region_thumbnails.h"
 #include "thumbnail.h"
 
 using namespace hz_cpu;
@@ -49,6 +50,14 @@ int32_t hz_thumbnail(const hz_image* image, const hz_mask* mask, int32_t size, f
                           std::to_string(size) + ".");
         if (!composite || !coverage) throw Invalid("composite and coverage must not be null.");
         make_thumbnail(*image, mask, size, composite, coverage);
+    });
+}
+
+int32_t hz_region_thumbnails(const hz_image* image, const hz_mask* mask, float* foreground,
+                             float* background, int32_t threads) {
+    return guarded([&] {
+        check_region_inputs(image, mask, foreground, background);
+        make_region_thumbnails(*image, *mask, foreground, background, threads);
     });
 }
 

@@ -121,10 +121,20 @@ void load_pixels(const char* pixels, int64_t pixel_stride, int64_t channel_strid
 template <typename T>
 struct BlockVisitor {
     const double* constants;
+    const T* curve_table;
     Planes<T>& planes;
     int n;
     template <int code>
     void visit() {
+        if constexpr (code == HZ_OP_PIECEWISE_CURVE)
+            bend(planes.r, planes.g, planes.b);
+        else
+            apply<code>();
+    }
+
+private:
+    template <int code>
+    void apply() {
         T local[HZ_CONSTANTS];
         for (int i = 0; i < HZ_CONSTANTS; ++i) local[i] = T(constants[i]);
         T* __restrict red = planes.r;
@@ -139,13 +149,27 @@ struct BlockVisitor {
             blue[i] = b;
         }
     }
+    /* Curve by curve and channel by channel: a curve's table is small enough to stay at hand. */
+    void bend(T* red, T* green, T* blue) {
+        T* const channels[3] = {red, green, blue};
+        const int curves = 3 * int(curve_table[0]), end = padded<T>(n);
+        for (int curve = 0; curve < curves; ++curve) {
+            const T* __restrict table = curve_table + 1 + curve * 2 * HZ_CURVE_KNOTS;
+            T* __restrict values = channels[curve % 3];
+            for (int i = 0; i < end; ++i)
+                values[i] = Operation<HZ_OP_PIECEWISE_CURVE>::value(table, values[i]);
+        }
+    }
 };
+
+HZ_FN const float* curve_table(const Steps& steps, float) { return steps.curve_table_float; }
+HZ_FN const double* curve_table(const Steps& steps, double) { return steps.curve_table; }
 
 /* Steps [first, end) over padded planes. */
 template <typename T>
 void run_steps(const Steps& steps, int first, int end, int n, Planes<T>& planes) {
     for (int i = first; i < end; ++i) {
-        BlockVisitor<T> visitor = {steps.list[i].constants, planes, n};
+        BlockVisitor<T> visitor = {steps.list[i].constants, curve_table(steps, T()), planes, n};
         visit_operation<0>(steps.list[i].operation, visitor);
     }
 }

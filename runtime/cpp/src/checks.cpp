@@ -85,6 +85,18 @@ std::string size_of(int64_t height, int64_t width) {
     return std::to_string(height) + "x" + std::to_string(width);
 }
 
+void check_curves(const hz_curves& curves, const std::string& label) {
+    if (curves.stages < 1 || curves.stages > HZ_CURVE_STAGES)
+        refuse(label + " (piecewise_curve) must come with 1 to " +
+               std::to_string(HZ_CURVE_STAGES) + " stages in the program's curves; got " +
+               std::to_string(curves.stages) + ".");
+    const float* slopes = curves.slopes[0][0];
+    for (int i = 0; i < curves.stages * 3 * HZ_CURVE_KNOTS; ++i)
+        if (!std::isfinite(slopes[i]))
+            refuse(label + " (piecewise_curve) must have finite slopes; number " +
+                   std::to_string(i) + " is not.");
+}
+
 }  // namespace
 
 int64_t element_size(int32_t type) {
@@ -119,6 +131,14 @@ void check_mask(const hz_mask* mask, const hz_image& image) {
                size_of(image.height, image.width) + " image.");
 }
 
+void check_region_inputs(const hz_image* image, const hz_mask* mask, const float* foreground,
+                         const float* background) {
+    check_image(image, "image");
+    if (!mask) refuse("mask must not be null: it tells foreground from background.");
+    check_mask(mask, *image);
+    if (!foreground || !background) refuse("foreground and background must not be null.");
+}
+
 void check_program(const hz_program* program) {
     if (!program) refuse("program must not be null.");
     if (program->count < 0 || program->count > HZ_MAX_STEPS)
@@ -135,6 +155,7 @@ void check_program(const hz_program* program) {
             !std::isfinite(step.statistics[1]) || !std::isfinite(step.statistics[2]))
             refuse(label + " (" + kNames[step.operation] +
                    ") must have a finite argument and finite statistics.");
+        if (step.operation == HZ_OP_PIECEWISE_CURVE) check_curves(program->curves, label);
     }
 }
 

@@ -12,6 +12,10 @@ void check_mask(const hz_mask* mask, const hz_image& image);
 void check_program(const hz_program* program);
 void check_out(const hz_image& image, const hz_mask* mask, const hz_image& out);
 
+/* What hz_region_thumbnails is given. */
+void check_region_inputs(const hz_image* image, const hz_mask* mask, const float* foreground,
+                         const float* background);
+
 /* Whether both describe the same pixels in the same places. */
 bool same_memory(const hz_image& a, const hz_image& b);
 

@@ -156,7 +156,7 @@ void measure(const hz_image& image, hz_program& program, int threads) {
         for (double& statistic : step.statistics) statistic = 0;
         const int statistics = kStatistics[step.operation];
         if (statistics == HZ_STATISTICS_NONE || draws_nothing(program)) continue;
-        const Steps before = prepare_steps(program, 0, i);
+        const Steps before(program, 0, i);
         Means means;
         if (image.type == HZ_U8 && leading_channel_steps(before) == before.count) {
             means = means_of_bytes(image, before, threads, pixels, *histogram);
@@ -164,7 +164,7 @@ void measure(const hz_image& image, hz_program& program, int threads) {
             /* A mean's rounding errors go through the steps after it as the pixels' do. This step
                counts among them if its constants are known without its statistics. */
             const int first = i + (statistics == HZ_STATISTICS_CHANNEL_MEANS);
-            const Steps after = prepare_steps(program, first, program.count);
+            const Steps after(program, first, program.count);
             const bool in_float = float_suffices(before, 0, before.count) &&
                                   float_suffices(after, 0, after.count);
             means = means_from_sums(image, before, in_float, threads, pixels);
@@ -179,7 +179,7 @@ void measure(const hz_image& image, hz_program& program, int threads) {
 
 void draw(const hz_image& image, const hz_mask* mask, const hz_program& program,
           const hz_image& out, int threads) {
-    const Steps steps = prepare_steps(program, 0, program.count);
+    const Steps steps(program, 0, program.count);
     const bool in_place = same_memory(image, out);
     if (in_place && steps.count == 0) return;
     RenderJob job = {image, out, {}, &steps, nullptr, true, in_place};

@@ -11,10 +11,13 @@
     void sum_channels(const hz_image&, const hz_cpu::Steps&, bool, int64_t, int64_t, double*); \
     void render(const hz_cpu::RenderJob&, int64_t, int64_t);                                   \
     void evaluate(const hz_cpu::Steps&, int, double*, int);                                    \
+    bool mark_foreground(const hz_mask&, int64_t, uint8_t*);                                   \
+    void draw_region_row(const hz_cpu::RegionJob&, int);                                       \
     }
 #define HZ_KERNELS(name, space) \
-    {name,                space::sum_values, space::count_values, \
-     space::sum_channels, space::render,     space::evaluate}
+    {name,                   space::sum_values, space::count_values,    \
+     space::sum_channels,    space::render,     space::evaluate,        \
+     space::mark_foreground, space::draw_region_row}
 
 #if defined(__x86_64__)
 HZ_DECLARE_KERNELS(hz_x86_64)

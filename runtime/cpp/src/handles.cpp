@@ -7,6 +7,7 @@
 #include "checks.h"
 #include "errors.h"
 #include "renderer.h"
+#include "video.h"
 
 using namespace hz_cpu;
 
@@ -155,6 +156,16 @@ int32_t hz_renderer_thumbnail(hz_renderer* renderer, const hz_image* image, cons
     });
 }
 
+int32_t hz_renderer_region_thumbnails(hz_renderer* renderer, const hz_image* image,
+                                      const hz_mask* mask, float* foreground,
+                                      float* background) {
+    return guarded([&] {
+        check_handle(renderer, "renderer");
+        check_region_inputs(image, mask, foreground, background);
+        renderer->region_thumbnails(*image, *mask, foreground, background);
+    });
+}
+
 int32_t hz_renderer_harmonize(hz_renderer* renderer, hz_predictor* predictor,
                               const hz_image* image, const hz_mask* mask, double strength,
                               const hz_image* out, hz_program* program) {
@@ -186,6 +197,21 @@ int32_t hz_renderer_enqueue(hz_renderer* renderer, hz_predictor* predictor, cons
         check_strength(strength);
         check_predictor(predictor, renderer, mask, program);
         renderer->enqueue(predictor, *image, mask, strength, *out, program);
+    });
+}
+
+int32_t hz_renderer_enqueue_video(hz_renderer* renderer, hz_predictor* predictor,
+                                  const hz_video* image, const hz_mask* mask, double strength,
+                                  const hz_video* out, const hz_program* program) {
+    return guarded([&] {
+        check_handle(renderer, "renderer");
+        hz_gpu::check_video(image, "image");
+        check_mask(mask, hz_gpu::picture_of(*image));
+        hz_gpu::check_video(out, "out");
+        hz_gpu::check_video_out(*image, mask, *out);
+        check_strength(strength);
+        check_predictor(predictor, renderer, mask, program);
+        renderer->enqueue_video(predictor, *image, mask, strength, *out, program);
     });
 }
 

@@ -17,6 +17,21 @@ struct RenderJob {
     bool in_place;
 };
 
+/* A result's source values along one axis, [first, first + count), and their weights. */
+struct Taps {
+    int64_t first, count;
+    const float* weights;
+};
+
+/* A 256x256 thumbnail of a picture under its mask, or under what the mask leaves. */
+struct RegionJob {
+    hz_image image;
+    hz_mask mask;
+    const Taps *rows, *columns;
+    bool outside;
+    float* out; /* three planes */
+};
+
 /* Of each channel: how many values lie above a limit, and the sum of the others. */
 struct Sums {
     uint64_t above[3], upto[3];
@@ -37,6 +52,10 @@ struct Kernels {
     void (*render)(const RenderJob& job, int64_t first, int64_t end);
     /* Run value-scope steps [first, count) over single values in place. */
     void (*evaluate)(const Steps& steps, int first, double* values, int count);
+    /* Set columns[x] to 1 where the row's mask is above 0; whether it is so anywhere. */
+    bool (*mark_foreground)(const hz_mask& mask, int64_t row, uint8_t* columns);
+    /* Make one row of the thumbnail. */
+    void (*draw_region_row)(const RegionJob& job, int row);
 };
 
 /* The kernels in use. */

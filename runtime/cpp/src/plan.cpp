@@ -83,24 +83,37 @@ void make_cells(const Steps& steps, int first, uint32_t* cells) {
 }  // namespace
 
 bool draws_nothing(const hz_program& program) {
-    return std::all_of(program.steps, program.steps + program.count, [](const hz_step& step) {
-        return hz::is_identity(step.operation, step.argument);
+    return std::all_of(program.steps, program.steps + program.count, [&](const hz_step& step) {
+        if (step.operation != HZ_OP_PIECEWISE_CURVE)
+            return hz::is_identity(step.operation, step.argument);
+        const float* slopes = program.curves.slopes[0][0];
+        return std::all_of(slopes, slopes + program.curves.stages * HZ_CURVE_NUMBERS,
+                           [](float slope) { return slope == 1; });
     });
 }
 
-Steps prepare_steps(const hz_program& program, int first, int end) {
-    Steps steps;
-    if (draws_nothing(program)) return steps;
+Steps::Steps(const hz_program& program, int first, int end) {
+    if (draws_nothing(program)) return;
     for (int i = first; i < end; ++i) {
         const hz_step& step = program.steps[i];
         hz::Step<double> prepared;
         hz::prepare_step(step.operation, step.argument, step.statistics, prepared);
-        Step& target = steps.list[steps.count++];
+        Step& target = list[count++];
         target.operation = prepared.operation;
+        target.table = nullptr;
         static_assert(sizeof target.constants == sizeof prepared.constants);
         std::copy(prepared.constants, prepared.constants + HZ_CONSTANTS, target.constants);
+        if (step.operation != HZ_OP_PIECEWISE_CURVE) continue;
+        const int curves = 3 * program.curves.stages;
+        const float* slopes = program.curves.slopes[0][0];
+        curve_table[0] = program.curves.stages;
+        for (int curve = 0; curve < curves; ++curve)
+            hz::prepare_curve(slopes + curve * HZ_CURVE_KNOTS,
+                              curve_table + 1 + curve * 2 * HZ_CURVE_KNOTS);
+        std::transform(curve_table, curve_table + 1 + curves * 2 * HZ_CURVE_KNOTS,
+                       curve_table_float, [](double number) { return static_cast<float>(number); });
+        target.table = curve_table;
     }
-    return steps;
 }
 
 bool float_suffices(const Steps& steps, int first, int end, double error_before) {
@@ -119,6 +132,7 @@ void tabulate(const Steps& steps, int count, double (*table)[256]) {
         for (int i = 0; i < count; ++i) {
             hz::Step<double> step;
             step.operation = steps.list[i].operation;
+            step.table = steps.list[i].table;
             std::copy(steps.list[i].constants, steps.list[i].constants + HZ_CONSTANTS,
                       step.constants);
             hz::apply_step(step, pixel[0], pixel[1], pixel[2]);

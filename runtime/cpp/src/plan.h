@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "harmonizer.h"
+#include "hz_pixel.h"
 
 namespace hz_cpu {
 
@@ -11,18 +12,23 @@ namespace hz_cpu {
 struct Step {
     int operation;
     double constants[3];
+    const double* table; /* of the curves; null for the others */
 };
 
 /* A run of steps; none at all if the whole program is identities. */
 struct Steps {
+    /* Steps [first, end) of a program. */
+    Steps(const hz_program& program, int first, int end);
+    Steps(const Steps&) = delete; /* a step may point to the table */
+
     int count = 0;
     Step list[HZ_MAX_STEPS];
+    /* The program's curves, for both types that pixels are evaluated in. */
+    double curve_table[HZ_CURVE_TABLE];
+    float curve_table_float[HZ_CURVE_TABLE];
 };
 
 bool draws_nothing(const hz_program& program);
-
-/* Steps [first, end) of a program. */
-Steps prepare_steps(const hz_program& program, int first, int end);
 
 /* Whether evaluating steps [first, end) in float keeps the error below what rounding to 8 bits
    hides, given what error the values bring along. The other programs (powers near 0, gains in the

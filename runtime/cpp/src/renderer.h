@@ -4,6 +4,7 @@
 #include <string>
 
 #include "harmonizer.h"
+#include "harmonizer_video.h"
 
 struct hz_frame;
 
@@ -29,11 +30,16 @@ struct hz_renderer {
                         const hz_image& out) = 0;
     virtual void thumbnail(const hz_image& image, const hz_mask* mask, float* composite,
                            float* coverage) = 0;
+    virtual void region_thumbnails(const hz_image& image, const hz_mask& mask, float* foreground,
+                                   float* background) = 0;
     virtual void harmonize(hz_predictor* predictor, const hz_image& image, const hz_mask* mask,
                            double strength, const hz_image& out, hz_program& program) = 0;
-    /* These three throw hz_cpu::Invalid where there is no device. */
+    /* These four throw hz_cpu::Invalid where there is no device. */
     virtual void enqueue(hz_predictor* predictor, const hz_image& image, const hz_mask* mask,
                          double strength, const hz_image& out, const hz_program* program) = 0;
+    virtual void enqueue_video(hz_predictor* predictor, const hz_video& image, const hz_mask* mask,
+                               double strength, const hz_video& out,
+                               const hz_program* program) = 0;
     virtual void enqueue_frame(const hz_frame& frame, int32_t phases) = 0;
     virtual void synchronize(hz_program* program) = 0;
     /* Ordinal of the GPU; -1 for the CPU. */

@@ -6,6 +6,7 @@
 #include "checks.h"
 #include "cpu.h"
 #include "kernels.h"
+#include "region_thumbnails.h"
 #include "renderer.h"
 #include "thumbnail.h"
 
@@ -56,6 +57,11 @@ public:
         make_thumbnail(image, mask, kThumbnail, composite, coverage);
     }
 
+    void region_thumbnails(const hz_image& image, const hz_mask& mask, float* foreground,
+                           float* background) override {
+        make_region_thumbnails(image, mask, foreground, background, threads_);
+    }
+
     void harmonize(hz_predictor* predictor, const hz_image& image, const hz_mask* mask,
                    double strength, const hz_image& out, hz_program& program) override {
         if (predictor) predict(*predictor, image, *mask, program);
@@ -66,6 +72,10 @@ public:
 
     void enqueue(hz_predictor*, const hz_image&, const hz_mask*, double, const hz_image&,
                  const hz_program*) override {
+        refuse_device_memory();
+    }
+    void enqueue_video(hz_predictor*, const hz_video&, const hz_mask*, double, const hz_video&,
+                       const hz_program*) override {
         refuse_device_memory();
     }
     void enqueue_frame(const hz_frame&, int32_t) override { refuse_device_memory(); }

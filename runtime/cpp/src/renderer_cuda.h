@@ -13,6 +13,8 @@
 
 namespace hz_cuda {
 
+constexpr int64_t kPlane = int64_t{hz_cpu::kThumbnail} * hz_cpu::kThumbnail;
+
 /* A frame's predictor inputs and its answer, in device memory. */
 struct PredictorBuffers {
     DeviceBuffer composite, coverage, arguments;
@@ -29,10 +31,14 @@ public:
                 const hz_image& out) override;
     void thumbnail(const hz_image& image, const hz_mask* mask, float* composite,
                    float* coverage) override;
+    void region_thumbnails(const hz_image& image, const hz_mask& mask, float* foreground,
+                           float* background) override;
     void harmonize(hz_predictor* predictor, const hz_image& image, const hz_mask* mask,
                    double strength, const hz_image& out, hz_program& program) override;
     void enqueue(hz_predictor* predictor, const hz_image& image, const hz_mask* mask,
                  double strength, const hz_image& out, const hz_program* program) override;
+    void enqueue_video(hz_predictor* predictor, const hz_video& image, const hz_mask* mask,
+                       double strength, const hz_video& out, const hz_program* program) override;
     void enqueue_frame(const hz_frame& frame, int32_t phases) override;
     void synchronize(hz_program* program) override;
     int device() const override { return ordinal_; }
@@ -52,6 +58,8 @@ private:
     hz_frame upload(const hz_image& image, const hz_mask* mask);
     template <typename Picture>
     Layout upload_picture(const Picture& picture, DeviceBuffer& target, PinnedBuffer& pinned);
+    void bring_thumbnails(const hz_frame& frame, size_t second_planes, float* first,
+                          float* second);
     hz_report download(const hz_image& out, const Layout& layout);
     void queue_report();
     hz_report arrived_report() const;
@@ -71,5 +79,20 @@ private:
     PinnedBuffer pinned_image_, pinned_mask_, pinned_report_, pinned_thumbnails_;
     bool workspace_ready_ = false;
 };
+
+template <typename Work>
+void CudaRenderer::take_turn(const Work& work) {
+    const std::lock_guard<std::mutex> guard(lock_);
+    const Current current(context());
+    try {
+        work();
+    } catch (const hz_cpu::Invalid&) {
+        throw; /* nothing was queued */
+    } catch (...) {
+        workspace_ready_ = false;
+        driver().wait_for_stream(stream_); /* what was queued may use the staging memory */
+        throw;
+    }
+}
 
 }  // namespace hz_cuda

@@ -10,6 +10,7 @@
 #include "errors.h"
 #include "harmonizer_cuda.h"
 #include "hz_workspace.h"
+#include "video.h"
 
 namespace hz_gpu {
 namespace {
@@ -21,6 +22,8 @@ static_assert(sizeof(ReportStep) == sizeof(hz_step));
 static_assert(offsetof(Report, steps) == offsetof(hz_program, steps));
 static_assert(offsetof(ReportStep, argument) == offsetof(hz_step, argument));
 static_assert(offsetof(ReportStep, statistics) == offsetof(hz_step, statistics));
+static_assert(sizeof(ReportCurves) == sizeof(hz_curves));
+static_assert(offsetof(Report, curves) == offsetof(hz_program, curves));
 static_assert(offsetof(Report, seen) == offsetof(hz_report, seen));
 static_assert(offsetof(Report, in_double) == offsetof(hz_report, in_double));
 static_assert(offsetof(Workspace, report) == 0);
@@ -34,13 +37,18 @@ constexpr int kScopes[] = HZ_OP_SCOPES;
 constexpr int kStatistics[] = HZ_OP_STATISTICS;
 
 /* Blocks for each multiprocessor: as many as run at once, so that each loads its tables once. */
-constexpr int64_t kMeasureBlocks = 2, kApplyBlocks = 4, kStripsOfMeasuringWarp = 2;
+constexpr int64_t kMeasureBlocks = 2, kBoxBlocks = 4, kApplyBlocks = 4, kStripsOfMeasuringWarp = 2;
 constexpr int32_t kUnknownProcessors = 132, kMostProcessors = 1024;
 constexpr double kMostStrength = 1.5;
 
 constexpr const char* kMeasureKernels[] = {"hz_measure_u8", "hz_measure_u16", "hz_measure_f32"};
+constexpr const char* kRegionKernels[] = {"hz_regions_u8", "hz_regions_u16", "hz_regions_f32"};
 constexpr const char* kReduceKernels[] = {"hz_reduce_u8", "hz_reduce_u16", "hz_reduce_f32"};
 constexpr const char* kApplyKernels[] = {"hz_apply_u8", "hz_apply_u16", "hz_apply_f32"};
+/* Of 8 bits, and of more. */
+constexpr const char* kVideoMeasureKernels[] = {"hz_measure_nv12", "hz_measure_p010"};
+constexpr const char* kVideoReduceKernels[] = {"hz_reduce_nv12", "hz_reduce_p010"};
+constexpr const char* kVideoApplyKernels[] = {"hz_apply_nv12", "hz_apply_p010"};
 
 class Launches {
 public:
@@ -68,13 +76,13 @@ private:
     int32_t capacity_, count_ = 0;
 };
 
-/* A frame and what follows from it alone. */
+/* A frame and what follows from it alone; of a video's picture, `frame.image` has the size. */
 struct Job {
-    const hz_frame& frame;
+    hz_frame frame;
     Workspace* workspace;
     bool masked;
     bool watched;        /* the mask's emptiness decides about the arguments */
-    bool thumbnail;
+    bool thumbnail, regions;
     bool from_histogram; /* some statistics are taken from the histogram */
     double pixels;
 };
@@ -173,23 +181,40 @@ void check(const hz_frame* frame, int32_t phase) {
     if (phase < 1 || (phase & ~kPhases))
         throw Invalid("phase must be made of HZ_PHASE_MEASURE, HZ_PHASE_DRAW and "
                       "HZ_PHASE_PREPARE; got " + std::to_string(phase) + ".");
-    hz_cpu::check_image(&frame->image, "image");
     const hz_mask* mask = frame->mask.data ? &frame->mask : nullptr;
-    hz_cpu::check_mask(mask, frame->image);
-    if (phase & HZ_PHASE_DRAW) {
-        hz_cpu::check_image(&frame->out, "out");
-        hz_cpu::check_out(frame->image, mask, frame->out);
+    if (frame->video) {
+        check_video(frame->video, "video");
+        hz_cpu::check_mask(mask, picture_of(*frame->video));
+        if (phase & HZ_PHASE_DRAW) {
+            check_video(frame->video_out, "video_out");
+            check_video_out(*frame->video, mask, *frame->video_out);
+        }
+    } else {
+        hz_cpu::check_image(&frame->image, "image");
+        hz_cpu::check_mask(mask, frame->image);
+        check_alignment(frame->image, "image");
+        if (phase & HZ_PHASE_DRAW) {
+            hz_cpu::check_image(&frame->out, "out");
+            hz_cpu::check_out(frame->image, mask, frame->out);
+            check_alignment(frame->out, "out");
+        }
     }
-    check_alignment(frame->image, "image");
     if (mask) check_alignment(*mask, "mask");
-    if (phase & HZ_PHASE_DRAW) check_alignment(frame->out, "out");
     if (!frame->workspace ||
         reinterpret_cast<uintptr_t>(frame->workspace) % HZ_WORKSPACE_ALIGNMENT != 0)
         throw Invalid("workspace must be device memory aligned to " +
                       std::to_string(HZ_WORKSPACE_ALIGNMENT) + " bytes.");
     if (!frame->composite != !frame->coverage)
         throw Invalid("composite and coverage must both be given, or both be null.");
-    if (frame->composite && frame->thumbnail_type != HZ_F32 && frame->thumbnail_type != HZ_F16)
+    if (!frame->foreground != !frame->background)
+        throw Invalid("foreground and background must both be given, or both be null.");
+    if (frame->foreground && frame->video)
+        throw Invalid("image must be given for foreground and background; got a video's picture. "
+                      "Convert it to R, G and B.");
+    if (frame->foreground && !mask)
+        throw Invalid("mask must be given for foreground and background: it tells them apart.");
+    const bool wanted = frame->composite || frame->foreground;
+    if (wanted && frame->thumbnail_type != HZ_F32 && frame->thumbnail_type != HZ_F16)
         throw Invalid("thumbnail_type must be HZ_F32 or HZ_F16; got " +
                       std::to_string(frame->thumbnail_type) + ".");
     if (frame->count < 0 || frame->count > HZ_MAX_STEPS)
@@ -200,6 +225,12 @@ void check(const hz_frame* frame, int32_t phase) {
             throw Invalid("operation " + std::to_string(i) + " must be a code from 0 to " +
                           std::to_string(HZ_OP_COUNT - 1) + "; got " +
                           std::to_string(frame->operations[i]) + ".");
+    const int32_t* const end = frame->operations + frame->count;
+    const auto curves = std::count(frame->operations, end, HZ_OP_PIECEWISE_CURVE);
+    if (curves > 1 || frame->stages < curves || frame->stages > curves * HZ_CURVE_STAGES)
+        throw Invalid("stages must be 1 to " + std::to_string(HZ_CURVE_STAGES) +
+                      " with piecewise_curve, which may come once, and else 0; got " +
+                      std::to_string(frame->stages) + " with " + std::to_string(curves) + ".");
     if (!(frame->strength >= 0 && frame->strength <= kMostStrength))
         throw Invalid("strength must lie in [0, 1.5]; got " + std::to_string(frame->strength) +
                       ".");
@@ -208,13 +239,16 @@ void check(const hz_frame* frame, int32_t phase) {
                       std::to_string(frame->strength) + ". Scale these arguments instead.");
 }
 
-Job make_job(const hz_frame& frame) {
-    const bool masked = frame.mask.data != nullptr, thumbnail = frame.composite != nullptr;
+Job make_job(hz_frame frame) {
+    if (frame.video) frame.image = picture_of(*frame.video);
+    const bool masked = frame.mask.data != nullptr, thumbnail = frame.composite != nullptr,
+               regions = frame.foreground != nullptr;
     return {frame,
             static_cast<Workspace*>(frame.workspace),
             masked,
-            masked && (thumbnail || frame.arguments),
+            masked && (thumbnail || regions || frame.arguments),
             thumbnail,
+            regions,
             reads_histogram(frame),
             static_cast<double>(frame.image.width) * static_cast<double>(frame.image.height)};
 }
@@ -246,21 +280,51 @@ void add_measure(const Job& job, Launches& launches) {
     int64_t blocks = std::min(divided(work, kWarps * kStripsOfMeasuringWarp),
                               resident_blocks(frame, kMeasureBlocks));
     if (p.counted) blocks = std::max(blocks, divided(p.strips.count, kMostStripsOfBlock));
-    launches.add(kMeasureKernels[frame.image.type], std::max<int64_t>(blocks, 1), kMeasureThreads,
-                 p);
+    blocks = std::max<int64_t>(blocks, 1);
+    if (!frame.video)
+        return launches.add(kMeasureKernels[frame.image.type], blocks, kMeasureThreads, p);
+    const hz_video& video = *frame.video;
+    launches.add(kVideoMeasureKernels[is_deep(video)], blocks, kMeasureThreads,
+                 VideoMeasureParameters{p, planes_of(video), coding_of<float>(video),
+                                        shift_of(video)});
+}
+
+/* After MEASURE, whose word of what is seen they correct. */
+void add_regions(const Job& job, Launches& launches) {
+    const hz_frame& frame = job.frame;
+    if (!job.regions) return;
+    RegionParameters p = {};
+    p.image = surface_of(frame.image);
+    p.mask = cover_of(job);
+    p.width = frame.image.width;
+    p.height = frame.image.height;
+    p.strips = make_strips(p.width, p.height, false);
+    p.workspace = job.workspace;
+    p.foreground = frame.foreground;
+    p.background = frame.background;
+    p.thumbnail_type = frame.thumbnail_type;
+    const int64_t blocks = std::min(divided(p.strips.count, kBoxThreads / 32),
+                                    resident_blocks(frame, kBoxBlocks));
+    launches.add("hz_region_box", blocks, kBoxThreads, p);
+    launches.add(kRegionKernels[frame.image.type], 2 * kThumbnail, kRegionThreads, p);
 }
 
 void add_reduce(const Job& job, int step, Launches& launches) {
     ReduceParameters p = {};
     p.image = surface_of(job.frame.image);
     p.strips = make_strips(job.frame.image.width, job.frame.image.height,
-                           has_joined_rows(job.frame.image));
+                           !job.frame.video && has_joined_rows(job.frame.image));
     p.workspace = job.workspace;
     p.pixels = job.pixels;
     p.step = step;
     const int64_t blocks =
         std::min<int64_t>(divided(p.strips.count, kReduceThreads / 32), kReduceBlocks);
-    launches.add(kReduceKernels[job.frame.image.type], blocks, kReduceThreads, p);
+    if (!job.frame.video)
+        return launches.add(kReduceKernels[job.frame.image.type], blocks, kReduceThreads, p);
+    const hz_video& video = *job.frame.video;
+    launches.add(kVideoReduceKernels[is_deep(video)], blocks, kReduceThreads,
+                 VideoReduceParameters{p, planes_of(video), coding_of<float>(video),
+                                       coding_of<double>(video), shift_of(video), 0});
 }
 
 void add_plan(const Job& job, Launches& launches) {
@@ -272,6 +336,8 @@ void add_plan(const Job& job, Launches& launches) {
     p.pixels = job.pixels;
     p.count = frame.count;
     std::copy(frame.operations, frame.operations + frame.count, p.operations);
+    p.stages = frame.stages;
+    while (p.stages && p.operations[p.curve] != HZ_OP_PIECEWISE_CURVE) ++p.curve;
     p.bytes = frame.image.type == HZ_U8;
     p.from_histogram = job.from_histogram;
     p.statistics_given = frame.statistics_given != 0;
@@ -295,7 +361,38 @@ bool is_aligned_alike(const hz_image& image, const hz_image& out) {
            (image.height == 1 || (image.row_stride - out.row_stride) % 16 == 0);
 }
 
+/* Before a step that mixes the channels, curves are part of a table; after one, only the general
+   kernels know them. */
+bool bends_pixels(const hz_frame& frame) {
+    const int32_t* const end = frame.operations + frame.count;
+    const int32_t* const mixing = std::find_if(frame.operations, end, [](int32_t operation) {
+        return kScopes[operation] == HZ_SCOPE_PIXEL;
+    });
+    return std::find(mixing, end, HZ_OP_PIECEWISE_CURVE) != end;
+}
+
+void add_video_apply(const Job& job, Launches& launches) {
+    const hz_video &video = *job.frame.video, &out = *job.frame.video_out;
+    VideoApplyParameters p = {};
+    p.image = planes_of(video);
+    p.out = planes_of(out);
+    p.mask = cover_of(job);
+    p.workspace = job.workspace;
+    p.width = video.width;
+    p.height = video.height;
+    p.strips_of_row = static_cast<u32>(divided(divided(video.width, 2), kBlocksOfStrip));
+    p.strips = p.strips_of_row * static_cast<u32>(divided(video.height, 2));
+    p.coding = coding_of<float>(video);
+    p.exact_coding = coding_of<double>(video);
+    p.shift = shift_of(video);
+    p.in_place = is_same(video, out);
+    const int64_t blocks = std::min(divided(p.strips, kApplyThreads / 32),
+                                    resident_blocks(job.frame, kApplyBlocks));
+    launches.add(kVideoApplyKernels[is_deep(video)], blocks, kApplyThreads, p);
+}
+
 void add_apply(const Job& job, Launches& launches) {
+    if (job.frame.video) return add_video_apply(job, launches);
     const hz_frame& frame = job.frame;
     ApplyParameters p = {};
     p.image = surface_of(frame.image);
@@ -307,7 +404,7 @@ void add_apply(const Job& job, Launches& launches) {
                         (!job.masked || has_joined_rows(frame.mask));
     p.strips = make_strips(frame.image.width, frame.image.height, joined);
     const char* kernel = kApplyKernels[frame.image.type];
-    if (is_aligned_alike(frame.image, frame.out))
+    if (is_aligned_alike(frame.image, frame.out) && !bends_pixels(frame))
         kernel = frame.image.channel_stride > 0 ? "hz_apply_rgb8" : "hz_apply_bgr8";
     const int64_t blocks = std::min(divided(p.strips.count, kApplyThreads / 32),
                                     resident_blocks(frame, kApplyBlocks));
@@ -330,6 +427,7 @@ int32_t hz_cuda_schedule(const hz_frame* frame, int32_t phase, hz_launch* launch
         const Job job = make_job(*frame);
         Launches list(launches, capacity);
         if (phase & HZ_PHASE_MEASURE) add_measure(job, list);
+        if (phase & HZ_PHASE_MEASURE) add_regions(job, list);
         if (phase & (HZ_PHASE_DRAW | HZ_PHASE_PREPARE)) add_plan(job, list);
         if (phase & HZ_PHASE_DRAW) add_apply(job, list);
         *count = list.count();

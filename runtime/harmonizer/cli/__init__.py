@@ -16,6 +16,7 @@ COMMANDS = {
     "batch": ("harmonizer.cli.batch", "harmonize a folder of composites"),
     "video": ("harmonizer.cli.video", "harmonize a video"),
     "lut": ("harmonizer.cli.lut", "save a composite's look as a .cube 3D LUT"),
+    "curves": ("harmonizer.cli.curves", "plot and save the tone curves of a composite's look"),
     "bench": ("harmonizer.bench", "measure speed and memory on this machine"),
     "doctor": ("harmonizer.cli.doctor", "check this installation"),
 }

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from harmonizer.arguments import MAX_STRENGTH, Arguments
 from harmonizer.cli import UsageError
+from harmonizer.contract import DEFAULT_LABEL, LABELS
 from harmonizer.encoding import SUBSAMPLINGS, Quality
 from harmonizer.files import MAX_PIXELS, output_format
 from harmonizer.jobs import FileOptions, Recipe, Tools
-from harmonizer.ops import OPERATIONS
+from harmonizer.ops import OPERATIONS, PHOTO_FILTERS
 from harmonizer.pipeline import BACKENDS, Harmonizer, build_renderer
 
 _JPEG_LEVEL = 95
@@ -23,7 +24,7 @@ def describe_filters() -> str:
     lines = [
         f"  {op.name:<12} {op.minimum:g}..{op.maximum:g}, {op.identity:g} changes nothing: "
         f"{op.effect}"
-        for op in OPERATIONS.values()
+        for op in map(OPERATIONS.__getitem__, PHOTO_FILTERS)
     ]
     return "filters:\n" + "\n".join(lines)
 
@@ -32,6 +33,11 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
     """--model, --backend, --threads, --strength, --arguments, --set."""
     group = parser.add_argument_group("what is drawn")
     group.add_argument("--model", type=Path, metavar="FILE.onnx", help="predictor to use")
+    group.add_argument(
+        "--label",
+        choices=LABELS,
+        help=f"what the foreground shows, for S2CRNet models; default {DEFAULT_LABEL}",
+    )
     group.add_argument("--backend", choices=BACKENDS, default="auto")
     group.add_argument("--threads", type=_count, metavar="N", help="threads; default: every core")
     group.add_argument(
@@ -104,6 +110,8 @@ def read_recipe(options: argparse.Namespace) -> Recipe:
         raise UsageError(
             "--model predicts arguments, which --arguments already gives; drop one of the two."
         )
+    if options.arguments is not None and options.label is not None:
+        raise UsageError("--label helps to predict, but --arguments is given; drop one of the two.")
     overrides = dict(options.set)
     if len(overrides) != len(options.set):
         raise UsageError("--set may name each filter once; drop the repeated one.")
@@ -212,7 +220,10 @@ def open_tools(options: argparse.Namespace, recipe: Recipe, threads: int | None 
     threads = options.threads if threads is None else threads
     if recipe.given is not None:
         return Tools(build_renderer(options.backend, threads))
-    harmonizer = Harmonizer(options.model, options.backend, threads)
+    try:
+        harmonizer = Harmonizer(options.model, options.backend, threads, label=options.label)
+    except ValueError as error:  # of --label alone: the parser has checked the others
+        raise UsageError(f"--label: {error}") from error
     recipe.check(harmonizer.filters)
     return Tools(harmonizer.renderer, harmonizer)
 
@@ -261,9 +272,9 @@ def _strength(text: str) -> float:
 
 def _assignment(text: str) -> tuple[str, float]:
     name, _, number = text.partition("=")
-    if name not in OPERATIONS:
+    if name not in PHOTO_FILTERS:
         raise argparse.ArgumentTypeError(
-            f"must be NAME=VALUE with a name among {', '.join(OPERATIONS)}; got {text!r}"
+            f"must be NAME=VALUE with a name among {', '.join(PHOTO_FILTERS)}; got {text!r}"
         )
     operation = OPERATIONS[name]
     try:

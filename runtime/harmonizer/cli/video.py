@@ -137,7 +137,9 @@ def _add_smoothing_options(parser: argparse.ArgumentParser) -> None:
 
 def _add_encoding_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group(
-        "output file", "MP4, MOV, MKV: H.264, or H.265 for more than 8 bits; WebM: VP9."
+        "output",
+        "MP4, MOV, MKV: H.264, or H.265 for more than 8 bits; WebM: VP9. A pattern such as\n"
+        "out/%%05d.png: images, numbered from 0 or as the input's.",
     )
     group.add_argument("--codec", metavar="NAME", help="libav's name of an encoder")
     group.add_argument("--crf", type=float, metavar="Q", help="constant quality; lower is better")
@@ -145,6 +147,9 @@ def _add_encoding_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--pixel-format", metavar="NAME", help="default: the input's")
     group.add_argument(
         "--hardware", action="store_true", help="use a hardware encoder that works here"
+    )
+    group.add_argument(
+        "--depth", type=int, choices=(8, 16), help="bits a channel of images; default: the input's"
     )
     group.add_argument(
         "--codec-option",
@@ -159,12 +164,19 @@ def _add_encoding_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Harmonize the video; print what was done on stderr."""
     from harmonizer.video import Track, harmonize_video
+    from harmonizer.video.images import check_pattern, is_image_output
 
     if options.fit_mask and options.mask is None:
         raise UsageError("--fit-mask scales a MASK; there is none. Name one, or drop --fit-mask.")
     check_masks(options.composite, options.mask)
     check_suffix("--save-arguments", options.save_arguments, ".jsonl")
-    outputs = {"--output": options.output, "--save-arguments": options.save_arguments}
+    images = is_image_output(options.output)
+    if images:
+        check_pattern(options.output)
+    outputs = {
+        "--output": None if images else options.output,
+        "--save-arguments": options.save_arguments,
+    }
     sources = (options.composite, options.mask, options.background)
     check_outputs(outputs, (*sources, options.arguments, options.model))
     track: Track | None = None
@@ -261,6 +273,7 @@ def _read_encoding(options: argparse.Namespace) -> "Encoding":
         options.pixel_format,
         options.hardware,
         dict(options.codec_option),
+        options.depth,
     )
 
 

@@ -7,7 +7,7 @@ Images are (H, W, 3) and masks (H, W), of any strides, as on the CPU: a planar t
 import ctypes
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from harmonizer import _native
 from harmonizer.cuda.device import Device
@@ -130,14 +130,14 @@ def borrow_image(array: object, name: str, device: Device, stream: int) -> Borro
         TypeError: If it is no device array or its type is another.
         ValueError: If its shape or device is another.
     """
-    tensor, owner, producer = _read(array, name, stream)
-    _check_device(tensor, name, device)
+    tensor, owner, producer = read_array(array, name, stream)
+    check_device(tensor, name, device)
     if len(tensor.shape) != 3 or tensor.shape[2] != 3:
         raise ValueError(
             f"`{name}` must have shape (H, W, 3); got {tensor.shape}. Pass a planar tensor as "
             "tensor.permute(1, 2, 0), and take the three colour channels of four."
         )
-    kind = _kind(tensor, name, ("u1", "u2", "f4"))
+    kind = kind_of(tensor, name, ("u1", "u2", "f4"))
     if 0 in tensor.shape:
         raise ValueError(f"`{name}` must have at least one pixel; got {tensor.shape}.")
     height, width, _ = tensor.shape
@@ -146,14 +146,26 @@ def borrow_image(array: object, name: str, device: Device, stream: int) -> Borro
     return Borrowed(view, owner, producer)
 
 
-def borrow_mask(array: object, image: View, device: Device, stream: int) -> Borrowed:
+class Sized(Protocol):
+    """Whose height and width a mask must have."""
+
+    @property
+    def height(self) -> int:
+        """In pixels."""
+
+    @property
+    def width(self) -> int:
+        """In pixels."""
+
+
+def borrow_mask(array: object, image: Sized, device: Device, stream: int) -> Borrowed:
     """Check an (H, W) device array of bool, uint8, uint16 or float32 for an image.
 
     Raises:
         TypeError, ValueError: As in `borrow_image`, or if its size is not the image's.
     """
-    tensor, owner, producer = _read(array, "mask", stream)
-    _check_device(tensor, "mask", device)
+    tensor, owner, producer = read_array(array, "mask", stream)
+    check_device(tensor, "mask", device)
     if len(tensor.shape) != 2:
         raise ValueError(
             f"`mask` must have shape (H, W); got {tensor.shape}. Take one channel, such as "
@@ -165,7 +177,7 @@ def borrow_mask(array: object, image: View, device: Device, stream: int) -> Borr
             f"{tensor.shape[0]}x{tensor.shape[1]} for a {image.height}x{image.width} composite. "
             "Resize it."
         )
-    kind = _kind(tensor, "mask", ("b1", "u1", "u2", "f4"))
+    kind = kind_of(tensor, "mask", ("b1", "u1", "u2", "f4"))
     row, pixel = tensor.strides
     view = View(tensor.pointer, image.height, image.width, row, pixel, 0, kind)
     return Borrowed(view, owner, producer)
@@ -185,13 +197,21 @@ def borrow_out(array: object, image: View, device: Device, stream: int) -> Borro
             f"{view.height}x{view.width} {TYPE_NAMES[view.type]} for an image of "
             f"{image.height}x{image.width} {TYPE_NAMES[image.type]}. Allocate it like the image."
         )
-    if _read_only(array, borrowed.owner):
+    if is_read_only(array, borrowed.owner):
         raise ValueError("`out` must be writable; it is read-only. Pass a copy of it.")
     return borrowed
 
 
-def _read(array: object, name: str, stream: int) -> tuple[Tensor, object, int | None]:
-    """Pointer, shape, strides and type; DLPack first, for its producers order the streams."""
+def read_array(array: object, name: str, stream: int) -> tuple[Tensor, object, int | None]:
+    """Read pointer, shape, strides and type; DLPack first, for its producers order the streams.
+
+    Returns:
+        These, what keeps the memory alive, and a stream to wait for, if any.
+
+    Raises:
+        TypeError: If it is no plain array in GPU memory.
+        ValueError: If the stream that it names is forbidden.
+    """
     place = getattr(array, "__dlpack_device__", None)
     if callable(place) and place()[0] in _DEVICE_MEMORY and hasattr(array, "__dlpack__"):
         tensor, owner = borrow(array, name, stream)
@@ -236,14 +256,20 @@ def _producer(interface: Mapping[str, Any], name: str) -> int | None:
     return int(stream)
 
 
-def _read_only(array: object, owner: object) -> bool:
+def is_read_only(array: object, owner: object) -> bool:
+    """Whether an array, or what `read_array` gave as its owner, says not to be written."""
     if getattr(owner, "read_only", False):
         return True
     interface = getattr(array, "__cuda_array_interface__", None)
     return interface is not None and bool(interface["data"][1])
 
 
-def _check_device(tensor: Tensor, name: str, device: Device) -> None:
+def check_device(tensor: Tensor, name: str, device: Device) -> None:
+    """Refuse memory that does not lie on a GPU.
+
+    Raises:
+        ValueError: If it lies elsewhere.
+    """
     if tensor.device not in (None, device.gpu.ordinal):
         found: int | None = tensor.device
     elif 0 in tensor.shape:
@@ -262,7 +288,12 @@ def _check_device(tensor: Tensor, name: str, device: Device) -> None:
         )
 
 
-def _kind(tensor: Tensor, name: str, allowed: tuple[str, ...]) -> int:
+def kind_of(tensor: Tensor, name: str, allowed: tuple[str, ...]) -> int:
+    """The `hz_type` of an array.
+
+    Raises:
+        TypeError: If it is none of those allowed.
+    """
     if tensor.type not in allowed:
         wanted = ", ".join(TYPE_NAMES[_TYPES[kind]] for kind in allowed)
         raise TypeError(

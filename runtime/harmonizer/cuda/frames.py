@@ -20,7 +20,9 @@ from harmonizer.cuda.arrays import View
 from harmonizer.cuda.device import Device, release_at_exit
 from harmonizer.cuda.graph import Graph, GraphError
 from harmonizer.cuda.predictor import THUMBNAIL_PIXELS, DevicePredictor
+from harmonizer.cuda.scratch import Scratch, round_up
 from harmonizer.cuda.slot import MOST_RECORDINGS, Memory, Recording, Slot
+from harmonizer.cuda.video import VideoView
 from harmonizer.errors import DeviceError
 from harmonizer.ops import OPERATIONS
 from harmonizer.plan import Step
@@ -28,7 +30,6 @@ from harmonizer.plan import Step
 MOST_SLOTS = 4
 """Frames (or batches) in flight on one renderer; a further thread waits for one to end."""
 
-_ALIGNMENT = 256
 _log = logging.getLogger(__name__)
 
 
@@ -41,13 +42,15 @@ class Job:
         mask: Its foreground; None for the whole image.
         out: Where to draw; None where nothing is drawn.
         filters: In drawing order.
+        stages: How many curves come in turn in the one that has curves; else 0.
         strength: Of predicted arguments.
     """
 
-    image: View
+    image: View | VideoView
     mask: View | None
-    out: View | None
+    out: View | VideoView | None
     filters: tuple[str, ...]
+    stages: int = 0
     strength: float = 1.0
 
 
@@ -68,7 +71,7 @@ class FrameRunner:
     def __init__(self, device: Device, graphs: bool = True) -> None:
         self.device = device
         self.graph_status = "on" if graphs else "off: as asked"
-        self._workspace = _round_up(_native.workspace_size())
+        self._workspace = round_up(_native.workspace_size())
         self._ready = threading.Condition()
         self._idle: list[Slot] = []
         self._made, self._closed = 0, False
@@ -134,7 +137,8 @@ class FrameRunner:
         programs: Sequence[tuple[Step, ...]] | None = None,
         statistics_given: bool = False,
         thumbnails: bool = False,
-    ) -> "Scratch":
+        regions: bool = False,
+    ) -> Scratch:
         """Queue frames on a slot's stream: all measured, predicted as one batch, all drawn.
 
         Args:
@@ -145,6 +149,7 @@ class FrameRunner:
             programs: Each frame's steps.
             statistics_given: Whether the programs hold the image's statistics, too.
             thumbnails: Whether the thumbnails are wanted without a predictor.
+            regions: Whether the thumbnails are those of foreground and background apart.
 
         Returns:
             Where the results lie in device memory, until the slot's next use.
@@ -157,15 +162,17 @@ class FrameRunner:
         """
         size = 2 if predictor is not None and predictor.thumbnail_type == "float16" else 4
         part = len(jobs) if predictor is None else min(len(jobs), predictor.largest_batch)
-        scratch = self._scratch(slot, jobs, size if predictor or thumbnails else 0, part)
+        size = size if predictor or thumbnails else 0
+        scratch = self._scratch(slot, jobs, size, part, regions)
         if programs is not None:
             _stage_programs(slot, programs)
-        key = (tuple(jobs), phases, id(predictor), programs is not None, statistics_given)
+        given = programs is not None
+        key = (tuple(jobs), phases, id(predictor), given, statistics_given, regions)
         try:
             recording = slot.recordings.get(key)
             if recording is None:
                 recording = self._record(
-                    slot, jobs, phases, predictor, scratch, programs is not None, statistics_given
+                    slot, jobs, phases, predictor, scratch, given, statistics_given
                 )
                 slot.recordings[key] = recording
                 if len(slot.recordings) > MOST_RECORDINGS:
@@ -196,8 +203,8 @@ class FrameRunner:
             self._memory.release()
 
     def _scratch(
-        self, slot: Slot, jobs: Sequence[Job], thumbnail_size: int, part: int
-    ) -> "Scratch":
+        self, slot: Slot, jobs: Sequence[Job], thumbnail_size: int, part: int, regions: bool
+    ) -> Scratch:
         count, filters = len(jobs), len(jobs[0].filters)
         workspace, new = slot.buffer("workspace", count * self._workspace)
         if new or slot.damaged:
@@ -208,9 +215,9 @@ class FrameRunner:
         if thumbnail_size:
             pixels = thumbnail_size * THUMBNAIL_PIXELS * count
             composite, _ = slot.buffer("composite", 3 * pixels)
-            coverage, _ = slot.buffer("coverage", pixels)
+            coverage, _ = slot.buffer("coverage", (3 if regions else 1) * pixels)
             parts = -(-count // part)
-            arguments, _ = slot.buffer("arguments", parts * _round_up(4 * part * filters))
+            arguments, _ = slot.buffer("arguments", parts * round_up(4 * part * filters))
         return Scratch(
             workspace,
             self._workspace,
@@ -221,6 +228,7 @@ class FrameRunner:
             count,
             part,
             filters,
+            regions,
         )
 
     def _record(
@@ -229,7 +237,7 @@ class FrameRunner:
         jobs: Sequence[Job],
         phases: int,
         predictor: DevicePredictor | None,
-        scratch: "Scratch",
+        scratch: Scratch,
         given: bool,
         statistics_given: bool,
     ) -> Recording:
@@ -301,54 +309,27 @@ class FrameRunner:
             recording.play()
 
 
-@dataclass(frozen=True, slots=True)
-class Scratch:
-    """Where a slot's results lie.
-
-    Attributes:
-        workspace: Address of the first frame's; the next ones follow every `step` bytes.
-        composite, coverage, arguments: Of the predictor, for all frames.
-        size: Of a thumbnail's values in bytes; 0 without thumbnails.
-        count: Of the frames.
-        part: How many of them the predictor takes at a time.
-        filters: How many arguments a frame has.
-    """
-
-    workspace: int
-    step: int
-    composite: int
-    coverage: int
-    arguments: int
-    size: int
-    count: int
-    part: int
-    filters: int
-
-    def report(self, index: int) -> int:
-        """Where the `hz_report` of a frame lies."""
-        return self.workspace + index * self.step
-
-    def predicted(self, index: int) -> int:
-        """Where the arguments of a frame lie; each part begins at an aligned address."""
-        part, position = divmod(index, self.part)
-        begin = self.arguments + part * _round_up(4 * self.part * self.filters)
-        return begin + 4 * position * self.filters
-
-
 def _frame(
     job: Job, scratch: Scratch, index: int, predicted: bool, statistics_given: bool
 ) -> _native.Frame:
     frame = _native.Frame()
-    frame.image = job.image.image()
+    if isinstance(job.image, VideoView):
+        frame.video = ctypes.pointer(job.image.video())
+    else:
+        frame.image = job.image.image()
     if job.mask is not None:
         frame.mask = job.mask.mask()
-    if job.out is not None:
+    if isinstance(job.out, VideoView):
+        frame.video_out = ctypes.pointer(job.out.video())
+    elif job.out is not None:
         frame.out = job.out.image()
     frame.workspace = scratch.report(index)
     if scratch.size:
-        pixels = index * THUMBNAIL_PIXELS * scratch.size
-        frame.composite = scratch.composite + 3 * pixels
-        frame.coverage = scratch.coverage + pixels
+        thumbnails = scratch.thumbnails(index)
+        if scratch.regions:
+            frame.foreground, frame.background = thumbnails
+        else:
+            frame.composite, frame.coverage = thumbnails
     frame.thumbnail_type = _native.F16 if scratch.size == 2 else _native.F32
     if predicted:
         frame.arguments = scratch.predicted(index)
@@ -357,6 +338,7 @@ def _frame(
     frame.count = len(job.filters)
     for position, name in enumerate(job.filters):
         frame.operations[position] = OPERATIONS[name].code
+    frame.stages = job.stages
     return frame
 
 
@@ -365,12 +347,10 @@ def _predictions(
 ) -> Iterator[Callable[[], None]]:
     """The batch, in parts that the predictor takes."""
     for start in range(0, scratch.count, scratch.part):
-        pixels = start * THUMBNAIL_PIXELS * scratch.size
         yield partial(
             predictor.enqueue,
             min(scratch.part, scratch.count - start),
-            scratch.composite + 3 * pixels,
-            scratch.coverage + pixels,
+            scratch.thumbnails(start),
             scratch.predicted(start),
             stream,
         )
@@ -379,19 +359,11 @@ def _predictions(
 def _stage_programs(slot: Slot, programs: Sequence[tuple[Step, ...]]) -> None:
     """Put the frames' programs where the GPU fetches them."""
     entries = (_native.Program * len(programs))()
-    for program, steps in zip(entries, programs, strict=True):
-        program.count = len(steps)
-        for target, step in zip(program.steps, steps, strict=False):
-            target.operation = OPERATIONS[step.operation].code
-            target.argument = step.argument
-            target.statistics[: len(step.statistics)] = step.statistics
+    for index, steps in enumerate(programs):
+        entries[index] = _native.Program.of(steps)
     content = np.frombuffer(bytes(entries), np.uint8)
     staged = slot.staging("programs", len(content))
     # The same programs again, as for a video's frames: nothing to wait for.
     if not np.array_equal(staged, content):
         slot.wait()  # the frame before this one may not have fetched its own yet
         np.copyto(staged, content)
-
-
-def _round_up(size: int) -> int:
-    return (size + _ALIGNMENT - 1) // _ALIGNMENT * _ALIGNMENT

@@ -10,7 +10,7 @@ import numpy as np
 from harmonizer import _native
 from harmonizer.arguments import Arguments
 from harmonizer.concerns import EMPTY_MASK, FULL_MASK, VANISHED_MASK
-from harmonizer.cuda.frames import MOST_SLOTS, Job, Scratch
+from harmonizer.cuda.frames import MOST_SLOTS, Job
 from harmonizer.cuda.predictor import DevicePredictor
 from harmonizer.cuda.renderer import (
     CudaRenderer,
@@ -18,6 +18,7 @@ from harmonizer.cuda.renderer import (
     order_before,
     read_reports,
 )
+from harmonizer.cuda.scratch import Scratch
 from harmonizer.cuda.slot import Slot
 from harmonizer.cuda.transfer import Bound, bind, caller_stream
 from harmonizer.errors import DeviceError, ModelError
@@ -158,7 +159,7 @@ class CudaPipeline:
         ]
         order_before(slot, bounds, caller)
         filters = self._predictor.filters
-        jobs = [Job(b.image, b.mask, b.out, filters, strength) for b in bounds]
+        jobs = [Job(b.image, b.mask, b.out, filters, strength=strength) for b in bounds]
         return bounds, self._frames.queue(slot, jobs, _WHOLE, self._predictor)
 
     def _finish(

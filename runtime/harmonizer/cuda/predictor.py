@@ -4,22 +4,21 @@ Three kinds: a TensorRT engine (`harmonizer.engine.EnginePredictor`), ONNX Runti
 and ONNX Runtime on the CPU, which costs a copy of the thumbnail to the host and a wait.
 """
 
+import importlib.util
 import logging
+import math
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from harmonizer.contract import OUTPUT, THUMBNAIL_SIZE, Contract
 from harmonizer.cuda.device import Device, Fence
 from harmonizer.cuda.slot import Memory
-from harmonizer.errors import ModelError
-from harmonizer.predictor import (
-    THUMBNAIL_SIZE,
-    OnnxPredictor,
-    default_model,
-    import_onnxruntime,
-)
+from harmonizer.errors import DeviceError, EngineError, ModelError
+from harmonizer.predictor import OnnxPredictor, default_model, import_onnxruntime
 
 THUMBNAIL_PIXELS = THUMBNAIL_SIZE * THUMBNAIL_SIZE
 
@@ -33,22 +32,23 @@ class DevicePredictor(Protocol):
     around it cannot be captured as a graph.
 
     Attributes:
-        filters: The names of the k arguments, in drawing order.
+        contract: What it reads and answers with.
+        filters: The operations whose arguments it predicts, in drawing order.
         thumbnail_type: What its inputs are made of; its output is always float32.
         largest_batch: Most images of one call.
     """
 
+    contract: Contract
     filters: tuple[str, ...]
     thumbnail_type: Literal["float32", "float16"]
     largest_batch: int
 
-    def enqueue(self, batch: int, composite: int, mask: int, arguments: int, stream: int) -> None:
+    def enqueue(self, batch: int, inputs: Sequence[int], arguments: int, stream: int) -> None:
         """Queue a prediction.
 
         Args:
             batch: How many images, N.
-            composite: Address of (N, 3, 256, 256).
-            mask: Address of (N, 1, 256, 256).
+            inputs: Addresses of (N, ...) each, in the order of ``contract.inputs``.
             arguments: Address of (N, k) float32, to be written.
             stream: Handle of the stream that wrote the inputs and will read the output.
         """
@@ -77,7 +77,7 @@ class OnnxCudaPredictor:
 
     def __init__(self, path: str | Path, device: Device) -> None:
         checked = OnnxPredictor(path, threads=1)
-        self.path, self.filters = checked.path, checked.filters
+        self.path, self.contract, self.filters = checked.path, checked.contract, checked.filters
         self.metadata = checked.metadata
         checked.close()
         self._device = device
@@ -90,6 +90,7 @@ class OnnxCudaPredictor:
             provider = {
                 "device_id": str(device.gpu.ordinal),
                 "user_compute_stream": str(int(self._stream.handle)),
+                "use_tf32": "0",  # float32 is float32, as for TensorRT
             }
             options = onnxruntime.SessionOptions()
             options.log_severity_level = 3
@@ -114,7 +115,7 @@ class OnnxCudaPredictor:
         # The fence below orders the streams: the host need not wait.
         self._run_options.add_run_config_entry("disable_synchronize_execution_providers", "1")
 
-    def enqueue(self, batch: int, composite: int, mask: int, arguments: int, stream: int) -> None:
+    def enqueue(self, batch: int, inputs: Sequence[int], arguments: int, stream: int) -> None:
         """See `DevicePredictor`.
 
         Raises:
@@ -126,11 +127,11 @@ class OnnxCudaPredictor:
                     f"the predictor {self.path} must be open; it was closed. Load it again."
                 )
             binding = self._session.io_binding()
-            side = (THUMBNAIL_SIZE, THUMBNAIL_SIZE)
             place = ("cuda", self._device.gpu.ordinal, np.float32)
-            binding.bind_input("composite", *place, (batch, 3, *side), composite)
-            binding.bind_input("mask", *place, (batch, 1, *side), mask)
-            binding.bind_output("arguments", *place, (batch, len(self.filters)), arguments)
+            shapes = self.contract.inputs.items()
+            for (name, shape), address in zip(shapes, inputs, strict=True):
+                binding.bind_input(name, *place, (batch, *shape), address)
+            binding.bind_output(OUTPUT, *place, (batch, self.contract.count), arguments)
             own = int(self._stream.handle)
             self._fence.order(stream, own)
             try:
@@ -171,7 +172,8 @@ class OnnxHostPredictor:
 
     def __init__(self, path: str | Path, device: Device, threads: int | None = None) -> None:
         self._predictor = OnnxPredictor(path, threads)
-        self.path, self.filters = self._predictor.path, self._predictor.filters
+        self.path, self.contract = self._predictor.path, self._predictor.contract
+        self.filters = self.contract.filters
         self.metadata = self._predictor.metadata
         self._device = device
         self._lock = threading.Lock()
@@ -181,7 +183,7 @@ class OnnxHostPredictor:
             non_blocking = 1
             self._stream: Any = device.pycuda.Stream(non_blocking)
 
-    def enqueue(self, batch: int, composite: int, mask: int, arguments: int, stream: int) -> None:
+    def enqueue(self, batch: int, inputs: Sequence[int], arguments: int, stream: int) -> None:
         """See `DevicePredictor`.
 
         Raises:
@@ -190,17 +192,17 @@ class OnnxHostPredictor:
         """
         pycuda = self._device.pycuda
         with self._lock:
-            inputs = []
+            copies = []
             self._fence.order(stream, int(self._stream.handle))
-            for address, channels in ((composite, 3), (mask, 1)):
-                shape = (batch, channels, THUMBNAIL_SIZE, THUMBNAIL_SIZE)
-                size = 4 * batch * channels * THUMBNAIL_PIXELS
+            for address, tail in zip(inputs, self.contract.inputs.values(), strict=True):
+                shape = (batch, *tail)
+                size = 4 * math.prod(shape)
                 host = self._memory.allocate_pinned(size).view(np.float32).reshape(shape)
                 pycuda.memcpy_dtoh_async(host, address, self._stream)
-                inputs.append(host)
+                copies.append(host)
             self._stream.synchronize()
-            answer = self._memory.allocate_pinned(4 * batch * len(self.filters))
-            predicted = self._predictor.predict(inputs[0], inputs[1])
+            answer = self._memory.allocate_pinned(4 * batch * self.contract.count)
+            predicted = self._predictor.predict(*copies)
             np.copyto(answer.view(np.float32).reshape(predicted.shape), predicted)
             pycuda.memcpy_htod_async(arguments, answer, self._stream)
             self._stream.synchronize()
@@ -219,9 +221,11 @@ class OnnxHostPredictor:
 def open_predictor(
     model: str | Path | None, device: Device, threads: int | None = None
 ) -> DevicePredictor:
-    """Load a predictor for the GPU: an .engine file by TensorRT, an ONNX file by ONNX Runtime.
+    """Load a predictor for the GPU: an .engine file by TensorRT, an ONNX file by what is installed.
 
-    ONNX Runtime without its CUDA provider predicts on the CPU, and a log line says so.
+    An ONNX file is built to an engine by `tensorrt` on its first use (`cached_engine` keeps it), or
+    else runs in ONNX Runtime's CUDA provider, or else in ONNX Runtime on the CPU. A log line says
+    what is built, and why something further down the list was taken.
 
     Args:
         model: The file; None for the model that ships with the package.
@@ -233,11 +237,12 @@ def open_predictor(
     """
     path = default_model() if model is None else Path(model)
     if path.suffix.lower() == ".engine":
-        from harmonizer.engine import EnginePredictor
-
-        with device.current():
-            predictor: DevicePredictor = EnginePredictor(path)
-        return predictor
+        return _open_engine(path, device)
+    if importlib.util.find_spec("tensorrt") is not None:
+        try:
+            return _build_engine(path, device)
+        except (EngineError, DeviceError, OSError) as error:
+            _log.warning("%s runs without TensorRT: %s", path, error)
     if "CUDAExecutionProvider" in import_onnxruntime().get_available_providers():
         return OnnxCudaPredictor(path, device)
     _log.warning(
@@ -245,3 +250,21 @@ def open_predictor(
         "Pass model=FILE.engine, or install onnxruntime-gpu in place of onnxruntime."
     )
     return OnnxHostPredictor(path, device, threads)
+
+
+def _open_engine(path: Path, device: Device) -> DevicePredictor:
+    from harmonizer.engine import EnginePredictor
+
+    with device.current():
+        predictor: DevicePredictor = EnginePredictor(path)
+    return predictor
+
+
+def _build_engine(path: Path, device: Device) -> DevicePredictor:
+    """The model's engine from the cache; TensorRT-RTX is used where an engine of it is named."""
+    from harmonizer.engine import cached_engine
+
+    _log.info("TensorRT runs %s; the engine is built on its first use.", path)
+    with device.current():
+        engine = cached_engine(path, module="tensorrt")
+    return _open_engine(engine, device)

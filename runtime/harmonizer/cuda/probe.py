@@ -23,8 +23,6 @@ OLDEST_GPU = (7, 5)
 _NO_DEVICE, _STUB, _MISMATCH = 100, 34, 803
 _MAJOR, _MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_*
 
-_REMEDY = "Use backend `cpu`, or"
-
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
@@ -45,7 +43,20 @@ class Gpu:
 
 @cache
 def load_driver() -> ctypes.CDLL:
+    """Load the driver's library for backend `cuda`, and start it.
+
+    Raises:
+        DeviceError: As `open_driver` does.
+    """
+    return open_driver("backend `cuda`", "Use backend `cpu`, or")
+
+
+def open_driver(user: str, remedy: str = "To use it,") -> ctypes.CDLL:
     """Load the driver's library and start it.
+
+    Args:
+        user: What needs it, for the messages.
+        remedy: How the sentence with the remedy begins.
 
     Raises:
         DeviceError: If there is none, it is too old, or it finds no GPU.
@@ -54,14 +65,14 @@ def load_driver() -> ctypes.CDLL:
         library = ctypes.CDLL(LIBRARY)
     except OSError as error:
         raise DeviceError(
-            f"backend `cuda` needs an NVIDIA driver; none can be loaded ({error}). {_REMEDY} "
-            "install the driver."
+            f"{user} needs an NVIDIA driver; none can be loaded ({error}). {remedy} install the "
+            "driver."
         ) from error
     status = int(library.cuInit(0))
     if status == _NO_DEVICE:
         raise DeviceError(
-            "backend `cuda` needs an NVIDIA GPU; the driver finds none. "
-            f"{_REMEDY} make one visible (CUDA_VISIBLE_DEVICES, the container's --gpus)."
+            f"{user} needs an NVIDIA GPU; the driver finds none. {remedy} make one visible "
+            "(CUDA_VISIBLE_DEVICES, the container's --gpus)."
         )
     if status != 0:
         cause = {
@@ -69,14 +80,14 @@ def load_driver() -> ctypes.CDLL:
             _MISMATCH: "its parts have different versions",
         }.get(status, "it does not start")
         raise DeviceError(
-            f"backend `cuda` needs a working NVIDIA driver; {cause} (cuInit gives {status}). "
-            f"{_REMEDY} install the driver again and restart the machine."
+            f"{user} needs a working NVIDIA driver; {cause} (cuInit gives {status}). {remedy} "
+            "install the driver again and restart the machine."
         )
     version = driver_version(library)
     if version < OLDEST_DRIVER:
         raise DeviceError(
-            f"backend `cuda` needs a driver for CUDA {_dotted(OLDEST_DRIVER)} or newer; this one "
-            f"supports {_dotted(version)}. {_REMEDY} update the driver."
+            f"{user} needs a driver for CUDA {dotted(OLDEST_DRIVER)} or newer; this one supports "
+            f"{dotted(version)}. {remedy} update the driver."
         )
     return library
 
@@ -86,6 +97,18 @@ def driver_version(library: ctypes.CDLL) -> tuple[int, int]:
     version = ctypes.c_int()
     library.cuDriverGetVersion(ctypes.byref(version))
     return version.value // 1000, version.value % 1000 // 10
+
+
+def describe(library: ctypes.CDLL, device: ctypes.c_int) -> tuple[str, tuple[int, int]]:
+    """Name and compute capability of a device."""
+    name = ctypes.create_string_buffer(256)
+    library.cuDeviceGetName(name, len(name), device)
+    numbers = []
+    for attribute in (_MAJOR, _MINOR):
+        value = ctypes.c_int()
+        library.cuDeviceGetAttribute(ctypes.byref(value), attribute, device)
+        numbers.append(value.value)
+    return name.value.decode(errors="replace"), (numbers[0], numbers[1])
 
 
 def find_gpu(ordinal: int = 0) -> Gpu:
@@ -102,19 +125,11 @@ def find_gpu(ordinal: int = 0) -> Gpu:
             f"`device` must be the number of a visible GPU, 0 to {count.value - 1}; got {ordinal}. "
             "Choose another, or change CUDA_VISIBLE_DEVICES."
         )
-    name = ctypes.create_string_buffer(256)
-    library.cuDeviceGetName(name, len(name), device)
-    numbers = []
-    for attribute in (_MAJOR, _MINOR):
-        value = ctypes.c_int()
-        library.cuDeviceGetAttribute(ctypes.byref(value), attribute, device)
-        numbers.append(value.value)
-    capability = (numbers[0], numbers[1])
-    text = name.value.decode(errors="replace")
+    text, capability = describe(library, device)
     if capability < OLDEST_GPU:
         raise DeviceError(
-            f"backend `cuda` needs a GPU of compute capability {_dotted(OLDEST_GPU)} (Turing) or "
-            f"newer; {text} has {_dotted(capability)}. Use backend `cpu`."
+            f"backend `cuda` needs a GPU of compute capability {dotted(OLDEST_GPU)} (Turing) or "
+            f"newer; {text} has {dotted(capability)}. Use backend `cpu`."
         )
     return Gpu(ordinal, text, capability, driver_version(library))
 
@@ -141,5 +156,6 @@ def has_driver() -> bool:
     return True
 
 
-def _dotted(version: tuple[int, int]) -> str:
+def dotted(version: tuple[int, int]) -> str:
+    """A version or compute capability as it is written."""
     return f"{version[0]}.{version[1]}"

@@ -18,11 +18,13 @@ from numpy.typing import NDArray
 from harmonizer import _native
 from harmonizer.arguments import Arguments
 from harmonizer.cuda.device import Device
-from harmonizer.cuda.frames import FrameRunner, Job, Scratch
+from harmonizer.cuda.frames import FrameRunner, Job
+from harmonizer.cuda.scratch import Scratch
 from harmonizer.cuda.slot import Slot
 from harmonizer.cuda.transfer import Bound, bind, caller_stream
 from harmonizer.ops import OPERATIONS
 from harmonizer.plan import STATISTICS_COUNTS, Plan, Step
+from harmonizer.values import stages_of
 
 THUMBNAIL_SIZE = 256
 
@@ -77,7 +79,8 @@ class CudaRenderer:
         with self.frames.slot() as slot:
             bound = bind(slot, self.device, 0, image, None, draws=False)
             order_before(slot, [bound], None)
-            job = Job(bound.image, None, None, arguments.filters)
+            stages = stages_of(arguments.values())
+            job = Job(bound.image, None, None, arguments.filters, stages)
             scratch = self.frames.queue(slot, [job], phases, programs=[steps])
             reports = read_reports(slot, scratch)
             slot.wait()
@@ -170,6 +173,42 @@ class CudaRenderer:
             second()
         return composite, coverage
 
+    def region_thumbnails(
+        self, image: Any, mask: Any
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Resize foreground and background, as `CpuRenderer.region_thumbnails` does.
+
+        Args:
+            image: (H, W, 3), numpy's or a device array.
+            mask: (H, W) of the same kind.
+
+        Returns:
+            Foreground and background (1, 3, 256, 256), new numpy float32 arrays in [0, 1]. Waits
+            for the GPU.
+
+        Raises:
+            TypeError, ValueError: If an array is not as said above, or the mask's bounding box is
+                empty, or one pixel wide or high.
+            DeviceError: If the GPU fails or runs out of memory.
+        """
+        shape = (1, 3, THUMBNAIL_SIZE, THUMBNAIL_SIZE)
+        foreground, background = np.empty(shape, np.float32), np.empty(shape, np.float32)
+        with self.frames.slot() as slot:
+            bound = bind(slot, self.device, 0, image, mask, draws=False)
+            order_before(slot, [bound], None)
+            job = Job(bound.image, bound.mask, None, ("brightness",))
+            scratch = self.frames.queue(
+                slot, [job], _native.PHASE_MEASURE, thumbnails=True, regions=True
+            )
+            first = slot.download("composite", scratch.composite, foreground)
+            second = slot.download("coverage", scratch.coverage, background)
+            reports = read_reports(slot, scratch)
+            slot.wait()
+            first()
+            second()
+            check_region(reports[0].seen)
+        return foreground, background
+
     def close(self) -> None:
         """Wait for the GPU and release everything; the methods raise afterwards."""
         self._finalizer()
@@ -200,7 +239,8 @@ class CudaRenderer:
             bound = bind(slot, self.device, 0, image, mask, out)
             order_before(slot, [bound], caller)
             filters = tuple(step.operation for step in steps)
-            job = Job(bound.image, bound.mask, bound.out, filters)
+            stages = stages_of(step.argument for step in steps)
+            job = Job(bound.image, bound.mask, bound.out, filters, stages)
             self.frames.queue(
                 slot, [job], phases, programs=[steps], statistics_given=statistics_given
             )
@@ -258,15 +298,28 @@ def read_reports(slot: Slot, scratch: Scratch) -> ctypes.Array[_native.Report]:
     return (_native.Report * scratch.count).from_buffer(staged.data)
 
 
+def check_region(seen: int) -> None:
+    """Refuse a frame whose foreground cannot be looked at on its own.
+
+    Args:
+        seen: Of the frame's report.
+
+    Raises:
+        ValueError: If the bounding box of its mask is empty, or one pixel wide or high.
+    """
+    if not seen & _native.SEEN_FOREGROUND:
+        raise ValueError(
+            "`mask` must cover something, whose bounding box is looked at on its own; got an "
+            "empty mask. Select the foreground."
+        )
+    if not seen & _native.SEEN_THUMBNAIL:
+        raise ValueError(
+            "`mask` must cover a region 2 pixels high and wide or more, whose bounding box is "
+            "looked at on its own; got one that is 1 pixel high or wide. Select the whole "
+            "foreground."
+        )
+
+
 def plan_of(filters: tuple[str, ...], report: _native.Report) -> Plan:
     """The plan that a frame was drawn with."""
-    return Plan(
-        tuple(
-            Step(
-                name,
-                step.argument,
-                tuple(step.statistics[: STATISTICS_COUNTS[OPERATIONS[name].statistics]]),
-            )
-            for name, step in zip(filters, report.program.steps, strict=False)
-        )
-    )
+    return Plan(report.program.steps_of(filters))

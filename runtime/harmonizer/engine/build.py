@@ -11,8 +11,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from harmonizer.contract import Contract
 from harmonizer.engine import rtx
-from harmonizer.engine.checks import INPUTS, check_contract, engine_name
+from harmonizer.engine.checks import check_contract, engine_name
 from harmonizer.engine.driver import Gpu, find_gpu
 from harmonizer.engine.files import (
     Plan,
@@ -35,7 +36,6 @@ from harmonizer.engine.options import BuildOptions
 from harmonizer.engine.progress import BuildProgress, make_monitor
 from harmonizer.engine.timing import open_timing_cache, save_timing_cache
 from harmonizer.errors import DeviceError, DeviceMemoryError, EngineError
-from harmonizer.predictor import THUMBNAIL_SIZE
 
 _REMEDIES = {
     "workspace": "Allow it more workspace.",
@@ -50,7 +50,7 @@ class _Model:
     data: bytes
     sha256: str
     metadata: dict[str, str]
-    filters: tuple[str, ...]
+    contract: Contract
 
 
 def build_engine(
@@ -87,8 +87,8 @@ def build_engine(
     path, output = Path(onnx), Path(output)
     if output.is_dir():
         raise EngineError(f"the engine must be a file; {output} is a folder. Name a file in it.")
-    metadata, filters, data = read_model(path)
-    model = _Model(path, data, hashlib.sha256(data).hexdigest(), metadata, filters)
+    metadata, contract, data = read_model(path)
+    model = _Model(path, data, hashlib.sha256(data).hexdigest(), metadata, contract)
     chosen = choose_module(module)
     options.check_module(chosen)
     if timing_cache is not None and chosen == "tensorrt_rtx":
@@ -114,7 +114,7 @@ def build_engine(
             "version": trt.__version__,
             "gpu": None if gpu is None else asdict(gpu),
             "options": options.as_dict(),
-            "inspected": _inspect(trt, plan, filters, heard),
+            "inspected": _inspect(trt, plan, contract, heard),
             "messages": sorted(set(heard)),
         }
     description = make_description(plan, model.sha256, metadata, report["gpu"], options.as_dict())
@@ -151,7 +151,7 @@ def _build(
         )
     network.name = engine_name(model.sha256)
     parsed = time.perf_counter()
-    config = _configure(trt, builder, options)
+    config = _configure(trt, builder, model.contract, options)
     cache = None
     if timing_cache is not None:
         cache = open_timing_cache(config, Path(timing_cache))
@@ -178,12 +178,11 @@ def _build(
     }
 
 
-def _configure(trt: Any, builder: Any, options: BuildOptions) -> Any:
+def _configure(trt: Any, builder: Any, contract: Contract, options: BuildOptions) -> Any:
     config = builder.create_builder_config()
     profile = builder.create_optimization_profile()
     likely, most = options.batch
-    for name, channels in INPUTS.items():
-        tail = (channels, THUMBNAIL_SIZE, THUMBNAIL_SIZE)
+    for name, tail in contract.inputs.items():
         profile.set_shape(name, (1, *tail), (likely, *tail), (most, *tail))
     config.add_optimization_profile(profile)
     # So that the inspector can tell each layer's precision.
@@ -261,7 +260,7 @@ def _layers(network: Any) -> dict[str, Any]:
     return {"layers": network.num_layers, "by_type_and_precision": table}
 
 
-def _inspect(trt: Any, plan: Plan, filters: tuple[str, ...], heard: list[str]) -> dict[str, Any]:
+def _inspect(trt: Any, plan: Plan, contract: Contract, heard: list[str]) -> dict[str, Any]:
     """Load what was built, check its contract, and list its layers; needs a GPU that can run it."""
     try:
         gpu: Gpu = find_gpu(cuda_of(plan.module))
@@ -276,7 +275,7 @@ def _inspect(trt: Any, plan: Plan, filters: tuple[str, ...], heard: list[str]) -
         raise EngineError(
             f"{trt.__name__} must load what it built; it does not {quoted(heard)}.", tuple(heard)
         )
-    check_contract(trt, engine, filters, plan.path)
+    check_contract(trt, engine, contract, plan.path)
     inspector = engine.create_engine_inspector()
     try:
         facts = json.loads(inspector.get_engine_information(trt.LayerInformationFormat.JSON))

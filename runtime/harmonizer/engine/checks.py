@@ -5,23 +5,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from harmonizer.contract import OUTPUT, Contract
 from harmonizer.engine.driver import Gpu
 from harmonizer.engine.files import Plan
 from harmonizer.engine.library import version_tuple
 from harmonizer.errors import EngineError
-from harmonizer.predictor import THUMBNAIL_SIZE
 
-INPUTS = {"composite": 3, "mask": 1}
-OUTPUT = "arguments"
 _REBUILD = "Build it again here: python export/build_engine.py MODEL.onnx --output FILE.engine"
 
 
 @dataclass(frozen=True, slots=True)
-class Contract:
-    """What an engine takes.
+class Capacity:
+    """What an engine takes, apart from the contract.
 
     Attributes:
-        thumbnail_type: Of both inputs.
+        thumbnail_type: Of all inputs.
         largest_batch: The most thumbnails of one call.
     """
 
@@ -77,21 +75,21 @@ def check_gpu(path: Path, description: Mapping[str, Any], gpu: Gpu) -> None:
         )
 
 
-def check_contract(trt: Any, engine: Any, filters: tuple[str, ...], path: Path) -> Contract:
+def check_contract(trt: Any, engine: Any, contract: Contract, path: Path) -> Capacity:
     """Check names, modes, shapes, types, layouts and the profile of a loaded engine.
 
     Args:
         trt: The module.
         engine: Its ICudaEngine.
-        filters: The arguments that the description or the ONNX file names.
+        contract: What the description or the ONNX file promises.
         path: For messages.
 
     Raises:
         EngineError: If anything differs from what the ONNX contract says; all differences at once.
     """
     names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
-    wanted = {name: (channels, THUMBNAIL_SIZE, THUMBNAIL_SIZE) for name, channels in INPUTS.items()}
-    tails: dict[str, tuple[int, ...]] = {**wanted, OUTPUT: (len(filters),)}
+    inputs = contract.inputs
+    tails: dict[str, tuple[int, ...]] = {**inputs, OUTPUT: (contract.count,)}
     floats = {trt.DataType.FLOAT: "float32", trt.DataType.HALF: "float16"}
     complaints = []
     if set(names) != set(tails):
@@ -100,7 +98,7 @@ def check_contract(trt: Any, engine: Any, filters: tuple[str, ...], path: Path) 
     for name in tails:
         if name not in names:
             continue
-        mode = trt.TensorIOMode.INPUT if name in INPUTS else trt.TensorIOMode.OUTPUT
+        mode = trt.TensorIOMode.INPUT if name in inputs else trt.TensorIOMode.OUTPUT
         shape, dtype = tuple(engine.get_tensor_shape(name)), engine.get_tensor_dtype(name)
         types[name] = floats.get(dtype, str(dtype))
         if (
@@ -113,26 +111,24 @@ def check_contract(trt: Any, engine: Any, filters: tuple[str, ...], path: Path) 
             complaints.append(f"its {name} is not laid out row by row (linear, chw)")
         if engine.get_tensor_location(name) != trt.TensorLocation.DEVICE:
             complaints.append(f"its {name} is not in device memory")
-    input_types = {types.get(name, "float32") for name in INPUTS}
+    input_types = {types.get(name, "float32") for name in inputs}
     if len(input_types) > 1 or not input_types <= {"float32", "float16"}:
         complaints.append(f"its inputs are {' and '.join(sorted(input_types))}")
     if types.get(OUTPUT, "float32") != "float32":
         complaints.append(f"its {OUTPUT} are {types[OUTPUT]}")
     largest = 1
     if not complaints:
-        limits = [engine.get_tensor_profile_shape(name, 0) for name in INPUTS]
+        limits = [engine.get_tensor_profile_shape(name, 0) for name in inputs]
         least = max(next(iter(shapes[0])) for shapes in limits)
         largest = min(next(iter(shapes[2])) for shapes in limits)
         if least != 1:
             complaints.append(f"its batch begins at {least}")
     if complaints:
         raise EngineError(
-            f"{path} must map `composite` Nx3x{THUMBNAIL_SIZE}x{THUMBNAIL_SIZE} and `mask` "
-            f"Nx1x{THUMBNAIL_SIZE}x{THUMBNAIL_SIZE}, both float32 or both float16, to `{OUTPUT}` "
-            f"Nx{len(filters)} float32 ({', '.join(filters)}), with N from 1; "
-            f"{'; '.join(complaints)}. {_REBUILD}"
+            f"{path} must map {contract}, inputs all float32 or all float16, {OUTPUT} float32, "
+            f"with N from 1; {'; '.join(complaints)}. {_REBUILD}"
         )
-    return Contract("float16" if input_types == {"float16"} else "float32", largest)
+    return Capacity("float16" if input_types == {"float16"} else "float32", largest)
 
 
 def check_model(path: Path, engine: Any, onnx_sha256: str) -> None:

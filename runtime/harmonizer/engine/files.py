@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harmonizer.contract import Contract
 from harmonizer.engine.library import Module
 from harmonizer.errors import EngineError
 from harmonizer.predictor import OnnxPredictor
@@ -161,8 +162,8 @@ def read_description(plan: Plan) -> dict[str, Any] | None:
     return dict(facts)
 
 
-def read_model(onnx: Path) -> tuple[dict[str, str], tuple[str, ...], bytes]:
-    """Metadata, filters and bytes of a predictor's ONNX file, checked against the contract.
+def read_model(onnx: Path) -> tuple[dict[str, str], Contract, bytes]:
+    """Metadata, contract and bytes of a predictor's ONNX file, checked against the contract.
 
     Raises:
         ModelError: If it is no predictor of this project.
@@ -174,7 +175,7 @@ def read_model(onnx: Path) -> tuple[dict[str, str], tuple[str, ...], bytes]:
             "it was built from."
         )
     with OnnxPredictor(onnx, threads=1) as predictor:
-        return predictor.metadata, predictor.filters, onnx.read_bytes()
+        return predictor.metadata, predictor.contract, onnx.read_bytes()
 
 
 def describe_engine(

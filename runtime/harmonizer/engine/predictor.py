@@ -5,14 +5,14 @@ The addresses and the stream are plain integers, so that PyCUDA, torch or CuPy m
 
 import hashlib
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, NoReturn
 
+from harmonizer.contract import OUTPUT, read_contract
 from harmonizer.engine import rtx
 from harmonizer.engine.checks import (
-    INPUTS,
-    OUTPUT,
     check_contract,
     check_gpu,
     check_model,
@@ -29,7 +29,6 @@ from harmonizer.engine.files import (
 )
 from harmonizer.engine.library import cuda_of, import_tensorrt, listening, logger_of, quoted
 from harmonizer.errors import DeviceMemoryError, EngineError
-from harmonizer.predictor import THUMBNAIL_SIZE, check_metadata
 
 ALIGNMENT = 256
 """Bytes; TensorRT's rule for the address of every tensor."""
@@ -50,7 +49,8 @@ class EnginePredictor:
 
     Attributes:
         path: The file.
-        filters: The names of the k arguments, in drawing order.
+        contract: What it reads and answers with.
+        filters: The operations whose arguments it predicts, in drawing order.
         thumbnail_type: What both inputs must be.
         largest_batch: The most thumbnails of one call, by the engine's first profile.
         metadata: What the ONNX file said of itself.
@@ -81,7 +81,8 @@ class EnginePredictor:
             )
         self.description = _describe(plan, onnx)
         self.metadata: dict[str, str] = self.description["metadata"]
-        self.filters = check_metadata(self.path, self.metadata)
+        self.contract = read_contract(self.path, self.metadata)
+        self.filters = self.contract.filters
         gpu = find_gpu(cuda_of(plan.module))  # before anything of TensorRT: see `driver`
         check_gpu(self.path, self.description, gpu)
         self._trt = import_tensorrt(plan.module)
@@ -93,19 +94,18 @@ class EnginePredictor:
             self._runtime.engine_host_code_allowed = compatible
             self._engine = self._load(plan, heard)
             check_model(self.path, self._engine, self.description["onnx_sha256"])
-            contract = check_contract(self._trt, self._engine, self.filters, self.path)
-            self.thumbnail_type = contract.thumbnail_type
-            self.largest_batch = contract.largest_batch
+            capacity = check_contract(self._trt, self._engine, self.contract, self.path)
+            self.thumbnail_type = capacity.thumbnail_type
+            self.largest_batch = capacity.largest_batch
             self._spare: Any = self._new_context(heard)
 
-    def enqueue(self, batch: int, composite: int, mask: int, arguments: int, stream: int) -> None:
+    def enqueue(self, batch: int, inputs: Sequence[int], arguments: int, stream: int) -> None:
         """Predict on a stream; returns at once, and failures on the GPU show when one waits for it.
 
         Args:
             batch: How many thumbnails, 1 to `largest_batch`.
-            composite: Device address of (batch, 3, 256, 256), R, G, B in [0, 1], of
-                `thumbnail_type`, without gaps; a multiple of 256.
-            mask: Device address of (batch, 1, 256, 256) likewise.
+            inputs: Device addresses of (batch, ...) each, in the order of ``contract.inputs``, of
+                `thumbnail_type`, without gaps; multiples of 256.
             arguments: Device address for (batch, k) float32; a multiple of 256.
             stream: Handle of a CUDA stream.
 
@@ -122,7 +122,8 @@ class EnginePredictor:
                 f"`batch` must be 1 to {self.largest_batch}, as the engine {self.path} was built "
                 f"for; got {batch}. Split it, or build the engine with a larger --batch."
             )
-        addresses = {"composite": composite, "mask": mask, OUTPUT: arguments}
+        shapes = self.contract.inputs
+        addresses = {**dict(zip(shapes, inputs, strict=True)), OUTPUT: arguments}
         for name, address in addresses.items():
             if not address or address % ALIGNMENT:
                 raise ValueError(
@@ -131,8 +132,8 @@ class EnginePredictor:
                 )
         with self._guard, listening() as heard:
             context = self._context_of(stream, heard)
-            for name, channels in INPUTS.items():
-                shape = (batch, channels, THUMBNAIL_SIZE, THUMBNAIL_SIZE)
+            for name, tail in shapes.items():
+                shape = (batch, *tail)
                 if not context.set_input_shape(name, shape):
                     self._refuse(f"it does not take `{name}` of shape {shape}", heard)
             for name, address in addresses.items():

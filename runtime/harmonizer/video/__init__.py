@@ -6,8 +6,8 @@ read -> compose -> predict, smooth, measure -> draw -> encode. docs/video.md des
 
 from harmonizer.video.encoders import Encoding
 from harmonizer.video.errors import VideoError
-from harmonizer.video.feed import Inputs
 from harmonizer.video.frames import Harmonized, harmonize_frames
+from harmonizer.video.inputs import Inputs
 from harmonizer.video.masks import Levels
 from harmonizer.video.pipeline import Job, Report, harmonize_video
 from harmonizer.video.smoothing import OFF, Smoothing

@@ -15,6 +15,7 @@ from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
 from harmonizer.video.errors import VideoError
+from harmonizer.video.formats import depth_of
 from harmonizer.video.planes import plane_array, views
 
 Array = NDArray[Any]
@@ -45,24 +46,6 @@ HDR_TRANSFERS = {16: "PQ (SMPTE ST 2084)", 18: "HLG (ARIB STD-B67)"}
 _TO_RGB = int(Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT)
 _DEEP = int(Interpolation.BILINEAR | Interpolation.ACCURATE_RND)
 _FROM_RGB = int(Interpolation.AREA | Interpolation.ACCURATE_RND)
-
-_PLANAR = {
-    "nv12": "yuv420p",
-    "nv21": "yuv420p",
-    "nv16": "yuv422p",
-    "p010le": "yuv420p10le",
-    "p210le": "yuv422p10le",
-    "rgb24": "gbrp",
-    "bgr24": "gbrp",
-    "rgb0": "gbrp",
-    "bgr0": "gbrp",
-    "rgba": "gbrap",
-    "bgra": "gbrap",
-    "rgb48le": "gbrp16le",
-    "rgb48be": "gbrp16le",
-    "rgba64le": "gbrap16le",
-    "rgba64be": "gbrap16le",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,29 +94,6 @@ def matrix_of(colour: Colour, height: int) -> Colorspace:
     return _MATRICES.get(colour.matrix, guess)
 
 
-def depth_of(format_name: str) -> int:
-    """Bits of the deepest component of a pixel format."""
-    return max(part.bits for part in av.VideoFormat(format_name, 16, 16).components)
-
-
-def planar(format_name: str) -> str:
-    """The planar format with the same samples, in which the pipeline works.
-
-    Raises:
-        VideoError: If there is none in the list.
-    """
-    name = format_name.replace("yuvj", "yuv")
-    name = _PLANAR.get(name, name)
-    parts = av.VideoFormat(name, 16, 16).components
-    separate = len({part.plane for part in parts}) == len(parts)
-    if not separate or name.endswith("be") or any(part.bits > 16 for part in parts):
-        raise VideoError(
-            "the pixel format must be planar with up to 16 bits a sample, or one of "
-            f"{', '.join(_PLANAR)}; it is {format_name}. Choose another with --pixel-format."
-        )
-    return name
-
-
 class Converter:
     """Conversions with reused libswscale contexts; one object for one thread.
 
@@ -165,7 +125,7 @@ class Converter:
     def from_rgb(
         self, rgb: Array, format_name: str, colour: Colour, height: int | None = None
     ) -> av.VideoFrame:
-        """Convert R'G'B' to a planar pixel format.
+        """Convert R'G'B' to a planar pixel format; alpha, if it has any, stays undefined.
 
         Args:
             rgb: (H, W, 3) uint8 or uint16; may be a part of a larger array.
@@ -184,6 +144,8 @@ class Converter:
     def _to_rgb16(self, frame: av.VideoFrame, colour: Colour) -> Array:
         bits = frame.format.components[0].bits
         if frame.format.is_rgb:
+            if len(frame.planes) < 3:
+                frame = self._other.reformat(frame, format="gbrp16le")
             planes = [_widened(plane, bits) for plane in views(frame)[:3]]
         else:
             # Not to rgb48: libswscale's full chroma interpolation gives wrong colours there.
@@ -249,19 +211,40 @@ class Converter:
         same = matrix_of(colour, frame.height) == matrix_of(wanted, frame.height)
         if name == format_name and (frame.format.is_rgb or same) and colour.range == wanted.range:
             return frame
-        converted = self._other.reformat(
-            frame,
-            format=format_name,
-            src_colorspace=matrix_of(colour, frame.height),
-            dst_colorspace=matrix_of(wanted, frame.height),
-            src_color_range=colour.range,
-            dst_color_range=wanted.range,
-            interpolation=_TO_RGB | int(Interpolation.FULL_CHR_H_INP),
-            threads=self._threads,
-        )
+        crosses = frame.format.is_rgb != av.VideoFormat(format_name, 16, 16).is_rgb
+        if crosses and max(depth_of(name), depth_of(format_name)) > 8:
+            converted = self._through_rgb16(frame, colour, format_name, wanted)
+        else:
+            converted = self._other.reformat(
+                frame,
+                format=format_name,
+                src_colorspace=matrix_of(colour, frame.height),
+                dst_colorspace=matrix_of(wanted, frame.height),
+                src_color_range=colour.range,
+                dst_color_range=wanted.range,
+                interpolation=_TO_RGB | int(Interpolation.FULL_CHR_H_INP),
+                threads=self._threads,
+            )
         converted.pts = frame.pts
         if frame.time_base is not None:
             converted.time_base = frame.time_base
+        return converted
+
+    def _through_rgb16(
+        self, frame: av.VideoFrame, colour: Colour, format_name: str, wanted: Colour
+    ) -> av.VideoFrame:
+        """Between YUV and RGB of more than 8 bits, where libswscale's white is 255 * 256."""
+        rgb = self.to_rgb(frame, colour)
+        if rgb.dtype == np.uint8:
+            rgb = rgb.astype(np.uint16) * np.uint16(257)
+        converted = self._from_rgb16(rgb, format_name, wanted, frame.height)
+        parts = converted.format.components
+        alpha = next((part for part in parts if part.is_alpha), None)
+        if alpha is not None:
+            # libswscale's alpha is right: that of YUV formats is not scaled by any range.
+            with_alpha = f"gbrap{alpha.bits}le" if alpha.bits > 8 else "gbrap"
+            opaque = self._other.reformat(frame, format=with_alpha)
+            np.copyto(views(converted)[alpha.plane], views(opaque)[3])
         return converted
 
 

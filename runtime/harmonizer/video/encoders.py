@@ -8,8 +8,14 @@ from typing import Any
 
 import av
 
-from harmonizer.video.colour import depth_of, planar
 from harmonizer.video.errors import VideoError, translated
+from harmonizer.video.formats import (
+    depth_of,
+    has_alpha_channel,
+    kept_format,
+    nearest_format,
+    planar,
+)
 
 SUFFIXES = {
     ".mp4": "libx264",
@@ -52,6 +58,9 @@ _EXTRA = {
 _SILENT = {"mpegts"}
 """Containers of which libav cannot say what they hold; the muxer itself refuses."""
 
+_INTERLACED = {"libx264": "+ildct+ilme", "mpeg2video": "+ildct+ilme", "prores_ks": "+ildct"}
+"""Encoders that code fields, and the flags with which they do."""
+
 _HARDWARE = {
     "libx264": ("h264_nvenc", "h264_qsv", "h264_amf", "h264_videotoolbox"),
     "libx265": ("hevc_nvenc", "hevc_qsv", "hevc_amf", "hevc_videotoolbox"),
@@ -70,6 +79,7 @@ class Encoding:
         pixel_format: libav's name, such as "yuv420p"; None for the input's, if the encoder has it.
         hardware: Take a hardware encoder that works here.
         options: More options of the encoder, by libav's names.
+        depth: Bits a channel of an image sequence, 8 or 16; None for the input's.
     """
 
     codec: str | None = None
@@ -78,6 +88,7 @@ class Encoding:
     pixel_format: str | None = None
     hardware: bool = False
     options: Mapping[str, str] = field(default_factory=dict)
+    depth: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +100,7 @@ class Choice:
         pixel_format: What the encoder is given.
         working_format: Planar, same samples: what the pipeline works in.
         options: For the encoder.
+        captions: Whether closed captions are written.
         notes: What a person should know.
     """
 
@@ -96,10 +108,17 @@ class Choice:
     pixel_format: str
     working_format: str
     options: dict[str, str]
+    captions: bool = False
     notes: tuple[str, ...] = ()
 
 
-def choose(path: Path, source_format: str, encoding: Encoding, size: tuple[int, int]) -> Choice:
+def choose(
+    path: Path,
+    source_format: str,
+    encoding: Encoding,
+    size: tuple[int, int],
+    interlaced: bool = False,
+) -> Choice:
     """Choose encoder and pixel format for an output.
 
     Args:
@@ -107,14 +126,20 @@ def choose(path: Path, source_format: str, encoding: Encoding, size: tuple[int, 
         source_format: Pixel format of the input.
         encoding: What was asked for.
         size: (height, width).
+        interlaced: Whether the input's frames are made of two fields.
 
     Raises:
         VideoError: If the suffix, codec, pixel format or an option is not possible.
     """
     suffix = path.suffix.lower()
+    if encoding.depth is not None:
+        raise VideoError(
+            f"--depth is for sequences of images; {path} is a video. Choose a --pixel-format."
+        )
     if suffix not in SUFFIXES:
         raise VideoError(
-            f"{path} must end in one of {', '.join(SUFFIXES)}; "
+            f"{path} must end in one of {', '.join(SUFFIXES)}, or be a pattern such as "
+            "frames/%05d.png; "
             f"{f'it ends in {suffix}' if suffix else 'it has no suffix'}. Rename the output."
         )
     notes: list[str] = []
@@ -130,20 +155,39 @@ def choose(path: Path, source_format: str, encoding: Encoding, size: tuple[int, 
         os.environ.setdefault("SVT_LOG", "1")
     encoder = _open_codec(codec)
     formats = [f.name for f in encoder.video_formats or ()]
-    pixel_format = encoding.pixel_format or _nearest(source_format, formats, size)
+    # x265 is rarely built with alpha, and players do not know HEVC in RGB.
+    named = encoding.codec is not None and codec != "libx265"
+    wanted = kept_format(source_format, formats) if named else None
+    if codec == "libvpx-vp9" and wanted is None and has_alpha_channel(source_format):
+        wanted = "yuva420p"
+    pixel_format = encoding.pixel_format or wanted or nearest_format(source_format, formats, size)
     if formats and pixel_format not in formats:
         raise VideoError(
             f"--pixel-format must be one that {codec} takes ({', '.join(formats)}); got "
             f"{pixel_format}. Choose another, or another --codec."
         )
     before = source_format.replace("yuvj", "yuv")
-    if encoding.pixel_format is None and planar(pixel_format) != before:
-        notes.append(f"{source_format} is converted to {pixel_format}, which {codec} takes")
+    if encoding.pixel_format is None and planar(pixel_format) not in (before, planar(before)):
+        loss = (
+            " without its alpha"
+            if has_alpha_channel(before) and not has_alpha_channel(pixel_format)
+            else ""
+        )
+        notes.append(f"{source_format} is converted to {pixel_format}{loss}, which {codec} takes")
     _check_size(pixel_format, size, codec)
     options = dict(_EXTRA.get(codec, {}))
+    captions = "a53cc" in _private_options(codec)
+    if captions:
+        options["a53cc"] = "1"
+    if interlaced:
+        # Fields of a 4:2:0 picture have whole rows of chroma where the height is a multiple of 4.
+        if codec in _INTERLACED and size[0] % 4 == 0:
+            options["flags"] = _INTERLACED[codec]
+        else:
+            notes.append("the input is interlaced; the output says progressive")
     options |= _quality_options(codec, encoding)
     options |= {key: str(value) for key, value in encoding.options.items()}
-    return Choice(codec, pixel_format, planar(pixel_format), options, tuple(notes))
+    return Choice(codec, pixel_format, planar(pixel_format), options, captions, tuple(notes))
 
 
 def _open_codec(name: str) -> Any:
@@ -157,28 +201,6 @@ def _open_codec(name: str) -> Any:
     if codec.type != "video":
         raise VideoError(f"--codec must be a video encoder; {name} is for {codec.type}.")
     return codec
-
-
-def _nearest(source: str, formats: list[str], size: tuple[int, int]) -> str:
-    """The source's format if the encoder takes it, else the nearest that it takes."""
-    wanted = source.replace("yuvj", "yuv")
-    if not formats or wanted in formats:
-        return wanted
-    deep, video = depth_of(source) > 8, av.VideoFormat(source, 16, 16)
-    odd = bool(size[0] % 2 or size[1] % 2)
-    fine = odd or "444" in wanted
-    candidates = [
-        "yuv444p10le" if deep and fine else "",
-        "yuv422p10le" if deep and "422" in wanted else "",
-        "yuv420p10le" if deep else "",
-        "p010le" if deep else "",
-        "yuv444p" if fine and not video.is_rgb else "",
-        "yuv422p" if "422" in wanted else "",
-        "yuv444p" if odd else "",
-        "yuv420p",
-        "nv12",
-    ]
-    return next((name for name in candidates if name in formats), formats[0])
 
 
 def _check_size(pixel_format: str, size: tuple[int, int], codec: str) -> None:
@@ -208,15 +230,18 @@ def _quality_options(codec: str, encoding: Encoding) -> dict[str, str]:
     elif name is not None:
         options[name] = f"{encoding.crf if encoding.crf is not None else default:g}"
     if encoding.preset is not None:
-        probe: Any = av.CodecContext.create(codec, "w")
-        known = {option.name for option in probe.supported_options.private}
-        if "preset" not in known:
+        if "preset" not in _private_options(codec):
             raise VideoError(
                 f"--preset must go with an encoder that has presets; {codec} has none. Leave it "
                 "out, or use --codec-option."
             )
         options["preset"] = encoding.preset
     return options
+
+
+def _private_options(codec: str) -> set[str]:
+    context: Any = av.CodecContext.create(codec, "w")
+    return {option.name for option in context.supported_options.private}
 
 
 def _working_hardware(codec: str, default: str) -> str:

@@ -14,6 +14,7 @@ from harmonizer.plan import Plan
 from harmonizer.renderer import check_image, check_mask
 from harmonizer.video.errors import VideoError
 from harmonizer.video.planes import foreground_box
+from harmonizer.video.resident import residency_for, sent
 from harmonizer.video.shots import Shot, Tally, interpolated, planned, predicted
 from harmonizer.video.smoothing import Smoothing
 from harmonizer.video.stages import RunAhead, close
@@ -69,19 +70,26 @@ def harmonize_frames(
     """
     smoothing, recipe = smoothing or Smoothing(), recipe or Recipe()
     tools = Tools(harmonizer.renderer, harmonizer)
-    keyed = predicted(_shots(frames), tools, recipe, smoothing, Tally())
-    shots: Iterable[Shot] = planned(interpolated(keyed), tools, recipe, smoothing)
+    residency = residency_for(tools, smoothing, recipe.given is None)
+    read = residency.lodged(_shots(frames), ahead > 0)
+    keyed = predicted(read, tools, recipe, smoothing, Tally())
+    shots: Iterable[Shot] = sent(planned(interpolated(keyed), tools, recipe, smoothing))
     if ahead:
         shots = RunAhead(shots, ahead, "predict")
     try:
         for shot in shots:
             image, arguments = shot.image, None
             if shot.plan is not None:
-                image = tools.renderer.apply(image, shot.mask, shot.plan)
                 arguments = shot.entry().arguments
+                if shot.resident is not None:
+                    image = shot.resident.result()
+                else:
+                    image = tools.renderer.apply(image, shot.mask, shot.plan)
+            shot.release()
             yield Harmonized(image, shot.time, arguments, shot.plan, shot.cut)
     finally:
         close(shots)
+        residency.close()
 
 
 def _shots(frames: Iterable[tuple[Array, Array, float]]) -> Iterator[Shot]:

@@ -3,25 +3,33 @@
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
 
 from harmonizer.jobs import Recipe, Tools
-from harmonizer.ops import OPERATIONS
 from harmonizer.plan import Plan
 from harmonizer.video.colour import Colour, Converter
 from harmonizer.video.encoders import Choice, Encoding, choose
 from harmonizer.video.errors import VideoError
-from harmonizer.video.feed import Feed, Frame, Inputs
-from harmonizer.video.planes import paste
+from harmonizer.video.feed import Feed, Frame
+from harmonizer.video.images import ImageWriter, check_pattern, choose_images, is_image_output
+from harmonizer.video.inputs import Inputs
+from harmonizer.video.planes import Box, paste
 from harmonizer.video.reader import VideoReader
+from harmonizer.video.resident import HostResidency, Residency, residency_for, sent
+from harmonizer.video.sequence import SequenceReader
 from harmonizer.video.shots import Shot, Tally, interpolated, planned, predicted, replayed
 from harmonizer.video.smoothing import Smoothing
 from harmonizer.video.stages import RunAhead, close
 from harmonizer.video.track import Track
 from harmonizer.video.track_files import TrackWriter
 from harmonizer.video.writer import VideoWriter
+
+Writer = VideoWriter | ImageWriter
 
 OnCancel = Literal["discard", "keep"]
 ON_CANCEL: tuple[OnCancel, ...] = get_args(OnCancel)
@@ -31,8 +39,6 @@ Progress = Callable[[str, int, int | None], None]
 
 _AHEAD = 2
 """Frames that may wait between two stages; with what each holds, about ten are in memory."""
-
-_SHORTFALL_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +120,8 @@ def harmonize_video(
     Args:
         tools: Renderer, and harmonizer unless arguments are given.
         inputs: What is read.
-        output: Video file to write; an existing one is replaced.
+        output: Video file to write; an existing one is replaced. Or a pattern for numbered images,
+            such as out/%05d.png, of which none may exist yet.
         job: How; None for the defaults.
         progress: Called after each frame.
         cancel: When set, the work ends after the frame in hand.
@@ -130,6 +137,9 @@ def harmonize_video(
     job = job or Job()
     output, cancel = Path(output), cancel or threading.Event()
     report, tally = Report(), Tally()
+    if is_image_output(output):
+        check_pattern(output)
+        inputs = replace(inputs, copied=())
     track = job.track
     if track is None and job.two_pass:
         track = _first_pass(tools, inputs, output, job, progress, cancel)
@@ -149,15 +159,16 @@ def harmonize_video(
         try:
             if job.save_track is not None:
                 saver = TrackWriter(job.save_track)
-            read = RunAhead(feed.shots(), _AHEAD, "compose")
+            predicts = track is None and recipe.given is None
+            shots, residency = _read(feed, tools, job.smoothing, predicts)
             if track is not None:
-                guided: Iterator[Shot] = replayed(read, tools, recipe, track, tally)
+                guided: Iterator[Shot] = replayed(shots, tools, recipe, track, tally)
             else:
-                guided = _guided(read, tools, recipe, job.smoothing, tally)
-            shots = RunAhead(guided, _AHEAD, "predict")
+                guided = _guided(shots, tools, recipe, job.smoothing, tally)
+            shots = RunAhead(sent(guided), _AHEAD, "predict")
             converter = Converter(job.threads)
             frames = RunAhead(drawn(shots, tools, converter, feed.colour, tally), _AHEAD, "draw")
-            with closing(frames):
+            with closing(residency), closing(frames):
                 _encode(feed, frames, writer, saver, report, progress, cancel)
             report.cancelled = cancel.is_set()
             if report.cancelled and (job.on_cancel == "discard" or not report.frames):
@@ -175,7 +186,8 @@ def harmonize_video(
                 saver.discard()
             raise
         report.cuts, report.drawn = tally.cuts, tally.drawn
-        report.notes += [*feed.notes, *choice.notes, *_closing_notes(feed, report, tally)]
+        report.notes += [*feed.notes, *choice.notes, *writer.notes]
+        report.notes += _closing_notes(feed, report, tally, choice)
     return report
 
 
@@ -183,29 +195,41 @@ def drawn(
     shots: Iterable[Shot], tools: Tools, converter: Converter, colour: Colour, tally: Tally
 ) -> Iterator[Shot]:
     """Draw each shot's plan and paste the result into the frame that it carries."""
-    on_cpu = tools.harmonizer is None or tools.harmonizer.backend == "cpu"
     try:
         for shot in shots:
-            carry: Frame = shot.carry
-            if shot.plan is not None and shot.box is not None and not _is_identity(shot.plan):
+            draws = shot.plan is not None and not all(s.is_identity for s in shot.plan.steps)
+            if shot.plan is not None and shot.box is not None and draws:
                 tally.drawn += 1
-                part = shot.box.of(shot.image)
-                if on_cpu:
-                    tools.renderer.apply(part, shot.box.of(shot.mask), shot.plan, out=part)
-                else:
-                    part = shot.box.of(tools.renderer.apply(shot.image, shot.mask, shot.plan))
-                picture = carry.picture
+                part = _draw(shot, tools, shot.plan, shot.box)
+                picture = shot.carry.picture
                 new = converter.from_rgb(part, picture.format.name, colour, picture.height)
                 # The decoder may still hold it as a reference for the frames to come.
                 picture.make_writable()
                 paste(picture, new, shot.mask, shot.box)
+            shot.release()
             yield shot
     finally:
         close(shots)
 
 
-def _is_identity(plan: Plan) -> bool:
-    return all(step.argument == OPERATIONS[step.operation].identity for step in plan.steps)
+def _draw(shot: Shot, tools: Tools, plan: Plan, box: Box) -> NDArray[Any]:
+    """The drawn pixels inside the box."""
+    if shot.resident is not None:
+        part = box.of(shot.orientation.stored(shot.resident.result()))
+        return np.ascontiguousarray(part)
+    part = box.of(shot.image)
+    if type(tools.renderer).__name__ == "CpuRenderer":
+        return tools.renderer.apply(part, box.of(shot.mask), plan, out=part)
+    return box.of(tools.renderer.apply(shot.image, shot.mask, plan))
+
+
+def _read(
+    feed: Feed, tools: Tools, smoothing: Smoothing, predicts: bool
+) -> tuple[Iterable[Shot], Residency | HostResidency]:
+    """The composed frames, on the GPU where one draws, and what gives its memory back."""
+    read = RunAhead(feed.shots(), _AHEAD, "compose")
+    residency = residency_for(tools, smoothing, predicts)
+    return residency.lodged(read, ahead=True), residency
 
 
 def _guided(
@@ -216,13 +240,21 @@ def _guided(
 
 
 def _prepared(feed: Feed, output: Path, encoding: Encoding) -> Choice:
-    choice = choose(output, feed.first.frame.format.name, encoding, feed.size)
+    frame = feed.first.frame
+    if is_image_output(output):
+        choice = choose_images(output, frame.format.name, encoding)
+    else:
+        interlaced = frame.interlaced_frame
+        choice = choose(output, frame.format.name, encoding, feed.size, interlaced)
     feed.prepare(choice.working_format)
     return choice
 
 
-def _open_writer(feed: Feed, output: Path, choice: Choice) -> VideoWriter:
+def _open_writer(feed: Feed, output: Path, choice: Choice) -> Writer:
     reader = feed.reader
+    if is_image_output(output):
+        start = reader.start if isinstance(reader, SequenceReader) else None
+        return ImageWriter(output, feed.orientation, start)
     return VideoWriter(
         output,
         choice,
@@ -250,10 +282,12 @@ def _first_pass(
     feed = Feed(inputs, job.threads)
     with closing(feed):
         _prepared(feed, output, job.encoding)
-        read = RunAhead(feed.shots(), _AHEAD, "compose")
+        read, residency = _read(feed, tools, bare, job.recipe.given is None)
         total = feed.reader.frame_count
-        with RunAhead(_guided(read, tools, job.recipe, bare, Tally()), _AHEAD, "predict") as shots:
-            for shot in shots:
+        looked = RunAhead(_guided(read, tools, job.recipe, bare, Tally()), _AHEAD, "predict")
+        with closing(residency), closing(looked):
+            for shot in looked:
+                shot.release()
                 entries.append(shot.entry())
                 if progress is not None:
                     progress("look", len(entries), total)
@@ -266,7 +300,7 @@ def _first_pass(
 def _encode(
     feed: Feed,
     frames: Iterable[Shot],
-    writer: VideoWriter,
+    writer: Writer,
     saver: TrackWriter | None,
     report: Report,
     progress: Progress | None,
@@ -290,24 +324,16 @@ def _encode(
         writer.copy(packet)
 
 
-def _closing_notes(feed: Feed, report: Report, tally: Tally) -> list[str]:
-    notes = []
-    reader = feed.reader
-    if reader.damaged:
-        notes.append(f"{reader.path}: {reader.damaged} damaged packets or frames were passed over")
+def _closing_notes(feed: Feed, report: Report, tally: Tally, choice: Choice) -> list[str]:
+    notes = feed.closing_notes(not report.cancelled)
+    if feed.captions and not choice.captions:
+        notes.append(
+            f"{feed.captions} frames have closed captions, which {choice.codec} does not write"
+        )
     empty = report.frames - tally.drawn
     if empty and not report.cancelled:
         notes.append(f"{empty} of {report.frames} frames have nothing to draw and stay as they are")
     for concern, count in tally.concerns.items():
         if count:
             notes.append(f"in {count} frames {concern}")
-    stopped = any(note.startswith("stopped") for note in feed.notes)
-    promised = reader.promised_duration
-    if promised is not None and not report.cancelled and not stopped:
-        came = reader.last_time + 1 / float(reader.rate or 1)
-        if came < promised - _SHORTFALL_S:
-            notes.append(
-                f"{reader.path}: ends after {came:.1f} s, where its header promises "
-                f"{promised:.1f} s; it may be cut short"
-            )
     return notes

@@ -71,22 +71,6 @@ def views(frame: av.VideoFrame) -> list[Array]:
     return arrays
 
 
-def copy_frame(frame: av.VideoFrame) -> av.VideoFrame:
-    """The same samples, time and colour tags in memory of its own.
-
-    A decoded frame may be a reference for the next ones: drawing into it would spoil them.
-    """
-    copy = av.VideoFrame(frame.width, frame.height, frame.format.name)
-    for target, source in zip(views(copy), views(frame), strict=True):
-        np.copyto(target, source)
-    copy.pts = frame.pts
-    if frame.time_base is not None:
-        copy.time_base = frame.time_base
-    copy.colorspace, copy.color_range = frame.colorspace, frame.color_range
-    copy.color_primaries, copy.color_trc = frame.color_primaries, frame.color_trc
-    return copy
-
-
 def paste(base: av.VideoFrame, drawn: av.VideoFrame, mask: Mask, box: Box) -> None:
     """Put the drawn samples of the foreground into a frame.
 
@@ -105,31 +89,37 @@ def paste(base: av.VideoFrame, drawn: av.VideoFrame, mask: Mask, box: Box) -> No
         np.copyto(part, source, where=where)
 
 
-def blend(base: av.VideoFrame, over: av.VideoFrame, mask: Mask, box: Box) -> av.VideoFrame:
+def blend(
+    own: av.VideoFrame, other: av.VideoFrame, mask: Mask, box: Box | None, below: bool
+) -> None:
     """Compose M * over + (1 - M) * base, sample by sample; the matrix is linear, so this is RGB's.
 
     Args:
-        base, over: Of one size and planar format.
+        own: Becomes the composition, and keeps its time, tags and side data (captions). Its memory
+            must be its own: a decoded frame may be a reference for the next ones.
+        other: Of the same size and planar format.
         mask: (H, W), 255 stands for 1.
         box: From `foreground_box`.
-
-    Returns:
-        A new frame with the base's time and tags.
+        below: Whether `own` is the base, and `other` over it; else the other way round. The
+            result's alpha is the base's.
     """
-    result = copy_frame(base)
-    coverage = box.of(mask)
-    parts = {part.plane: part for part in base.format.components}
-    for index, (target, source) in enumerate(zip(views(result), views(over), strict=True)):
-        if parts[index].is_alpha:
+    parts = {part.plane: part for part in own.format.components}
+    for index, (target, source) in enumerate(zip(views(own), views(other), strict=True)):
+        if box is None or parts[index].is_alpha:
+            if not below:
+                np.copyto(target, source)
             continue
-        part, new = _part(target, box, mask.shape), _part(source, box, mask.shape)
-        weight = _mean(coverage, part.shape)
-        np.copyto(part, new, where=weight == 255)
+        over = _part(source if below else target, box, mask.shape)
+        if not below:
+            over = over.copy()
+            np.copyto(target, source)
+        part = _part(target, box, mask.shape)
+        weight = _mean(box.of(mask), part.shape)
+        np.copyto(part, over, where=weight == 255)
         soft = np.nonzero((weight != 0) & (weight != 255))
         m = weight[soft].astype(np.uint32)
-        mixed = new[soft] * m + part[soft] * (255 - m)
+        mixed = over[soft] * m + part[soft] * (255 - m)
         part[soft] = ((mixed + 127) // 255).astype(part.dtype)
-    return result
 
 
 def _part(plane: Array, box: Box, size: tuple[int, ...]) -> Array:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import av
-import numpy as np
 
 from harmonizer.video.errors import VideoError, translated
 
@@ -68,7 +67,9 @@ class VideoReader:
             raise VideoError(f"{path} must be a video file; it is a folder. Name a file in it.")
         remedy = "Check the path and that the file is complete."
         with translated(path, "must be a readable video", remedy):
-            self.container: Any = av.open(str(path), "r")
+            # libav would take a local "http:x.mp4" for an address; an absolute path it does not.
+            place = self.path.absolute() if self.path.exists() else path
+            self.container: Any = av.open(str(place), "r")
         try:
             self.stream: Any = self._find_stream()
         except BaseException:
@@ -244,25 +245,3 @@ class VideoReader:
 def _flushing(packet: Any) -> Any:
     """The packet, or None for the empty one at the end, as a bare decoder wants it."""
     return packet if packet.size else None
-
-
-def display_matrix(frame: av.VideoFrame) -> tuple[int, ...] | None:
-    """The nine numbers of a frame's rotation or mirroring, or None if it has none."""
-    data: Any = frame.side_data.get("DISPLAYMATRIX")
-    if data is None:
-        return None
-    return tuple(int(value) for value in np.frombuffer(bytes(data), np.int32))
-
-
-def quarter_turns(frame: av.VideoFrame, path: Path) -> int:
-    """Quarter turns counter-clockwise that set a frame upright, 0 to 3.
-
-    Raises:
-        VideoError: If the rotation is no multiple of 90 degrees.
-    """
-    if frame.rotation % 90:
-        raise VideoError(
-            f"{path} must be turned by a multiple of 90 degrees; its rotation is "
-            f"{frame.rotation} degrees. Apply the rotation first."
-        )
-    return frame.rotation // 90 % 4

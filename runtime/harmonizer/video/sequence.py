@@ -1,23 +1,34 @@
 """Numbered image files as a video, read as `harmonizer image` reads them."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import av
 import numpy as np
 from numpy.typing import NDArray
 
+from harmonizer.errors import ImageFileError
 from harmonizer.files import FORMATS, load_mask, load_photo
 from harmonizer.video.errors import VideoError
 from harmonizer.video.reader import Picture
 
+Content = TypeVar("Content")
+
+_NUMBER = re.compile(r"%0?\d*d")
+
+
+def is_pattern(path: str | Path) -> bool:
+    """Whether a name stands for numbered files, such as frames/%04d.png."""
+    return _NUMBER.search(Path(path).name) is not None
+
 
 def is_sequence(path: str | Path) -> bool:
-    """Whether a path names an image sequence: a folder, or a pattern such as frames/%04d.png."""
-    return Path(path).is_dir() or re.search(r"%0?\d*d", Path(path).name) is not None
+    """Whether a path names an image sequence: a folder, or a pattern that is no file's own name."""
+    path = Path(path)
+    return path.is_dir() or (is_pattern(path) and not path.exists())
 
 
 def is_still(path: str | Path) -> bool:
@@ -25,27 +36,66 @@ def is_still(path: str | Path) -> bool:
     return Path(path).suffix.lower() in FORMATS and not is_sequence(path)
 
 
-def find_sequence(path: str | Path) -> list[Path]:
-    """The files of a sequence, by number where a pattern says it, else by name.
+def numbered_files(path: Path) -> dict[int, Path]:
+    """The files that a pattern stands for, by their numbers, in order.
 
     Raises:
-        VideoError: If there are none.
+        VideoError: If two have the same number.
     """
-    folder = Path(path)
-    if folder.is_dir():
-        files = sorted(p for p in folder.iterdir() if p.suffix.lower() in FORMATS and p.is_file())
+    name = re.compile(r"(\d+)".join(map(re.escape, _NUMBER.split(path.name, maxsplit=1))))
+    there = path.parent.iterdir() if path.parent.is_dir() else iter(())
+    return _by_number([(int(m[1]), p) for p in there if (m := name.fullmatch(p.name))], path)
+
+
+def numbered(path: Path, number: int) -> str:
+    """The file name that a pattern gives to a number."""
+    return _NUMBER.sub(lambda match: match[0] % number, path.name)
+
+
+def find_sequence(path: str | Path) -> dict[int, Path]:
+    """The files of a sequence by their numbers, in order.
+
+    Args:
+        path: A pattern such as frames/%04d.png, or a folder whose images are named alike but for
+            the last number in their names.
+
+    Raises:
+        VideoError: If there are none, or it is not one sequence.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        found = numbered_files(path)
     else:
-        folder, name = folder.parent, folder.name
-        parts = re.split(r"%0?\d*d", name)
-        pattern = re.compile(r"(\d+)".join(map(re.escape, parts)))
-        found = folder.iterdir() if folder.is_dir() else iter(())
-        numbered = [(m, p) for p in found if (m := pattern.fullmatch(p.name))]
-        files = [p for m, p in sorted(numbered, key=lambda pair: int(pair[0].group(1)))]
-    if not files:
+        images = [p for p in sorted(path.iterdir()) if p.suffix.lower() in FORMATS and p.is_file()]
+        images = [p for p in images if not p.name.startswith(".")]
+        parts = [re.fullmatch(r"(.*?)(\d+)(\D*)", p.name) for p in images]
+        kinds = {(m[1], m[3].lower()) if m else p.name for m, p in zip(parts, images, strict=True)}
+        if len(kinds) > 1:
+            one, other = sorted(map(str, kinds))[:2]
+            raise VideoError(
+                f"{path} must hold images whose names differ in their last number alone; it holds "
+                f"{len(kinds)} kinds of names, such as {one} and {other}. Name one of the "
+                f"sequences by a pattern, such as {path}/%04d.png."
+            )
+        numbers = [int(m[2]) if m else 0 for m in parts]
+        found = _by_number(list(zip(numbers, images, strict=True)), path)
+    if not found:
         raise VideoError(
             f"{path} must name images ({', '.join(FORMATS)}); there are none. Give a folder, or a "
             "pattern such as frames/%04d.png."
         )
+    return found
+
+
+def _by_number(pairs: list[tuple[int, Path]], path: Path) -> dict[int, Path]:
+    files: dict[int, Path] = {}
+    for number, file in sorted(pairs):
+        if number in files:
+            raise VideoError(
+                f"{path} must have one image of each number; {files[number].name} and {file.name} "
+                "have the same. Remove one of them."
+            )
+        files[number] = file
     return files
 
 
@@ -58,18 +108,23 @@ def frame_of(pixels: NDArray[Any], alpha: NDArray[Any] | None) -> av.VideoFrame:
 
 
 class SequenceReader:
-    """Image files, with the interface of `VideoReader`.
+    """Image files, with the interface of `VideoReader`. An image's number says its time.
 
     Args:
         path: As `find_sequence` takes.
         rate: Frames per second.
+        skip_damaged: Go on past images that cannot be read, and count them in `damaged`.
+
+    Attributes:
+        start: The first image's number.
+        missing: Numbers between the first and the last that have no image.
 
     Raises:
         VideoError: If there are no images, or no rate is given.
         ImageFileError: If the first one cannot be read.
     """
 
-    def __init__(self, path: str | Path, rate: Fraction | None) -> None:
+    def __init__(self, path: str | Path, rate: Fraction | None, skip_damaged: bool = False) -> None:
         self.path = Path(path)
         self._files = find_sequence(path)
         if rate is None:
@@ -77,18 +132,22 @@ class SequenceReader:
                 f"{path} is a sequence of images and must have a frame rate; none is given. Pass "
                 "--rate, such as --rate 25."
             )
+        self._skip = skip_damaged
         self.rate: Fraction = rate
         self.time_base = 1 / rate
-        self.duration: float = float(len(self._files) / rate)
+        self.start, end = min(self._files), max(self._files)
+        span = end - self.start + 1
+        self.missing = span - len(self._files)
+        self.duration: float = float(span / rate)
+        self.promised_duration: float | None = self.duration
         self.frame_count: int = len(self._files)
         self.frames_read = 0
         self.last_time = 0.0
-        self.promised_duration: float | None = None
         self.damaged = 0
         self.copies: list[Any] = []
         self.dropped: list[str] = []
         self.aspect: Fraction | None = None
-        first = load_photo(self._files[0]).pixels
+        first = load_photo(self._files[self.start]).pixels
         self.height, self.width = first.shape[:2]
 
     def items(self) -> Iterator[Picture]:
@@ -97,12 +156,16 @@ class SequenceReader:
         Raises:
             ImageFileError: If one cannot be read.
         """
-        for index, path in enumerate(self._files):
-            photo = load_photo(path)
+        for number, path in self._files.items():
+            photo = self._read(load_photo, path)
+            if photo is None:
+                continue
             frame = frame_of(photo.pixels, photo.alpha)
-            frame.pts, frame.time_base = index, self.time_base
-            yield Picture(index, index / self.rate, index, frame)
-            self.frames_read, self.last_time = index + 1, float(index / self.rate)
+            pts = number - self.start
+            frame.pts, frame.time_base = pts, self.time_base
+            self.last_time = float(pts / self.rate)
+            yield Picture(self.frames_read, pts / self.rate, pts, frame)
+            self.frames_read += 1
 
     def pictures(self) -> Iterator[Picture]:
         """As `items`."""
@@ -114,11 +177,22 @@ class SequenceReader:
         Raises:
             ImageFileError: If one cannot be read, or holds labels.
         """
-        for index, path in enumerate(self._files):
-            yield float(index / self.rate), still_mask(path)
+        for number, path in self._files.items():
+            mask = self._read(still_mask, path)
+            if mask is not None:
+                yield float((number - self.start) / self.rate), mask
 
     def close(self) -> None:
         """Nothing is open."""
+
+    def _read(self, load: Callable[[Path], Content], path: Path) -> Content | None:
+        try:
+            return load(path)
+        except ImageFileError:
+            self.damaged += 1
+            if not self._skip:
+                raise
+            return None
 
 
 def still_mask(path: Path) -> NDArray[np.uint8]:

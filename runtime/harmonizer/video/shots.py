@@ -15,8 +15,10 @@ from harmonizer.ops import OPERATIONS
 from harmonizer.plan import STATISTICS_COUNTS, Plan, Step
 from harmonizer.video.cuts import CutDetector
 from harmonizer.video.errors import VideoError
+from harmonizer.video.orientation import UPRIGHT, Orientation
 from harmonizer.video.planes import Box
-from harmonizer.video.smoothing import Smoother, Smoothing
+from harmonizer.video.resident import Resident, reads_thumbnails
+from harmonizer.video.smoothing import Smoother, Smoothing, mixed
 from harmonizer.video.stages import close
 from harmonizer.video.track import Entry, Track, statistics_of, with_statistics
 
@@ -36,8 +38,9 @@ class Shot:
         image: (H, W, 3) RGB composite.
         mask: (H, W).
         box: Around the foreground; None if there is none, and then nothing is drawn.
-        turns: Quarter turns counter-clockwise that set the picture upright, for the network.
+        orientation: How the picture is displayed, for the network.
         carry: Whatever the caller wants back.
+        resident: The frame on a GPU, which then does the work; None on the CPU.
         cut: A new scene begins here.
         raw: Predicted, given or interpolated arguments; None where nothing is drawn.
         plan: What is drawn; None where nothing is.
@@ -48,11 +51,24 @@ class Shot:
     image: Array
     mask: Array
     box: Box | None
-    turns: int = 0
+    orientation: Orientation = UPRIGHT
     carry: Any = None
+    resident: Resident | None = None
     cut: bool = False
     raw: Arguments | None = None
     plan: Plan | None = None
+
+    def measured(self, tools: Tools, arguments: Arguments) -> Plan:
+        """The plan of arguments, with this picture's own statistics."""
+        if self.resident is not None:
+            return self.resident.prepare(arguments)
+        return tools.renderer.prepare(self.image, arguments)
+
+    def release(self) -> None:
+        """Leave the GPU."""
+        if self.resident is not None:
+            self.resident.release()
+            self.resident = None
 
     def entry(self) -> Entry:
         """The line of a track for it."""
@@ -88,10 +104,11 @@ def predicted(
     waited = smoothing.every
     try:
         for shot in shots:
-            image, mask = shot.image, shot.mask
-            if shot.turns:
-                image, mask = np.rot90(image, shot.turns), np.rot90(mask, shot.turns)
-            composite, coverage = tools.renderer.thumbnail(image, mask)
+            image, mask = shot.orientation.upright(shot.image), shot.orientation.upright(shot.mask)
+            if shot.resident is not None:
+                composite, coverage = shot.resident.thumbnail()
+            else:
+                composite, coverage = tools.renderer.thumbnail(image, mask)
             shot.cut = detector is not None and detector.is_cut(composite)
             tally.cuts += shot.cut
             if shot.box is not None and not coverage.any():
@@ -103,7 +120,10 @@ def predicted(
             elif recipe.given is not None:
                 shot.raw = recipe.given
             elif shot.cut or waited >= smoothing.every:
-                shot.raw = _predict(tools.harmonizer, image, mask, composite, coverage)
+                if shot.resident is not None:
+                    shot.raw = shot.resident.arguments()
+                else:
+                    shot.raw = _predict(tools.harmonizer, image, mask, composite, coverage)
                 tally.concerns[FULL_MASK] += bool(coverage.min() == 1)
                 waited = 0
             yield shot
@@ -116,11 +136,12 @@ def _predict(
 ) -> Arguments:
     if harmonizer is None:
         raise ValueError("`harmonizer` must be there to predict; only a renderer is.")
-    if harmonizer.backend == "cuda":
-        # The device's predictor reads what the device's thumbnail left there.
+    if harmonizer.backend == "cuda" or not reads_thumbnails(harmonizer):
+        # A device's predictor reads what the device's thumbnail left there.
         return harmonizer.examine(np.ascontiguousarray(image), np.ascontiguousarray(mask))[0]
     answer = harmonizer.predictor.predict(small, coverage)[0]
-    return Arguments(harmonizer.filters, tuple(answer))
+    contract = harmonizer.predictor.contract
+    return Arguments.from_array(answer, contract.filters, contract.sizes)
 
 
 def interpolated(shots: Iterable[Shot]) -> Iterator[Shot]:
@@ -150,12 +171,10 @@ def _fill(between: list[Shot], last: Shot | None, after: Shot | None) -> Iterato
     for shot in between:
         if last is None or last.raw is None:
             raise VideoError("a frame without arguments must follow one with them; it does not.")
-        numbers = last.raw.numbers
+        shot.raw = last.raw
         if after is not None and after.raw is not None:
             share = (shot.time - last.time) / (after.time - last.time)
-            pairs = zip(numbers, after.raw.numbers, strict=True)
-            numbers = tuple(a + share * (b - a) for a, b in pairs)
-        shot.raw = Arguments(last.raw.filters, numbers)
+            shot.raw = mixed(last.raw, after.raw, share)
         yield shot
 
 
@@ -174,7 +193,7 @@ def planned(
                 smoother.reset()
             if shot.raw is not None:
                 arguments = recipe.finish(smoother.arguments(shot.raw, shot.time))
-                plan = tools.renderer.prepare(shot.image, arguments)
+                plan = shot.measured(tools, arguments)
                 shot.plan = smoother.plan(plan, shot.time)
             yield shot
     finally:
@@ -201,23 +220,23 @@ def replayed(
             if shot.box is not None and entry.arguments is not None:
                 arguments = recipe.finish(entry.arguments)
                 shot.raw = arguments
-                shot.plan = _replay_plan(tools, shot.image, arguments, entry, unchanged)
+                shot.plan = _replay_plan(tools, shot, arguments, entry, unchanged)
             yield shot
     finally:
         close(shots)
 
 
 def _replay_plan(
-    tools: Tools, image: Array, arguments: Arguments, entry: Entry, unchanged: bool
+    tools: Tools, shot: Shot, arguments: Arguments, entry: Entry, unchanged: bool
 ) -> Plan:
     if not unchanged:
-        return tools.renderer.prepare(image, arguments)
+        return shot.measured(tools, arguments)
     steps, complete = [], True
     for name, value in arguments.clamped().items():
-        operation = OPERATIONS[name]
-        count = STATISTICS_COUNTS[operation.statistics]
-        complete &= count == 0 or value == operation.identity or name in entry.statistics
-        steps.append(Step(name, value, entry.statistics.get(name, (0.0,) * count)))
+        count = STATISTICS_COUNTS[OPERATIONS[name].statistics]
+        step = Step(name, value, entry.statistics.get(name, (0.0,) * count))
+        complete &= count == 0 or step.is_identity or name in entry.statistics
+        steps.append(step)
     if complete:
         return Plan(tuple(steps))
-    return with_statistics(tools.renderer.prepare(image, arguments), entry.statistics)
+    return with_statistics(shot.measured(tools, arguments), entry.statistics)

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from harmonizer.arguments import Arguments
 from harmonizer.checks import is_number
-from harmonizer.ops import OPERATIONS
 from harmonizer.plan import Plan, Step
+from harmonizer.values import to_numbers
 from harmonizer.video.errors import VideoError
 
 Values = NDArray[np.float64]
@@ -73,6 +73,22 @@ OFF = Smoothing(0.0, 0.0)
 """No smoothing: each frame as if it were alone."""
 
 
+def numbers_of(arguments: Arguments) -> Values:
+    """All numbers of the arguments, (k,) float64: what is averaged and interpolated."""
+    return np.concatenate([to_numbers(value) for value in arguments.numbers])
+
+
+def with_numbers(arguments: Arguments, numbers: Values) -> Arguments:
+    """Arguments of the same filters and sizes with other numbers, (k,)."""
+    return Arguments.from_array(numbers, arguments.filters, arguments.sizes)
+
+
+def mixed(one: Arguments, other: Arguments, share: float) -> Arguments:
+    """Arguments of the same filters and sizes, interpolated: 0 is the one, 1 the other."""
+    numbers = numbers_of(one)
+    return with_numbers(one, numbers + share * (numbers_of(other) - numbers))
+
+
 class Ema:
     """An exponential moving average of vectors at irregular times.
 
@@ -115,8 +131,7 @@ class Smoother:
 
     def arguments(self, arguments: Arguments, time: float) -> Arguments:
         """The smoothed arguments; times must increase."""
-        values = np.asarray(arguments.numbers, np.float64)
-        return Arguments(arguments.filters, tuple(self._arguments.update(values, time).tolist()))
+        return with_numbers(arguments, self._arguments.update(numbers_of(arguments), time))
 
     def plan(self, plan: Plan, time: float) -> Plan:
         """The plan with smoothed statistics.
@@ -128,7 +143,7 @@ class Smoother:
             return plan
         steps = []
         for step in plan.steps:
-            if step.statistics and step.argument != OPERATIONS[step.operation].identity:
+            if step.statistics and not step.is_identity:
                 state = self._statistics.setdefault(
                     step.operation, Ema(smoothing.statistics_seconds, smoothing.weight)
                 )

@@ -20,8 +20,15 @@ import numpy as np
 from harmonizer.arguments import Arguments
 from harmonizer.ops import OPERATIONS
 from harmonizer.plan import STATISTICS_COUNTS, Plan, Step
+from harmonizer.values import nested
 from harmonizer.video.errors import VideoError
-from harmonizer.video.smoothing import Smoothing, smooth_both_ways
+from harmonizer.video.smoothing import (
+    Smoothing,
+    mixed,
+    numbers_of,
+    smooth_both_ways,
+    with_numbers,
+)
 
 Statistics = Mapping[str, tuple[float, ...]]
 
@@ -47,7 +54,9 @@ class Entry:
 
     def line(self) -> str:
         """The JSON line."""
-        drawn = None if self.arguments is None else dict(self.arguments.clamped())
+        drawn = None
+        if self.arguments is not None:
+            drawn = {name: nested(name, value) for name, value in self.arguments.clamped().items()}
         entry: dict[str, object] = {"frame": self.frame, "time": round(self.time, 6)}
         if self.cut:
             entry["cut"] = True
@@ -62,7 +71,7 @@ def statistics_of(plan: Plan) -> dict[str, tuple[float, ...]]:
     return {
         step.operation: step.statistics
         for step in plan.steps
-        if step.statistics and step.argument != OPERATIONS[step.operation].identity
+        if step.statistics and not step.is_identity
     }
 
 
@@ -107,13 +116,13 @@ class Track:
         if later.cut or earlier.arguments is None or later.arguments is None:
             return earlier
         share = (time - earlier.time) / (later.time - earlier.time)
-        numbers = _between(earlier.arguments.numbers, later.arguments.numbers, share)
+        arguments = mixed(earlier.arguments, later.arguments, share)
         shared = earlier.statistics.keys() & later.statistics.keys()
         statistics = {
             name: _between(earlier.statistics[name], later.statistics[name], share)
             for name in shared
         }
-        return Entry(earlier.frame, time, Arguments(self.filters, numbers), statistics)
+        return Entry(earlier.frame, time, arguments, statistics)
 
     def smoothed(self, smoothing: Smoothing) -> "Track":
         """Arguments and statistics averaged over past and future, scene by scene.
@@ -167,16 +176,19 @@ def _smooth_scene(
 ) -> list[Entry]:
     """One scene's entries with averaged numbers; entries without arguments stay as they are."""
     times = np.array([entry.time for entry in entries])
-    nothing = (math.nan,) * len(filters)
-    rows = [nothing if e.arguments is None else e.arguments.numbers for e in entries]
-    arguments = smooth_both_ways(np.array(rows), times, smoothing.seconds)
+    known = [e.arguments for e in entries if e.arguments is not None]
+    if not known:
+        return entries
+    gap = np.full_like(numbers_of(known[0]), math.nan)
+    rows = [gap if e.arguments is None else numbers_of(e.arguments) for e in entries]
+    numbers = smooth_both_ways(np.array(rows), times, smoothing.seconds)
     averages = {}
     for name in filters:
         count = STATISTICS_COUNTS[OPERATIONS[name].statistics]
         if count:
-            gap = (math.nan,) * count
-            known = np.array([e.statistics.get(name, gap) for e in entries])
-            averages[name] = smooth_both_ways(known, times, smoothing.statistics_seconds)
+            absent = (math.nan,) * count
+            means = np.array([e.statistics.get(name, absent) for e in entries])
+            averages[name] = smooth_both_ways(means, times, smoothing.statistics_seconds)
     result = []
     for i, entry in enumerate(entries):
         if entry.arguments is None:
@@ -187,8 +199,6 @@ def _smooth_scene(
             for name, table in averages.items()
             if np.isfinite(table[i]).all()
         }
-        numbers = tuple(arguments[i].tolist())
-        result.append(
-            Entry(entry.frame, entry.time, Arguments(filters, numbers), statistics, entry.cut)
-        )
+        arguments = with_numbers(entry.arguments, numbers[i])
+        result.append(Entry(entry.frame, entry.time, arguments, statistics, entry.cut))
     return result

@@ -12,7 +12,7 @@ from typing import Any, TextIO
 from harmonizer.arguments import Arguments
 from harmonizer.checks import is_number
 from harmonizer.errors import ArgumentsError, FilterListError
-from harmonizer.ops import DEFAULT_FILTERS, OPERATIONS, check_filters
+from harmonizer.ops import DEFAULT_FILTERS, check_filters
 from harmonizer.plan import Step
 from harmonizer.video.errors import VideoError, translated
 from harmonizer.video.track import Entry
@@ -176,7 +176,8 @@ def _read_entry(
         read = {}
         for name, numbers in statistics.items():
             # A step checks the count and the range of the numbers.
-            read[name] = Step(name, OPERATIONS[name].identity, tuple(numbers)).statistics
+            idle = Arguments.identity((name,))[name]
+            read[name] = Step(name, idle, tuple(numbers)).statistics
     except (ArgumentsError, TypeError, ValueError, KeyError) as error:
         raise ArgumentsError(f"{where}: {error}") from error
     frame = document.get("frame", index)

@@ -19,6 +19,28 @@ _REMEDY = "Check that the disk has room and that you may write there."
 
 _LONGEST_REORDERING_S = 60
 
+_ONE = 1 << 16
+"""1 in a display matrix."""
+
+_STEADY = {"avi"}
+"""Containers of one constant frame rate."""
+
+_SLACK = 0.3
+"""By how much of a frame the time between two may miss a whole number of frames there: other
+containers round times (Matroska to milliseconds)."""
+
+_UNTURNED = {"avi", "mpegts"}
+"""Containers that hold no rotation."""
+
+_WITHOUT_CHAPTERS = {"avi", "mpegts"}
+
+_TRANSPORTED = {
+    *("aac", "aac_latm", "ac3", "dts", "eac3", "mp2", "mp3", "opus", "truehd"),
+    *("dvb_subtitle", "dvb_teletext"),
+}
+"""Codecs that MPEG-TS has a type for; libav would write others as private data that no player
+knows."""
+
 # The muxer writes these itself, or they describe the old file.
 _OWN_METADATA = {"encoder", "major_brand", "minor_version", "compatible_brands", "duration"}
 
@@ -39,6 +61,10 @@ class VideoWriter:
         matrix: Display matrix, or None.
         source: Whose streams and metadata are copied; None for none.
 
+    Attributes:
+        frames: Written so far.
+        notes: What a person should know.
+
     Raises:
         VideoError: If the container cannot hold a stream, or the encoder refuses its settings.
     """
@@ -57,6 +83,9 @@ class VideoWriter:
     ) -> None:
         self.path = Path(path)
         self.frames = 0
+        self.notes: list[str] = []
+        self._rate = rate or Fraction(25)
+        self._before: tuple[Fraction, int] | None = None
         target = Path(os.path.realpath(path))
         self._target = target
         self._temporary = target.with_name(f".{secrets.token_hex(8)}{target.suffix}")
@@ -66,14 +95,16 @@ class VideoWriter:
             self._temporary.touch(exist_ok=False)
             self._container: Any = av.open(str(self._temporary), "w")
         try:
-            self._stream = self._add_video(choice, size, time_base, rate)
+            if self._kind in _STEADY:
+                time_base = 1 / self._rate
+            self._stream = self._add_video(choice, size, time_base)
             context = self._stream.codec_context
             context.colorspace, context.color_range = colour.matrix, colour.range
             context.color_primaries, context.color_trc = colour.primaries, colour.transfer
             if aspect:
                 context.sample_aspect_ratio = aspect
-            if matrix is not None:
-                self._stream.set_display_matrix(matrix)
+            if matrix is not None and tuple(matrix[:5:4]) != (_ONE, _ONE):
+                self._turn(matrix)
             open_encoder(self.path, context, choice)
             if source is not None:
                 self._copy_descriptions(source)
@@ -90,6 +121,8 @@ class VideoWriter:
             VideoError: If the encoder fails or the file cannot be written.
         """
         frame.pict_type = 0  # The decoder's frame types would force the encoder's.
+        if self._kind in _STEADY:
+            self._count(frame)
         with translated(self.path, "must be writable", _REMEDY):
             self._mux(self._stream.encode(frame))
         self.frames += 1
@@ -148,11 +181,33 @@ class VideoWriter:
     def _kind(self) -> str:
         return str(self._container.format.name)
 
-    def _add_video(
-        self, choice: Choice, size: tuple[int, int], time_base: Fraction, rate: Fraction | None
-    ) -> Any:
+    def _count(self, frame: av.VideoFrame) -> None:
+        """Give a frame its number for a time stamp."""
+        time = Fraction(frame.pts or 0) * (frame.time_base or 1) * self._rate
+        number = round(time)
+        if self._before is not None:
+            step = time - self._before[0]
+            number = self._before[1] + round(step)
+            if number <= self._before[1] or abs(step - round(step)) > _SLACK:
+                raise VideoError(
+                    f"{self.path} must have a constant frame rate, as its kind asks for; frame "
+                    f"{self.frames} comes {float(step / self._rate):.4f} s after the one before, "
+                    f"which is no multiple of {float(1 / self._rate):.4f} s. Write .mkv or .mp4."
+                )
+        self._before = time, number
+        frame.pts, frame.time_base = number, 1 / self._rate
+
+    def _turn(self, matrix: Sequence[int]) -> None:
+        if self._kind in _UNTURNED:
+            raise VideoError(
+                f"{self.path} must be able to hold the rotation of the input; {self._kind} is not. "
+                "Write .mp4, .mov or .mkv."
+            )
+        self._stream.set_display_matrix(matrix)
+
+    def _add_video(self, choice: Choice, size: tuple[int, int], time_base: Fraction) -> Any:
         check_container(self.path, self._container, choice.codec)
-        stream = self._container.add_stream(choice.codec, rate=rate or 25)
+        stream = self._container.add_stream(choice.codec, rate=self._rate)
         context = stream.codec_context
         context.height, context.width = size
         context.pix_fmt = choice.pixel_format
@@ -166,8 +221,11 @@ class VideoWriter:
 
     def _copy_descriptions(self, source: VideoReader) -> None:
         for stream in source.copies:
-            codec = "" if stream.codec_context is None else stream.codec_context.name
+            context = stream.codec_context
+            codec = "" if context is None else context.codec.canonical_name
             try:
+                if self._kind == "mpegts" and codec not in _TRANSPORTED:
+                    raise ValueError(codec)
                 copy = self._container.add_stream_from_template(stream)
             except (ValueError, av.FFmpegError) as error:
                 flag = "--no-audio" if stream.type == "audio" else "--no-subtitles"
@@ -183,5 +241,7 @@ class VideoWriter:
         own = {k: v for k, v in source.stream.metadata.items() if k not in _OWN_METADATA}
         self._stream.metadata.update(own)
         chapters = source.container.chapters()
-        if chapters:
+        if chapters and self._kind in _WITHOUT_CHAPTERS:
+            self.notes.append(f"{self.path}: {self._kind} has no chapters; they are left out")
+        elif chapters:
             self._container.set_chapters(chapters)

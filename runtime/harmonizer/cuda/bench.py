@@ -1,50 +1,48 @@
-"""The GPU benchmark: the CUDA renderer and whole frames, beside a copy and eager PyTorch.
+"""`harmonizer bench` on a GPU: drawing, whole frames and transfers, beside a copy on the device.
 
-    python bench/gpu.py --output bench/results/gpu.json [--model FILE.engine]
-
-Times on the device are taken with CUDA events on the caller's stream, one pair for each call;
-"host to host" is wall time of the whole call, transfers included. The same frames run as a CUDA
-graph and call by call. Eager PyTorch (and torch.compile, with --compile) does the same job on the
-same GPU in the same run, where a torch that sees the GPU is installed. Not run on a GPU yet.
+Times on the device are taken with CUDA events on one stream, a pair for each call; "host to host"
+is wall time of the whole call, transfers included. The same frames run as a CUDA graph and call by
+call. What else a module has to offer on the same GPU (`--against`) is measured in the same run.
+Not run on a GPU yet.
 """
 
-import argparse
-import json
-import os
+import importlib
 import statistics
+import subprocess
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import numpy as np
 
-from bench.results_file import ROOT, SCHEMA, commit, judge
+from harmonizer import _native
 from harmonizer.bench import (
-    SCHEMA_VERSION,
     TYPICAL,
     Measurement,
-    environment,
     measure,
     picture,
     rectangle,
     summarize,
-    table,
 )
+from harmonizer.cuda.arrays import packed
+from harmonizer.cuda.frames import Job
 from harmonizer.cuda.renderer import CudaRenderer
 from harmonizer.cuda.transfer import pinned_empty
-from harmonizer.files import write_atomically
 from harmonizer.pipeline import Harmonizer
 
 SIZES = [(1920, 1080), (3840, 2160), (7680, 4320)]
 SHARES = (1.0, 0.25)
+BATCHES = (1, 16)
 PACKAGES = ("pycuda", "cuda-bindings", "onnxruntime-gpu", "tensorrt", "tensorrt-rtx", "torch")
+
+Cases = Callable[[tuple[int, int]], Iterator[tuple[str, Callable[[], object]]]]
+"""What a rival offers for a size: names and calls, each a whole frame, complete on return."""
 
 TARGETS = {
     "apply: share of copy bandwidth at 7680x4320, full mask": ("at least", 0.7),
+    "thumbnail+histogram: share of copy bandwidth at 7680x4320": ("at least", 0.7),
     "render: microseconds at 1920x1080, full mask, graph": ("at most", 30.0),
     "frame on device: eager PyTorch / harmonizer at 1920x1080": ("at least", 10.0),
     "host to host: whole call / its transfers at 3840x2160": ("at most", 1.5),
@@ -83,21 +81,27 @@ class Bench:
         self.results: list[Measurement] = []
 
     def on_device(
-        self, name: str, image: np.ndarray, share: float, call: Callable[[], object]
+        self,
+        name: str,
+        image: np.ndarray,
+        share: float,
+        call: Callable[[], object],
+        stream: Any | None = None,
     ) -> float:
-        """Time calls that queue work on `stream`; returns the median in ms."""
+        """Time calls that queue work on a stream (`self.stream`); returns the median in ms."""
+        stream = stream or self.stream
         for _ in range(5):  # the second call captures a graph
             call()
-        self.stream.synchronize()
+        stream.synchronize()
         events = [(self.cuda.Event(), self.cuda.Event()) for _ in range(50)]
         times: list[float] = []
         end = time.perf_counter() + self.seconds
         while not times or time.perf_counter() < end:
             for start, stop in events:
-                start.record(self.stream)
+                start.record(stream)
                 call()
-                stop.record(self.stream)
-            self.stream.synchronize()
+                stop.record(stream)
+            stream.synchronize()
             times += [max(stop.time_since(start), 1e-6) for start, stop in events]
         return self.add(name, image, share, times)
 
@@ -139,6 +143,27 @@ def transfer_time(bench: Bench, image: np.ndarray, mask: np.ndarray) -> float:
     return bench.on_host("transfers alone", image, 1.0, call)
 
 
+def measuring_time(bench: Bench, image: np.ndarray) -> float:
+    """Median ms of thumbnail, histogram and a look at the mask: 4 bytes read a pixel."""
+    height, width = image.shape[:2]
+    pixels, mask = Buffer(bench.cuda, image), Buffer(bench.cuda, rectangle(width, height, 1.0))
+    job = Job(
+        packed(int(pixels.allocation), height, width, 3, _native.U8),
+        packed(int(mask.allocation), height, width, 1, _native.U8),
+        None,
+        TYPICAL.filters,
+    )
+    frames = bench.renderer.frames
+    with frames.slot() as slot:
+        return bench.on_device(
+            "thumbnail+histogram",
+            image,
+            1.0,
+            lambda: frames.queue(slot, [job], _native.PHASE_MEASURE, thumbnails=True),
+            slot.stream,
+        )
+
+
 def pinned(array: np.ndarray) -> np.ndarray:
     """A copy in page-locked memory."""
     copy = pinned_empty(array.shape, array.dtype)
@@ -151,7 +176,7 @@ def measure_size(
 ) -> dict[str, float]:
     """Every case of one size; returns medians in ms by name and share."""
     image = picture(*size)
-    found = {"copy": copy_time(bench, image)}
+    found = {"copy": copy_time(bench, image), "measure": measuring_time(bench, image)}
     for share in SHARES:
         found |= measure_device(bench, plain, harmonizer, image, share)
         found |= measure_host(bench, image, share)
@@ -164,8 +189,9 @@ def measure_device(
     """Device to device: drawing with and without graphs, and the frame with its network."""
     found = {}
     plan = bench.renderer.prepare(image, TYPICAL)
-    source, out = Buffer(bench.cuda, image), Buffer(bench.cuda, image)
-    cover = Buffer(bench.cuda, rectangle(image.shape[1], image.shape[0], share))
+    source: Any = Buffer(bench.cuda, image)
+    out: Any = Buffer(bench.cuda, image)
+    cover: Any = Buffer(bench.cuda, rectangle(image.shape[1], image.shape[0], share))
     for label, renderer in (("graph", bench.renderer), ("plain", plain)):
 
         def render(renderer: CudaRenderer = renderer) -> None:
@@ -209,49 +235,14 @@ def measure_host(bench: Bench, image: np.ndarray, share: float) -> dict[str, flo
 def measure_batch(bench: Bench, harmonizer: Harmonizer, size: tuple[int, int], count: int) -> float:
     """Median ms of a batch of frames on the device, for one frame."""
     image, mask = picture(*size), rectangle(*size, 0.25)
-    images = [Buffer(bench.cuda, image) for _ in range(count)]
-    outs = [Buffer(bench.cuda, image) for _ in range(count)]
-    covers = [Buffer(bench.cuda, mask)] * count
+    images: list[Any] = [Buffer(bench.cuda, image) for _ in range(count)]
+    outs: list[Any] = [Buffer(bench.cuda, image) for _ in range(count)]
+    covers: list[Any] = [Buffer(bench.cuda, mask)] * count
 
     def batch() -> None:
         harmonizer.batch(images, covers, outs=outs, stream=bench.stream)
 
     return bench.on_device(f"batch of {count} on device", image, 0.25, batch) / count
-
-
-def eager_cases(
-    checkpoint: Path, size: tuple[int, int], compiled: bool
-) -> Iterator[tuple[str, Callable[[], object]]]:
-    """PyTorch doing a whole frame on the GPU: thumbnail, network, filters, blend, to uint8."""
-    import torch
-
-    from train.filters import apply_filters, blend
-    from train.model import load_checkpoint
-
-    network = load_checkpoint(checkpoint).cuda().eval()
-    pixels = torch.from_numpy(picture(*size)).cuda()
-    cover = torch.from_numpy(rectangle(*size, 1.0)).cuda()
-
-    def frame() -> object:
-        with torch.inference_mode():
-            image = pixels.permute(2, 0, 1)[None].float() / 255
-            mask = cover[None, None].float() / 255
-            arguments = network.predict_arguments(image, mask)
-            drawn = blend(apply_filters(image, arguments)[-1], image, mask)
-            return (drawn[0].permute(1, 2, 0) * 255 + 0.5).to(torch.uint8)
-
-    yield "frame, eager PyTorch", frame
-    if compiled:
-        yield "frame, torch.compile", torch.compile(frame)
-
-
-def torch_sees_gpu() -> bool:
-    """Whether a torch that can use this GPU is installed."""
-    try:
-        import torch
-    except ImportError:
-        return False
-    return bool(torch.cuda.is_available())
 
 
 def gpu_environment(renderer: CudaRenderer) -> dict[str, object]:
@@ -270,10 +261,23 @@ def gpu_environment(renderer: CudaRenderer) -> dict[str, object]:
             found[name] = version(name)
         except PackageNotFoundError:
             found[name] = "not installed"
-    return found
+    return found | {"commit": _commit()}
 
 
-def figures_of(found: dict[tuple[int, int], dict[str, float]]) -> dict[str, float]:
+def _commit() -> str:
+    """What was measured, marked if the tree differs from it."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe"]
+    command += ["--always", "--dirty", "--abbrev=12"]
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:
+        return "unknown"
+    return result.stdout.strip() or "unknown"
+
+
+def figures_of(
+    found: dict[tuple[int, int], dict[str, float]], rivals: Sequence[str]
+) -> dict[str, float]:
     """The ratios that have targets, and their like for the other sizes."""
     figures = {}
     for (width, height), times in found.items():
@@ -281,6 +285,8 @@ def figures_of(found: dict[tuple[int, int], dict[str, float]]) -> dict[str, floa
         # A copy moves 6 bytes a pixel; applying reads image and mask and writes the output: 7.
         share = (7 / times["apply graph 1.0"]) / (6 / times["copy"])
         figures[f"apply: share of copy bandwidth at {size}, full mask"] = share
+        share = (4 / times["measure"]) / (6 / times["copy"])
+        figures[f"thumbnail+histogram: share of copy bandwidth at {size}"] = share
         for label in ("graph", "plain"):
             microseconds = 1e3 * times[f"render {label} 1.0"]
             figures[f"render: microseconds at {size}, full mask, {label}"] = microseconds
@@ -290,74 +296,71 @@ def figures_of(found: dict[tuple[int, int], dict[str, float]]) -> dict[str, floa
         figures[f"host to host: whole call / its transfers at {size}"] = (
             times["render, host to host 1.0"] / times["transfers"]
         )
-        if "eager" in times:
-            figures[f"frame on device: eager PyTorch / harmonizer at {size}"] = (
-                times["eager"] / times["frame 1.0"]
+        for name in times.keys() & set(rivals):
+            figures[f"frame on device: {name} / harmonizer at {size}"] = (
+                times[name] / times["frame 1.0"]
             )
     return figures
 
 
-def parse_size(text: str) -> tuple[int, int]:
-    """WxH."""
-    width, height = map(int, text.split("x"))
-    return width, height
+def load_rivals(name: str) -> Cases:
+    """The `cases` of a module.
+
+    Raises:
+        UsageError: If there is no such module, or it has none.
+    """
+    from harmonizer.cli import UsageError
+
+    try:
+        cases: Cases = importlib.import_module(name).cases
+    except (ImportError, AttributeError) as error:
+        raise UsageError(
+            f"--against must name a module with `cases`, as bench.rivals of the repository; {name} "
+            f"gives: {error}."
+        ) from error
+    return cases
 
 
-def main() -> None:
-    """Measure, check the result against the schema, write it, print it."""
-    parser = argparse.ArgumentParser(description="This project on a GPU, beside eager PyTorch.")
-    parser.add_argument("--output", type=Path, required=True, help="result JSON")
-    parser.add_argument("--model", type=Path, help="predictor: .engine or .onnx (the shipped one)")
-    parser.add_argument("--size", type=parse_size, action="append", metavar="WxH")
-    parser.add_argument("--batch", type=int, default=16, help="frames in a batch (%(default)s)")
-    parser.add_argument("--seconds", type=float, default=1.0, help="for each case (%(default)s)")
-    parser.add_argument("--compile", action="store_true", help="measure torch.compile, too")
-    parser.add_argument("--checkpoint", type=Path, default=ROOT / "models/harmonizer.safetensors")
-    args = parser.parse_args()
-    found = {}
-    figures = {}
+def measure_gpu(
+    harmonizer: Harmonizer,
+    sizes: Sequence[tuple[int, int]],
+    seconds: float,
+    batches: Sequence[int] = BATCHES,
+    cases: Cases | None = None,
+) -> tuple[list[Measurement], dict[str, float], dict[str, object]]:
+    """Measure everything on a harmonizer's GPU.
+
+    Args:
+        harmonizer: On backend "cuda".
+        sizes: Of pictures, (W, H).
+        seconds: For each case.
+        batches: Frames of a batch, at the first size.
+        cases: What else to measure.
+
+    Returns:
+        Measurements, figures by name, and what they depend on.
+    """
+    found: dict[tuple[int, int], dict[str, float]] = {}
+    rivals: dict[str, None] = {}
+    renderer: CudaRenderer = harmonizer.renderer
     with (
-        Harmonizer(args.model, "cuda") as harmonizer,
-        CudaRenderer(graphs=False) as plain,
-        harmonizer.renderer.device.current(),
+        CudaRenderer(renderer.device.gpu.ordinal, graphs=False) as plain,
+        renderer.device.current(),
     ):
-        bench = Bench(harmonizer.renderer, args.seconds)
-        for size in args.size or SIZES:
+        bench = Bench(renderer, seconds)
+        for size in sizes:
             found[size] = measure_size(bench, plain, harmonizer, size)
-            if torch_sees_gpu():
-                for name, call in eager_cases(args.checkpoint, size, args.compile):
-                    import torch
-
-                    def waited(run: Callable[[], object] = call) -> None:
-                        run()
-                        torch.cuda.synchronize()
-
-                    median = bench.on_host(name, picture(*size), 1.0, waited)
-                    found[size].setdefault("eager", median)
-        first = (args.size or SIZES)[0]
-        for count in (1, args.batch):
-            figures[f"batch of {count} at {first[0]}x{first[1]}: ms for a frame"] = measure_batch(
-                bench, harmonizer, first, count
-            )
-        document = {
-            "schema_version": SCHEMA_VERSION,
-            "environment": environment(os.cpu_count() or 1)
-            | gpu_environment(harmonizer.renderer)
-            | {"commit": commit(), "predictor": type(harmonizer.predictor).__name__},
-            "measurements": [asdict(result) for result in bench.results],
-            "figures": [judge(*item, TARGETS, 4) for item in (figures_of(found) | figures).items()],
-        }
+            for name, call in cases(size) if cases else ():
+                found[size][name] = bench.on_host(f"frame, {name}", picture(*size), 1.0, call)
+                rivals[name] = None
+        figures = figures_of(found, list(rivals))
+        width, height = sizes[0]
+        for count in batches:
+            name = f"batch of {count} at {width}x{height}: ms for a frame"
+            figures[name] = measure_batch(bench, harmonizer, sizes[0], count)
+        about = gpu_environment(renderer)
+        about["predictor"] = type(harmonizer.predictor).__name__
         bench.stream.synchronize()
         results = bench.results
         del bench
-    jsonschema.validate(document, json.loads(SCHEMA.read_text(encoding="utf-8")))
-    args.output.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(args.output, (json.dumps(document, indent=2) + "\n").encode())
-    print(table(results), end="\n\n")
-    for row in document["figures"]:  # type: ignore[attr-defined]
-        verdict = {True: "met", False: "NOT met"}.get(row.get("met"), "")
-        print(f"{row['name']:64}{row['value']:>10.3f}  {row.get('target', ''):14} {verdict}")
-
-
-if __name__ == "__main__":
-    main()
+    return results, figures, about

@@ -1,0 +1,77 @@
+"""What a video job reads, and how its files are opened."""
+
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+
+from harmonizer.video.masks import Levels
+from harmonizer.video.matching import WhenShort
+from harmonizer.video.reader import VideoReader
+from harmonizer.video.sequence import SequenceReader, is_sequence
+
+Reader = VideoReader | SequenceReader
+
+_TYPICAL_RATE = 25.0
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What is harmonized.
+
+    Attributes:
+        composite: Video or image sequence; with `background`, the foreground over it. One image
+            may stand still over a moving background.
+        mask: Video, image sequence or one image; None for the composite's alpha channel.
+        background: Video, image sequence or one image; None if the composite is one.
+        rate: Frames per second of image sequences, and of videos in place of their timestamps.
+        when_short: What happens where a mask or background ends before the video.
+        skip_damaged: Go on past what cannot be decoded.
+        fit_mask: Scale a mask of another size.
+        levels: What counts as black and white in masks that come from video.
+        copied: Kinds of other streams that are copied.
+    """
+
+    composite: Path
+    mask: Path | None = None
+    background: Path | None = None
+    rate: Fraction | None = None
+    when_short: WhenShort = "refuse"
+    skip_damaged: bool = False
+    fit_mask: bool = False
+    levels: Levels = field(default_factory=Levels)
+    copied: tuple[str, ...] = ("audio", "subtitle")
+
+
+class Opener:
+    """Opens moving inputs and closes them together.
+
+    Attributes:
+        readers: What was opened.
+    """
+
+    def __init__(self, inputs: Inputs, stack: ExitStack) -> None:
+        self._inputs, self._stack = inputs, stack
+        self.readers: list[Reader] = []
+
+    def open(self, path: Path, copied: tuple[str, ...] = ()) -> Reader:
+        """Open a video, or an image sequence: at the rate that was given, else the first one's.
+
+        Raises:
+            VideoError, ImageFileError: If it cannot be read.
+        """
+        rate, skip = self._inputs.rate, self._inputs.skip_damaged
+        reader: Reader
+        if is_sequence(path):
+            known = rate or (self.readers[0].rate if self.readers else None)
+            reader = SequenceReader(path, known, skip)
+        else:
+            reader = VideoReader(path, rate, skip, copied)
+        self._stack.callback(reader.close)
+        self.readers.append(reader)
+        return reader
+
+
+def interval_of(reader: Reader) -> float:
+    """Seconds between two frames, on average."""
+    return 1 / float(reader.rate or _TYPICAL_RATE)
