@@ -21,7 +21,7 @@ import onnx
 
 from calibration.cache import calibrate
 from calibration.equalize import equalize
-from calibration.errors import BudgetError
+from calibration.errors import BudgetError, CalibrationError
 from calibration.graph import PredictorGraph, load_graph
 from calibration.images import ImageSet, load_images
 from calibration.ranges import METHODS, Method
@@ -75,6 +75,11 @@ def reduce_precision(
         BudgetError, CacheError, CalibrationError, ValueError: As the parts do.
     """
     budget = BUDGETS[precision] if budget is None else budget
+    if len(images.feeds) < PROBES + 2:
+        raise CalibrationError(
+            f"there must be more images than the {PROBES} that judge, two at least; got "
+            f"{len(images.feeds)}. Load {CALIBRATION_IMAGES + PROBES}."
+        )
     fitting, probes = images.split(len(images.feeds) - PROBES)
     kept = {*keep, *(b for b in graph.blocks if b.partition("@")[0] in POLICY[precision])}
     judge = Judge(graph, probes)

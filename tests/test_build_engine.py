@@ -22,6 +22,7 @@ from tiny_predictor import write_predictor
 from export import build_engine as command
 from export.metadata import Precision, describe, file_sha256
 from export.to_onnx import build_graph
+from harmonizer.contract import Contract
 from harmonizer.engine import BuildOptions, build_engine, is_engine_file
 from harmonizer.engine.build import _configure
 from harmonizer.engine.checks import engine_name
@@ -31,6 +32,7 @@ from harmonizer.engine.library import logger_of
 from harmonizer.engine.progress import BuildProgress
 from harmonizer.engine.timing import open_timing_cache
 from harmonizer.errors import DeviceError, EngineError, ModelError
+from harmonizer.ops import DEFAULT_FILTERS
 from train.model import load_checkpoint
 from train.network import HarmonizerNet, NetworkConfig
 
@@ -38,6 +40,7 @@ rtx = pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed:
 
 ADA = BuildOptions(compute_capabilities=("8.9",))
 RTX = "tensorrt_rtx"
+CONTRACT = Contract("harmonizer", DEFAULT_FILTERS, (1,) * 6)
 
 
 @pytest.fixture(scope="module")
@@ -330,13 +333,14 @@ def test_tensorrt_takes_its_own_options_and_keeps_its_timings(
 def test_configuration_says_what_the_options_say(as_tensorrt: Any) -> None:
     builder = rtx.Builder(logger_of(rtx))
     options = BuildOptions((2, 8), workspace_mib=64, optimization_level=1, version_compatible=True)
-    config = _configure(as_tensorrt, builder, options)
+    config = _configure(as_tensorrt, builder, CONTRACT, options)
     assert config.get_flag(rtx.BuilderFlag.VERSION_COMPATIBLE)
     assert not config.get_flag(rtx.BuilderFlag.TF32)
     assert config.get_memory_pool_limit(rtx.MemoryPoolType.WORKSPACE) == 64 << 20
     assert config.builder_optimization_level == 1
     assert config.num_optimization_profiles == 1
-    assert _configure(as_tensorrt, builder, BuildOptions(tf32=True)).get_flag(rtx.BuilderFlag.TF32)
+    other = _configure(as_tensorrt, builder, CONTRACT, BuildOptions(tf32=True))
+    assert other.get_flag(rtx.BuilderFlag.TF32)
 
 
 def test_timing_cache_that_is_none_is_refused(tmp_path: Path) -> None:

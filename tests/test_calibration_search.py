@@ -10,7 +10,8 @@ import pytest
 from calibration_data import feeds
 from onnx import numpy_helper
 
-from calibration.errors import BudgetError
+from calibration import quantize
+from calibration.errors import BudgetError, CalibrationError
 from calibration.graph import PredictorGraph, load_graph
 from calibration.images import ImageSet
 from calibration.quantize import reduce_precision
@@ -18,6 +19,12 @@ from calibration.ranges import METHODS
 from calibration.search import Budget, Error, Judge, search
 
 PROBES = 4
+
+
+@pytest.fixture(autouse=True)
+def few_probes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer images to judge by than a real search has."""
+    monkeypatch.setattr(quantize, "PROBES", PROBES)
 
 
 @pytest.fixture(scope="module")
@@ -131,3 +138,10 @@ def test_reduce_precision_result_is_valid_and_says_what_was_done(
     floats = {"regressor@look1", "regressor@look2"} if precision == "fp16" else set()
     assert set(report["kept"]) == floats
     assert set(found.blocks) == set(statistics.blocks) - floats
+
+
+def test_reduce_precision_no_images_left_for_the_ranges_is_refused(
+    statistics: PredictorGraph, images: ImageSet
+) -> None:
+    with pytest.raises(CalibrationError, match=r"more images than the 4 .* got 4\."):
+        reduce_precision(statistics, images, "int8")

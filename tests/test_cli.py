@@ -17,7 +17,7 @@ from tiny_predictor import write_failing_predictor
 from harmonizer.arguments import Arguments
 from harmonizer.cli import COMMANDS, main
 from harmonizer.files import load_photo, save_photo
-from harmonizer.ops import OPERATIONS
+from harmonizer.ops import OPERATIONS, PHOTO_FILTERS
 from harmonizer.pipeline import Harmonizer
 from harmonizer.plan import Plan
 from harmonizer.renderer import CpuRenderer
@@ -318,7 +318,7 @@ def test_help_names_every_filter_of_the_registry(capsys: pytest.CaptureFixture[s
     for command in ("image", "batch", "lut"):
         assert main([command, "--help"]) == 0
         out = capsys.readouterr().out
-        for operation in OPERATIONS.values():
+        for operation in map(OPERATIONS.__getitem__, PHOTO_FILTERS):
             assert re.search(
                 rf"^  {operation.name} .*{re.escape(operation.effect)}$", out, re.MULTILINE
             )

@@ -29,6 +29,7 @@ from harmonizer import _native
 from harmonizer.arguments import Arguments
 from harmonizer.ops import DEFAULT_FILTERS, OPERATIONS, PHOTO_FILTERS
 from harmonizer.renderer import CpuRenderer
+from harmonizer.values import stages_of
 
 MEASURE, DRAW, PREPARE = _native.PHASE_MEASURE, _native.PHASE_DRAW, _native.PHASE_PREPARE
 
@@ -84,11 +85,13 @@ def predict(
     strength: float = 1,
 ) -> Array:
     """A whole frame with a predictor that says `arguments`."""
-    out, predicted, thumbnail = np.empty_like(image), np.empty(8, np.float32), Thumbnail()
-    frame = device.frame(image, mask, out, arguments.filters, predicted, strength, thumbnail)
+    out, thumbnail = np.empty_like(image), Thumbnail()
+    predicted = np.empty(sum(arguments.sizes), np.float32)
+    filters, stages = arguments.filters, stages_of(arguments.values())
+    frame = device.frame(image, mask, out, filters, predicted, strength, thumbnail, stages=stages)
     device.run(frame, MEASURE)
     assert np.isfinite(thumbnail.composite).all() and np.isfinite(thumbnail.coverage).all()
-    predicted[: len(arguments)] = arguments.array()
+    predicted[:] = arguments.array()
     device.run(frame, DRAW)
     return out
 

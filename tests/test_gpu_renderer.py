@@ -16,7 +16,7 @@ from test_renderer_parity import (
 from export import tolerances
 from harmonizer.arguments import Arguments
 from harmonizer.bench import TYPICAL, picture, rectangle
-from harmonizer.ops import OPERATIONS
+from harmonizer.ops import PHOTO_FILTERS
 from harmonizer.plan import Plan
 from harmonizer.renderer import CpuRenderer
 
@@ -101,7 +101,7 @@ def test_apply_device_array_equals_cpu(renderer, dtype: str, layout: str) -> Non
     assert_close(source.fetch(), expected)
 
 
-@pytest.mark.parametrize("name", OPERATIONS)
+@pytest.mark.parametrize("name", PHOTO_FILTERS)
 def test_render_every_operation_equals_cpu(renderer, name: str) -> None:
     image, mask = scene()
     arguments = Arguments((name,), (0.37,))
@@ -109,7 +109,7 @@ def test_render_every_operation_equals_cpu(renderer, name: str) -> None:
     assert_close(renderer.render(image, mask, arguments), expected)
 
 
-@pytest.mark.parametrize("name", OPERATIONS)
+@pytest.mark.parametrize("name", PHOTO_FILTERS)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_render_every_operation_equals_the_oracle(renderer, dtype: str, name: str) -> None:
     image = as_dtype(IMAGES["coffee"], dtype)

@@ -6,7 +6,14 @@ from dataclasses import fields
 import pytest
 
 from harmonizer.errors import FilterListError
-from harmonizer.ops import DEFAULT_FILTERS, MAX_FILTERS, OPERATIONS, c_header, check_filters
+from harmonizer.ops import (
+    DEFAULT_FILTERS,
+    MAX_FILTERS,
+    OPERATIONS,
+    PHOTO_FILTERS,
+    c_header,
+    check_filters,
+)
 
 
 def test_registry_codes_count_from_zero() -> None:
@@ -20,7 +27,8 @@ def test_registry_entry_is_complete(name: str) -> None:
     assert operation.name == name
     assert re.fullmatch(r"[a-z_]+", name)
     assert operation.minimum <= operation.identity <= operation.maximum
-    assert 0 < operation.synthesis_range <= operation.maximum - operation.identity
+    assert (operation.synthesis_range > 0) == (name in PHOTO_FILTERS)
+    assert operation.synthesis_range <= operation.maximum - operation.identity
     assert operation.synthesis_range <= operation.identity - operation.minimum
     for field in fields(operation):
         assert getattr(operation, field.name) not in (None, "")

@@ -269,7 +269,7 @@ def test_other_filter_lists_are_followed(
         ({"metadata": {"harmonizer.filters": "shadow"}}, r"list its filters"),
         ({"metadata": {"harmonizer.filters": '{"a": 1}'}}, r"list its filters.*not a list"),
         ({"metadata": {"harmonizer.filters": '["sepia"]'}}, r"list its filters.*'sepia'"),
-        ({"metadata": {"harmonizer.filters": '["hue"]'}}, r"Nx1, all.*arguments is .*6\]"),
+        ({"metadata": {"harmonizer.filters": '["hue"]'}}, r"Nx1 .*all.*arguments is .*6\]"),
         ({"size": 128}, r"composite` Nx3x256x256.*its composite is tensor\(float\).*128"),
         ({"batch": 1}, r"N dynamic; the batch of its composite is fixed to 1"),
         ({"names": ("image", "mask", "arguments")}, r"its inputs are image, mask; it has no comp"),

@@ -18,7 +18,7 @@ from export import tolerances
 from harmonizer import __version__, _native
 from harmonizer.arguments import Arguments
 from harmonizer.errors import NativeLibraryError
-from harmonizer.ops import DEFAULT_FILTERS, OPERATIONS
+from harmonizer.ops import DEFAULT_FILTERS, MAX_FILTERS, OPERATIONS
 from harmonizer.plan import Plan
 from harmonizer.renderer import Array, CpuRenderer
 
@@ -251,12 +251,16 @@ def test_values_that_are_no_colours_do_not_crash() -> None:
     mask[::2] = np.nan
     at = ctypes.byref(_native.Image(image.ctypes.data, 301, 37, *image.strides, _native.F32))
     covered = _native.Mask(mask.ctypes.data, 301, 37, *mask.strides, _native.F32)
-    program = _native.Program(len(OPERATIONS))
-    for step, operation in zip(program.steps, OPERATIONS.values(), strict=False):
-        step.operation, step.argument = operation.code, 0.3
-        step.statistics[:] = (0.5, 0.5, 0.5)
-    _native.call("hz_render", at, ctypes.byref(covered), ctypes.byref(program), at, 1)
-    _native.call("hz_measure", at, ctypes.byref(program), 1)
+    codes = [operation.code for operation in OPERATIONS.values()]
+    for part in (codes[:MAX_FILTERS], codes[-MAX_FILTERS:]):
+        program = _native.Program(len(part))
+        program.curves.stages = 3
+        program.curves.slopes[:] = (1.5,) * len(program.curves.slopes)
+        for step, code in zip(program.steps, part, strict=False):
+            step.operation, step.argument = code, 0.3
+            step.statistics[:] = (0.5, 0.5, 0.5)
+        _native.call("hz_render", at, ctypes.byref(covered), ctypes.byref(program), at, 1)
+        _native.call("hz_measure", at, ctypes.byref(program), 1)
 
 
 def test_render_needs_no_memory_beyond_the_images() -> None:

@@ -20,6 +20,12 @@ from train.model import load_checkpoint, save_checkpoint
 from train.s2crnet import S2CRNet, S2CRNetConfig, one_hot
 from train.thumbnails import region_thumbnails
 
+Case = tuple[str, Variant, Precision]
+CASES: list[Case] = [
+    ("labelled", "predictor", "fp32"),
+    ("labelled", "predictor", "fp16"),
+    ("labelled", "end-to-end", "fp32"),
+]
 LABELLED = S2CRNetConfig(statistics=True, encoder_size=64)
 PLAIN = S2CRNetConfig(stages=1, semantic=False)
 
@@ -47,15 +53,12 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture(scope="module")
 def exported(
     checkpoints: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
-) -> dict[tuple[str, Variant, Precision], Path]:
+) -> dict[Case, Path]:
     """Every file has shown its parity, or `export` would have raised."""
-    folder = tmp_path_factory.mktemp("onnx")
-    cases: list[tuple[str, Variant, Precision]] = [
-        ("labelled", "predictor", "fp32"),
-        ("labelled", "predictor", "fp16"),
-        ("labelled", "end-to-end", "fp32"),
-        ("plain", "predictor", "fp32"),
-    ]
+    return export_all(checkpoints, CASES, tmp_path_factory.mktemp("onnx"))
+
+
+def export_all(checkpoints: dict[str, Path], cases: list[Case], folder: Path) -> dict[Case, Path]:
     paths = {}
     for case in cases:
         paths[case] = folder / f"{'-'.join(case)}.onnx"
@@ -92,8 +95,24 @@ def test_traced_thumbnails_empty_mask_gives_a_black_foreground() -> None:
 
 
 def test_export_metadata_states_the_contract(
-    exported: dict[tuple[str, Variant, Precision], Path],
+    exported: dict[Case, Path],
 ) -> None:
+    check_metadata(exported)
+
+
+@pytest.mark.slow
+def test_export_other_variants_show_their_parity_and_contract(
+    checkpoints: dict[str, Path], tmp_path: Path
+) -> None:
+    cases: list[Case] = [
+        ("plain", "predictor", "fp32"),
+        ("plain", "end-to-end", "fp32"),
+        ("labelled", "end-to-end", "fp16"),
+    ]
+    check_metadata(export_all(checkpoints, cases, tmp_path))
+
+
+def check_metadata(exported: dict[Case, Path]) -> None:
     for (name, variant, precision), path in exported.items():
         model = onnx.load(path)
         onnx.checker.check_model(model, full_check=True)
@@ -117,7 +136,7 @@ def session(path: Path) -> onnxruntime.InferenceSession:
 
 
 def test_predictor_batch_equals_torch_on_single_images(
-    exported: dict[tuple[str, Variant, Precision], Path], checkpoints: dict[str, Path]
+    exported: dict[Case, Path], checkpoints: dict[str, Path]
 ) -> None:
     network = load_checkpoint(checkpoints["labelled"])
     assert isinstance(network, S2CRNet)
@@ -138,7 +157,7 @@ def test_predictor_batch_equals_torch_on_single_images(
 
 @pytest.mark.parametrize("size", [(64, 48), (411, 633)])
 def test_end_to_end_any_size_matches_torch_and_keeps_the_background(
-    exported: dict[tuple[str, Variant, Precision], Path],
+    exported: dict[Case, Path],
     checkpoints: dict[str, Path],
     size: tuple[int, int],
 ) -> None:
@@ -158,7 +177,7 @@ def test_end_to_end_any_size_matches_torch_and_keeps_the_background(
 
 
 def test_evaluation_checkpoint_and_end_to_end_draw_the_same(
-    exported: dict[tuple[str, Variant, Precision], Path],
+    exported: dict[Case, Path],
     checkpoints: dict[str, Path],
     photograph: np.ndarray,
 ) -> None:
@@ -187,7 +206,7 @@ def test_to_onnx_checkpoint_of_another_model_is_refused(
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_predictor_builds_as_an_engine(
-    exported: dict[tuple[str, Variant, Precision], Path], precision: Precision, tmp_path: Path
+    exported: dict[Case, Path], precision: Precision, tmp_path: Path
 ) -> None:
     pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed: make setup")
     from harmonizer.engine import BuildOptions, build_engine

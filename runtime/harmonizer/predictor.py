@@ -138,8 +138,8 @@ class OnnxPredictor:
                 )
             if len(array) != len(inputs[0]) or not len(array):
                 raise ValueError(
-                    f"`{name}` must have the batch size of the others, above 0; got {len(array)} "
-                    f"beside {len(inputs[0])}."
+                    f"`{name}` must have the first input's batch size, {len(inputs[0])}; got "
+                    f"{len(array)}. It is at least 1."
                 )
         return feed
 
