@@ -1,10 +1,10 @@
 """A predictor's ONNX graph as the precision tools see it: weighted layers, named and in blocks.
 
 A block is what changes its precision as one: an EfficientNet block without its squeeze-and-excite
-layers, those by themselves, the two stems, the head, a layer of the MLP, the regressor. Names are
-those of the weights in the file. Where a weight serves several looks, each look is a block of its
-own: errors of a look are corrected by the looks that follow it, so the last one is the delicate
-one.
+layers, those by themselves, the two stems, the head, a SqueezeNet Fire, a layer of the MLP, the
+regressor, each part of a curve module. Names are those of the weights in the file. Where a weight
+serves several looks, or S2CRNet's background and stages, each use is a block of its own: errors of
+a look are corrected by the looks that follow it, so the last one is the delicate one.
 """
 
 import hashlib
@@ -60,7 +60,7 @@ class PredictorGraph:
         model: Its content, or what was made of it; never changed, `rewrite` works on copies.
         sha256: Of the file.
         metadata: What it says of itself.
-        filters: The names of the k arguments.
+        contract: What it reads and answers with.
         layers: In the order of execution.
         weights: Initializers by name.
     """
@@ -69,7 +69,7 @@ class PredictorGraph:
     model: onnx.ModelProto
     sha256: str
     metadata: Mapping[str, str]
-    filters: tuple[str, ...]
+    contract: Contract
     layers: tuple[Layer, ...]
     weights: Mapping[str, NDArray[Any]]
 
@@ -91,8 +91,7 @@ def load_graph(path: str | Path) -> PredictorGraph:
 
     Raises:
         QuantizedModelError: If it holds Q/DQ or integer nodes, or half-precision weights.
-        ModelError: If it is missing, not ONNX, not a predictor of HarmonizerNet, or has no weighted
-            layer.
+        ModelError: If it is missing, not ONNX, not a predictor of ours, or has no weighted layer.
     """
     path = Path(path)
     if not path.is_file():
@@ -103,7 +102,7 @@ def load_graph(path: str | Path) -> PredictorGraph:
     except DecodeError as error:
         raise ModelError(f"{path} must be an ONNX file; it cannot be parsed ({error}).") from error
     metadata = {entry.key: entry.value for entry in model.metadata_props}
-    filters = check_model(path, read_contract(path, metadata))
+    contract = read_contract(path, metadata)
     _check_precision(path, model)
     weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     layers = _layers(model, weights)
@@ -113,22 +112,7 @@ def load_graph(path: str | Path) -> PredictorGraph:
             "so there is nothing whose precision could be reduced. Export it again."
         )
     sha256 = hashlib.sha256(data).hexdigest()
-    return PredictorGraph(path, model, sha256, metadata, filters, layers, weights)
-
-
-def check_model(path: Path, contract: Contract) -> tuple[str, ...]:
-    """The filters of a predictor that reads a composite and a mask.
-
-    Raises:
-        ModelError: If it is another network's, which these tools have no images for.
-    """
-    if contract.model != "harmonizer":
-        raise ModelError(
-            f"{path} must be a predictor of harmonizer, which reads a composite and a mask; it is "
-            f"one of {contract.model}, and calibration has no thumbnails for that. Ship it in the "
-            "precision that export/to_onnx.py gives."
-        )
-    return contract.filters
+    return PredictorGraph(path, model, sha256, metadata, contract, layers, weights)
 
 
 def fully_connected(graph: PredictorGraph) -> list[Layer]:
@@ -161,12 +145,18 @@ def _layers(model: onnx.ModelProto, weights: Mapping[str, NDArray[Any]]) -> tupl
     }
     nodes = [n for n in model.graph.node if n.op_type in WEIGHTED and n.input[1] in weights]
     uses = Counter(node.input[1] for node in nodes)
+    sources = _sources(model)
     seen: Counter[str] = Counter()
     layers = []
     for node in nodes:
         activation, weight = node.input[:2]
-        seen[weight] += 1
-        look = f"@look{seen[weight]}" if uses[weight] > 1 else ""
+        look = ""
+        if uses[weight] > 1:
+            look = "@background"
+            if sources[activation] != {"background"}:
+                seen[weight] += 1
+                word = "stage" if "foreground" in sources[activation] else "look"
+                look = f"@{word}{seen[weight]}"
         options = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
         if node.op_type == "Conv":
             axis = 0
@@ -180,6 +170,15 @@ def _layers(model: onnx.ModelProto, weights: Mapping[str, NDArray[Any]]) -> tupl
     return tuple(layers)
 
 
+def _sources(model: onnx.ModelProto) -> dict[str, set[str]]:
+    """Which of the graph's inputs each tensor follows from."""
+    sources = {value.name: {value.name} for value in model.graph.input}
+    for node in model.graph.node:
+        read = set().union(*(sources.get(name, set()) for name in node.input))
+        sources.update(dict.fromkeys(node.output, read))
+    return sources
+
+
 def block_of(weight: str) -> str:
     """The block of a weight, from its name in the file."""
     name = weight.removesuffix(".weight")
@@ -188,5 +187,11 @@ def block_of(weight: str) -> str:
     match = re.fullmatch(r"(encoder\.blocks\.\d+\.\d+)\.(\w+).*", name)
     if match:
         return f"{match[1]}.se" if match[2] == "se" else match[1]
+    match = re.fullmatch(r"(encoder\.\d+)\.(squeeze|expand1x1|expand3x3)", name)
+    if match:
+        return f"{match[1]}.fire"
+    match = re.fullmatch(r"(curves\.\d+\.label)\.\d+", name)
+    if match:
+        return match[1]
     # Folded into one layer, as exports are, or not: it is one block.
     return "regressor" if name.startswith("regressor.") else name

@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +13,13 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from calibration.errors import CalibrationError
+from calibration.inputs import Feed, has_region, model_inputs, perturbing_filters
 from export.tolerances import CALIBRATION_IMAGES
-from harmonizer.contract import THUMBNAIL_SIZE
+from harmonizer.contract import THUMBNAIL_SIZE, Contract
 from harmonizer.errors import ImageFileError
 from train.data.iharmony4 import SUBSETS, Subset, read_pair
 from train.data.photos import list_photos, read_photo
 from train.data.synthesis import draw_arguments, synthesize
-
-Feed = dict[str, NDArray[np.float32]]
 
 SEED = 1202
 """Of the choice of images and of the composites made from them; other than the evaluation's."""
@@ -40,31 +40,39 @@ class ImageSet:
 
     Attributes:
         names: Of the images.
-        feeds: For each, `composite` (1, 3, 256, 256) and `mask` (1, 1, 256, 256), float32 in
-            [0, 1].
+        scenes: For each, `composite` (1, 3, 256, 256) and `mask` (1, 1, 256, 256), float32 in
+            [0, 1]: what is drawn.
+        contract: Of the model that is to see them.
     """
 
     names: tuple[str, ...]
-    feeds: tuple[Feed, ...]
+    scenes: tuple[Feed, ...]
+    contract: Contract
+
+    @cached_property
+    def feeds(self) -> tuple[Feed, ...]:
+        """What the model reads of each."""
+        return tuple(
+            model_inputs(self.contract, scene["composite"], scene["mask"], index)
+            for index, scene in enumerate(self.scenes)
+        )
 
     @property
     def sha256(self) -> str:
-        """Of the thumbnails' bytes: what the model saw, wherever it came from."""
+        """Of the inputs' bytes: what the model saw, wherever it came from."""
         digest = hashlib.sha256()
         for feed in self.feeds:
-            for name in ("composite", "mask"):
+            for name in self.contract.inputs:
                 digest.update(np.ascontiguousarray(feed[name]).tobytes())
         return digest.hexdigest()
 
     def split(self, count: int) -> tuple["ImageSet", "ImageSet"]:
         """The first `count` images, and the rest."""
-        first = ImageSet(self.names[:count], self.feeds[:count])
-        return first, ImageSet(self.names[count:], self.feeds[count:])
+        first = ImageSet(self.names[:count], self.scenes[:count], self.contract)
+        return first, ImageSet(self.names[count:], self.scenes[count:], self.contract)
 
 
-def load_images(
-    folder: str | Path, count: int, filters: Sequence[str], probes: int = 0
-) -> ImageSet:
+def load_images(folder: str | Path, count: int, contract: Contract, probes: int = 0) -> ImageSet:
     """Read a seeded choice of a folder's images.
 
     Args:
@@ -72,7 +80,7 @@ def load_images(
             `train.data.photos.list_photos` finds them, whose masked region (an ellipse where there
             is no mask) is perturbed by random arguments.
         count: How many; all that there are, if fewer.
-        filters: The operations that perturb.
+        contract: Of the model that is to see them.
         probes: How many of them are to judge by, beside those that give the ranges.
 
     Raises:
@@ -84,21 +92,22 @@ def load_images(
     folder = Path(folder)
     _refuse_evaluation(folder)
     layout = [subset for subset in SUBSETS if (folder / subset).is_dir()]
+    filters = perturbing_filters(contract)
     composites = _pairs(folder, layout, count) if layout else _synthesised(folder, count, filters)
-    names, feeds = [], []
+    names, scenes = [], []
     progress = tqdm(composites, "reading images", count, disable=None, unit="image")
-    for name, feed in progress:
+    for name, scene in progress:
         names.append(name)
-        feeds.append(feed)
+        scenes.append(scene)
     wanted = CALIBRATION_IMAGES + probes
-    if len(feeds) < wanted:
+    if len(scenes) < wanted:
         judging = f", and {probes} others to judge the result by" if probes else ""
         raise CalibrationError(
             f"calibration wants {wanted} images or more: {CALIBRATION_IMAGES} for the ranges, "
             "because with fewer the range of an activation depends on which images they happen to "
-            f"be{judging}; {folder} gives {len(feeds)}. Add photographs, or name a larger folder."
+            f"be{judging}; {folder} gives {len(scenes)}. Add photographs, or name a larger folder."
         )
-    images = ImageSet(tuple(names), tuple(feeds))
+    images = ImageSet(tuple(names), tuple(scenes), contract)
     check_likeness(images)
     return images
 
@@ -171,22 +180,24 @@ def check_likeness(images: ImageSet) -> None:
         CalibrationError: As said; the message names an example.
     """
     complaints = []
-    for name, feed in zip(images.names, images.feeds, strict=True):
+    for name, scene in zip(images.names, images.scenes, strict=True):
         for key, channels in (("composite", 3), ("mask", 1)):
-            _check_form(name, key, feed[key], channels)
-        colours = 255 * feed["composite"][0].transpose(1, 2, 0)
-        inside = feed["mask"][0, 0] > 0.5
+            _check_form(name, key, scene[key], channels)
+        colours = 255 * scene["composite"][0].transpose(1, 2, 0)
+        inside = scene["mask"][0, 0] > 0.5
         if inside.all() or not inside.any():
             complaints.append(f"{name} has no {'back' if inside.all() else 'fore'}ground")
+        elif not has_region(images.contract, scene["mask"]):
+            complaints.append(f"{name} has a foreground of a single row or column")
         # Foreground and background apart: the foreground was perturbed.
         elif max(colours[inside].std(axis=0).max(), colours[~inside].std(axis=0).max()) < FLAT:
             complaints.append(f"{name} is of one colour")
         elif np.ptp(colours[~inside], axis=1).mean() < GREY:
             complaints.append(f"{name} is grey")
-    if len(complaints) > UNLIKE_SHARE * len(images.feeds):
+    if len(complaints) > UNLIKE_SHARE * len(images.scenes):
         raise CalibrationError(
             "calibration images must be like what the model will see, coloured photographs with a "
-            f"foreground and a background; {len(complaints)} of {len(images.feeds)} are not "
+            f"foreground and a background; {len(complaints)} of {len(images.scenes)} are not "
             f"({'; '.join(complaints[:3])}). Name a folder of photographs."
         )
 

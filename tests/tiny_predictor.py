@@ -1,4 +1,4 @@
-"""A real predictor of 30 weights: the means of composite and mask through one linear layer."""
+"""Real predictors of a few weights: the means of their inputs through one linear layer."""
 
 import json
 from pathlib import Path
@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from harmonizer.contract import LABELS
 from harmonizer.ops import DEFAULT_FILTERS
 
 
@@ -61,6 +62,54 @@ def write_predictor(
     }
     helper.set_model_props(model, content)
     onnx.save(model, path, save_as_external_data=external, size_threshold=0, location="weights.bin")
+    return path
+
+
+def write_curve_predictor(
+    path: Path, stages: int = 2, labelled: bool = True, offset: float = 0.0
+) -> Path:
+    """Write an S2CRNet of one layer; its slopes lie between -1 and 3, and the label moves them."""
+    count, inputs = 192 * stages, {"foreground": 3, "background": 3, "label": len(LABELS)}
+    if not labelled:
+        del inputs["label"]
+    generator = np.random.default_rng(12)
+    matrix = generator.uniform(-0.4, 0.4, (sum(inputs.values()), count)).astype(np.float32)
+    means = [f"mean_{name}" for name in ("foreground", "background")]
+    nodes = [
+        helper.make_node("GlobalAveragePool", [name.removeprefix("mean_")], [name])
+        for name in means
+    ]
+    nodes += [helper.make_node("Flatten", [name], [f"{name}_row"]) for name in means]
+    rows = [f"{name}_row" for name in means] + ["label"] * labelled
+    nodes += [
+        helper.make_node("Concat", rows, ["joined"], axis=1),
+        helper.make_node("Gemm", ["joined", "matrix", "bias"], ["arguments"]),
+    ]
+    shapes = {
+        name: ["N", channels] if name == "label" else ["N", channels, 256, 256]
+        for name, channels in inputs.items()
+    }
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in shapes.items()],
+        [helper.make_tensor_value_info("arguments", TensorProto.FLOAT, ["N", count])],
+        [
+            numpy_helper.from_array(matrix, "matrix"),
+            numpy_helper.from_array(np.full(count, 1 + offset, np.float32), "bias"),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    content = {
+        "harmonizer.format": "harmonizer-predictor",
+        "harmonizer.format_version": "1",
+        "harmonizer.model": "s2crnet",
+        "harmonizer.filters": json.dumps(["piecewise_curve"]),
+        "harmonizer.sizes": json.dumps({"piecewise_curve": count}),
+        **({"harmonizer.labels": json.dumps(LABELS)} if labelled else {}),
+    }
+    helper.set_model_props(model, content)
+    onnx.save(model, path)
     return path
 
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from harmonizer.ops import DEFAULT_FILTERS, PHOTO_FILTERS, check_filters
 from train.colour_statistics import COUNT, measure, subsample
 from train.filters import apply_filters, blend
+from train.thumbnails import check_images
 
 THUMBNAIL = 256
 """Side of the square thumbnail that the network was made for."""
@@ -381,19 +382,6 @@ class HarmonizerNet(nn.Module):
         """
         stages: Sequence[Tensor] = apply_filters(composite, arguments, self.config.filters)
         return [blend(stage, composite, mask) for stage in stages]
-
-
-def check_images(composite: Tensor, mask: Tensor) -> None:
-    """Refuse images that are not (N, 3, H, W) with masks (N, 1, H, W).
-
-    Raises:
-        ValueError: If they are not.
-    """
-    if composite.ndim != 4 or composite.shape[1] != 3:
-        raise ValueError(f"composite must be (N, 3, H, W); got {tuple(composite.shape)}.")
-    expected = (composite.shape[0], 1, *composite.shape[2:])
-    if tuple(mask.shape) != expected:
-        raise ValueError(f"mask must be {expected}; got {tuple(mask.shape)}. Resize it.")
 
 
 def thumbnail(image: Tensor) -> Tensor:

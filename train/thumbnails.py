@@ -25,6 +25,19 @@ def bounding_box(mask: Tensor) -> Box | None:
     return top, bottom, left, right
 
 
+def check_images(composite: Tensor, mask: Tensor) -> None:
+    """Refuse images that are not (N, 3, H, W) with masks (N, 1, H, W).
+
+    Raises:
+        ValueError: If they are not.
+    """
+    if composite.ndim != 4 or composite.shape[1] != 3:
+        raise ValueError(f"composite must be (N, 3, H, W); got {tuple(composite.shape)}.")
+    expected = (composite.shape[0], 1, *composite.shape[2:])
+    if tuple(mask.shape) != expected:
+        raise ValueError(f"mask must be {expected}; got {tuple(mask.shape)}. Resize it.")
+
+
 def check_regions(mask: Tensor) -> None:
     """Refuse masks that no foreground can be cut out by.
 

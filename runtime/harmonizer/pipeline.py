@@ -141,9 +141,10 @@ class Harmonizer:
         self._cuda: CudaPipeline | None = None
         self.backend: Literal["cpu", "cuda"] = "cpu"
         self.predictor: Any
+        self._label: tuple[NDArray[np.float32], ...] = ()
         if _is_cuda(self.renderer):
             self.backend = "cuda"
-            self.predictor, self._cuda = _open_cuda(self.renderer, model, threads)
+            self.predictor, self._cuda = _open_cuda(self.renderer, model, threads, label)
         elif is_engine:
             raise ModelError(
                 f"backend `cpu` must have an ONNX model; {model} is a TensorRT engine, which runs "
@@ -151,12 +152,10 @@ class Harmonizer:
             )
         else:
             self.predictor = OnnxPredictor(default_model() if model is None else model, threads)
+            shown = find_label(self.predictor.contract, label)
+            if shown is not None:
+                self._label = (np.eye(len(LABELS), dtype=np.float32)[shown : shown + 1],)
         self.filters: tuple[str, ...] = self.predictor.filters
-        try:
-            self._label = encode_label(self.predictor.contract, label)
-        except ValueError:
-            self.close()
-            raise
 
     def predict(self, image: Array, mask: Array) -> Arguments:
         """Predict the arguments for a composite.
@@ -411,11 +410,8 @@ class Harmonizer:
         return Arguments.from_mapping(arguments, self.filters)
 
 
-def encode_label(contract: Contract, label: str | None) -> tuple[NDArray[np.float32], ...]:
-    """The input that says what the foreground shows, or none for a model that does not ask.
-
-    Returns:
-        (): no such input; or one (1, 5) float32 array, one-hot.
+def find_label(contract: Contract, label: str | None) -> int | None:
+    """Index into `LABELS` of what the foreground shows; None for a model that does not ask.
 
     Raises:
         ValueError: If the label is unknown, or given to a model that asks for none.
@@ -428,9 +424,8 @@ def encode_label(contract: Contract, label: str | None) -> tuple[NDArray[np.floa
                 f"`label` must go with a model that reads one; this one reads "
                 f"{', '.join(contract.inputs)}. Leave it out."
             )
-        return ()
-    chosen = LABELS.index(label or DEFAULT_LABEL)
-    return (np.eye(len(LABELS), dtype=np.float32)[chosen : chosen + 1],)
+        return None
+    return LABELS.index(label or DEFAULT_LABEL)
 
 
 def _is_cuda(renderer: object) -> bool:
@@ -438,7 +433,7 @@ def _is_cuda(renderer: object) -> bool:
 
 
 def _open_cuda(
-    renderer: Any, model: str | Path | None, threads: int | None
+    renderer: Any, model: str | Path | None, threads: int | None, label: str | None
 ) -> "tuple[Any, CudaPipeline]":
     """The predictor for a GPU, and what joins it with the renderer; closes that on failure."""
     from harmonizer.cuda.pipeline import CudaPipeline
@@ -446,17 +441,16 @@ def _open_cuda(
 
     try:
         predictor = open_predictor(model, renderer.device, threads)
+        try:
+            pipeline = CudaPipeline(renderer, predictor, find_label(predictor.contract, label))
+        except BaseException:
+            with renderer.device.current():
+                predictor.close()
+            raise
     except BaseException:
         renderer.close()
         raise
-    if predictor.contract.model != "harmonizer":
-        predictor.close()
-        renderer.close()
-        raise ModelError(
-            f"backend `cuda` must have a Harmonizer model; {model} is {predictor.contract.model}, "
-            "whose cropped thumbnails do not reach its network on a GPU yet. Use backend `cpu`."
-        )
-    return predictor, CudaPipeline(renderer, predictor)
+    return predictor, pipeline
 
 
 def _refuse_stream(stream: object | None) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from harmonizer import _native
+from harmonizer.contract import LABELS
 from harmonizer.cuda.arrays import View
 from harmonizer.cuda.device import Device, release_at_exit
 from harmonizer.cuda.graph import Graph, GraphError
@@ -138,6 +139,7 @@ class FrameRunner:
         statistics_given: bool = False,
         thumbnails: bool = False,
         regions: bool = False,
+        label: int | None = None,
     ) -> Scratch:
         """Queue frames on a slot's stream: all measured, predicted as one batch, all drawn.
 
@@ -149,7 +151,9 @@ class FrameRunner:
             programs: Each frame's steps.
             statistics_given: Whether the programs hold the image's statistics, too.
             thumbnails: Whether the thumbnails are wanted without a predictor.
-            regions: Whether the thumbnails are those of foreground and background apart.
+            regions: Whether these are the ones of foreground and background apart; a predictor's
+                contract says so itself.
+            label: Index into `LABELS` of what the foregrounds show, for a predictor that asks.
 
         Returns:
             Where the results lie in device memory, until the slot's next use.
@@ -160,14 +164,13 @@ class FrameRunner:
             DeviceError: If a call fails.
             ModelError: If the predictor fails.
         """
-        size = 2 if predictor is not None and predictor.thumbnail_type == "float16" else 4
-        part = len(jobs) if predictor is None else min(len(jobs), predictor.largest_batch)
-        size = size if predictor or thumbnails else 0
-        scratch = self._scratch(slot, jobs, size, part, regions)
+        if predictor is not None:
+            regions = predictor.contract.model == "s2crnet"
+        scratch = self._scratch(slot, len(jobs), predictor, thumbnails, regions, label)
         if programs is not None:
             _stage_programs(slot, programs)
         given = programs is not None
-        key = (tuple(jobs), phases, id(predictor), given, statistics_given, regions)
+        key = (tuple(jobs), phases, id(predictor), given, statistics_given, regions, label)
         try:
             recording = slot.recordings.get(key)
             if recording is None:
@@ -203,31 +206,44 @@ class FrameRunner:
             self._memory.release()
 
     def _scratch(
-        self, slot: Slot, jobs: Sequence[Job], thumbnail_size: int, part: int, regions: bool
+        self,
+        slot: Slot,
+        count: int,
+        predictor: DevicePredictor | None,
+        thumbnails: bool,
+        regions: bool,
+        label: int | None,
     ) -> Scratch:
-        count, filters = len(jobs), len(jobs[0].filters)
+        part, numbers, size = count, 0, 4 if thumbnails else 0
+        if predictor is not None:
+            part, numbers = min(count, predictor.largest_batch), predictor.contract.count
+            size = 2 if predictor.thumbnail_type == "float16" else 4
         workspace, new = slot.buffer("workspace", count * self._workspace)
         if new or slot.damaged:
             total = count * self._workspace
             self.device.pycuda.memset_d8_async(workspace, 0, total, slot.stream)
             slot.damaged = False
-        composite = coverage = arguments = 0
-        if thumbnail_size:
-            pixels = thumbnail_size * THUMBNAIL_PIXELS * count
+        composite = coverage = arguments = rows = 0
+        if size:
+            pixels = size * THUMBNAIL_PIXELS * count
             composite, _ = slot.buffer("composite", 3 * pixels)
             coverage, _ = slot.buffer("coverage", (3 if regions else 1) * pixels)
+        if numbers:
             parts = -(-count // part)
-            arguments, _ = slot.buffer("arguments", parts * round_up(4 * part * filters))
+            arguments, _ = slot.buffer("arguments", parts * round_up(4 * part * numbers))
+        if label is not None:
+            rows = _label_rows(slot, label, part, np.dtype(f"float{8 * size}"))
         return Scratch(
             workspace,
             self._workspace,
             composite,
             coverage,
             arguments,
-            thumbnail_size,
+            rows,
+            size,
             count,
             part,
-            filters,
+            numbers,
             regions,
         )
 
@@ -350,10 +366,22 @@ def _predictions(
         yield partial(
             predictor.enqueue,
             min(scratch.part, scratch.count - start),
-            scratch.thumbnails(start),
+            scratch.inputs(start),
             scratch.predicted(start),
             stream,
         )
+
+
+def _label_rows(slot: Slot, label: int, count: int, kind: np.dtype[Any]) -> int:
+    """Address of (count, 5), each row one-hot; written once, for all frames that follow."""
+    name, size = f"{kind} label {label}", count * len(LABELS) * kind.itemsize
+    slot.staging(name, size)  # first, so that memory which is there has been written
+    address, new = slot.buffer(name, size)
+    if new:
+        rows = np.zeros((count, len(LABELS)), kind)
+        rows[:, label] = 1
+        slot.upload(name, rows, address)
+    return address
 
 
 def _stage_programs(slot: Slot, programs: Sequence[tuple[Step, ...]]) -> None:

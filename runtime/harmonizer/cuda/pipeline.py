@@ -1,6 +1,5 @@
 """Whole frames on the GPU: thumbnail, network, plan and drawing without a way over the host."""
 
-import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -14,6 +13,7 @@ from harmonizer.cuda.frames import MOST_SLOTS, Job
 from harmonizer.cuda.predictor import DevicePredictor
 from harmonizer.cuda.renderer import (
     CudaRenderer,
+    check_region,
     order_after,
     order_before,
     read_reports,
@@ -21,7 +21,8 @@ from harmonizer.cuda.renderer import (
 from harmonizer.cuda.scratch import Scratch
 from harmonizer.cuda.slot import Slot
 from harmonizer.cuda.transfer import Bound, bind, caller_stream
-from harmonizer.errors import DeviceError, ModelError
+from harmonizer.errors import DeviceError, MaskError, ModelError
+from harmonizer.values import stages_of
 
 Concerns = tuple[str, ...]
 
@@ -38,35 +39,40 @@ class CudaPipeline:
     Args:
         renderer: Draws.
         predictor: Predicts.
+        label: Index into `LABELS` of what the foregrounds show, for a predictor that asks.
     """
 
-    def __init__(self, renderer: CudaRenderer, predictor: DevicePredictor) -> None:
+    def __init__(
+        self, renderer: CudaRenderer, predictor: DevicePredictor, label: int | None = None
+    ) -> None:
         self._renderer, self._predictor = renderer, predictor
         self._frames, self._device = renderer.frames, renderer.device
+        self._contract, self._label = predictor.contract, label
+        self._unmoved = Arguments.identity(self._contract.filters, self._contract.sizes)
+        self._stages = stages_of(self._unmoved.values())
 
     def examine(self, image: Any, mask: Any) -> tuple[Arguments, Concerns]:
         """Predict, wait, and say what may not be as meant; see `Harmonizer.examine`."""
         if mask is None:
             raise TypeError(_NO_MASK)
-        filters = self._predictor.filters
+        filters, sizes = self._contract.filters, self._contract.sizes
         with self._frames.slot() as slot:
             bound = bind(slot, self._device, 0, image, mask, draws=False)
             order_before(slot, [bound], None)
             # PREPARE checks that the prediction is finite.
             phases = _native.PHASE_MEASURE | _native.PHASE_PREPARE
-            job = Job(bound.image, bound.mask, None, filters)
-            scratch = self._frames.queue(slot, [job], phases, self._predictor)
+            job = Job(bound.image, bound.mask, None, filters, self._stages)
+            scratch = self._frames.queue(slot, [job], phases, self._predictor, label=self._label)
             reports = read_reports(slot, scratch)
-            predicted = slot.staging("arguments", 4 * len(filters))
+            predicted = slot.staging("arguments", 4 * self._contract.count)
             slot.copy_to_host(predicted, scratch.arguments)
             slot.wait()
             seen = reports[0].seen
-            numbers = tuple(map(float, predicted.view(np.float32)))
-        concerns = _concerns(seen)
+            numbers = predicted.view(np.float32).copy()
+        concerns = self._judge(seen)
         if EMPTY_MASK in concerns or VANISHED_MASK in concerns:
-            return Arguments.identity(filters), concerns
-        self._check_finite(seen, numbers)
-        return Arguments(filters, numbers), concerns
+            return self._unmoved, concerns
+        return Arguments.from_array(numbers, filters, sizes), concerns
 
     def harmonize(
         self,
@@ -158,9 +164,10 @@ class CudaPipeline:
             for index, (image, mask, out) in enumerate(zip(images, masks, outs, strict=True))
         ]
         order_before(slot, bounds, caller)
-        filters = self._predictor.filters
-        jobs = [Job(b.image, b.mask, b.out, filters, strength=strength) for b in bounds]
-        return bounds, self._frames.queue(slot, jobs, _WHOLE, self._predictor)
+        filters = self._contract.filters
+        jobs = [Job(b.image, b.mask, b.out, filters, self._stages, strength) for b in bounds]
+        scratch = self._frames.queue(slot, jobs, _WHOLE, self._predictor, label=self._label)
+        return bounds, scratch
 
     def _finish(
         self, slot: Slot, bounds: list[Bound], scratch: Scratch
@@ -176,19 +183,33 @@ class CudaPipeline:
                 complete()
             concerns: dict[str, None] = {}
             for report in reports:
-                self._check_finite(report.seen, None)
-                concerns |= dict.fromkeys(_concerns(report.seen))
+                concerns |= dict.fromkeys(self._judge(report.seen))
             return [bound.result for bound in bounds], tuple(concerns)
 
         return finish
 
-    def _check_finite(self, seen: int, numbers: tuple[float, ...] | None) -> None:
-        if seen & _native.SEEN_NOT_FINITE or not all(map(math.isfinite, numbers or ())):
-            came = f" ({', '.join(f'{n:g}' for n in numbers)})" if numbers else ""
+    def _judge(self, seen: int) -> Concerns:
+        """What a frame's report says of its mask.
+
+        Raises:
+            MaskError: If the network looks at the foreground's box, and that is 1 pixel wide.
+            ModelError: If the network's answer is not finite.
+        """
+        if not seen & _native.SEEN_FOREGROUND:
+            return (EMPTY_MASK,)
+        if not seen & _native.SEEN_THUMBNAIL:
+            if self._contract.model != "s2crnet":
+                return (VANISHED_MASK,)
+            try:
+                check_region(seen)
+            except ValueError as error:
+                raise MaskError(str(error)) from error
+        if seen & _native.SEEN_NOT_FINITE:
             raise ModelError(
-                f"the model must answer with finite numbers; it does not{came}. It is damaged or "
+                "the model must answer with finite numbers; it does not. It is damaged or "
                 "overflows in its precision: use the FP32 export."
             )
+        return () if seen & _native.SEEN_BACKGROUND else (FULL_MASK,)
 
 
 def check_strength(strength: object) -> None:
@@ -199,11 +220,3 @@ def check_strength(strength: object) -> None:
         ArgumentsError: If it is not in [0, 1.5].
     """
     Arguments(("brightness",), (0.0,)).scaled(strength)  # type: ignore[arg-type]
-
-
-def _concerns(seen: int) -> Concerns:
-    if not seen & _native.SEEN_FOREGROUND:
-        return (EMPTY_MASK,)
-    if not seen & _native.SEEN_THUMBNAIL:
-        return (VANISHED_MASK,)
-    return () if seen & _native.SEEN_BACKGROUND else (FULL_MASK,)

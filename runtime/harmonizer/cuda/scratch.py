@@ -15,10 +15,12 @@ class Scratch:
         workspace: Address of the first frame's; the next ones follow every `step` bytes.
         composite, coverage, arguments: Of the predictor, for all frames; with `regions`, the
             foreground and the background are where the first two are said to be.
+        label: What the foregrounds show, for as many frames as one part has; 0 for a predictor
+            that does not ask.
         size: Of a thumbnail's values in bytes; 0 without thumbnails.
         count: Of the frames.
         part: How many of them the predictor takes at a time.
-        filters: How many arguments a frame has.
+        numbers: How many the predictor answers with for a frame.
         regions: Whether the thumbnails are those of foreground and background apart.
     """
 
@@ -27,10 +29,11 @@ class Scratch:
     composite: int
     coverage: int
     arguments: int
+    label: int
     size: int
     count: int
     part: int
-    filters: int
+    numbers: int
     regions: bool
 
     def thumbnails(self, index: int) -> tuple[int, int]:
@@ -39,6 +42,10 @@ class Scratch:
         planes = 3 if self.regions else 1
         return self.composite + 3 * pixels, self.coverage + planes * pixels
 
+    def inputs(self, index: int) -> tuple[int, ...]:
+        """What the predictor reads for the frames from this one on, the first of a part."""
+        return (*self.thumbnails(index), *([self.label] if self.label else []))
+
     def report(self, index: int) -> int:
         """Where the `hz_report` of a frame lies."""
         return self.workspace + index * self.step
@@ -46,8 +53,8 @@ class Scratch:
     def predicted(self, index: int) -> int:
         """Where the arguments of a frame lie; each part begins at an aligned address."""
         part, position = divmod(index, self.part)
-        begin = self.arguments + part * round_up(4 * self.part * self.filters)
-        return begin + 4 * position * self.filters
+        begin = self.arguments + part * round_up(4 * self.part * self.numbers)
+        return begin + 4 * position * self.numbers
 
 
 def round_up(size: int) -> int:
