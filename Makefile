@@ -38,7 +38,7 @@ demo: setup
 	$(BIN)/python export/demo.py --model out/demo/harmonizer.onnx --output out/demo
 
 test: setup
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 test-all: setup
 	$(BIN)/python -m pytest -m ''

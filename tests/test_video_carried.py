@@ -228,3 +228,44 @@ def test_subtitles_that_a_transport_stream_has_no_type_for_are_refused(
     with av.open(str(tmp_path / "o.mkv")) as out:
         assert len(out.chapters()) == 1
         assert [bytes(p) for p in out.demux(subtitles=0) if p.size] == [b"Hello"]
+
+
+def test_a_stream_of_an_unknown_codec_is_refused_or_left_out_with_a_note(
+    tmp_path: Path, mask: Path
+) -> None:
+    with av.open(str(tmp_path / "c.mkv"), "w") as out:
+        video = out.add_stream("libx264", rate=RATE)
+        video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        sound = out.add_stream("pcm_s16le", rate=8000)
+        sound.layout = "mono"  # type: ignore[assignment]
+        for index in range(4):
+            frame = av.VideoFrame.from_ndarray(picture(index), "rgb24")
+            frame.pts = index
+            out.mux(video.encode(frame))
+            noise = av.AudioFrame.from_ndarray(np.zeros((1, 320), np.int16), "s16", "mono")
+            noise.sample_rate, noise.pts = 8000, 320 * index
+            out.mux(sound.encode(noise))
+        out.mux(video.encode(None))
+        out.mux(sound.encode(None))
+    known = (tmp_path / "c.mkv").read_bytes()
+    assert known.count(b"A_PCM/INT/LIT") == 1
+    (tmp_path / "c.mkv").write_bytes(known.replace(b"A_PCM/INT/LIT", b"A_XYZ/INT/LIT"))
+    with pytest.raises(VideoError, match=r"audio stream.*unknown one.*--no-audio"):
+        run(Inputs(tmp_path / "c.mkv", mask), tmp_path / "o.mkv")
+    report = run(Inputs(tmp_path / "c.mkv", mask, copied=()), tmp_path / "o.mkv")
+    assert report.frames == 4
+    assert any("audio" in note for note in report.notes)
+
+
+def test_tags_that_are_not_utf8_are_copied_as_they_are(tmp_path: Path, mask: Path) -> None:
+    with av.open(str(write_clip(tmp_path / "c.mkv", [picture(0)] * 2))) as clip:
+        packets = list(clip.demux(video=0))
+        with av.open(str(tmp_path / "t.mkv"), "w", metadata_errors="surrogateescape") as out:
+            stream = out.add_stream_from_template(clip.streams.video[0])
+            out.metadata["title"] = "Caf\udce9"
+            for packet in packets:
+                if packet.dts is not None:
+                    packet.stream = stream
+                    out.mux(packet)
+    run(Inputs(tmp_path / "t.mkv", mask), tmp_path / "o.mkv")
+    assert b"Caf\xe9" in (tmp_path / "o.mkv").read_bytes()

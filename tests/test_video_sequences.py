@@ -194,3 +194,18 @@ def test_16_bit_images_to_10_bit_video_keep_white_and_grey(tmp_path: Path) -> No
     run(inputs, tmp_path / "o.mkv", recipe=IDENTITY, encoding=encoding)
     found = [samples(frame)[0] for frame in decoded(tmp_path / "o.mkv")]
     assert [(int(luma.min()), int(luma.max())) for luma in found] == [(940, 940), (504, 504)]
+
+
+@pytest.mark.parametrize(("codec", "count"), [("libx264", 4), ("libx265", 1), ("libx265", 4)])
+def test_sequences_of_a_frame_in_some_minutes_or_of_one_frame_are_written(
+    tmp_path: Path, codec: str, count: int
+) -> None:
+    """Whatever the encoder says of decoding times: with reordering they lie minutes back."""
+    save(tmp_path / "c", list(range(count)), picture)
+    save(tmp_path / "m", list(range(count)), disc)
+    rate = Fraction(1, 200)
+    inputs = Inputs(tmp_path / "c", tmp_path / "m", rate=rate)
+    options = {"x265-params": "log-level=none"} if codec == "libx265" else {}
+    run(inputs, tmp_path / "o.mp4", encoding=Encoding(codec, options=options))
+    times = [frame.time for frame in decoded(tmp_path / "o.mp4")]
+    assert times == [200 * index for index in range(count)]

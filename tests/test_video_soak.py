@@ -3,6 +3,7 @@
 import gc
 import threading
 import time
+import traceback
 from fractions import Fraction
 from pathlib import Path
 
@@ -91,7 +92,7 @@ def one_round(folder: Path, random: np.random.Generator, tools: Tools) -> str:
             assert "\n" not in str(error)
             outcome.append("refused")
         except BaseException as error:  # the test reports it
-            outcome.append(repr(error))
+            outcome.append("".join(traceback.format_exception(error)))
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()

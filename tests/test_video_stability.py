@@ -204,6 +204,24 @@ def test_saved_track_replays_the_same_video(tmp_path: Path, model: Path, two_pas
     assert (tmp_path / "t.jsonl").read_text() == (tmp_path / "u.jsonl").read_text()
 
 
+@pytest.mark.parametrize("two_pass", [False, True])
+def test_curves_of_s2crnet_are_smoothed_saved_and_drawn_again(
+    tmp_path: Path, curves_model: Path, two_pass: bool
+) -> None:
+    composite, mask = write_pair(tmp_path, 5)
+    with Harmonizer(curves_model, "cpu", 1, label="food") as harmonizer:
+        tools = Tools(harmonizer.renderer, harmonizer)
+        job = Job(two_pass=two_pass, save_track=tmp_path / "t.jsonl", encoding=LOSSLESS)
+        harmonize_video(tools, Inputs(composite, mask), tmp_path / "o.mkv", job)
+    track = Track.load(tmp_path / "t.jsonl")
+    slopes = np.array([entry.arguments.array() for entry in track.entries if entry.arguments])
+    assert slopes.shape == (5, 384)
+    assert np.ptp(slopes, axis=0).max() > 1e-4
+    job = Job(track=track, encoding=LOSSLESS)
+    harmonize_video(Tools(CpuRenderer(1)), Inputs(composite, mask), tmp_path / "r.mkv", job)
+    assert_same_frames(tmp_path / "o.mkv", tmp_path / "r.mkv")
+
+
 def test_two_pass_is_steadier_than_no_smoothing(tmp_path: Path, model: Path) -> None:
     inputs = Inputs(*write_pair(tmp_path, 12))
     jitter = []

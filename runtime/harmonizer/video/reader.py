@@ -69,7 +69,8 @@ class VideoReader:
         with translated(path, "must be a readable video", remedy):
             # libav would take a local "http:x.mp4" for an address; an absolute path it does not.
             place = self.path.absolute() if self.path.exists() else path
-            self.container: Any = av.open(str(place), "r")
+            # Tags in another encoding than UTF-8 are copied byte by byte.
+            self.container: Any = av.open(str(place), "r", metadata_errors="surrogateescape")
         try:
             self.stream: Any = self._find_stream()
         except BaseException:
@@ -80,7 +81,7 @@ class VideoReader:
         self.time_base = Fraction(1) / rate if rate else Fraction(self.stream.time_base)
         others = [s for s in self.container.streams if s is not self.stream]
         self.copies = [s for s in others if s.type in copied]
-        self.dropped = [f"{s.type} {s.name or ''}".strip() for s in others if s.type not in copied]
+        self.dropped = [_described(s) for s in others if s.type not in copied]
 
     @property
     def width(self) -> int:
@@ -240,6 +241,11 @@ class VideoReader:
             f"{float(pts * self.time_base):.3f} s, the one before at "
             f"{float(last * self.time_base):.3f} s. Pass --rate to count frames instead."
         )
+
+
+def _described(stream: Any) -> str:
+    """What a person would call a stream; one of an unknown codec has no name."""
+    return f"{stream.type} {getattr(stream, 'name', None) or ''}".strip()
 
 
 def _flushing(packet: Any) -> Any:

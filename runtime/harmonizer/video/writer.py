@@ -17,8 +17,6 @@ from harmonizer.video.reader import VideoReader
 
 _REMEDY = "Check that the disk has room and that you may write there."
 
-_LONGEST_REORDERING_S = 60
-
 _ONE = 1 << 16
 """1 in a display matrix."""
 
@@ -93,7 +91,9 @@ class VideoWriter:
         self._closed = False
         with translated(path, "must be writable", "Check that its folder exists and is writable."):
             self._temporary.touch(exist_ok=False)
-            self._container: Any = av.open(str(self._temporary), "w")
+            self._container: Any = av.open(
+                str(self._temporary), "w", metadata_errors="surrogateescape"
+            )
         try:
             if self._kind in _STEADY:
                 time_base = 1 / self._rate
@@ -124,7 +124,7 @@ class VideoWriter:
         if self._kind in _STEADY:
             self._count(frame)
         with translated(self.path, "must be writable", _REMEDY):
-            self._mux(self._stream.encode(frame))
+            self._container.mux(self._stream.encode(frame))
         self.frames += 1
 
     def copy(self, packet: Any) -> None:
@@ -145,7 +145,12 @@ class VideoWriter:
         """
         try:
             with translated(self.path, "must be writable", _REMEDY):
-                self._mux(self._stream.encode(None))
+                for packet in self._stream.encode(None):
+                    # Of one or two frames x265 leaves the decoding times unset (garbage). Nothing
+                    # is reordered among so few, so that both times are one.
+                    if self.frames <= 2:
+                        packet.dts = packet.pts
+                    self._container.mux(packet)
                 self._container.close()
                 self._closed = True
                 with contextlib.suppress(FileNotFoundError):
@@ -168,14 +173,6 @@ class VideoWriter:
                 self._container.close()
         with contextlib.suppress(OSError):
             self._temporary.unlink(missing_ok=True)
-
-    def _mux(self, packets: list[Any]) -> None:
-        for packet in packets:
-            # x265 leaves decoding times unset (garbage) in videos shorter than its reordering
-            # delay; those have no reordered frames, so that both times are one.
-            if abs(packet.pts - packet.dts) * packet.time_base > _LONGEST_REORDERING_S:
-                packet.dts = packet.pts
-            self._container.mux(packet)
 
     @property
     def _kind(self) -> str:
@@ -222,13 +219,19 @@ class VideoWriter:
     def _copy_descriptions(self, source: VideoReader) -> None:
         for stream in source.copies:
             context = stream.codec_context
-            codec = "" if context is None else context.codec.canonical_name
+            flag = "--no-audio" if stream.type == "audio" else "--no-subtitles"
+            if context is None:
+                raise VideoError(
+                    f"{source.path} must have a codec for its {stream.type} stream that this PyAV "
+                    f"({av.__version__}) knows; it has an unknown one, which cannot be copied. "
+                    f"Pass {flag}."
+                )
+            codec = context.codec.canonical_name
             try:
                 if self._kind == "mpegts" and codec not in _TRANSPORTED:
                     raise ValueError(codec)
                 copy = self._container.add_stream_from_template(stream)
             except (ValueError, av.FFmpegError) as error:
-                flag = "--no-audio" if stream.type == "audio" else "--no-subtitles"
                 raise VideoError(
                     f"{self.path} must be able to hold the {stream.type} stream ({codec}) of "
                     f"{source.path}; {self._kind} is not. Write .mkv, or pass {flag}."
