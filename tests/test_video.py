@@ -28,7 +28,7 @@ from harmonizer.pipeline import Harmonizer
 from harmonizer.renderer import CpuRenderer
 from harmonizer.video import OFF, Encoding, Inputs, Job, VideoError, harmonize_video
 from harmonizer.video.colour import Colour, Converter
-from harmonizer.video.pipeline import Report
+from harmonizer.video.job import Report
 
 BRIGHT = Recipe(Arguments(DEFAULT_FILTERS, (0.1, 0.3, 0.2, 0.2, -0.1, 0.1)))
 EXACT = Encoding(options=LOSSLESS, crf=0)

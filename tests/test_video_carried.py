@@ -14,8 +14,8 @@ from harmonizer.arguments import Arguments
 from harmonizer.jobs import Recipe, Tools
 from harmonizer.renderer import CpuRenderer
 from harmonizer.video import OFF, Encoding, Inputs, Job, VideoError, harmonize_video
+from harmonizer.video.job import Report
 from harmonizer.video.orientation import Orientation, orientation_of
-from harmonizer.video.pipeline import Report
 
 BRIGHT = Recipe(Arguments.identity(), overrides={"brightness": 0.4})
 
@@ -269,3 +269,25 @@ def test_tags_that_are_not_utf8_are_copied_as_they_are(tmp_path: Path, mask: Pat
                     out.mux(packet)
     run(Inputs(tmp_path / "t.mkv", mask), tmp_path / "o.mkv")
     assert b"Caf\xe9" in (tmp_path / "o.mkv").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "encoding", "kept"),
+    [
+        ("o.mkv", Encoding(), True),
+        ("o.mp4", Encoding("libvpx-vp9"), True),
+        ("o.webm", Encoding(), False),
+        ("o.mkv", Encoding("ffv1"), False),
+    ],
+)
+def test_pixels_that_are_not_square_stay_so_or_are_refused(
+    tmp_path: Path, mask: Path, name: str, encoding: Encoding, kept: bool
+) -> None:
+    clip = write_clip(tmp_path / "c.mkv", [picture(0)] * 2, aspect=Fraction(4, 3))
+    if not kept:
+        with pytest.raises(VideoError, match=r"pixels are 4/3 as wide as high.*\.mp4"):
+            run(Inputs(clip, mask), tmp_path / name, encoding=encoding)
+        return
+    run(Inputs(clip, mask), tmp_path / name, encoding=encoding)
+    with av.open(str(tmp_path / name)) as container:
+        assert container.streams.video[0].sample_aspect_ratio == Fraction(4, 3)

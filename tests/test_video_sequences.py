@@ -16,7 +16,7 @@ from harmonizer.files import load_photo
 from harmonizer.jobs import Recipe, Tools
 from harmonizer.renderer import CpuRenderer
 from harmonizer.video import OFF, Encoding, Inputs, Job, VideoError, harmonize_video
-from harmonizer.video.pipeline import Report
+from harmonizer.video.job import Report
 from harmonizer.video.sequence import find_sequence, is_sequence
 
 IDENTITY = Recipe(Arguments.identity())

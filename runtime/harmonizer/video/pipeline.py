@@ -3,9 +3,9 @@
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +14,10 @@ from harmonizer.jobs import Recipe, Tools
 from harmonizer.plan import Plan
 from harmonizer.video.colour import Colour, Converter
 from harmonizer.video.encoders import Choice, Encoding, choose
-from harmonizer.video.errors import VideoError
 from harmonizer.video.feed import Feed, Frame
 from harmonizer.video.images import ImageWriter, check_pattern, choose_images, is_image_output
 from harmonizer.video.inputs import Inputs
+from harmonizer.video.job import Job, Report
 from harmonizer.video.planes import Box, paste
 from harmonizer.video.reader import VideoReader
 from harmonizer.video.resident import HostResidency, Residency, residency_for, sent
@@ -31,77 +31,11 @@ from harmonizer.video.writer import VideoWriter
 
 Writer = VideoWriter | ImageWriter
 
-OnCancel = Literal["discard", "keep"]
-ON_CANCEL: tuple[OnCancel, ...] = get_args(OnCancel)
-
 Progress = Callable[[str, int, int | None], None]
 """Called after each frame: the pass's name, the frames done, how many there are if known."""
 
 _AHEAD = 2
 """Frames that may wait between two stages; with what each holds, about ten are in memory."""
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """All that decides the output beside the inputs.
-
-    Attributes:
-        recipe: Strength, overrides, and constant arguments in place of a prediction.
-        smoothing: Of what is predicted.
-        encoding: Codec and its settings.
-        two_pass: Look at the whole video first and smooth without delay (zero-phase).
-        track: Replayed in place of a prediction; None to predict.
-        save_track: Where to write the arguments and statistics as drawn, or None.
-        on_cancel: What to do with the output when the caller cancels.
-        threads: Of each conversion between YUV and RGB.
-
-    Raises:
-        VideoError: If fields contradict each other.
-    """
-
-    recipe: Recipe = field(default_factory=Recipe)
-    smoothing: Smoothing = field(default_factory=Smoothing)
-    encoding: Encoding = field(default_factory=Encoding)
-    two_pass: bool = False
-    track: Track | None = None
-    save_track: Path | None = None
-    on_cancel: OnCancel = "discard"
-    threads: int = 1
-
-    def __post_init__(self) -> None:
-        if self.two_pass and self.smoothing.weight is not None:
-            raise VideoError(
-                "two-pass smoothing must have time constants; it has a weight per frame. Give "
-                "seconds instead."
-            )
-        if self.track is not None and (self.two_pass or self.recipe.given is not None):
-            raise VideoError(
-                "a track is drawn as it is; two-pass smoothing and constant arguments do not go "
-                "with it. Drop one of them."
-            )
-
-
-@dataclass(slots=True)
-class Report:
-    """What was done.
-
-    Attributes:
-        frames: Written to the output.
-        drawn: Of these, with a foreground that was drawn.
-        cuts: Scene cuts found.
-        cancelled: Whether the caller ended it early.
-        written: Whether the output is there.
-        codec: The encoder.
-        notes: What a person should know.
-    """
-
-    frames: int = 0
-    drawn: int = 0
-    cuts: int = 0
-    cancelled: bool = False
-    written: bool = False
-    codec: str = ""
-    notes: list[str] = field(default_factory=list)
 
 
 def harmonize_video(

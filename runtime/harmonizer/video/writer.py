@@ -30,6 +30,12 @@ containers round times (Matroska to milliseconds)."""
 _UNTURNED = {"avi", "mpegts"}
 """Containers that hold no rotation."""
 
+_SHAPED = {"mp4", "mov", "ipod"}
+"""Containers into which libav writes the shape of a pixel; PyAV gives the others none to write."""
+
+_SHAPING = {"h264", "hevc", "mpeg2video", "mpeg4"}
+"""Codecs that say it themselves."""
+
 _WITHOUT_CHAPTERS = {"avi", "mpegts"}
 
 _TRANSPORTED = {
@@ -101,8 +107,8 @@ class VideoWriter:
             context = self._stream.codec_context
             context.colorspace, context.color_range = colour.matrix, colour.range
             context.color_primaries, context.color_trc = colour.primaries, colour.transfer
-            if aspect:
-                context.sample_aspect_ratio = aspect
+            if aspect and aspect != 1:
+                self._shape(aspect)
             if matrix is not None and tuple(matrix[:5:4]) != (_ONE, _ONE):
                 self._turn(matrix)
             open_encoder(self.path, context, choice)
@@ -193,6 +199,15 @@ class VideoWriter:
                 )
         self._before = time, number
         frame.pts, frame.time_base = number, 1 / self._rate
+
+    def _shape(self, aspect: Fraction) -> None:
+        context = self._stream.codec_context
+        if self._kind not in _SHAPED and context.codec.canonical_name not in _SHAPING:
+            raise VideoError(
+                f"{self.path} must be able to say that pixels are {aspect} as wide as high; "
+                f"{context.name} in {self._kind} is not. Write .mp4 or .mov, or H.264 in .mkv."
+            )
+        context.sample_aspect_ratio = aspect
 
     def _turn(self, matrix: Sequence[int]) -> None:
         if self._kind in _UNTURNED:
