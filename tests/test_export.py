@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,15 +23,26 @@ from train.network import HarmonizerNet, NetworkConfig
 
 
 @pytest.fixture(scope="module")
+def one_look(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped weights, which all looks share, in a network of one: a third of the graph."""
+    shipped = load_checkpoint(checkpoint)
+    network = HarmonizerNet(replace(shipped.config, looks=1))
+    network.load_state_dict(shipped.state_dict())
+    path = tmp_path_factory.mktemp("one") / "look.safetensors"
+    save_checkpoint(network, path)
+    return path
+
+
+@pytest.fixture(scope="module")
 def exported(
-    checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
+    one_look: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[tuple[Variant, Precision], Path]:
     folder = tmp_path_factory.mktemp("onnx")
     paths = {}
     for variant in ("predictor", "end-to-end"):
         for precision in ("fp32", "fp16"):
             path = folder / f"{variant}-{precision}.onnx"
-            export(checkpoint, path, variant, precision)
+            export(one_look, path, variant, precision)
             paths[variant, precision] = path
     assert sorted(p.name for p in folder.iterdir()) == sorted(p.name for p in paths.values())
     return paths
@@ -48,7 +60,7 @@ def feed(count: int, height: int, width: int) -> dict[str, np.ndarray]:
 
 
 def test_export_graphs_are_valid_single_files_with_metadata(
-    exported: dict[tuple[Variant, Precision], Path], checkpoint: Path
+    exported: dict[tuple[Variant, Precision], Path], one_look: Path
 ) -> None:
     for (variant, precision), path in exported.items():
         model = onnx.load(path)
@@ -62,7 +74,7 @@ def test_export_graphs_are_valid_single_files_with_metadata(
             "maximum": OPERATIONS["shadow"].maximum,
             "identity": OPERATIONS["shadow"].identity,
         }
-        assert facts["harmonizer.checkpoint_sha256"] == file_sha256(checkpoint)
+        assert facts["harmonizer.checkpoint_sha256"] == file_sha256(one_look)
         assert str(ROOT).encode() not in path.read_bytes()
         assert not any(t.HasField("data_location") and t.data_location for t in _tensors(model))
 
@@ -91,13 +103,13 @@ def test_predictor_batch_equals_single_images(
 
 @pytest.mark.parametrize("size", [(256, 256), (64, 48), (411, 633)])
 def test_end_to_end_any_size_matches_torch_and_keeps_the_background(
-    exported: dict[tuple[Variant, Precision], Path], checkpoint: Path, size: tuple[int, int]
+    exported: dict[tuple[Variant, Precision], Path], one_look: Path, size: tuple[int, int]
 ) -> None:
     inputs = feed(2, *size)
     image, arguments = session(exported["end-to-end", "fp32"]).run(
         ["harmonized", "arguments"], inputs
     )
-    network = load_checkpoint(checkpoint)
+    network = load_checkpoint(one_look)
     composite, mask = torch.from_numpy(inputs["composite"]), torch.from_numpy(inputs["mask"])
     expected = network.predict_arguments(composite, mask)
     np.testing.assert_allclose(arguments, expected.numpy(), rtol=0, atol=2e-5)
@@ -166,10 +178,10 @@ def photo_file(tmp_path_factory: pytest.TempPathFactory, photograph: np.ndarray)
 
 
 def test_verify_command_line_accepts_ours_and_refuses_others(
-    exported: dict[tuple[Variant, Precision], Path], checkpoint: Path, tmp_path: Path
+    exported: dict[tuple[Variant, Precision], Path], one_look: Path, tmp_path: Path
 ) -> None:
     def call(model: Path) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "export/verify.py", str(model), "--checkpoint", str(checkpoint)]
+        command = [sys.executable, "export/verify.py", str(model), "--checkpoint", str(one_look)]
         return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
     ours = call(exported["predictor", "fp16"])

@@ -109,7 +109,7 @@ def write_pair(folder: Path, count: int = 8, **settings: Any) -> tuple[Path, Pat
 
 def decoded(path: Path) -> list[Any]:
     """All frames of a file."""
-    with av.open(str(path)) as container:
+    with av.open(str(path), metadata_errors="surrogateescape") as container:
         return list(container.decode(video=0))
 
 
