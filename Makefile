@@ -10,7 +10,7 @@ help:
 	@echo "make test      set up, run the test suite"
 	@echo "make test-all  the same with the slow tests (after make pycuda also the CUDA runtime's)"
 	@echo "make check     ruff format + lint, mypy"
-	@echo "make model     export models/harmonizer.safetensors to models/harmonizer.onnx"
+	@echo "make model     export the checkpoints in models/ to ONNX, beside them"
 	@echo "make bench     measure on this machine, write bench/results/"
 	@echo "make pycuda    build PyCUDA into .venv (needs cuda.h; the GPU tests and backend cuda use it)"
 	@echo "make gpu-test  on a GPU machine: every GPU test, result in bench/results/gpu-test.json"
@@ -30,6 +30,7 @@ setup: .venv/.ready
 
 model: setup
 	$(BIN)/python export/to_onnx.py --checkpoint models/harmonizer.safetensors --output models/harmonizer.onnx
+	$(BIN)/python export/to_onnx.py --checkpoint models/s2crnet.safetensors --output models/s2crnet.onnx
 
 demo: setup
 	$(BIN)/python export/to_onnx.py --checkpoint models/harmonizer.safetensors --output out/demo/harmonizer.onnx

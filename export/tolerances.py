@@ -40,6 +40,11 @@ TENSORRT_FP16_ARGUMENTS = 3e-3
 """TensorRT (TF32 off) against ONNX Runtime on the same file: fused kernels sum in another order,
 and three looks follow each other (not measured yet: no GPU; FP16 as for ONNX Runtime)."""
 
+TENSORRT_FP32_SLOPES = 4e-4
+TENSORRT_FP16_SLOPES = 1e-2
+"""S2CRNet's slopes likewise: 20 times ONNX Runtime's own difference from torch in FP32, as for the
+arguments, and once in FP16 (not measured yet: no GPU)."""
+
 ONNX_FP32_PIXELS = 2e-3
 """Images drawn with either prediction, in [0, 1]: a step of contrast (255x crossing an integer)
 that the smallest difference of arguments can cause moves a pixel by up to 1/512 (measured 7e-7

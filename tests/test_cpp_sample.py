@@ -6,11 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cpp_package import read_netpbm, run, sample, succeed, write_netpbm
+from curves import random_slopes
 from numpy.typing import NDArray
 from PIL import Image
 
 from harmonizer import Arguments
 from harmonizer.renderer import CpuRenderer
+from harmonizer.values import of_numbers
 
 Array = NDArray[np.generic]
 
@@ -77,6 +79,24 @@ def test_strength_scales_the_arguments(picture: Array, foreground: Array, tmp_pa
     succeed(sample(), source, mask, "-o", out, "--arguments", PAIRS, "--strength", 0.7)
     wanted = drawn(picture, foreground, LOOK.scaled(0.7))
     assert np.array_equal(read_netpbm(out, picture), wanted)
+
+
+@pytest.mark.parametrize("stages", [1, 3])
+def test_saved_curves_are_drawn_at_their_strength(
+    stages: int, picture: Array, foreground: Array, tmp_path: Path
+) -> None:
+    slopes = of_numbers(random_slopes(np.random.default_rng(stages), stages).reshape(-1))
+    arguments = Arguments(("shadow", "piecewise_curve"), (0.3, slopes)).clamped()
+    arguments.save(tmp_path / "look.json")
+    source = write_netpbm(tmp_path / "c.ppm", picture)
+    mask = write_netpbm(tmp_path / "m.pgm", foreground)
+    out = tmp_path / "out.ppm"
+    words = [source, mask, "-o", out, "--arguments", tmp_path / "look.json", "--strength", 0.7]
+    result = run(sample(), *words)
+    assert f"piecewise_curve of {stages} stages" in result.stderr
+    wanted = drawn(picture, foreground, arguments.scaled(0.7))
+    assert np.array_equal(read_netpbm(out, picture), wanted)
+    assert not np.array_equal(wanted, drawn(picture, foreground, arguments))
 
 
 def test_alpha_is_the_mask_and_stays(picture: Array, foreground: Array, tmp_path: Path) -> None:
@@ -146,6 +166,9 @@ def test_stream_is_harmonized_frame_by_frame(
         ("c.ppm m.pgm -o o.ppm --arguments none.json", 1, "readable file of arguments"),
         ("c.ppm m.pgm -o o.ppm --arguments broken.json", 1, "expected"),
         ("c.ppm m.pgm -o o.ppm --arguments other.json", 1, 'format "harmonizer-arguments"'),
+        ("c.ppm m.pgm -o o.ppm --arguments hue=0 --label food", 2, "--label belongs to --engine"),
+        ("c.ppm m.pgm -o o.ppm --arguments piecewise_curve=1", 1, "192, 384 or 576 numbers"),
+        ("c.ppm m.pgm -o o.ppm --arguments curves.json", 1, "for piecewise_curve; got 2"),
         ("c.ppm m.pgm -o o.ppm --arguments short.json", 1, "a number for the filter `hue`"),
         ("none.ppm m.pgm -o o.ppm --arguments hue=0", 1, "No such file"),
         ("broken.json m.pgm -o o.ppm --arguments hue=0", 1, "PPM, PGM or PAM"),
@@ -183,6 +206,7 @@ def test_wrong_use_is_refused_with_the_reason(
     document = '{"format": "%s", "version": 1, "filters": ["hue"], "arguments": {%s}}'
     (tmp_path / "broken.json").write_text("{]")
     (tmp_path / "other.json").write_text(document % ("another", '"hue": 0'))
+    (tmp_path / "curves.json").write_text(document % ("harmonizer-arguments", '"hue": [1, 1]'))
     (tmp_path / "short.json").write_text(document % ("harmonizer-arguments", ""))
     result = subprocess.run(
         [str(sample()), *words.split()],
@@ -200,5 +224,5 @@ def test_wrong_use_is_refused_with_the_reason(
 
 def test_help_names_every_option() -> None:
     text = succeed(sample(), "--help")
-    for option in ("--arguments", "--engine", "--raw", "--backend", "--kernels"):
+    for option in ("--arguments", "--engine", "--raw", "--backend", "--kernels", "--label"):
         assert option in text

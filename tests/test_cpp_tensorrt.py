@@ -12,11 +12,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import ROOT
-from cpp_package import CPP, configure, run, sample, scratch, succeed, tool, write_netpbm
+from cpp_package import (
+    CPP,
+    configure,
+    read_netpbm,
+    run,
+    sample,
+    scratch,
+    succeed,
+    tool,
+    write_netpbm,
+)
 from cpp_tensorrt import build_stand_in
 from cuda_driver.build import find_headers
 from numpy.typing import NDArray
 from test_cpp_cuda import KERNELS, environment, library
+
+from export.tolerances import RENDER_U8_EQUAL, RENDER_U8_LEVELS
+from harmonizer.arguments import Arguments
+from harmonizer.contract import LABELS
+from harmonizer.renderer import CpuRenderer
 
 PREDICTED = "temperature=0.05,brightness=-0.1,contrast=0.15,saturation=-0.2,highlight=0.25"
 
@@ -100,7 +115,12 @@ def test_engine_predicts_on_the_renderers_stream(
         ("ftrt count=5", "must predict 6 arguments; it gives -1x5"),
         ("ftrt size=128", "composite of Nx3x256x256; it takes -1x3x128x128"),
         ("ftrt least=4", "a batch of one; its profile begins at 4x3x256x256"),
-        ("ftrt type=2", "both inputs in float32, or both in float16"),
+        ("ftrt type=2", "all inputs in float32, or all in float16"),
+        ("ftrt regions=1", "must predict 192 or 384 or 576 arguments; it gives -1x6"),
+        ("ftrt regions=1 lacks=1 count=192", "inputs foreground and background and the output"),
+        ("ftrt regions=1 lacks=1 count=192", "it lacks background"),
+        ("ftrt regions=2 least=2 count=192", "its profile begins at 2x3x256x256"),
+        ("ftrt regions=1 size=64 count=192", "foreground of Nx3x256x256; it takes -1x3x64x64"),
         ("ftrt output=1", "give its arguments in float32"),
         ("ftrt lacks=1", "it lacks mask"),
         ("not an engine", "must load here"),
@@ -122,6 +142,80 @@ def test_engine_that_does_not_fit_is_refused_with_the_reason(
     assert result.returncode == 1
     assert message in result.stderr
     assert str(engine) in result.stderr
+
+
+def numbers(count: int, half: bool, label: int | None) -> NDArray[np.float32]:
+    """What the stand-in answers: see cpp_consumer/nvinfer.cpp."""
+    slopes = np.float32(1 + 0.3 * (np.arange(count) % 7 - 3))
+    if label is not None:
+        row = np.eye(5, dtype=np.float16 if half else np.float32)[label].view(np.uint8)
+        slopes.view(np.uint8)[: len(row)] = row
+    return slopes
+
+
+@pytest.mark.parametrize(
+    ("content", "label", "strength"),
+    [
+        ("regions=1 count=192", None, 1.0),
+        ("regions=2 count=384", "person", 1.0),
+        ("regions=2 count=384", None, 0.6),
+        ("regions=2 count=576 type=1", "vehicle", 1.0),
+    ],
+)
+def test_engine_of_curves_draws_what_python_draws(
+    content: str, label: str | None, strength: float, photograph: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    mask = np.zeros(photograph.shape[:2], np.uint8)
+    mask[100:300, 150:500] = 255
+    picture = write_netpbm(tmp_path / "c.ppm", photograph)
+    covered = write_netpbm(tmp_path / "m.pgm", mask)
+    engine = tmp_path / "model.engine"
+    engine.write_text(f"ftrt {content}")
+    stand_in = tensorrt_folder() / "libnvinfer_stand_in.so"
+    words = [sample(), picture, covered, "--backend", "cuda", "-o", tmp_path / "o.ppm"]
+    words += ["--engine", engine, "--tensorrt", stand_in, "--repeat", 2, "--strength", strength]
+    words += ["--label", label] if label else []
+    result = run(*words, env=variables())
+    assert result.returncode == 0, result.stderr
+    count = int(content.split("count=")[1].split()[0])
+    assert f"piecewise_curve of {count // 192} stages" in result.stderr
+    shown = LABELS.index(label or "other") if "regions=2" in content else None
+    slopes = numbers(count, "type=1" in content, shown)
+    arguments = Arguments.from_array(slopes, ("piecewise_curve",), (count,)).scaled(strength)
+    renderer = CpuRenderer()
+    wanted = renderer.apply(photograph, mask, renderer.prepare(photograph, arguments))
+    got = read_netpbm(tmp_path / "o.ppm", photograph)
+    assert np.abs(got.astype(int) - wanted).max() <= RENDER_U8_LEVELS
+    assert (got == wanted).mean() >= RENDER_U8_EQUAL
+    assert np.abs(got.astype(int) - photograph).max() > 5
+
+
+@pytest.mark.parametrize(
+    ("content", "words", "message"),
+    [
+        ("regions=2 count=192", ("--label", "tree"), "one of person, animal, food, vehicle, other"),
+        ("regions=1 count=192", ("--label", "food"), "`label` must go with an engine that reads"),
+        ("count=6", ("--label", "food"), "`label` must go with an engine that reads"),
+        ("regions=1 count=192", (), "2 pixels high and wide or more"),
+        ("regions=1 count=192", ("--filters", "shadow"), "must predict 1 arguments; it gives -1x1"),
+    ],
+)
+def test_label_or_mask_that_does_not_fit_is_refused(
+    content: str, words: tuple[str, ...], message: str, tmp_path: Path
+) -> None:
+    engine = tmp_path / "model.engine"
+    engine.write_text(f"ftrt {content}")
+    image = np.full((9, 12, 3), 90, np.uint8)
+    thin = np.zeros((9, 12), np.uint8)
+    thin[4, 2:9] = 255
+    picture, mask = write_netpbm(tmp_path / "c.ppm", image), write_netpbm(tmp_path / "m.pgm", thin)
+    stand_in = tensorrt_folder() / "libnvinfer_stand_in.so"
+    command = [sample(), picture, mask, "-o", tmp_path / "o.ppm", "--backend", "cuda"]
+    command += ["--engine", engine, "--tensorrt", stand_in, *words]
+    result = run(*command, env=variables())
+    assert result.returncode == 1
+    assert message in result.stderr
+    assert not (tmp_path / "o.ppm").exists()
 
 
 def test_missing_or_other_tensorrt_is_said(tmp_path: Path) -> None:

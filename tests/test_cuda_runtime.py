@@ -48,11 +48,14 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         ("test_gpu_surfaces.py", "late"),
         ("test_gpu_ladder.py", "late"),
         ("test_gpu_pipeline.py", "late"),
+        ("test_gpu_curves.py", "late"),
         ("test_gpu_pipeline.py", "eager"),
         ("test_gpu_video.py", "late"),
         ("test_gpu_video.py", "eager"),
         # Every call of it waits for its result: the order of streams hardly matters there.
         pytest.param("test_gpu_renderer.py", "eager", marks=pytest.mark.slow),
+        # What it adds to the pipeline's is queued on the frame's own stream.
+        pytest.param("test_gpu_curves.py", "eager", marks=pytest.mark.slow),
     ),
 )
 def test_gpu_suite_passes_on_emulated_device(

@@ -135,6 +135,14 @@ def test_curves_command_bad_input_is_one_line(
     assert set(scene.iterdir()) == before
 
 
+def test_curves_command_without_its_model_names_the_model_alone(
+    scene: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("c.png", "m.png", "-o", "o.png", "--backend", "cpu", "--model", "none.onnx")
+    said = refused(capsys, 2, "curves", *words)
+    assert said.startswith("harmonizer: error: the model must be an ONNX file")
+
+
 def test_default_curves_of_the_registry_change_nothing() -> None:
     operation = OPERATIONS["piecewise_curve"]
     assert all(

@@ -24,7 +24,7 @@ from tensorrt_stand_in import (
     write_pair,
     write_plan,
 )
-from tiny_predictor import write_predictor
+from tiny_predictor import write_curve_predictor, write_predictor
 
 from harmonizer.engine import EnginePredictor, describe_engine, is_engine_file
 from harmonizer.engine.checks import engine_name
@@ -290,6 +290,33 @@ def test_enqueue_calls_in_tensorrts_order(tmp_path: Path, monkeypatch: pytest.Mo
     predictor.close()
     with pytest.raises(EngineError, match="it was closed"):
         predictor.enqueue(2, (4 * KIB, 8 * KIB), 12 * KIB, 77)
+
+
+def test_engine_of_curves_takes_regions_and_label(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = tensorrt_stand_in.install(monkeypatch)
+    engine, onnx = write_plan(tmp_path / "a.engine"), write_curve_predictor(tmp_path / "a.onnx")
+    with pytest.raises(EngineError, match="must map `foreground` Nx3x256x256, `background`"):
+        EnginePredictor(engine, onnx)
+    tails = {"foreground": (3, 256, 256), "background": (3, 256, 256), "label": (5,)}
+    answer = replace(state.tensors["arguments"], shape=(-1, 384))
+    state.tensors = {
+        name: replace(state.tensors["mask"], shape=(-1, *tail)) for name, tail in tails.items()
+    } | {"arguments": answer}
+    with EnginePredictor(engine, onnx) as predictor:
+        assert (predictor.contract.sizes, predictor.contract.labelled) == ((384,), True)
+        state.calls.clear()
+        predictor.enqueue(2, (KIB, 2 * KIB, 3 * KIB), 4 * KIB, 77)
+        assert [call[3] for call in state.calls if call[1] == "set_input_shape"] == [
+            (2, *tail) for tail in tails.values()
+        ]
+        assert (0, "set_tensor_address", "label", 3 * KIB) in state.calls
+        with pytest.raises(ValueError, match="shorter"):
+            predictor.enqueue(2, (KIB, 2 * KIB), 4 * KIB, 77)
+    state.tensors["label"].dtype = DataType.HALF
+    with pytest.raises(EngineError, match="inputs are float16 and float32"):
+        EnginePredictor(engine, onnx)
 
 
 def test_engine_of_half_inputs_asks_for_half_thumbnails(

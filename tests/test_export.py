@@ -206,7 +206,9 @@ def test_to_onnx_bad_input_exits_2_with_one_line(tmp_path: Path) -> None:
     assert "no checkpoint at" in result.stderr and "Traceback" not in result.stderr
 
 
-def test_shipped_model_was_exported_from_the_shipped_checkpoint(checkpoint: Path) -> None:
+@pytest.mark.parametrize("name", ["harmonizer", "s2crnet"])
+def test_shipped_model_was_exported_from_the_shipped_checkpoint(name: str) -> None:
+    checkpoint = ROOT / "models" / f"{name}.safetensors"
     path = checkpoint.with_suffix(".onnx")
     facts = {p.key: p.value for p in onnx.load(path).metadata_props}
     assert facts["harmonizer.checkpoint_sha256"] == file_sha256(checkpoint)

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from calibration_data import curves_checkpoint
 from conftest import ROOT
 from gpu_device import EMULATED, require, require_gpu
 from polygraphy.backend.base import BaseRunner
@@ -20,25 +22,33 @@ from polygraphy.logger import G_LOGGER
 from torch import Tensor
 
 from export import tolerances
-from export.metadata import describe
+from export.metadata import Precision, describe
 from export.to_onnx import build_graph
 from export.verify import TorchRunner, composites
 from harmonizer.arguments import Arguments
 from harmonizer.predictor import import_onnxruntime
-from train.filters import apply_filters, blend
 from train.model import load_checkpoint
+from train.registry import contract_of
 
 pytestmark = pytest.mark.gpu
 
 IMAGES = 1 if EMULATED else 4
 
 LIMITS = {  # arguments, pixels
-    "fp32": (
+    ("harmonizer", "fp32"): (
         tolerances.ONNX_FP32_ARGUMENTS + tolerances.TENSORRT_FP32_ARGUMENTS,
         tolerances.ONNX_FP32_PIXELS + tolerances.CUDA_F32,
     ),
-    "fp16": (
+    ("harmonizer", "fp16"): (
         tolerances.ONNX_FP16_ARGUMENTS + tolerances.TENSORRT_FP16_ARGUMENTS,
+        tolerances.ONNX_FP16_PIXELS + tolerances.CUDA_F32,
+    ),
+    ("s2crnet", "fp32"): (
+        tolerances.ONNX_FP32_SLOPES + tolerances.TENSORRT_FP32_SLOPES,
+        tolerances.ONNX_FP32_PIXELS + tolerances.CUDA_F32,
+    ),
+    ("s2crnet", "fp16"): (
+        tolerances.ONNX_FP16_SLOPES + tolerances.TENSORRT_FP16_SLOPES,
         tolerances.ONNX_FP16_PIXELS + tolerances.CUDA_F32,
     ),
 }
@@ -115,16 +125,16 @@ def renderer() -> Iterator[Any]:
         yield made
 
 
-def export(precision: str, checkpoint: Path, folder: Path) -> Path:
-    """The shipped predictor in a precision."""
+def export(model: str, precision: Precision, checkpoint: Path, folder: Path) -> Path:
+    """The predictor of a checkpoint in a precision; the shipped file where there is one."""
     import onnx
 
-    if precision == "fp32":
+    if (model, precision) == ("harmonizer", "fp32"):
         (folder / "model.onnx").write_bytes((ROOT / "models/harmonizer.onnx").read_bytes())
     else:
         network = load_checkpoint(checkpoint)
-        graph = build_graph(network, "predictor", "fp16")
-        describe(graph, network.config, checkpoint, "predictor", "fp16")
+        graph = build_graph(network, "predictor", precision)
+        describe(graph, network.config, checkpoint, "predictor", precision)
         onnx.save(graph, folder / "model.onnx")
     return folder / "model.onnx"
 
@@ -134,20 +144,25 @@ def on_host(tensor: Tensor) -> np.ndarray:
     return np.ascontiguousarray(tensor[0].permute(1, 2, 0).numpy())
 
 
-@pytest.mark.parametrize("precision", LIMITS)
+@pytest.mark.parametrize(("model", "precision"), LIMITS)
 @pytest.mark.parametrize("kind", OPENERS)
 def test_predictor_agrees_with_torch_in_arguments_and_pixels(
-    renderer: Any, kind: str, precision: str, checkpoint: Path, tmp_path: Path
+    renderer: Any, kind: str, model: str, precision: Precision, checkpoint: Path, tmp_path: Path
 ) -> None:
     if EMULATED and (kind, precision) != ("onnxruntime on the CPU", "fp32"):
         pytest.skip(f"{precision} on {kind} is for a real driver; this one is emulated")
+    if model == "s2crnet":
+        checkpoint = curves_checkpoint(tmp_path / "curves.safetensors")
     network = load_checkpoint(checkpoint)
-    filters = network.config.filters
+    contract = contract_of(network.config)
     scenes = list(composites(None, network.config.synthesis_filters))[:IMAGES]
-    inputs = [network.prepare(*scene) for scene in scenes]
-    names = ("composite", "mask")
-    feeds = [{name: t.numpy() for name, t in zip(names, pair, strict=True)} for pair in inputs]
-    predictor = OPENERS[kind](export(precision, checkpoint, tmp_path), renderer.device)
+    labels = [["vehicle"]] * (model == "s2crnet")
+    feeds = [
+        {n: t.numpy() for n, t in zip(contract.inputs, network.prepare(*s, *labels), strict=True)}
+        for s in scenes
+    ]
+    path = export(model, precision, checkpoint, tmp_path)
+    predictor = OPENERS[kind](path, renderer.device)
     try:
         runners = [
             TorchRunner(network, "predictor"),
@@ -157,14 +172,13 @@ def test_predictor_agrees_with_torch_in_arguments_and_pixels(
             results = Comparator.run(runners, data_loader=feeds)
     finally:
         predictor.close()
-    arguments_limit, pixels_limit = LIMITS[precision]
+    arguments_limit, pixels_limit = LIMITS[model, precision]
     for (composite, mask), wanted, got in zip(scenes, results["torch"], results[kind], strict=True):
         want, have = np.asarray(wanted["arguments"])[0], np.asarray(got["arguments"])[0]
         assert np.abs(want - have).max() <= arguments_limit, (kind, want, have)
-        image, cover = composite.double(), mask.double()
-        row = image.new_tensor(want.tolist())[None]
-        expected = blend(apply_filters(image, row, filters)[-1], image, cover)
-        arguments = Arguments(filters, tuple(map(float, have)))
+        row = torch.from_numpy(want).double()[None]
+        expected = network.render(composite.double(), mask.double(), row)[-1]
+        arguments = Arguments.from_array(have, contract.filters, contract.sizes)
         drawn = renderer.render(on_host(composite), on_host(mask)[..., 0], arguments)
         error = np.abs(drawn - on_host(expected)).max()
         assert error <= pixels_limit, f"{kind}: pixels are off by {error}"

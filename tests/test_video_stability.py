@@ -18,7 +18,7 @@ from video_clips import (
 )
 
 from harmonizer.arguments import Arguments
-from harmonizer.errors import ArgumentsError
+from harmonizer.errors import ArgumentsError, MaskError
 from harmonizer.jobs import Recipe, Tools
 from harmonizer.ops import DEFAULT_FILTERS
 from harmonizer.pipeline import Harmonizer
@@ -220,6 +220,19 @@ def test_curves_of_s2crnet_are_smoothed_saved_and_drawn_again(
     job = Job(track=track, encoding=LOSSLESS)
     harmonize_video(Tools(CpuRenderer(1)), Inputs(composite, mask), tmp_path / "r.mkv", job)
     assert_same_frames(tmp_path / "o.mkv", tmp_path / "r.mkv")
+
+
+def test_a_foreground_that_comes_into_view_by_one_pixel_passes(curves_model: Path) -> None:
+    frames = clip(6)
+    for width, (_, mask, _) in enumerate(frames):
+        mask[:] = 0
+        mask[:, :width] = 255
+    with Harmonizer(curves_model, "cpu", 1) as harmonizer:
+        with pytest.raises(MaskError, match="48x1"):
+            harmonizer.predict(*frames[1][:2])
+        results = [r.image for r in harmonize_frames(harmonizer, frames)]
+    changed = [bool((r != f[0]).any()) for r, f in zip(results, frames, strict=True)]
+    assert changed == [False, False, True, True, True, True]
 
 
 def test_two_pass_is_steadier_than_no_smoothing(tmp_path: Path, model: Path) -> None:

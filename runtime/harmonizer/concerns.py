@@ -7,6 +7,10 @@ VANISHED_MASK = (
     "around the foreground."
 )
 
+THIN_MASK = (
+    "the foreground is 1 pixel wide or high, and the network crops to it: the image stays as it is."
+)
+
 FULL_MASK = (
     "the mask covers the whole image: there is no background to harmonize with, and the arguments "
     "are a guess."

@@ -103,6 +103,7 @@ static int32_t refuse(void* user, const float* composite, const float* coverage,
 static int errors(void) {
     static unsigned char data[30 * 20 * 3], coverage[30 * 20];
     const int32_t operations[] = {HZ_OP_TEMPERATURE, HZ_OP_COUNT};
+    const int32_t curve[] = {HZ_OP_PIECEWISE_CURVE};
     memset(coverage, 255, sizeof coverage);
     hz_image image = image_of(data, 30, 20), bad = image;
     hz_mask mask = mask_of(coverage, 30, 20), wrong = mask;
@@ -166,6 +167,8 @@ static int errors(void) {
            hz_predictor_create(renderer, refuse, &answer, operations, 2, &predictor));
     EXPECT(HZ_INVALID, "`count` must be",
            hz_predictor_create(renderer, refuse, &answer, operations, 9, &predictor));
+    EXPECT(HZ_INVALID, "must take one number each",
+           hz_predictor_create(renderer, refuse, &answer, curve, 1, &predictor));
     EXPECT(HZ_INVALID, "must be a CUDA renderer",
            hz_predictor_load_engine(renderer, "model.engine", NULL, &predictor));
     EXPECT(HZ_OK, "", hz_predictor_create(renderer, refuse, &answer, operations, 1, &predictor));

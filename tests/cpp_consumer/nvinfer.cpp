@@ -7,17 +7,21 @@
    output=0         type of its output
    size=256         height and width that its inputs have
    least=1          smallest batch of its profile
-   lacks=0          1: has no tensor named mask
+   lacks=0          1: has no tensor named mask, or background
+   regions=0        1: reads foreground and background, and gives 0.1, 0.4, ... 1.9, 0.1, ...; 2: reads
+                    label, too, and writes its bytes over the first of these
    fails=0          1: cannot be deserialised; 2: has no memory for a context; 3: cannot run */
 #include <NvInferRuntime.h>
 #include <dlfcn.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <map>
 #include <sstream>
 #include <string>
+#include <vector>
 
 #include "nvinfer_stubs.h"
 
@@ -30,21 +34,36 @@ ILogger* logger = nullptr;
 struct Plan {
     std::map<std::string, int64_t> values = {{"count", 6}, {"type", 0},  {"output", 0},
                                              {"size", 256}, {"least", 1}, {"lacks", 0},
-                                             {"fails", 0}};
+                                             {"fails", 0},  {"regions", 0}};
     int64_t operator[](const char* name) const { return values.at(name); }
+
+    std::vector<std::string> inputs() const {
+        std::vector<std::string> names = {"composite", "mask"};
+        if ((*this)["regions"]) names = {"foreground", "background"};
+        if ((*this)["lacks"]) names.pop_back();
+        if ((*this)["regions"] == 2) names.push_back("label");
+        return names;
+    }
+    Dims shape_of(const std::string& name, int64_t batch) const {
+        if (name == "arguments") return Dims2(batch, (*this)["count"]);
+        if (name == "label") return Dims2(batch, 5);
+        return Dims4(batch, name == "mask" ? 1 : 3, (*this)["size"], (*this)["size"]);
+    }
 };
 
 class Context final : public apiv::VExecutionContextStub {
 public:
     explicit Context(const Plan& plan) : plan_(plan) {}
     bool setInputShape(char const* name, Dims const& dims) noexcept override {
-        return dims.nbDims == 4 && dims.d[0] == 1 && dims.d[2] == plan_["size"];
+        const Dims wanted = plan_.shape_of(name, 1);
+        return dims.nbDims == wanted.nbDims && std::equal(dims.d, dims.d + dims.nbDims, wanted.d);
     }
     bool setTensorAddress(char const* name, void* data) noexcept override {
         output_ = data;
         return !std::strcmp(name, "arguments");
     }
     bool setInputTensorAddress(char const* name, void const* data) noexcept override {
+        addresses_[name] = data;
         return data != nullptr;
     }
     bool enqueueV3(cudaStream_t stream) noexcept override {
@@ -52,19 +71,29 @@ public:
             logger->log(ILogger::Severity::kERROR, "cuBLAS is tired");
             return false;
         }
-        static float answers[16];
-        for (int i = 0; i < 16; ++i)
-            answers[i] = static_cast<float>((i % 2 ? -0.1 : 0.1) * (i + 1) / 2);
+        for (const std::string& name : plan_.inputs())
+            if (!addresses_[name]) return false;
+        static float answers[576];
+        for (int i = 0; i < 576; ++i)
+            answers[i] = plan_["regions"] ? static_cast<float>(1 + 0.3 * (i % 7 - 3))
+                                          : static_cast<float>((i % 2 ? -0.1 : 0.1) * (i + 1) / 2);
         void* driver = dlopen("libcuda.so.1", RTLD_NOW);
         using Upload = int (*)(unsigned long long, const void*, size_t, cudaStream_t);
         const auto upload = reinterpret_cast<Upload>(dlsym(driver, "cuMemcpyHtoDAsync_v2"));
-        return upload(reinterpret_cast<uintptr_t>(output_), answers,
-                      sizeof(float) * static_cast<size_t>(plan_["count"]), stream) == 0;
+        const auto target = reinterpret_cast<uintptr_t>(output_);
+        if (upload(target, answers, sizeof(float) * static_cast<size_t>(plan_["count"]), stream))
+            return false;
+        if (plan_["regions"] < 2) return true;
+        using Copy = int (*)(unsigned long long, unsigned long long, size_t, cudaStream_t);
+        const auto copy = reinterpret_cast<Copy>(dlsym(driver, "cuMemcpyDtoDAsync_v2"));
+        return copy(target, reinterpret_cast<uintptr_t>(addresses_["label"]),
+                    5 * (plan_["type"] ? 2 : 4), stream) == 0;
     }
 
 private:
     Plan plan_;
     void* output_ = nullptr;
+    std::map<std::string, const void*> addresses_;
 };
 
 struct ContextHandle final : IExecutionContext {
@@ -74,19 +103,25 @@ struct ContextHandle final : IExecutionContext {
 
 class Engine final : public apiv::VCudaEngineStub {
 public:
-    explicit Engine(const Plan& plan) : plan_(plan) {}
+    explicit Engine(const Plan& plan) : plan_(plan), inputs_(plan.inputs()) {}
     TensorIOMode getTensorIOMode(char const* name) const noexcept override {
-        const std::string text = name;
-        if (text == "composite" || (text == "mask" && !plan_["lacks"]))
-            return TensorIOMode::kINPUT;
-        return text == "arguments" ? TensorIOMode::kOUTPUT : TensorIOMode::kNONE;
+        if (!std::strcmp(name, "arguments")) return TensorIOMode::kOUTPUT;
+        for (const std::string& input : inputs_)
+            if (input == name) return TensorIOMode::kINPUT;
+        return TensorIOMode::kNONE;
+    }
+    int32_t getNbIOTensors() const noexcept override {
+        return static_cast<int32_t>(inputs_.size()) + 1;
+    }
+    char const* getIOTensorName(int32_t index) const noexcept override {
+        return index < getNbIOTensors() - 1 ? inputs_[static_cast<size_t>(index)].c_str()
+                                            : "arguments";
     }
     Dims getTensorShape(char const* name) const noexcept override {
-        if (!std::strcmp(name, "arguments")) return Dims2(-1, plan_["count"]);
-        return Dims4(-1, std::strcmp(name, "mask") ? 3 : 1, plan_["size"], plan_["size"]);
+        return plan_.shape_of(name, -1);
     }
     Dims getProfileShape(char const* name, int32_t, OptProfileSelector) const noexcept override {
-        return Dims4(plan_["least"], std::strcmp(name, "mask") ? 3 : 1, 256, 256);
+        return plan_.shape_of(name, plan_["least"]);
     }
     DataType getTensorDataType(char const* name) const noexcept override {
         return static_cast<DataType>(plan_[std::strcmp(name, "arguments") ? "type" : "output"]);
@@ -102,6 +137,7 @@ public:
 
 private:
     Plan plan_;
+    std::vector<std::string> inputs_;
 };
 
 struct EngineHandle final : ICudaEngine {

@@ -193,14 +193,17 @@ HZ_API int32_t hz_renderer_region_thumbnails(hz_renderer* renderer, const hz_ima
    out        as in hz_render.
    program    in: count, operations and arguments, without a predictor (NULL with one is allowed).
               out: operations, arguments (clamped, as drawn) and statistics.
-   A mask that is empty, or vanishes in the thumbnail, gives identity arguments with a predictor. */
+   A mask that is empty, or vanishes in the thumbnail, gives identity arguments with a predictor. For
+   one that looks at foreground and background apart, a mask whose bounding box is one pixel wide or
+   high is HZ_INVALID, and `out` is not touched. */
 HZ_API int32_t hz_renderer_harmonize(hz_renderer* renderer, hz_predictor* predictor,
                                      const hz_image* image, const hz_mask* mask, double strength,
                                      const hz_image* out, hz_program* program);
 
 /* The same with pictures in device memory, queued on the renderer's stream: returns at once, and
    the pictures must stay until the stream has passed. "cuda" only (HZ_INVALID on the CPU). Memory
-   of the host or of another GPU is refused. `program` is read before the call returns. */
+   of the host or of another GPU is refused. `program` is read before the call returns. A mask that
+   hz_renderer_harmonize refuses for its thin box gives identity arguments here. */
 HZ_API int32_t hz_renderer_enqueue(hz_renderer* renderer, hz_predictor* predictor,
                                    const hz_image* image, const hz_mask* mask, double strength,
                                    const hz_image* out, const hz_program* program);
@@ -226,7 +229,8 @@ HZ_API int32_t hz_renderer_synchronize(hz_renderer* renderer, hz_program* progra
 typedef int32_t (*hz_predict)(void* user, const float* composite, const float* coverage,
                               float* arguments, void* stream);
 
-/* Wrap a function of the application. `operations`: what it predicts, HZ_OP_* in drawing order. */
+/* Wrap a function of the application. `operations`: what it predicts, HZ_OP_* in drawing order, not
+   HZ_OP_PIECEWISE_CURVE: for curves, call hz_renderer_region_thumbnails and give a program. */
 HZ_API int32_t hz_predictor_create(hz_renderer* renderer, hz_predict predict, void* user,
                                    const int32_t* operations, int32_t count,
                                    hz_predictor** predictor);
@@ -235,19 +239,26 @@ HZ_API int32_t hz_predictor_create(hz_renderer* renderer, hz_predict predict, vo
 typedef struct hz_engine_options {
     size_t size;               /* sizeof(hz_engine_options) */
     const int32_t* operations; /* what the engine predicts, in drawing order; NULL: temperature, */
-    int32_t count;             /* brightness, contrast, saturation, highlight, shadow */
+    int32_t count;             /* brightness, contrast, saturation, highlight, shadow; or
+                                  piecewise_curve for an engine with the input `foreground` */
     const char* library;       /* path of TensorRT's library; NULL: libnvinfer.so.<major>, where the
                                   system finds it */
+    const char* label;         /* what the foreground shows, for an engine with the input `label`:
+                                  "person", "animal", "food", "vehicle" or "other"; NULL: other */
 } hz_engine_options;
 
 /* Load a TensorRT engine (build_engine.py or trtexec made it) for a CUDA renderer; it runs on the
-   renderer's stream. HZ_UNAVAILABLE in a build without HARMONIZER_TENSORRT; HZ_MODEL for a file
-   that is no engine, or one of another TensorRT, GPU or model. */
+   renderer's stream. Which network it is shows in its inputs: composite Nx3x256x256 and mask
+   Nx1x256x256, or foreground and background Nx3x256x256 each and perhaps label Nx5 (S2CRNet). Its
+   output is arguments NxK, a number for each operation and 192, 384 or 576 for piecewise_curve.
+   HZ_INVALID for an unknown label, or one for an engine that reads none; HZ_UNAVAILABLE in a build
+   without HARMONIZER_TENSORRT; HZ_MODEL for a file that is no engine, or one of another TensorRT,
+   GPU or model. */
 HZ_API int32_t hz_predictor_load_engine(hz_renderer* renderer, const char* path,
                                         const hz_engine_options* options,
                                         hz_predictor** predictor);
 
-/* How many arguments it predicts. */
+/* How many operations' arguments it predicts. */
 HZ_API int32_t hz_predictor_count(const hz_predictor* predictor);
 
 /* NULL is allowed. */

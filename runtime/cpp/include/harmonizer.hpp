@@ -238,7 +238,15 @@ public:
         return *this;
     }
 
+    /* HZ_OP_PIECEWISE_CURVE with its numbers; once at most. */
+    Program& add(const hz_curves& curves) {
+        add(HZ_OP_PIECEWISE_CURVE, 0);
+        program_.curves = curves;
+        return *this;
+    }
+
     int size() const noexcept { return program_.count; }
+    const hz_curves& curves() const noexcept { return program_.curves; }
     const hz_step* begin() const noexcept { return program_.steps; }
     const hz_step* end() const noexcept { return program_.steps + program_.count; }
     hz_program* get() noexcept { return &program_; }
@@ -270,8 +278,9 @@ struct CudaOptions {
 };
 
 struct EngineOptions {
-    std::vector<int32_t> operations; /* what it predicts; empty: the six of the default model */
+    std::vector<int32_t> operations; /* what it predicts; empty: see hz_engine_options */
     std::string library;             /* path of libnvinfer.so; empty: where the system finds it */
+    std::string label;               /* what the foreground shows, for S2CRNet; empty: other */
 };
 
 class Predictor;
@@ -383,6 +392,7 @@ public:
         options.operations = chosen.operations.empty() ? nullptr : chosen.operations.data();
         options.count = static_cast<int32_t>(chosen.operations.size());
         options.library = chosen.library.empty() ? nullptr : chosen.library.c_str();
+        options.label = chosen.label.empty() ? nullptr : chosen.label.c_str();
         Predictor made(renderer);
         hz_predictor* handle = nullptr;
         detail::check(

@@ -27,16 +27,53 @@ int32_t operation_of(const std::string& name) {
     }
 }
 
-void add(harmonizer::Program& program, const std::string& name, double value) {
+/* The operation of a name that is new to the program. */
+int32_t another(const harmonizer::Program& program, const std::string& name) {
     const int32_t code = operation_of(name);
     for (const hz_step& step : program)
         if (step.operation == code)
             throw InputError("each filter must come once; `" + name + "` comes twice.");
+    return code;
+}
+
+void check_range(int32_t code, const std::string& name, double value) {
     if (!(value >= kMinima[code] && value <= kMaxima[code]))
         throw InputError("argument `" + name + "` must lie in [" + std::to_string(kMinima[code]) +
                          ", " + std::to_string(kMaxima[code]) + "]; got " +
                          std::to_string(value) + ".");
+}
+
+void add(harmonizer::Program& program, const std::string& name, double value) {
+    const int32_t code = another(program, name);
+    if (code == HZ_OP_PIECEWISE_CURVE)
+        throw InputError("argument `" + name + "` must be 192, 384 or 576 numbers, in a .json "
+                         "file; got one.");
+    check_range(code, name, value);
     program.add(code, value);
+}
+
+void flatten(const Json& value, std::vector<double>& numbers) {
+    if (value.kind == Json::Kind::number) numbers.push_back(value.number);
+    for (const auto& entry : value.entries) flatten(entry.second, numbers);
+}
+
+void add_curves(harmonizer::Program& program, const std::string& name, const Json& stages) {
+    const int32_t code = another(program, name);
+    std::vector<double> numbers;
+    flatten(stages, numbers);
+    hz_curves curves = {};
+    const size_t of_stage = sizeof curves.slopes[0] / sizeof(float);
+    const size_t count = numbers.size() / of_stage;
+    if (code != HZ_OP_PIECEWISE_CURVE || numbers.size() % of_stage || count < 1 ||
+        count > HZ_CURVE_STAGES)
+        throw InputError("argument `" + name + "` must be a number, or 192, 384 or 576 of them for "
+                         "piecewise_curve; got " + std::to_string(numbers.size()) + ".");
+    curves.stages = static_cast<int32_t>(count);
+    for (size_t i = 0; i < numbers.size(); ++i) {
+        check_range(code, name, numbers[i]);
+        curves.slopes[0][0][i] = static_cast<float>(numbers[i]);
+    }
+    program.add(curves);
 }
 
 harmonizer::Program parse_pairs(const std::string& text) {
@@ -79,9 +116,14 @@ harmonizer::Program read_document(const std::string& path) {
     for (const auto& filter : filters->entries) {
         const std::string& name = filter.second.string;
         const Json* value = arguments->find(name, Json::Kind::number);
-        if (!value) throw InputError(path + " must give a number for the filter `" + name + "`.");
+        const Json* stages = arguments->find(name, Json::Kind::array);
+        if (!value && !stages)
+            throw InputError(path + " must give a number for the filter `" + name + "`.");
         try {
-            add(program, name, value->number);
+            if (value)
+                add(program, name, value->number);
+            else
+                add_curves(program, name, *stages);
         } catch (const InputError& error) {
             throw InputError(path + ": " + error.what());
         }

@@ -46,6 +46,7 @@ public:
         harmonizer::EngineOptions engine;
         if (!options.filters.empty()) engine.operations = read_filters(options.filters);
         engine.library = options.tensorrt;
+        engine.label = options.label;
         renderer_.emplace(make_renderer(options));
         if (!options.engine.empty())
             predictor_.emplace(
@@ -83,9 +84,13 @@ private:
 };
 
 void print(const Program& program) {
-    for (const hz_step& step : program)
-        std::fprintf(stderr, "%s %+.3f  ", harmonizer::operation_name(step.operation).c_str(),
-                     step.argument);
+    for (const hz_step& step : program) {
+        const std::string name = harmonizer::operation_name(step.operation);
+        if (step.operation == HZ_OP_PIECEWISE_CURVE)
+            std::fprintf(stderr, "%s of %d stages  ", name.c_str(), program.curves().stages);
+        else
+            std::fprintf(stderr, "%s %+.3f  ", name.c_str(), step.argument);
+    }
     std::fprintf(stderr, "\n");
 }
 

@@ -16,7 +16,10 @@ of bytes: one mask for all frames, or one for each. Timings go to stderr.
   --arguments A          temperature=0.1,shadow=-0.2 in drawing order, or a .json file written by
                          `harmonizer image --save-arguments`
   --engine FILE          TensorRT engine that predicts them (--backend cuda)
-  --filters NAMES        what the engine predicts, in order; default: those of the default model
+  --filters NAMES        what the engine predicts, in order; default: those of the default model, or
+                         piecewise_curve for an engine of S2CRNet
+  --label NAME           what the foreground shows, for S2CRNet: person, animal, food, vehicle or
+                         other (the default)
   --strength S           0 to 1.5, default 1
   --backend cpu|cuda     default cpu
   --threads N            of the CPU; default: all
@@ -67,6 +70,8 @@ void check(Options& options, const std::vector<std::string>& files) {
         throw UsageError("--engine needs --backend cuda.");
     if (!options.filters.empty() && options.engine.empty())
         throw UsageError("--filters belongs to --engine; --arguments names its own.");
+    if (!options.label.empty() && options.engine.empty())
+        throw UsageError("--label belongs to --engine; --arguments needs none.");
     if (raw && options.repeat != 1) throw UsageError("--repeat is for a picture; drop it.");
 }
 
@@ -80,6 +85,7 @@ Options read_options(const std::vector<std::string>& words) {
         {"--arguments", [&](const std::string& text) { options.arguments = text; }},
         {"--engine", [&](const std::string& text) { options.engine = text; }},
         {"--filters", [&](const std::string& text) { options.filters = text; }},
+        {"--label", [&](const std::string& text) { options.label = text; }},
         {"--tensorrt", [&](const std::string& text) { options.tensorrt = text; }},
         {"--kernels", [&](const std::string& text) { options.kernels = text; }},
         {"--backend", [&](const std::string& text) { options.backend = text; }},

@@ -1,4 +1,5 @@
 /* The C interface with handles: checks, then the renderer behind the handle. */
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <memory>
@@ -14,8 +15,6 @@ using namespace hz_cpu;
 namespace {
 
 constexpr double kMostStrength = 1.5;
-constexpr int32_t kDefaultOperations[] = {HZ_OP_TEMPERATURE, HZ_OP_BRIGHTNESS, HZ_OP_CONTRAST,
-                                          HZ_OP_SATURATION,  HZ_OP_HIGHLIGHT,  HZ_OP_SHADOW};
 
 template <typename T>
 void check_handle(const T* handle, const char* name) {
@@ -64,6 +63,8 @@ void check_operations(const int32_t* operations, int32_t count) {
             throw Invalid("`operations` must be codes from 0 to " +
                           std::to_string(HZ_OP_COUNT - 1) + "; got " +
                           std::to_string(operations[i]) + ".");
+    if (std::count(operations, operations + count, HZ_OP_PIECEWISE_CURVE) > 1)
+        throw Invalid("`operations` must have piecewise_curve once at most; got it more often.");
 }
 
 void forget_statistics(hz_program* program) {
@@ -72,22 +73,13 @@ void forget_statistics(hz_program* program) {
         for (double& statistic : step.statistics) statistic = 0;
 }
 
-void set_operations(hz_predictor& predictor, const hz_renderer* owner, const int32_t* operations,
-                    int32_t count) {
-    predictor.owner = owner;
-    predictor.count = count;
-    for (int32_t i = 0; i < count; ++i) predictor.operations[i] = operations[i];
-}
-
 class CallbackPredictor final : public hz_predictor {
 public:
     CallbackPredictor(hz_predict function, void* user) : function_(function), user_(user) {}
 
-    void predict(const void* composite, const void* coverage, float* arguments,
-                 void* stream) override {
-        const int32_t result =
-            function_(user_, static_cast<const float*>(composite),
-                      static_cast<const float*>(coverage), arguments, stream);
+    void predict(const void* first, const void* second, float* arguments, void* stream) override {
+        const int32_t result = function_(user_, static_cast<const float*>(first),
+                                         static_cast<const float*>(second), arguments, stream);
         if (result != 0)
             throw BadModel("the application's predictor must return 0; it returned " +
                            std::to_string(result) + ".");
@@ -239,8 +231,14 @@ int32_t hz_predictor_create(hz_renderer* renderer, hz_predict predict, void* use
         if (!predict) throw Invalid("`predict` must be a function; got null.");
         if (!operations) throw Invalid("`operations` must not be null.");
         check_operations(operations, count);
+        if (std::count(operations, operations + count, HZ_OP_PIECEWISE_CURVE))
+            throw Invalid(
+                "`operations` must take one number each; piecewise_curve takes many. Call "
+                "hz_renderer_region_thumbnails, and give the curves in a program.");
         auto made = std::make_unique<CallbackPredictor>(predict, user);
-        set_operations(*made, renderer, operations, count);
+        made->owner = renderer;
+        made->count = count;
+        std::copy_n(operations, count, made->operations);
         *predictor = made.release();
     });
 }
@@ -252,18 +250,14 @@ int32_t hz_predictor_load_engine(hz_renderer* renderer, const char* path,
         if (!predictor) throw Invalid("`predictor` must point to where the handle goes; got null.");
         *predictor = nullptr;
         if (!path) throw Invalid("`path` must name an engine file; got null.");
-        hz_engine_options chosen = read_options(options, "hz_engine_options");
-        if (!chosen.operations) {
-            chosen.operations = kDefaultOperations;
-            chosen.count = static_cast<int32_t>(sizeof kDefaultOperations / sizeof(int32_t));
-        }
-        check_operations(chosen.operations, chosen.count);
+        const hz_engine_options chosen = read_options(options, "hz_engine_options");
+        if (chosen.operations) check_operations(chosen.operations, chosen.count);
         if (renderer->device() < 0)
             throw Invalid(
                 "`renderer` must be a CUDA renderer for a TensorRT engine; it draws on the CPU. "
                 "Create it for \"cuda\", or give the arguments.");
         std::unique_ptr<hz_predictor> made(hz_cuda::load_engine(*renderer, path, chosen));
-        set_operations(*made, renderer, chosen.operations, chosen.count);
+        made->owner = renderer;
         *predictor = made.release();
     });
 }

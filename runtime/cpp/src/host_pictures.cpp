@@ -102,7 +102,7 @@ Layout CudaRenderer::upload_picture(const Picture& picture, DeviceBuffer& target
 }
 
 /* The report is on its way before the picture, and is looked at before the picture is touched. */
-hz_report CudaRenderer::download(const hz_image& out, const Layout& layout) {
+hz_report CudaRenderer::download(const hz_image& out, const Layout& layout, bool regions) {
     const Chunks chunks(layout);
     std::vector<std::unique_ptr<Marker>> arrivals;
     queue_report();
@@ -120,7 +120,10 @@ hz_report CudaRenderer::download(const hz_image& out, const Layout& layout) {
     hz_report report = {};
     for (size_t i = 0; i < arrivals.size(); ++i) {
         arrivals[i]->wait();
-        if (i == 0) report = arrived_report();
+        if (i == 0) {
+            report = arrived_report();
+            if (regions) refuse_thin_region(report);
+        }
         const int64_t row = static_cast<int64_t>(i) * chunks.rows;
         copy_in_parallel(staged, out, row, std::min(row + chunks.rows, layout.height));
     }
@@ -144,7 +147,7 @@ void CudaRenderer::render(const hz_image& image, const hz_mask* mask, const hz_p
         hz_frame frame = upload(image, mask);
         frame.statistics_given = 1;
         run_given(frame, program, HZ_PHASE_MEASURE | HZ_PHASE_DRAW);
-        download(out, layout_of(image));
+        download(out, layout_of(image), false);
     });
 }
 
@@ -153,7 +156,8 @@ void CudaRenderer::harmonize(hz_predictor* predictor, const hz_image& image, con
     take_turn([&] {
         const hz_frame frame = upload(image, mask);
         run_with(frame, predictor, strength, &program);
-        program = download(out, layout_of(image)).program;
+        const bool regions = predictor && predictor->regions;
+        program = download(out, layout_of(image), regions).program;
     });
 }
 

@@ -8,17 +8,25 @@
 
 struct hz_frame;
 
-/* Predicts arguments from a thumbnail. Belongs to one renderer. */
+/* Predicts arguments from thumbnails. Belongs to one renderer. */
 struct hz_predictor {
     virtual ~hz_predictor() = default;
-    /* Host memory and a null stream for a CPU renderer, else device memory; queued on the stream.
-       Throws hz_cpu::BadModel. */
-    virtual void predict(const void* composite, const void* coverage, float* arguments,
+    /* The thumbnails are composite and coverage, or with `regions` foreground and background. Host
+       memory and a null stream for a CPU renderer, else device memory; queued on the stream. Throws
+       hz_cpu::BadModel. */
+    virtual void predict(const void* first, const void* second, float* arguments,
                          void* stream) = 0;
+
+    /* How many it answers with. */
+    int32_t numbers() const { return count + (stages > 0 ? stages * kCurveNumbers - 1 : 0); }
+
+    static constexpr int32_t kCurveNumbers = 3 * HZ_CURVE_KNOTS;
 
     const hz_renderer* owner = nullptr;
     int32_t thumbnail_type = HZ_F32; /* or HZ_F16 */
-    int32_t count = 0;
+    bool regions = false;            /* whether it looks at foreground and background apart */
+    int32_t stages = 0;              /* of HZ_OP_PIECEWISE_CURVE, if it predicts that */
+    int32_t count = 0;               /* of the operations */
     int32_t operations[HZ_MAX_STEPS] = {};
 };
 
@@ -52,7 +60,8 @@ namespace hz_cpu {
 
 constexpr int32_t kThumbnail = 256;
 
-/* identity + strength * (argument - identity), clamped to the operation's range as it is drawn. */
+/* identity + strength * (argument - identity), clamped to the operation's range as it is drawn;
+   likewise every slope of curves. */
 void scale_arguments(hz_program& program, double strength);
 
 hz_renderer* make_cpu_renderer(const hz_renderer_options& options);
@@ -64,7 +73,7 @@ namespace hz_cuda {
 /* Throws hz_cpu::Unavailable without driver, GPU or kernels, hz_cpu::Invalid for bad options. */
 hz_renderer* make_cuda_renderer(const hz_renderer_options& options);
 
-/* Throws hz_cpu::Unavailable or hz_cpu::BadModel. */
+/* Throws hz_cpu::Unavailable or hz_cpu::BadModel, hz_cpu::Invalid for a label that does not fit. */
 hz_predictor* load_engine(hz_renderer& renderer, const char* path,
                           const hz_engine_options& options);
 

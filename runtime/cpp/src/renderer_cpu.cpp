@@ -120,10 +120,20 @@ private:
 void scale_arguments(hz_program& program, double strength) {
     for (int i = 0; i < program.count; ++i) {
         hz_step& step = program.steps[i];
-        const double identity = kIdentities[step.operation];
-        const double scaled = identity + strength * (step.argument - identity);
-        const double above = scaled > kMinima[step.operation] ? scaled : kMinima[step.operation];
-        step.argument = above < kMaxima[step.operation] ? above : kMaxima[step.operation];
+        const auto scale = [&](double value) {
+            const double identity = kIdentities[step.operation];
+            const double scaled = identity + strength * (value - identity);
+            const double above =
+                scaled > kMinima[step.operation] ? scaled : kMinima[step.operation];
+            return above < kMaxima[step.operation] ? above : kMaxima[step.operation];
+        };
+        if (step.operation != HZ_OP_PIECEWISE_CURVE) {
+            step.argument = scale(step.argument);
+            continue;
+        }
+        float* const slopes = program.curves.slopes[0][0];
+        for (int k = 0; k < program.curves.stages * hz_predictor::kCurveNumbers; ++k)
+            slopes[k] = static_cast<float>(scale(slopes[k]));
     }
 }
 

@@ -101,19 +101,22 @@ void CudaRenderer::run(hz_frame frame, int32_t phases) {
 void CudaRenderer::run_predicted(hz_frame frame, hz_predictor& predictor, double strength) {
     const size_t size = predictor.thumbnail_type == HZ_F16 ? 2 : 4;
     predicted_.composite.reserve(3 * kPlane * size);
-    predicted_.coverage.reserve(kPlane * size);
-    predicted_.arguments.reserve(HZ_MAX_STEPS * sizeof(float));
+    predicted_.coverage.reserve((predictor.regions ? 3 : 1) * kPlane * size);
+    predicted_.arguments.reserve(static_cast<size_t>(predictor.numbers()) * sizeof(float));
     float* const arguments = static_cast<float*>(predicted_.arguments.pointer());
+    void* const first = predicted_.composite.pointer();
+    void* const second = predicted_.coverage.pointer();
     frame.workspace = prepare_workspace();
-    frame.composite = predicted_.composite.pointer();
-    frame.coverage = predicted_.coverage.pointer();
+    (predictor.regions ? frame.foreground : frame.composite) = first;
+    (predictor.regions ? frame.background : frame.coverage) = second;
     frame.thumbnail_type = predictor.thumbnail_type;
     frame.arguments = arguments;
     frame.strength = strength;
     frame.count = predictor.count;
+    frame.stages = predictor.stages;
     std::copy_n(predictor.operations, predictor.count, frame.operations);
     run(frame, HZ_PHASE_MEASURE);
-    predictor.predict(frame.composite, frame.coverage, arguments, stream_);
+    predictor.predict(first, second, arguments, stream_);
     run(frame, HZ_PHASE_DRAW);
 }
 
@@ -146,7 +149,9 @@ void CudaRenderer::queue_report() {
 hz_report CudaRenderer::arrived_report() const {
     hz_report report;
     std::memcpy(&report, pinned_report_.data(), sizeof report);
-    if (report.seen & HZ_SEEN_NOT_FINITE)
+    /* What is predicted about nothing is not drawn. */
+    constexpr uint32_t kVisible = HZ_SEEN_FOREGROUND | HZ_SEEN_THUMBNAIL;
+    if (report.seen & HZ_SEEN_NOT_FINITE && (report.seen & kVisible) == kVisible)
         throw hz_cpu::BadModel(
             "the predictor must give finite arguments; it gave NaN or infinity. Check the model "
             "and its precision.");

@@ -15,7 +15,8 @@ namespace hz_cuda {
 
 constexpr int64_t kPlane = int64_t{hz_cpu::kThumbnail} * hz_cpu::kThumbnail;
 
-/* A frame's predictor inputs and its answer, in device memory. */
+/* A frame's predictor inputs and its answer, in device memory; of a predictor of regions, the first
+   two are foreground and background. */
 struct PredictorBuffers {
     DeviceBuffer composite, coverage, arguments;
 };
@@ -44,6 +45,7 @@ public:
     int device() const override { return ordinal_; }
 
     Context context() const { return device_.context(); }
+    Stream stream() const { return stream_; }
 
 private:
     template <typename Work>
@@ -60,7 +62,8 @@ private:
     Layout upload_picture(const Picture& picture, DeviceBuffer& target, PinnedBuffer& pinned);
     void bring_thumbnails(const hz_frame& frame, size_t second_planes, float* first,
                           float* second);
-    hz_report download(const hz_image& out, const Layout& layout);
+    hz_report download(const hz_image& out, const Layout& layout, bool regions);
+    void refuse_thin_region(const hz_report& report);
     void queue_report();
     hz_report arrived_report() const;
     void wait();

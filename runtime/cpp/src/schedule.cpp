@@ -1,15 +1,13 @@
 /* Which kernels draw a frame, with which grids and parameters: see harmonizer_cuda.h. */
 #include <algorithm>
-#include <cmath>
 #include <cstddef>
-#include <cstring>
-#include <initializer_list>
-#include <string>
 
 #include "checks.h"
 #include "errors.h"
+#include "frame.h"
 #include "harmonizer_cuda.h"
 #include "hz_workspace.h"
+#include "launches.h"
 #include "video.h"
 
 namespace hz_gpu {
@@ -33,13 +31,9 @@ static_assert(kSeenForeground == HZ_SEEN_FOREGROUND && kSeenThumbnail == HZ_SEEN
               kSeenBackground == HZ_SEEN_BACKGROUND && kSeenNotFinite == HZ_SEEN_NOT_FINITE);
 static_assert(kThumbnail == HZ_THUMBNAIL_SIZE);
 
-constexpr int kScopes[] = HZ_OP_SCOPES;
-constexpr int kStatistics[] = HZ_OP_STATISTICS;
-
 /* Blocks for each multiprocessor: as many as run at once, so that each loads its tables once. */
 constexpr int64_t kMeasureBlocks = 2, kBoxBlocks = 4, kApplyBlocks = 4, kStripsOfMeasuringWarp = 2;
 constexpr int32_t kUnknownProcessors = 132, kMostProcessors = 1024;
-constexpr double kMostStrength = 1.5;
 
 constexpr const char* kMeasureKernels[] = {"hz_measure_u8", "hz_measure_u16", "hz_measure_f32"};
 constexpr const char* kRegionKernels[] = {"hz_regions_u8", "hz_regions_u16", "hz_regions_f32"};
@@ -49,32 +43,6 @@ constexpr const char* kApplyKernels[] = {"hz_apply_u8", "hz_apply_u16", "hz_appl
 constexpr const char* kVideoMeasureKernels[] = {"hz_measure_nv12", "hz_measure_p010"};
 constexpr const char* kVideoReduceKernels[] = {"hz_reduce_nv12", "hz_reduce_p010"};
 constexpr const char* kVideoApplyKernels[] = {"hz_apply_nv12", "hz_apply_p010"};
-
-class Launches {
-public:
-    Launches(hz_launch* launches, int32_t capacity) : launches_(launches), capacity_(capacity) {}
-
-    template <typename Parameters>
-    void add(const char* kernel, int64_t blocks, int threads, const Parameters& parameters) {
-        static_assert(sizeof parameters <= HZ_PARAMETER_BYTES);
-        if (count_ == capacity_)
-            throw Invalid("capacity must be at least the number of launches; got " +
-                          std::to_string(capacity_) + ". HZ_MOST_LAUNCHES suffice.");
-        hz_launch& launch = launches_[count_++];
-        launch = {};
-        launch.kernel = kernel;
-        launch.grid[0] = static_cast<uint32_t>(blocks);
-        launch.block[0] = static_cast<uint32_t>(threads);
-        launch.grid[1] = launch.grid[2] = launch.block[1] = launch.block[2] = 1;
-        launch.size = sizeof parameters;
-        std::memcpy(launch.parameters, &parameters, sizeof parameters);
-    }
-    int32_t count() const { return count_; }
-
-private:
-    hz_launch* launches_;
-    int32_t capacity_, count_ = 0;
-};
 
 /* A frame and what follows from it alone; of a video's picture, `frame.image` has the size. */
 struct Job {
@@ -130,113 +98,6 @@ int64_t divided(int64_t value, int64_t by) { return (value + by - 1) / by; }
 int64_t resident_blocks(const hz_frame& frame, int64_t of_processor) {
     const int32_t known = frame.processors > 0 ? frame.processors : kUnknownProcessors;
     return of_processor * std::min(known, kMostProcessors);
-}
-
-bool measures(int operation) { return kStatistics[operation] != HZ_STATISTICS_NONE; }
-
-/* How many leading steps keep the channels apart. */
-int leading_channel_steps(const hz_frame& frame) {
-    int count = 0;
-    while (count < frame.count && kScopes[frame.operations[count]] != HZ_SCOPE_PIXEL) ++count;
-    return count;
-}
-
-/* Statistics read the picture as the steps before leave it: those up to the first operation that
-   mixes the channels (and its own) come from the histogram of an 8-bit picture. */
-bool is_in_histogram(const hz_frame& frame, int step) {
-    return frame.image.type == HZ_U8 && step <= leading_channel_steps(frame);
-}
-
-bool reads_histogram(const hz_frame& frame) {
-    if (frame.statistics_given) return false;
-    for (int i = 0; i < frame.count; ++i)
-        if (measures(frame.operations[i]) && is_in_histogram(frame, i)) return true;
-    return false;
-}
-
-/* A GPU faults at values across their natural boundaries. */
-void refuse_misaligned(const char* name, int32_t type, const void* data,
-                       std::initializer_list<int64_t> strides) {
-    const int64_t size = hz_cpu::element_size(type);
-    bool aligned = reinterpret_cast<uintptr_t>(data) % static_cast<uintptr_t>(size) == 0;
-    for (int64_t stride : strides) aligned = aligned && stride % size == 0;
-    if (!aligned)
-        throw Invalid(std::string(name) + " must have its data and its strides at multiples of " +
-                      std::to_string(size) + " bytes, the size of its values. Copy it to memory of "
-                      "its own.");
-}
-
-void check_alignment(const hz_image& image, const char* name) {
-    refuse_misaligned(name, image.type, image.data,
-                      {image.row_stride, image.pixel_stride, image.channel_stride});
-}
-
-void check_alignment(const hz_mask& mask, const char* name) {
-    refuse_misaligned(name, mask.type, mask.data, {mask.row_stride, mask.pixel_stride});
-}
-
-void check(const hz_frame* frame, int32_t phase) {
-    constexpr int32_t kPhases = HZ_PHASE_MEASURE | HZ_PHASE_DRAW | HZ_PHASE_PREPARE;
-    if (!frame) throw Invalid("frame must not be null.");
-    if (phase < 1 || (phase & ~kPhases))
-        throw Invalid("phase must be made of HZ_PHASE_MEASURE, HZ_PHASE_DRAW and "
-                      "HZ_PHASE_PREPARE; got " + std::to_string(phase) + ".");
-    const hz_mask* mask = frame->mask.data ? &frame->mask : nullptr;
-    if (frame->video) {
-        check_video(frame->video, "video");
-        hz_cpu::check_mask(mask, picture_of(*frame->video));
-        if (phase & HZ_PHASE_DRAW) {
-            check_video(frame->video_out, "video_out");
-            check_video_out(*frame->video, mask, *frame->video_out);
-        }
-    } else {
-        hz_cpu::check_image(&frame->image, "image");
-        hz_cpu::check_mask(mask, frame->image);
-        check_alignment(frame->image, "image");
-        if (phase & HZ_PHASE_DRAW) {
-            hz_cpu::check_image(&frame->out, "out");
-            hz_cpu::check_out(frame->image, mask, frame->out);
-            check_alignment(frame->out, "out");
-        }
-    }
-    if (mask) check_alignment(*mask, "mask");
-    if (!frame->workspace ||
-        reinterpret_cast<uintptr_t>(frame->workspace) % HZ_WORKSPACE_ALIGNMENT != 0)
-        throw Invalid("workspace must be device memory aligned to " +
-                      std::to_string(HZ_WORKSPACE_ALIGNMENT) + " bytes.");
-    if (!frame->composite != !frame->coverage)
-        throw Invalid("composite and coverage must both be given, or both be null.");
-    if (!frame->foreground != !frame->background)
-        throw Invalid("foreground and background must both be given, or both be null.");
-    if (frame->foreground && frame->video)
-        throw Invalid("image must be given for foreground and background; got a video's picture. "
-                      "Convert it to R, G and B.");
-    if (frame->foreground && !mask)
-        throw Invalid("mask must be given for foreground and background: it tells them apart.");
-    const bool wanted = frame->composite || frame->foreground;
-    if (wanted && frame->thumbnail_type != HZ_F32 && frame->thumbnail_type != HZ_F16)
-        throw Invalid("thumbnail_type must be HZ_F32 or HZ_F16; got " +
-                      std::to_string(frame->thumbnail_type) + ".");
-    if (frame->count < 0 || frame->count > HZ_MAX_STEPS)
-        throw Invalid("count must be 0 to " + std::to_string(HZ_MAX_STEPS) + " operations; got " +
-                      std::to_string(frame->count) + ".");
-    for (int i = 0; i < frame->count; ++i)
-        if (frame->operations[i] < 0 || frame->operations[i] >= HZ_OP_COUNT)
-            throw Invalid("operation " + std::to_string(i) + " must be a code from 0 to " +
-                          std::to_string(HZ_OP_COUNT - 1) + "; got " +
-                          std::to_string(frame->operations[i]) + ".");
-    const int32_t* const end = frame->operations + frame->count;
-    const auto curves = std::count(frame->operations, end, HZ_OP_PIECEWISE_CURVE);
-    if (curves > 1 || frame->stages < curves || frame->stages > curves * HZ_CURVE_STAGES)
-        throw Invalid("stages must be 1 to " + std::to_string(HZ_CURVE_STAGES) +
-                      " with piecewise_curve, which may come once, and else 0; got " +
-                      std::to_string(frame->stages) + " with " + std::to_string(curves) + ".");
-    if (!(frame->strength >= 0 && frame->strength <= kMostStrength))
-        throw Invalid("strength must lie in [0, 1.5]; got " + std::to_string(frame->strength) +
-                      ".");
-    if (!frame->arguments && frame->strength != 1)
-        throw Invalid("strength must be 1 where the workspace's program has the arguments; got " +
-                      std::to_string(frame->strength) + ". Scale these arguments instead.");
 }
 
 Job make_job(hz_frame frame) {
@@ -361,16 +222,6 @@ bool is_aligned_alike(const hz_image& image, const hz_image& out) {
            (image.height == 1 || (image.row_stride - out.row_stride) % 16 == 0);
 }
 
-/* Before a step that mixes the channels, curves are part of a table; after one, only the general
-   kernels know them. */
-bool bends_pixels(const hz_frame& frame) {
-    const int32_t* const end = frame.operations + frame.count;
-    const int32_t* const mixing = std::find_if(frame.operations, end, [](int32_t operation) {
-        return kScopes[operation] == HZ_SCOPE_PIXEL;
-    });
-    return std::find(mixing, end, HZ_OP_PIECEWISE_CURVE) != end;
-}
-
 void add_video_apply(const Job& job, Launches& launches) {
     const hz_video &video = *job.frame.video, &out = *job.frame.video_out;
     VideoApplyParameters p = {};
@@ -423,7 +274,7 @@ int32_t hz_cuda_schedule(const hz_frame* frame, int32_t phase, hz_launch* launch
     return hz_cpu::guarded([&] {
         if (!launches || !count) throw Invalid("launches and count must not be null.");
         *count = 0;
-        check(frame, phase);
+        check_frame(frame, phase);
         const Job job = make_job(*frame);
         Launches list(launches, capacity);
         if (phase & HZ_PHASE_MEASURE) add_measure(job, list);

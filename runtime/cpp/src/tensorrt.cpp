@@ -3,7 +3,10 @@
 #include <NvInferRuntime.h>
 #include <dlfcn.h>
 
+#include <algorithm>
 #include <cstdio>
+#include <cstring>
+#include <iterator>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -16,16 +19,37 @@ namespace hz_cuda {
 namespace {
 
 using hz_cpu::BadModel;
+using hz_cpu::Invalid;
 using hz_cpu::Unavailable;
 
 #define HZ_TEXT_OF(number) #number
 #define HZ_TEXT(number) HZ_TEXT_OF(number)
 constexpr const char* kLibrary = "libnvinfer.so." HZ_TEXT(NV_TENSORRT_MAJOR);
 
-constexpr const char* kInputs[] = {"composite", "mask"};
-constexpr int64_t kInputChannels[] = {3, 1};
+/* An input of one picture: its name, and its shape after the batch. */
+struct Input {
+    const char* name;
+    int32_t rank;
+    int64_t channels;
+
+    nvinfer1::Dims shape() const {
+        nvinfer1::Dims shape = {};
+        shape.nbDims = rank;
+        for (int i = 2; i < rank; ++i) shape.d[i] = hz_cpu::kThumbnail;
+        shape.d[0] = 1;
+        shape.d[1] = channels;
+        return shape;
+    }
+};
+
+constexpr Input kWhole[] = {{"composite", 4, 3}, {"mask", 4, 1}};
+constexpr Input kRegions[] = {{"foreground", 4, 3}, {"background", 4, 3}};
+constexpr const char* kLabels[] = {"person", "animal", "food", "vehicle", "other"};
+constexpr int32_t kLabelCount = 5, kDefaultLabel = 4;
+constexpr Input kLabel = {"label", 2, kLabelCount};
+constexpr int32_t kWholeOperations[] = {HZ_OP_TEMPERATURE, HZ_OP_BRIGHTNESS, HZ_OP_CONTRAST,
+                                        HZ_OP_SATURATION,  HZ_OP_HIGHLIGHT,  HZ_OP_SHADOW};
 constexpr const char* kOutput = "arguments";
-constexpr int64_t kSize = hz_cpu::kThumbnail;
 
 /* Keeps TensorRT's last complaint, which says more than the null it returns. */
 class Log final : public nvinfer1::ILogger {
@@ -105,24 +129,36 @@ std::string text_of(const nvinfer1::Dims& shape) {
     return text.empty() ? "nothing" : text;
 }
 
+/* Index into kLabels. */
+int32_t find_label(const char* label) {
+    if (!label) return kDefaultLabel;
+    std::string known;
+    for (int32_t i = 0; i < kLabelCount; ++i) {
+        if (!std::strcmp(label, kLabels[i])) return i;
+        known += (i ? ", " : "") + std::string(kLabels[i]);
+    }
+    throw Invalid("`label` must be one of " + known + "; got `" + label + "`.");
+}
+
 class EnginePredictor final : public hz_predictor {
 public:
     EnginePredictor(CudaRenderer& renderer, const std::string& path,
                     const hz_engine_options& options)
         : renderer_(renderer), path_(path) {
+        const int32_t shown = find_label(options.label);
         const std::vector<char> bytes = read_engine(path);
         const Current current(renderer.context());
         try {
             runtime_.reset(create_runtime(options.library));
             engine_.reset(runtime_->deserializeCudaEngine(bytes.data(), bytes.size()));
             if (!engine_) refuse("load here: " + process_log().take());
-            check_contract(options.count);
+            check_contract(options);
             context_.reset(engine_->createExecutionContext());
             if (!context_) fail("make an execution context");
-            for (int i = 0; i < 2; ++i)
-                if (!context_->setInputShape(
-                        kInputs[i], nvinfer1::Dims4(1, kInputChannels[i], kSize, kSize)))
+            for (const Input& input : inputs_)
+                if (!context_->setInputShape(input.name, input.shape()))
                     fail("take one picture of 256x256");
+            if (inputs_.size() > 2) write_label(shown);
         } catch (...) {
             release();
             throw;
@@ -138,12 +174,11 @@ public:
         }
     }
 
-    void predict(const void* composite, const void* coverage, float* arguments,
-                 void* stream) override {
-        const void* const inputs[] = {composite, coverage};
+    void predict(const void* first, const void* second, float* arguments, void* stream) override {
+        const void* const addresses[] = {first, second, label_.pointer()};
         bool done = context_->setTensorAddress(kOutput, arguments);
-        for (int i = 0; i < 2; ++i)
-            done = done && context_->setInputTensorAddress(kInputs[i], inputs[i]);
+        for (size_t i = 0; i < inputs_.size(); ++i)
+            done = done && context_->setInputTensorAddress(inputs_[i].name, addresses[i]);
         if (!done || !context_->enqueueV3(static_cast<cudaStream_t>(stream))) fail("run");
     }
 
@@ -163,42 +198,97 @@ private:
         throw BadModel(path_ + " could not " + action + ": " + reason + ".");
     }
 
-    void check_tensor(const char* name, nvinfer1::TensorIOMode mode) const {
-        if (engine_->getTensorIOMode(name) != mode)
-            refuse(
-                std::string("have inputs composite and mask and the output arguments; it lacks ") +
-                name);
+    bool reads(const char* name) const {
+        for (int32_t i = 0; i < engine_->getNbIOTensors(); ++i)
+            if (!std::strcmp(name, engine_->getIOTensorName(i)))
+                return engine_->getTensorIOMode(name) == nvinfer1::TensorIOMode::kINPUT;
+        return false;
     }
 
-    void check_contract(int32_t wanted) {
-        for (int i = 0; i < 2; ++i) {
-            check_tensor(kInputs[i], nvinfer1::TensorIOMode::kINPUT);
-            const nvinfer1::Dims shape = engine_->getTensorShape(kInputs[i]);
-            if (shape.nbDims != 4 || shape.d[1] != kInputChannels[i] || shape.d[2] != kSize ||
-                shape.d[3] != kSize)
-                refuse(std::string("take ") + kInputs[i] + " of Nx" +
-                       std::to_string(kInputChannels[i]) + "x256x256; it takes " + text_of(shape));
-            const nvinfer1::Dims least =
-                engine_->getProfileShape(kInputs[i], 0, nvinfer1::OptProfileSelector::kMIN);
-            if (shape.d[0] != 1 && (least.nbDims != 4 || least.d[0] > 1))
-                refuse(std::string("take a batch of one; its profile begins at ") +
-                       text_of(least));
-        }
-        check_tensor(kOutput, nvinfer1::TensorIOMode::kOUTPUT);
-        const nvinfer1::Dims shape = engine_->getTensorShape(kOutput);
-        if (shape.nbDims != 2 || shape.d[1] != wanted)
-            refuse("predict " + std::to_string(wanted) + " arguments; it gives " + text_of(shape) +
-                   " (name what it predicts in hz_engine_options.operations)");
-        const nvinfer1::DataType type = engine_->getTensorDataType(kInputs[0]);
-        if (type != engine_->getTensorDataType(kInputs[1]) ||
-            (type != nvinfer1::DataType::kFLOAT && type != nvinfer1::DataType::kHALF))
-            refuse("take both inputs in float32, or both in float16");
-        if (engine_->getTensorDataType(kOutput) != nvinfer1::DataType::kFLOAT)
-            refuse("give its arguments in float32");
+    /* What it reads says which network it is. */
+    void check_contract(const hz_engine_options& options) {
+        regions = reads(kRegions[0].name);
+        inputs_.assign(regions ? kRegions : kWhole, (regions ? kRegions : kWhole) + 2);
+        if (regions && reads(kLabel.name)) inputs_.push_back(kLabel);
+        if (options.label && inputs_.size() < 3)
+            throw Invalid("`label` must go with an engine that reads one; " + path_ +
+                          " does not. Leave it out.");
+        for (const Input& input : inputs_) check_input(input);
+        check_output(options);
+        const nvinfer1::DataType type = engine_->getTensorDataType(inputs_[0].name);
+        for (const Input& input : inputs_)
+            if (type != engine_->getTensorDataType(input.name) ||
+                (type != nvinfer1::DataType::kFLOAT && type != nvinfer1::DataType::kHALF))
+                refuse("take all inputs in float32, or all in float16");
         thumbnail_type = type == nvinfer1::DataType::kHALF ? HZ_F16 : HZ_F32;
     }
 
+    void check_tensor(const char* name, nvinfer1::TensorIOMode mode) const {
+        if (engine_->getTensorIOMode(name) != mode)
+            refuse(std::string("have inputs ") + inputs_[0].name + " and " + inputs_[1].name +
+                   " and the output arguments; it lacks " + name);
+    }
+
+    void check_input(const Input& input) const {
+        check_tensor(input.name, nvinfer1::TensorIOMode::kINPUT);
+        const nvinfer1::Dims wanted = input.shape();
+        const nvinfer1::Dims shape = engine_->getTensorShape(input.name);
+        if (shape.nbDims != wanted.nbDims ||
+            !std::equal(shape.d + 1, shape.d + shape.nbDims, wanted.d + 1))
+            refuse(std::string("take ") + input.name + " of N" + text_of(wanted).substr(1) +
+                   "; it takes " + text_of(shape));
+        const nvinfer1::Dims least =
+            engine_->getProfileShape(input.name, 0, nvinfer1::OptProfileSelector::kMIN);
+        if (shape.d[0] != 1 && (least.nbDims != wanted.nbDims || least.d[0] > 1))
+            refuse(std::string("take a batch of one; its profile begins at ") + text_of(least));
+    }
+
+    /* Takes the operations, and how many curves come in turn from how many numbers there are. */
+    void check_output(const hz_engine_options& options) {
+        if (options.operations) {
+            count = options.count;
+            std::copy_n(options.operations, count, operations);
+        } else if (regions) {
+            count = 1;
+            operations[0] = HZ_OP_PIECEWISE_CURVE;
+        } else {
+            count = static_cast<int32_t>(std::size(kWholeOperations));
+            std::copy_n(kWholeOperations, count, operations);
+        }
+        check_tensor(kOutput, nvinfer1::TensorIOMode::kOUTPUT);
+        const nvinfer1::Dims shape = engine_->getTensorShape(kOutput);
+        const bool bends =
+            std::find(operations, operations + count, HZ_OP_PIECEWISE_CURVE) != operations + count;
+        std::string wanted = bends ? "" : std::to_string(count);
+        bool fits = !bends && shape.nbDims == 2 && shape.d[1] == count;
+        for (stages = 0; bends && !fits && stages < HZ_CURVE_STAGES;) {
+            ++stages;
+            fits = shape.nbDims == 2 && shape.d[1] == numbers();
+            wanted += (stages > 1 ? " or " : "") + std::to_string(numbers());
+        }
+        if (!fits)
+            refuse("predict " + wanted + " arguments; it gives " + text_of(shape) +
+                   " (name what it predicts in hz_engine_options.operations)");
+        if (engine_->getTensorDataType(kOutput) != nvinfer1::DataType::kFLOAT)
+            refuse("give its arguments in float32");
+    }
+
+    /* Once: every picture's foreground shows the same. */
+    void write_label(int32_t shown) {
+        constexpr uint16_t kHalfOne = 0x3c00;
+        float row[kLabelCount] = {};
+        uint16_t half_row[kLabelCount] = {};
+        row[shown] = 1;
+        half_row[shown] = kHalfOne;
+        label_.reserve(sizeof row);
+        const bool half = thumbnail_type == HZ_F16;
+        check(driver().upload(label_.address(), half ? static_cast<void*>(half_row) : row,
+                              half ? sizeof half_row : sizeof row, renderer_.stream()),
+              "upload the label");
+    }
+
     void release() noexcept {
+        label_.release();
         context_.reset();
         engine_.reset();
         runtime_.reset();
@@ -206,6 +296,8 @@ private:
 
     CudaRenderer& renderer_;
     std::string path_;
+    std::vector<Input> inputs_;
+    DeviceBuffer label_;
     std::unique_ptr<nvinfer1::IRuntime> runtime_;
     std::unique_ptr<nvinfer1::ICudaEngine> engine_;
     std::unique_ptr<nvinfer1::IExecutionContext> context_;

@@ -27,10 +27,16 @@ void CudaRenderer::region_thumbnails(const hz_image& image, const hz_mask& mask,
         frame.foreground = predicted_.composite.pointer();
         frame.background = predicted_.coverage.pointer();
         bring_thumbnails(frame, 3, foreground, background);
-        const uint32_t seen = arrived_report().seen;
-        if (!(seen & HZ_SEEN_FOREGROUND)) hz_cpu::refuse_empty_region();
-        if (!(seen & HZ_SEEN_THUMBNAIL)) hz_cpu::refuse_thin_region("one that is 1 pixel high or wide");
+        const hz_report report = arrived_report();
+        if (!(report.seen & HZ_SEEN_FOREGROUND)) hz_cpu::refuse_empty_region();
+        refuse_thin_region(report);
     });
+}
+
+void CudaRenderer::refuse_thin_region(const hz_report& report) {
+    if (!(report.seen & HZ_SEEN_FOREGROUND) || report.seen & HZ_SEEN_THUMBNAIL) return;
+    wait(); /* what is queued uses the staging memory */
+    hz_cpu::refuse_thin_region("one that is 1 pixel high or wide");
 }
 
 /* Three planes of the first and `second_planes` of the second, and the report. */

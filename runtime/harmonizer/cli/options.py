@@ -11,6 +11,7 @@ from harmonizer.arguments import MAX_STRENGTH, Arguments
 from harmonizer.cli import UsageError
 from harmonizer.contract import DEFAULT_LABEL, LABELS
 from harmonizer.encoding import SUBSAMPLINGS, Quality
+from harmonizer.errors import HarmonizerError
 from harmonizer.files import MAX_PIXELS, output_format
 from harmonizer.jobs import FileOptions, Recipe, Tools
 from harmonizer.ops import OPERATIONS, PHOTO_FILTERS
@@ -222,6 +223,8 @@ def open_tools(options: argparse.Namespace, recipe: Recipe, threads: int | None 
         return Tools(build_renderer(options.backend, threads))
     try:
         harmonizer = Harmonizer(options.model, options.backend, threads, label=options.label)
+    except HarmonizerError:  # among them one of the model, which is a ValueError as well
+        raise
     except ValueError as error:  # of --label alone: the parser has checked the others
         raise UsageError(f"--label: {error}") from error
     recipe.check(harmonizer.filters)

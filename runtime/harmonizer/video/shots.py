@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harmonizer.arguments import Arguments
-from harmonizer.concerns import FULL_MASK, VANISHED_MASK
+from harmonizer.concerns import FULL_MASK, THIN_MASK, VANISHED_MASK
+from harmonizer.errors import MaskError
 from harmonizer.jobs import Recipe, Tools
 from harmonizer.ops import OPERATIONS
 from harmonizer.plan import STATISTICS_COUNTS, Plan, Step
@@ -120,12 +121,18 @@ def predicted(
             elif recipe.given is not None:
                 shot.raw = recipe.given
             elif shot.cut or waited >= smoothing.every:
-                if shot.resident is not None:
-                    shot.raw = shot.resident.arguments()
+                try:
+                    if shot.resident is not None:
+                        shot.raw = shot.resident.arguments()
+                    else:
+                        shot.raw = _predict(tools.harmonizer, image, mask, composite, coverage)
+                except MaskError:
+                    # What comes into view does so by a pixel's width; a video must not end by it.
+                    tally.concerns[THIN_MASK] += 1
+                    shot.box, waited = None, smoothing.every
                 else:
-                    shot.raw = _predict(tools.harmonizer, image, mask, composite, coverage)
-                tally.concerns[FULL_MASK] += bool(coverage.min() == 1)
-                waited = 0
+                    tally.concerns[FULL_MASK] += bool(coverage.min() == 1)
+                    waited = 0
             yield shot
     finally:
         close(shots)
