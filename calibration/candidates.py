@@ -11,10 +11,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from calibration.graph import check_model
+from calibration.inputs import model_inputs
+from harmonizer.contract import Contract
 from harmonizer.errors import DeviceError, ModelError
 from harmonizer.predictor import OnnxPredictor
 from train.model import load_checkpoint
+from train.registry import contract_of
 
 Array = NDArray[np.float32]
 
@@ -30,16 +32,17 @@ class Candidate:
         path: The file.
         kind: "torch", "onnxruntime" or "tensorrt".
         precision: What the file says of itself: fp32, fp16 or int8.
-        filters: The names of the k arguments.
+        contract: What it reads and answers with.
         sha256: Of the file.
-        predict: (1, 3, 256, 256) and (1, 1, 256, 256), float32 in [0, 1], to (k,) float32.
+        predict: Composite (1, 3, 256, 256) and mask (1, 1, 256, 256), float32 in [0, 1], to (k,)
+            float32; what the network reads is made of them, with the default label.
         close: Releases what it holds.
     """
 
     path: Path
     kind: str
     precision: str
-    filters: tuple[str, ...]
+    contract: Contract
     sha256: str
     predict: Callable[[Array, Array], Array]
     close: Callable[[], None]
@@ -90,22 +93,21 @@ def _torch(path: Path) -> Candidate:
         answer = network.predict_arguments(torch.from_numpy(composite), torch.from_numpy(mask))
         return _checked(path, answer.numpy()[0])
 
-    filters = network.config.filters
-    return Candidate(path, "torch", "fp32", filters, _sha256(path), predict, lambda: None)
+    contract = contract_of(network.config)
+    return Candidate(path, "torch", "fp32", contract, _sha256(path), predict, lambda: None)
 
 
 def _onnx(path: Path) -> Candidate:
     predictor = OnnxPredictor(path, threads=1)
-    filters = check_model(path, predictor.contract)
+    contract = predictor.contract
+
+    def predict(composite: Array, mask: Array) -> Array:
+        answer: Array = predictor.predict(*model_inputs(contract, composite, mask).values())[0]
+        return answer
+
     precision = predictor.metadata.get("harmonizer.precision", "fp32")
     return Candidate(
-        path,
-        "onnxruntime",
-        precision,
-        filters,
-        _sha256(path),
-        lambda composite, mask: predictor.predict(composite, mask)[0],
-        predictor.close,
+        path, "onnxruntime", precision, contract, _sha256(path), predict, predictor.close
     )
 
 
@@ -121,22 +123,23 @@ def _engine(path: Path) -> Candidate:
     device = torch.device("cuda")
     torch.zeros(1, device=device)  # makes torch's context current, in which the engine is to live
     predictor = EnginePredictor(path)
-    filters = check_model(path, predictor.contract)
+    contract = predictor.contract
     half = "16" in str(predictor.thumbnail_type)
     kind = torch.float16 if half else torch.float32
-    answer = torch.empty(1, len(filters), device=device)
+    answer = torch.empty(1, contract.count, device=device)
     stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
 
     def predict(composite: Array, mask: Array) -> Array:
-        inputs = [torch.from_numpy(a).to(device, kind).contiguous() for a in (composite, mask)]
+        arrays = model_inputs(contract, composite, mask).values()
+        inputs = [torch.from_numpy(array).to(device, kind).contiguous() for array in arrays]
         torch.cuda.synchronize()  # the copies are on torch's own stream
-        seen, covered, told = (tensor.data_ptr() for tensor in (*inputs, answer))
-        predictor.enqueue(1, (seen, covered), told, stream.cuda_stream)
+        addresses = [tensor.data_ptr() for tensor in inputs]
+        predictor.enqueue(1, addresses, answer.data_ptr(), stream.cuda_stream)
         stream.synchronize()
         return _checked(path, answer.cpu().numpy()[0])
 
     precision = predictor.metadata.get("harmonizer.precision", "fp32")
-    return Candidate(path, "tensorrt", precision, filters, _sha256(path), predict, predictor.close)
+    return Candidate(path, "tensorrt", precision, contract, _sha256(path), predict, predictor.close)
 
 
 def _checked(path: Path, answer: Array) -> Array:

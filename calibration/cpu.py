@@ -31,7 +31,9 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from calibration.graph import PredictorGraph, load_graph
-from calibration.images import Feed, ImageSet, load_images
+from calibration.images import ImageSet, load_images
+from calibration.inputs import Feed
+from calibration.outputs import prepare_outputs
 from calibration.pictures import compare, draw
 from export.tolerances import CALIBRATION_IMAGES
 from harmonizer.errors import HarmonizerError
@@ -90,7 +92,8 @@ def build_variants(
 
 def _onnx(name: str, path: Path, threads: int) -> Variant:
     predictor = OnnxPredictor(path, threads)
-    return Variant(name, lambda feed: predictor.predict(feed["composite"], feed["mask"])[0])
+    names = predictor.contract.inputs
+    return Variant(name, lambda feed: predictor.predict(*(feed[name] for name in names))[0])
 
 
 def _openvino(name: str, path: Path, threads: int, precision: str) -> Variant:
@@ -212,17 +215,17 @@ def measure_times(
             progress.update()
 
 
-def measure_errors(
-    variants: Sequence[Variant], filters: Sequence[str], images: ImageSet
-) -> list[dict[str, float]]:
+def measure_errors(variants: Sequence[Variant], images: ImageSet) -> list[dict[str, float]]:
     """What each variant loses against the first: arguments, levels and delta-E over the images."""
     renderer = CpuRenderer(1)
     totals: list[dict[str, list[float]]] = [{} for _ in variants]
-    for feed in tqdm(images.feeds, "comparing", disable=None, unit="image"):
+    pairs = list(zip(images.feeds, images.scenes, strict=True))
+    for feed, scene in tqdm(pairs, "comparing", disable=None, unit="image"):
         answers = [variant.predict(feed) for variant in variants]
-        drawn = [draw(renderer, filters, feed["composite"], feed["mask"], a) for a in answers]
+        composite, mask = scene["composite"], scene["mask"]
+        drawn = [draw(renderer, images.contract, composite, mask, a) for a in answers]
         for total, answer, picture in zip(totals, answers, drawn, strict=True):
-            difference = compare(drawn[0], picture, feed["mask"])
+            difference = compare(drawn[0], picture, mask)
             for name, value in (
                 ("arguments_max", float(np.abs(answer - answers[0]).max())),
                 ("levels_max", float(difference.levels_max)),
@@ -296,15 +299,16 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--save", type=Path, metavar="DIR", help="keep the files, for the gate")
     parser.add_argument("--json", type=Path, metavar="FILE")
     args = parser.parse_args(words)
+    if args.count < CALIBRATION_IMAGES:
+        parser.error(f"--count must be at least {CALIBRATION_IMAGES}; got {args.count}.")
     try:
+        prepare_outputs(args.json, args.save and args.save / "static.onnx")
         graph = load_graph(args.model)
-        images = load_images(args.images, args.count, graph.filters)
+        images = load_images(args.images, args.count, graph.contract)
         with tempfile.TemporaryDirectory() as folder:
-            if args.save:
-                args.save.mkdir(parents=True, exist_ok=True)
             variants = build_variants(graph, images, args.save or Path(folder), args.threads)
             measure_times(variants, images.feeds, args.seconds, args.clock)
-            rows = summarise(variants, measure_errors(variants, graph.filters, images))
+            rows = summarise(variants, measure_errors(variants, images))
         if args.json:
             packages = ["numpy", "onnxruntime"]
             packages += ["openvino"] if importlib.util.find_spec("openvino") else []

@@ -19,7 +19,7 @@ from onnx import helper, numpy_helper
 from tqdm import tqdm
 
 from calibration.graph import PredictorGraph, fully_connected
-from calibration.images import Feed
+from calibration.inputs import Feed
 from calibration.ranges import open_session, run_tensors, with_outputs
 from calibration.rewrite import LEVELS, quantize_weight
 

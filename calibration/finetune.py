@@ -26,12 +26,13 @@ from calibration.cache import calibrate
 from calibration.equalize import equalize
 from calibration.graph import PredictorGraph, load_graph
 from calibration.images import load_images
+from calibration.outputs import prepare_outputs
 from calibration.ranges import METHODS
 from calibration.rounding import insert_rounding
 from calibration.rows import scale_rows
 from export.to_onnx import export
+from export.tolerances import CALIBRATION_IMAGES
 from harmonizer.errors import HarmonizerError
-from harmonizer.files import check_writable
 from train.data.batches import Batch, DataConfig
 from train.fitting.config import FitConfig
 from train.fitting.distributed import Processes
@@ -166,6 +167,8 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(words)
     if args.output.suffix != ".safetensors":
         parser.error(f"--output must end in .safetensors; got {args.output.name}. Rename it.")
+    if args.count < CALIBRATION_IMAGES:
+        parser.error(f"--count must be at least {CALIBRATION_IMAGES}; got {args.count}.")
     return args
 
 
@@ -173,14 +176,13 @@ def main(words: Sequence[str] | None = None) -> int:
     """The command line; 0 on success, 2 for bad input or a diverged run, 130 if interrupted."""
     args = parse(words)
     try:
-        args.output.parent.mkdir(parents=True, exist_ok=True)
-        check_writable(args.output)
+        prepare_outputs(args.output)
         network = load_harmonizer(args.checkpoint)
         with tempfile.TemporaryDirectory() as folder:
             exported = Path(folder) / "model.onnx"
             export(args.checkpoint, exported)
             graph = load_graph(exported)
-            images = load_images(args.images, args.count, graph.filters)
+            images = load_images(args.images, args.count, graph.contract)
             graph = equalize(graph, images.feeds)
             graph = scale_rows(graph, graph.blocks)
             ranges = calibrate(graph, images, args.method)

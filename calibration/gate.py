@@ -22,10 +22,11 @@ import torch
 
 from calibration.candidates import open_candidate
 from calibration.judging import LIMITS, Row, default_sets, judge, verdict
-from calibration.report import write_html
+from calibration.outputs import prepare_outputs
+from calibration.report import argument_rows, write_html
 from harmonizer import __version__
 from harmonizer.errors import HarmonizerError
-from harmonizer.files import check_writable, write_atomically
+from harmonizer.files import write_atomically
 from train.evaluation.report import markdown
 from train.evaluation.triplets import Triplet, benchmark_triplets, validation_triplets
 
@@ -87,9 +88,7 @@ def run(args: argparse.Namespace) -> bool:
     Raises:
         HarmonizerError, OSError, ValueError: If a model, an image or a file is at fault.
     """
-    for path in filter(None, (args.json, args.html)):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        check_writable(path)
+    prepare_outputs(args.json, args.html)
     sensitivity = _read_sensitivity(args.sensitivity) if args.sensitivity else None
     sets = evaluation_sets(args)
     reference = open_candidate(args.reference)
@@ -190,20 +189,18 @@ def text_report(document: Row) -> str:
         ]
         for name, row in document["sets"].items()
     ]
-    per_filter = [
-        [name, f"{row['max']:.5f}", f"{row['mean']:.6f}"]
-        for name, row in arguments["filters"].items()
-    ]
-    per_filter.append(["all", f"{arguments['max']:.5f}", f"{arguments['mean']:.6f}"])
+    per_filter = argument_rows(arguments)
     failed = [check for check in document["checks"] if not check["passed"]]
     lines = [
         markdown(header, body),
         "",
         markdown(["argument", "max abs difference", "mean"], per_filter),
-        f"\ncontrast on another step: {arguments['contrast_steps']} images",
+        "",
     ]
+    if "contrast" in arguments["filters"]:
+        lines.append(f"contrast on another step: {arguments['contrast_steps']} images")
     if document["skipped"]:
-        lines.append(f"skipped for an empty mask: {', '.join(document['skipped'])}")
+        lines.append(f"skipped for a mask without a region: {', '.join(document['skipped'])}")
     lines += [
         f"failed: {check['set']}: {check['check']} is {check['measured']:.5g}, allowed is "
         f"{check['limit']:g}"

@@ -100,7 +100,10 @@ def load_graph(path: str | Path) -> PredictorGraph:
     try:
         model = onnx.load_from_string(data)
     except DecodeError as error:
-        raise ModelError(f"{path} must be an ONNX file; it cannot be parsed ({error}).") from error
+        raise ModelError(
+            f"{path} must be an ONNX file; it cannot be parsed ({error}). A checkpoint becomes one "
+            "with: python export/to_onnx.py --checkpoint CKPT --output FILE.onnx"
+        ) from error
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     contract = read_contract(path, metadata)
     _check_precision(path, model)

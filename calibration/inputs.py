@@ -13,7 +13,9 @@ Image = NDArray[np.float32]
 Feed = dict[str, Image]
 
 
-def model_inputs(contract: Contract, composite: Image, mask: Image, turn: int | None = None) -> Feed:
+def model_inputs(
+    contract: Contract, composite: Image, mask: Image, turn: int | None = None
+) -> Feed:
     """The inputs of one image, by name, in the contract's order.
 
     Args:

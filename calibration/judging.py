@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from calibration.candidates import Candidate
+from calibration.inputs import Image, has_region
 from calibration.pictures import (
-    Image,
+    columns,
     compare,
     contrast_steps,
     draw,
@@ -21,12 +22,16 @@ from calibration.pictures import (
     to_levels,
 )
 from export import tolerances
+from harmonizer.contract import Contract
 from harmonizer.renderer import CpuRenderer
 from train.evaluation.metrics import foreground_mse
 from train.evaluation.triplets import Triplet
 
 SHARE = 0.999
 """Of the percentile of differences that is stated beside the maximum."""
+
+LISTED = 16
+"""Most arguments that the JSON lists one by one for each image."""
 
 Row = dict[str, Any]
 
@@ -72,9 +77,14 @@ class Case:
     pictures: tuple[NDArray[np.uint8], ...] = ()
 
     def row(self) -> Row:
-        """As JSON holds it."""
+        """As JSON holds it; of arguments without end, such as curves, only how far they differ."""
         facts = asdict(self)
-        del facts["pictures"]
+        for name in ("pictures", "reference", "candidate"):
+            del facts[name]
+        apart = np.abs(self.reference.astype(np.float64) - self.candidate)
+        facts |= {"arguments_max": float(apart.max()), "arguments_mean": float(apart.mean())}
+        if len(apart) > LISTED:
+            return facts
         return facts | {
             "reference": [float(value) for value in self.reference],
             "candidate": [float(value) for value in self.candidate],
@@ -86,14 +96,14 @@ class Judgement:
     """Everything measured.
 
     Attributes:
-        filters: The names of the k arguments.
+        contract: Of both models.
         cases: Every image, in order.
         levels: By set, how many foreground values differ by 0, 1, ... 255 levels.
         squared: By set, the images' mean squared differences in levels.
-        skipped: Images with an empty mask.
+        skipped: Images whose mask is empty, or too small for the network to look at.
     """
 
-    filters: tuple[str, ...]
+    contract: Contract
     cases: list[Case] = field(default_factory=list)
     levels: dict[str, NDArray[np.int64]] = field(default_factory=dict)
     squared: dict[str, list[float]] = field(default_factory=dict)
@@ -111,10 +121,14 @@ class Judgement:
         return {
             "max": float(apart.max()),
             "mean": float(apart.mean()),
-            "contrast_steps": contrast_steps(self.filters, reference, candidate),
+            "contrast_steps": contrast_steps(self.contract, reference, candidate),
             "filters": {
-                name: {"max": float(column.max()), "mean": float(column.mean())}
-                for name, column in zip(self.filters, apart.T, strict=True)
+                name: {
+                    "numbers": apart[:, place].shape[1],
+                    "max": float(apart[:, place].max()),
+                    "mean": float(apart[:, place].mean()),
+                }
+                for name, place in columns(self.contract)
             },
         }
 
@@ -161,27 +175,27 @@ def judge(
     """Run both on every image of the sets, at 256x256.
 
     Args:
-        reference, candidate: With the same filters.
+        reference, candidate: With the same operations of the same sizes.
         sets: Names and images.
         worst: How many cases keep their pictures.
 
     Raises:
-        ValueError: If the filters differ, or no image has a foreground.
+        ValueError: If the operations differ, or no image has a foreground.
         ImageFileError, ModelError: If an image or a model is at fault.
     """
-    if reference.filters != candidate.filters:
+    own, other = (_operations(model.contract) for model in (reference, candidate))
+    if own != other:
         raise ValueError(
             "both models must predict the same filters in the same order; the reference predicts "
-            f"{', '.join(reference.filters)}, the candidate {', '.join(candidate.filters)}. "
-            "Compare models of one network."
+            f"{own}, the candidate {other}. Compare models of one network."
         )
     renderer = CpuRenderer(1)
-    result = Judgement(reference.filters)
+    result = Judgement(reference.contract)
     for name, triplets in sets:
         result.levels[name], result.squared[name] = np.zeros(256, np.int64), []
         for triplet in tqdm(triplets, f"comparing {name}", disable=None, unit="image"):
             tensors = [np.ascontiguousarray(t.numpy()) for t in triplet.thumbnails()]
-            if not tensors[1].any():
+            if not has_region(result.contract, tensors[1]):
                 result.skipped.append(f"{name}: {triplet.name}")
                 continue
             _judge_one(result, renderer, (reference, candidate), (name, triplet.name), tensors)
@@ -190,6 +204,13 @@ def judge(
         if not result.squared[name]:
             raise ValueError(f"the set {name} must have images with a foreground; it has none.")
     return result
+
+
+def _operations(contract: Contract) -> str:
+    return ", ".join(
+        name if size == 1 else f"{name} ({size} numbers)"
+        for name, size in zip(contract.filters, contract.sizes, strict=True)
+    )
 
 
 def _judge_one(
@@ -201,7 +222,7 @@ def _judge_one(
 ) -> None:
     composite, mask, real = tensors
     arguments = [model.predict(composite, mask) for model in models]
-    drawn = [draw(renderer, result.filters, composite, mask, values) for values in arguments]
+    drawn = [draw(renderer, result.contract, composite, mask, values) for values in arguments]
     difference = compare(drawn[0], drawn[1], mask)
     plain = np.ascontiguousarray(composite[0].transpose(1, 2, 0))
     target, weight = (torch.from_numpy(array).double() for array in (real, mask))

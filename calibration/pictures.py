@@ -6,17 +6,17 @@ would hide any difference. A mean over an image is a mean over its foreground's 
 a set a mean over its images.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from skimage.color import deltaE_ciede2000, rgb2lab
 
+from calibration.inputs import Image
 from harmonizer.arguments import Arguments
+from harmonizer.contract import Contract
 from harmonizer.renderer import CpuRenderer
-
-Image = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Difference:
 
 def draw(
     renderer: CpuRenderer,
-    filters: Sequence[str],
+    contract: Contract,
     composite: Image,
     mask: Image,
     arguments: NDArray[np.float32],
@@ -51,7 +51,7 @@ def draw(
 
     Args:
         renderer: Any number of threads.
-        filters: k names.
+        contract: Of the predictor: the k numbers' operations.
         composite: (1, 3, H, W) in [0, 1].
         mask: (1, 1, H, W) in [0, 1].
         arguments: (k,), clamped as they are drawn.
@@ -60,7 +60,7 @@ def draw(
         (H, W, 3) float32 in [0, 1].
     """
     image = np.ascontiguousarray(composite[0].transpose(1, 2, 0))
-    named = Arguments(tuple(filters), tuple(float(value) for value in arguments))
+    named = Arguments.from_array(arguments, contract.filters, contract.sizes)
     plan = renderer.prepare(image, named)
     return renderer.apply(image, np.ascontiguousarray(mask[0, 0]), plan)
 
@@ -98,20 +98,26 @@ def percentile_level(levels: NDArray[np.int64], share: float) -> int:
     return int(np.searchsorted(np.cumsum(levels), share * levels.sum()))
 
 
+def columns(contract: Contract) -> Iterator[tuple[str, slice]]:
+    """Each operation and where its numbers are among the k."""
+    end = 0
+    for name, size in zip(contract.filters, contract.sizes, strict=True):
+        yield name, slice(end, end + size)
+        end += size
+
+
 def contrast_steps(
-    filters: Sequence[str], reference: NDArray[np.float32], candidate: NDArray[np.float32]
+    contract: Contract, reference: NDArray[np.float32], candidate: NDArray[np.float32]
 ) -> int:
     """Images whose contrast falls on another of its 255 steps; 0 without contrast.
 
     Contrast reads floor(255 x) for x > 0, so that the smallest error of x can move a whole step.
 
     Args:
-        filters: k names.
+        contract: Of both.
         reference, candidate: (N, k).
     """
-    if "contrast" not in filters:
-        return 0
-    column = list(filters).index("contrast")
+    column = dict(columns(contract)).get("contrast", slice(0))
     steps = [
         np.floor(255 * np.clip(values[:, column], 0, 1).astype(np.float64))
         for values in (reference, candidate)

@@ -24,14 +24,24 @@ from calibration.equalize import equalize
 from calibration.errors import BudgetError, CalibrationError
 from calibration.graph import PredictorGraph, load_graph
 from calibration.images import ImageSet, load_images
+from calibration.outputs import prepare_outputs
 from calibration.ranges import METHODS, Method
 from calibration.rewrite import halve_blocks, quantize_blocks
 from calibration.rows import scale_rows
-from calibration.search import BUDGETS, Budget, Found, Judge, Reduced, Rewrite, search
+from calibration.search import (
+    BUDGETS,
+    Budget,
+    Found,
+    Judge,
+    Reduced,
+    Rewrite,
+    check_keep,
+    search,
+)
 from export.tolerances import CALIBRATION_IMAGES
 from harmonizer import __version__
 from harmonizer.errors import HarmonizerError
-from harmonizer.files import check_writable, write_atomically
+from harmonizer.files import write_atomically
 
 IMAGES = 128
 PROBES = 64
@@ -40,10 +50,10 @@ an outlier that some of 72 did."""
 
 AUTO: Literal["auto"] = "auto"
 
-POLICY: dict[Reduced, tuple[str, ...]] = {"int8": (), "fp16": ("regressor",)}
-"""Layers that stay in float32 by policy (all their looks); what else stays is measured. The last
-layer's error is the arguments' own, and a step of contrast is 1/255: in half precision the few
-products of the last layer save nothing that would be worth that."""
+POLICY: dict[Reduced, tuple[str, ...]] = {"int8": (), "fp16": ("regressor", "curves.")}
+"""How the names of blocks begin that stay in float32 by policy; what else stays is measured. The
+last layer's error is the arguments' own, a step of contrast is 1/255 and a curve adds up its
+slopes: in half precision its few products save nothing that would be worth that."""
 
 REPORT = ".report.json"
 
@@ -81,7 +91,7 @@ def reduce_precision(
             f"{len(images.feeds)}. Load {CALIBRATION_IMAGES + PROBES}."
         )
     fitting, probes = images.split(len(images.feeds) - PROBES)
-    kept = {*keep, *(b for b in graph.blocks if b.partition("@")[0] in POLICY[precision])}
+    kept = {*keep, *(b for b in graph.blocks if b.startswith(POLICY[precision]))}
     judge = Judge(graph, probes)
     methods: dict[Method, float] = {}
     if precision == "int8":
@@ -89,8 +99,7 @@ def reduce_precision(
         scaled = scale_rows(graph, graph.blocks)
         candidates = [block for block in graph.blocks if block not in kept]
         tried: dict[Method, dict[str, float]] = {}
-        for name in METHODS if method == AUTO else (method,):
-            path = cache and (cache.with_suffix(f".{name}.json") if method == AUTO else cache)
+        for name, path in _caches(cache, method).items():
             tried[name] = calibrate(scaled, fitting, name, path)
             methods[name] = judge(quantize_blocks(scaled, candidates, tried[name])).delta_e_mean
         chosen = min(methods, key=lambda name: methods[name])
@@ -131,6 +140,13 @@ def reduce_precision(
         **found.report(graph),
     }
     return found, report
+
+
+def _caches(cache: Path | None, method: Method | Literal["auto"]) -> dict[Method, Path | None]:
+    """The methods to try, each with its file, if any."""
+    if method != AUTO:
+        return {method: cache}
+    return {name: cache and cache.with_suffix(f".{name}.json") for name in METHODS}
 
 
 def checked(rewrite: Rewrite) -> Rewrite:
@@ -196,11 +212,11 @@ def main(words: Sequence[str] | None = None) -> int:
     args = parse(words)
     report_path = args.output.with_name(args.output.name + REPORT)
     try:
-        for path in (args.output, report_path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            check_writable(path)
+        caches = _caches(args.cache, args.method or AUTO).values()
+        prepare_outputs(args.output, report_path, *(p for p in caches if p and not p.exists()))
         graph = load_graph(args.model)
-        images = load_images(args.images, args.count + PROBES, graph.filters, PROBES)
+        check_keep(graph, args.keep)
+        images = load_images(args.images, args.count + PROBES, graph.contract, PROBES)
         budget = BUDGETS[args.precision]
         if args.delta_e is not None:
             budget = replace(budget, delta_e_mean=args.delta_e)

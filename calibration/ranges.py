@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from calibration.errors import CalibrationError
-from calibration.images import Feed
+from calibration.inputs import Feed
 from calibration.rewrite import LEVELS
 from harmonizer.predictor import import_onnxruntime
 

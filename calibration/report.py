@@ -3,45 +3,50 @@
 import base64
 import html
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
-import matplotlib
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from calibration.judging import Case, Judgement, Row
+from calibration.plots import DOTS, plot_blocks, plot_histogram, plot_scatter
 from harmonizer.files import write_atomically
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 
 AMPLIFIED = 16
 """What the picture of a difference is multiplied by."""
 
-BLOCKS_SHOWN = 60
+SHOWN = 96
+"""Dots per inch that plots are shown at: they are finer, for fine screens."""
 
 _STYLE = """
-:root { color-scheme: light }
+:root { color-scheme: light dark; --ink: #1d2329; --soft: #4a545e; --line: #dde2e7; --page: #fff;
+  --good: #1a7f4b; --bad: #b3261e }
+@media (prefers-color-scheme: dark) { :root { --ink: #e3e7eb; --soft: #a3aeb8; --line: #39424b;
+  --page: #14181c; --good: #5cc58f; --bad: #ff8a80 } }
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 1120px; padding: 0 1rem;
-  color: #1d2329; background: #fff }
+  color: var(--ink); background: var(--page) }
 h1 { font-size: 1.5rem } h2 { font-size: 1.15rem; margin-top: 2.2rem }
 table { border-collapse: collapse; margin: .8rem 0 }
-th, td { padding: .3rem .75rem; border-bottom: 1px solid #dde2e7; text-align: right }
-th:first-child, td:first-child { text-align: left }
+.wide { overflow-x: auto }
+th, td { padding: .3rem .75rem; border-bottom: 1px solid var(--line); text-align: right }
+th:first-child, td:first-child, .words { text-align: left }
 td { white-space: nowrap }
-th { font-weight: 600; color: #4a545e }
+th { font-weight: 600; color: var(--soft) }
+h1 { overflow-wrap: anywhere }
 img { max-width: 100%; height: auto; display: block }
+img.plot { background: #fff; border-radius: .3rem; margin: .6rem 0; max-width: none }
 code { font-size: .85em; overflow-wrap: anywhere }
 .verdict { display: inline-block; padding: .25rem .8rem; border-radius: .3rem; color: #fff;
   font-weight: 600 }
 .passed { background: #1a7f4b } .failed { background: #b3261e }
-td.passed { background: none; color: #1a7f4b } td.failed { background: none; color: #b3261e }
+td.passed { background: none; color: var(--good) }
+td.failed { background: none; color: var(--bad); font-weight: 600 }
 .case { display: grid; grid-template-columns: repeat(4, 1fr); gap: .5rem; margin: .3rem 0 1.4rem }
-.case figcaption { font-size: .85em; color: #4a545e } figure { margin: 0 }
-@media (max-width: 700px) { .case { grid-template-columns: repeat(2, 1fr) } }
+.case figcaption { font-size: .85em; color: var(--soft) } figure { margin: 0 }
+@media (max-width: 700px) { .case { grid-template-columns: repeat(2, 1fr) }
+  th, td { padding: .3rem .4rem } td:first-child, td.words { white-space: normal } }
 """
 
 
@@ -77,8 +82,12 @@ def write_html(path: Path, document: Row, judgement: Judgement, sensitivity: Row
         _sets(document["sets"]),
         "<h2>Arguments</h2>",
         _arguments(document["arguments"]),
-        _picture(_scatter(judgement), "candidate's argument against the reference's, by filter"),
-        _picture(_histogram(judgement), "images by mean delta-E"),
+        _plot(
+            plot_scatter(judgement),
+            "the arguments' differences against the reference's, by operation",
+        ),
+        "<h2>Images</h2>",
+        _plot(plot_histogram(judgement), "images by mean delta-E"),
     ]
     if sensitivity is not None:
         parts += [
@@ -86,7 +95,7 @@ def write_html(path: Path, document: Row, judgement: Judgement, sensitivity: Row
             f"<p>{_text(sensitivity['precision'])}, each block alone, "
             f"{sensitivity['probes']} images; {sensitivity['reduced_share']:.1%} of the "
             "multiplications are reduced in the result.</p>",
-            _picture(_sensitivity(sensitivity["blocks"]), "mean delta-E of each block alone"),
+            _plot(plot_blocks(sensitivity["blocks"]), "mean delta-E of each block alone"),
         ]
     parts.append("<h2>Worst images</h2>")
     parts += [_case(case) for case in judgement.worst()]
@@ -111,117 +120,79 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     body = "".join(
         "<tr>" + "".join(f"<td>{_text(cell)}</td>" for cell in row) + "</tr>" for row in rows
     )
-    return f"<table><tr>{head}</tr>{body}</table>"
+    return f'<div class="wide"><table><tr>{head}</tr>{body}</table></div>'
+
+
+_CHECKS = {
+    "levels_max": ("largest difference, 8-bit levels", "{:g}"),
+    "delta_e_mean": ("mean delta-E 2000", "{:.4g}"),
+    "fmse_change": ("change of mean fMSE", "{:.3%}"),
+}
 
 
 def _checks(checks: Sequence[Row]) -> str:
-    rows = "".join(
-        f"<tr><td>{_text(c['set'])}</td><td>{_text(c['check'])}</td><td>{c['measured']:.4g}</td>"
-        f'<td>{c["limit"]:g}</td><td class="{"passed" if c["passed"] else "failed"}">'
-        f"{'kept' if c['passed'] else 'exceeded'}</td></tr>"
-        for c in checks
-    )
+    rows = ""
+    for check in checks:
+        words, form = _CHECKS[check["check"]]
+        either = "&plusmn;" if check["check"] == "fmse_change" else ""
+        word, said = ("passed", "kept") if check["passed"] else ("failed", "exceeded")
+        rows += (
+            f'<tr><td>{_text(check["set"])}</td><td class="words">{words}</td>'
+            f"<td>{form.format(check['measured'])}</td><td>{either}{form.format(check['limit'])}</td>"
+            f'<td class="{word}">{said}</td></tr>'
+        )
     return (
-        "<table><tr><th>set</th><th>what</th><th>measured</th><th>allowed</th><th></th></tr>"
-        f"{rows}</table>"
+        '<div class="wide"><table><tr><th>set</th><th class="words">what</th><th>measured</th>'
+        f"<th>allowed</th><th></th></tr>{rows}</table></div>"
     )
 
 
 def _sets(sets: dict[str, Row]) -> str:
-    header = [
-        *("set", "images", "levels max", "p99.9", "equal values", "PSNR", "delta-E mean"),
-        *("worst image", "worst pixel", "fMSE before", "reference", "candidate", "change"),
-    ]
-    rows = [
-        [
-            name,
-            row["images"],
-            row["levels_max"],
-            row["levels_p999"],
-            f"{row['values_equal']:.1%}",
-            "equal" if row["psnr"] is None else f"{row['psnr']:.1f} dB",
-            f"{row['delta_e_mean']:.4f}",
-            f"{row['delta_e_image_max']:.3f}",
-            f"{row['delta_e_max']:.2f}",
-            f"{row['fmse_before']:.1f}",
-            f"{row['fmse_reference']:.1f}",
-            f"{row['fmse_candidate']:.1f}",
-            f"{row['fmse_change']:+.3%}",
-        ]
-        for name, row in sets.items()
-    ]
-    return _table(header, rows)
+    shown: dict[str, Callable[[Row], object]] = {
+        "images": lambda row: row["images"],
+        "largest difference, levels": lambda row: row["levels_max"],
+        "99.9 % of values differ by at most, levels": lambda row: row["levels_p999"],
+        "values that are equal": lambda row: f"{row['values_equal']:.1%}",
+        "PSNR": lambda row: "equal" if row["psnr"] is None else f"{row['psnr']:.1f} dB",
+        "delta-E, mean over images": lambda row: f"{row['delta_e_mean']:.4f}",
+        "delta-E, worst image": lambda row: f"{row['delta_e_image_max']:.3f}",
+        "delta-E, worst pixel": lambda row: f"{row['delta_e_max']:.2f}",
+        "fMSE of the composites": lambda row: f"{row['fmse_before']:.1f}",
+        "fMSE of the reference": lambda row: f"{row['fmse_reference']:.1f}",
+        "fMSE of the candidate": lambda row: f"{row['fmse_candidate']:.1f}",
+        "change of fMSE": lambda row: f"{row['fmse_change']:+.3%}",
+    }
+    rows = [[words, *(cell(row) for row in sets.values())] for words, cell in shown.items()]
+    return _table(["", *sets], rows)
 
 
 def _arguments(arguments: Row) -> str:
-    rows = [
-        [name, f"{row['max']:.5f}", f"{row['mean']:.6f}"]
-        for name, row in arguments["filters"].items()
-    ]
-    rows.append(["all", f"{arguments['max']:.5f}", f"{arguments['mean']:.6f}"])
+    table = _table(["argument", "max abs difference", "mean"], argument_rows(arguments))
+    if "contrast" not in arguments["filters"]:
+        return table
     return (
-        _table(["argument", "max abs difference", "mean"], rows)
-        + f"<p>Contrast falls on another of its 255 steps in {arguments['contrast_steps']} "
+        f"{table}<p>Contrast falls on another of its 255 steps in {arguments['contrast_steps']} "
         "images.</p>"
     )
 
 
-def _scatter(judgement: Judgement) -> bytes:
-    count = len(judgement.filters)
-    columns = min(count, 3)
-    lines = -(-count // columns)
-    figure, axes = plt.subplots(lines, columns, figsize=(3.6 * columns, 3.4 * lines), squeeze=False)
-    reference = np.stack([case.reference for case in judgement.cases])
-    candidate = np.stack([case.candidate for case in judgement.cases])
-    for index, axis in enumerate(axes.flat):
-        if index >= count:
-            axis.set_axis_off()
-            continue
-        x, y = reference[:, index], candidate[:, index]
-        ends = [float(min(x.min(), y.min())), float(max(x.max(), y.max()))]
-        axis.plot(ends, ends, color="#b0b8c0", linewidth=1, zorder=1)
-        axis.scatter(x, y, s=9, color="#1f5fa8", alpha=0.6, linewidths=0, zorder=2)
-        axis.set_title(judgement.filters[index], fontsize=10)
-        axis.tick_params(labelsize=8)
-    figure.supxlabel("reference", fontsize=9)
-    figure.supylabel("candidate", fontsize=9)
-    return _png(figure)
+def argument_rows(arguments: Row) -> list[list[str]]:
+    """Name, largest and mean difference of each operation's numbers, and of all together."""
+    rows = []
+    for name, row in arguments["filters"].items():
+        many = f" ({row['numbers']} numbers)" if row["numbers"] > 1 else ""
+        rows.append([f"{name}{many}", f"{row['max']:.5f}", f"{row['mean']:.6f}"])
+    if len(rows) > 1:
+        rows.append(["all", f"{arguments['max']:.5f}", f"{arguments['mean']:.6f}"])
+    return rows
 
 
-def _histogram(judgement: Judgement) -> bytes:
-    figure, axis = plt.subplots(figsize=(7.5, 2.6))
-    names = list(judgement.levels)
-    values = [[c.delta_e_mean for c in judgement.cases if c.set == name] for name in names]
-    colours = ["#1f5fa8", "#d98324", "#5f8f3e"][: len(names)]
-    axis.hist(values, bins=30, label=names, color=colours)
-    axis.set_xlabel("mean delta-E 2000 of an image's foreground", fontsize=9)
-    axis.set_ylabel("images", fontsize=9)
-    axis.tick_params(labelsize=8)
-    axis.legend(fontsize=8, frameon=False)
-    return _png(figure)
-
-
-def _sensitivity(blocks: Sequence[Row]) -> bytes:
-    shown = sorted(blocks, key=lambda b: float(b["delta_e_mean"]), reverse=True)[:BLOCKS_SHOWN]
-    names = {block["name"] for block in shown}
-    shown = [block for block in blocks if block["name"] in names]  # the order of execution
-    figure, axis = plt.subplots(figsize=(8.5, 0.6 + 0.22 * len(shown)))
-    places = np.arange(len(shown))
-    colours = ["#1f5fa8" if block["reduced"] else "#d98324" for block in shown]
-    axis.barh(places, [float(block["delta_e_mean"]) for block in shown], color=colours)
-    axis.set_yticks(places, [block["name"] for block in shown], fontsize=8)
-    axis.invert_yaxis()
-    axis.set_xlabel("mean delta-E (blue: reduced in the result, orange: float32)", fontsize=9)
-    axis.tick_params(axis="x", labelsize=8)
-    return _png(figure)
-
-
-def _png(figure: Any) -> bytes:
-    buffer = io.BytesIO()
-    figure.tight_layout()
-    figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
-    plt.close(figure)
-    return buffer.getvalue()
+def _plot(data: bytes, words: str) -> str:
+    """A plot at its own size, on white whatever the page's colours."""
+    with Image.open(io.BytesIO(data)) as image:
+        width = round(image.width * SHOWN / DOTS)
+    picture = _picture(data, words).replace("<img ", f'<img class="plot" width="{width}" ')
+    return f'<div class="wide">{picture}</div>'
 
 
 def _picture(data: bytes, words: str, kind: str = "png") -> str:

@@ -21,7 +21,7 @@ LEVELS = 127
 
 HALF_LARGEST = float(np.finfo(np.float16).max)
 
-_FOLLOWING = ("Sigmoid", "Mul", "Add", "Relu")
+_FOLLOWING = ("Sigmoid", "Mul", "Add", "Relu", "Concat", "MaxPool")
 """Operators that stay in half precision between two layers that are. Means are not among them: sums
 over thousands of pixels do not bear 11 bits, for statistics and pooling alike."""
 
@@ -205,7 +205,7 @@ def _half_nodes(graph: PredictorGraph, blocks: Collection[str]) -> dict[str, Nod
     for node in graph.model.graph.node:
         name = node.output[0]
         data = [source for source in node.input if source not in graph.weights]
-        follows = node.op_type in _FOLLOWING and all(source in half for source in data)
+        follows = node.op_type in _FOLLOWING and data and all(source in half for source in data)
         if name in chosen or follows:
             half[name] = node
     return half

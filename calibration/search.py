@@ -18,7 +18,8 @@ from tqdm import tqdm
 from calibration.errors import BudgetError
 from calibration.graph import PredictorGraph
 from calibration.images import ImageSet
-from calibration.pictures import Image, compare, contrast_steps, draw
+from calibration.inputs import Feed, Image
+from calibration.pictures import compare, contrast_steps, draw
 from calibration.ranges import open_session
 from export import tolerances
 from harmonizer.renderer import CpuRenderer
@@ -132,7 +133,8 @@ class Judge:
         self._renderer = CpuRenderer(1)
         self._reference = self._predict(graph.model)
         self._drawn = [
-            self._draw(feed, row) for feed, row in zip(images.feeds, self._reference, strict=True)
+            self._draw(scene, row)
+            for scene, row in zip(images.scenes, self._reference, strict=True)
         ]
 
     def __call__(self, model: onnx.ModelProto) -> Error:
@@ -142,8 +144,8 @@ class Judge:
             worst = float("inf")
             return Error(worst, worst, 255, worst, worst, len(answers))
         differences = [
-            compare(drawn, self._draw(feed, row), feed["mask"])
-            for feed, row, drawn in zip(self.images.feeds, answers, self._drawn, strict=True)
+            compare(drawn, self._draw(scene, row), scene["mask"])
+            for scene, row, drawn in zip(self.images.scenes, answers, self._drawn, strict=True)
         ]
         apart = np.abs(answers - self._reference)
         return Error(
@@ -152,16 +154,30 @@ class Judge:
             levels_max=max(d.levels_max for d in differences),
             delta_e_mean=float(np.mean([d.delta_e_mean for d in differences])),
             delta_e_max=max(d.delta_e_max for d in differences),
-            contrast_steps=contrast_steps(self.graph.filters, self._reference, answers),
+            contrast_steps=contrast_steps(self.graph.contract, self._reference, answers),
         )
 
     def _predict(self, model: onnx.ModelProto) -> NDArray[np.float32]:
         session = open_session(model)
         return np.concatenate([session.run(["arguments"], feed)[0] for feed in self.images.feeds])
 
-    def _draw(self, feed: dict[str, Image], arguments: NDArray[np.float32]) -> Image:
-        filters = self.graph.filters
-        return draw(self._renderer, filters, feed["composite"], feed["mask"], arguments)
+    def _draw(self, scene: Feed, arguments: NDArray[np.float32]) -> Image:
+        contract = self.graph.contract
+        return draw(self._renderer, contract, scene["composite"], scene["mask"], arguments)
+
+
+def check_keep(graph: PredictorGraph, keep: Collection[str]) -> None:
+    """Refuse names of blocks that there are not, and all of them.
+
+    Raises:
+        ValueError: As said.
+    """
+    unknown = sorted(set(keep) - set(graph.blocks))
+    if unknown or set(keep) == set(graph.blocks):
+        raise ValueError(
+            f"the blocks to keep must be some, not all, of {', '.join(graph.blocks)}; got "
+            f"{', '.join(unknown or sorted(keep))}."
+        )
 
 
 def search(
@@ -187,12 +203,7 @@ def search(
         ValueError: If `keep` names an unknown block, or all of them.
         BudgetError: If no graph with any block reduced keeps the budget.
     """
-    unknown = sorted(set(keep) - set(graph.blocks))
-    if unknown or set(keep) == set(graph.blocks):
-        raise ValueError(
-            f"`keep` must name some, not all, of {', '.join(graph.blocks)}; got "
-            f"{', '.join(unknown or sorted(keep))}."
-        )
+    check_keep(graph, keep)
     candidates = [block for block in graph.blocks if block not in keep]
     sensitivity = {
         block: judge(rewrite([block]))
@@ -214,10 +225,12 @@ def search(
             if budget.allows(attempt):
                 chosen, model, error = [*chosen, block], wider, attempt
         if not chosen:
+            remedy = "Allow that, or use float32"
+            if graph.contract.model == "harmonizer":
+                remedy += ", or fine-tune the checkpoint: python -m calibration.finetune"
             raise BudgetError(
                 f"no graph with a block in reduced precision keeps the budget ({budget}); the "
-                f"closest reduces {closest[0]} alone: {closest[1]}. Allow that, or fine-tune the "
-                "checkpoint: python -m calibration.finetune"
+                f"closest reduces {closest[0]} alone: {closest[1]}. {remedy}."
             )
     ordered = tuple(block for block in graph.blocks if block in chosen)
     return Found(model, ordered, error, sensitivity, tried)

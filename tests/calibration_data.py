@@ -1,4 +1,4 @@
-"""Small things to calibrate: a predictor of two looks, composites in memory, a folder of crops."""
+"""Small things to calibrate: predictors, composites in memory, a folder of crops."""
 
 from pathlib import Path
 
@@ -11,10 +11,15 @@ from calibration.images import ImageSet
 from calibration.ranges import open_session
 from export.samples import sample_photos
 from export.to_onnx import export
+from harmonizer.contract import Contract
 from train.model import save_checkpoint
 from train.network import HarmonizerNet, NetworkConfig, thumbnail
+from train.s2crnet import S2CRNet, S2CRNetConfig
 
 FILTERS = ("brightness", "contrast")
+CONTRACT = Contract("harmonizer", FILTERS, (1, 1))
+CURVES = S2CRNetConfig(statistics=True, encoder_size=64)
+CURVES_CONTRACT = Contract("s2crnet", CURVES.filters, CURVES.sizes, labelled=True)
 
 
 def small_checkpoint(folder: Path) -> Path:
@@ -41,13 +46,30 @@ def encoder_predictor(folder: Path) -> Path:
     return folder / "b0.onnx"
 
 
+def curves_checkpoint(path: Path, config: S2CRNetConfig = CURVES) -> Path:
+    """S2CRNet with random weights whose curves bend visibly, all of them by what images show."""
+    torch.manual_seed(4)
+    network = S2CRNet(config)
+    for module in network.curves:
+        torch.nn.init.normal_(module.foreground.weight, std=0.02)
+        torch.nn.init.normal_(module.background.weight, std=0.02)
+    save_checkpoint(network, path)
+    return path
+
+
+def curves_predictor(folder: Path) -> Path:
+    """Statistics, two stages and labels, exported; the checkpoint lies beside it."""
+    export(curves_checkpoint(folder / "curves.safetensors"), folder / "curves.onnx")
+    return folder / "curves.onnx"
+
+
 def answers(model: onnx.ModelProto, images: ImageSet) -> np.ndarray:
     """What a model predicts, (images, k), with Q/DQ computed as written."""
     session = open_session(model)
     return np.concatenate([session.run(["arguments"], feed)[0] for feed in images.feeds])
 
 
-def feeds(count: int) -> ImageSet:
+def feeds(count: int, contract: Contract = CONTRACT) -> ImageSet:
     """Thumbnails of shifted crops of scikit-image's photographs with their masks."""
     names, made = [], []
     photos = sample_photos()
@@ -63,7 +85,7 @@ def feeds(count: int) -> ImageSet:
             }
         )
         names.append(f"{photo.name} {shift}")
-    return ImageSet(tuple(names), tuple(made))
+    return ImageSet(tuple(names), tuple(made), contract)
 
 
 def write_photographs(folder: Path, count: int) -> Path:

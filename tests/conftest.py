@@ -66,6 +66,14 @@ def encoder_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return encoder_predictor(tmp_path_factory.mktemp("encoder"))
 
 
+@pytest.fixture(scope="session")
+def curves_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An export of S2CRNet, random weights; its checkpoint lies beside it."""
+    from calibration_data import curves_predictor
+
+    return curves_predictor(tmp_path_factory.mktemp("curves"))
+
+
 @pytest.fixture(scope="module")
 def photo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_photos(tmp_path_factory.mktemp("photos"))

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from calibration_data import FILTERS, feeds, write_photographs
+from calibration_data import CONTRACT, feeds, write_photographs
 from onnx import TensorProto, helper
 from PIL import Image
 from training_data import truncate, write_tree
@@ -35,11 +35,11 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_load_images_choice_is_seeded_and_composites_are_perturbed(photographs: Path) -> None:
-    first = load_images(photographs, CALIBRATION_IMAGES, FILTERS)
-    again = load_images(photographs, CALIBRATION_IMAGES, FILTERS)
+    first = load_images(photographs, CALIBRATION_IMAGES, CONTRACT)
+    again = load_images(photographs, CALIBRATION_IMAGES, CONTRACT)
     assert first.names == again.names and first.sha256 == again.sha256
     assert len(first.names) == CALIBRATION_IMAGES < CALIBRATION_IMAGES + 4
-    everything = load_images(photographs, 1000, FILTERS)
+    everything = load_images(photographs, 1000, CONTRACT)
     assert len(everything.names) == CALIBRATION_IMAGES + 4 and everything.sha256 != first.sha256
     one, rest = first.split(1)
     assert one.names + rest.names == first.names
@@ -50,7 +50,7 @@ def test_load_images_reads_iharmony4s_train_lists(
 ) -> None:
     tree = write_tree(tmp_path / "tree")
     monkeypatch.setattr("calibration.images.CALIBRATION_IMAGES", 4)
-    images = load_images(tree, 100, FILTERS)
+    images = load_images(tree, 100, CONTRACT)
     assert len(images.names) == 4 * 2 * 2  # subsets, photographs in the train list, versions
     assert all("2_1_" not in name for name in images.names)  # the third photograph is for testing
 
@@ -63,24 +63,24 @@ def test_load_images_evaluation_sets_are_refused(
     (tmp_path / "val" / "images").mkdir()
     for folder in (tmp_path / "val", tmp_path / "val" / "images", tmp_path):
         with pytest.raises(CalibrationError, match="must not be those that the gate judges by"):
-            load_images(folder, 100, FILTERS)
+            load_images(folder, 100, CONTRACT)
     (tmp_path / "samples").mkdir()
     (tmp_path / "samples" / "index.csv").write_text("composite,mask,real,subset\n")
     with pytest.raises(CalibrationError, match="is an evaluation set"):
-        load_images(tmp_path / "samples", 100, FILTERS)
+        load_images(tmp_path / "samples", 100, CONTRACT)
 
 
 def test_load_images_too_few_says_how_many_and_why(tmp_path: Path) -> None:
     folder = write_photographs(tmp_path, 5)
     with pytest.raises(CalibrationError, match=r"wants 32 images or more: .* because .* gives 5\."):
-        load_images(folder, 100, FILTERS)
+        load_images(folder, 100, CONTRACT)
 
 
 def test_load_images_unreadable_file_is_named(tmp_path: Path) -> None:
     folder = write_photographs(tmp_path, CALIBRATION_IMAGES)
     truncate(folder / "004.png")
     with pytest.raises(ImageFileError, match=r"004\.png must be a readable photograph"):
-        load_images(folder, 100, FILTERS)
+        load_images(folder, 100, CONTRACT)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_load_images_unlike_photographs_are_refused(
             picture = Image.new("RGB", (40, 40), colour)
         picture.save(tmp_path / f"{index}.png")
     with pytest.raises(CalibrationError, match=words):
-        load_images(tmp_path, 100, FILTERS)
+        load_images(tmp_path, 100, CONTRACT)
 
 
 def test_check_likeness_other_forms_are_refused() -> None:
@@ -114,8 +114,8 @@ def test_check_likeness_other_forms_are_refused() -> None:
     }
     for words, array in bad.items():
         with pytest.raises(CalibrationError, match=words):
-            check_likeness(ImageSet(("a",), ({"composite": array, "mask": mask},)))
-    empty = ImageSet(("a",), ({"composite": composite, "mask": mask * 0},))
+            check_likeness(ImageSet(("a",), ({"composite": array, "mask": mask},), CONTRACT))
+    empty = ImageSet(("a",), ({"composite": composite, "mask": mask * 0},), CONTRACT)
     with pytest.raises(CalibrationError, match="has no foreground"):
         check_likeness(empty)
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from benchmark_folder import write_benchmark
-from calibration_data import FILTERS
+from calibration_data import CONTRACT
 from skimage.color import deltaE_ciede2000, rgb2lab
 from tiny_predictor import write_predictor
 from training_data import truncate, write_photos
@@ -19,6 +19,7 @@ from calibration.gate import main
 from calibration.judging import Limits, judge, verdict
 from calibration.pictures import compare, contrast_steps, percentile_level
 from export.metadata import file_sha256
+from harmonizer.contract import Contract
 from harmonizer.errors import DeviceError, ModelError
 from train.evaluation.triplets import validation_triplets
 
@@ -75,8 +76,8 @@ def test_percentile_level_is_the_smallest_that_covers_the_share() -> None:
 def test_contrast_steps_counts_images_on_another_step() -> None:
     before = np.array([[0, 10.0], [0, 10.4], [0, -3.0], [0, 300.0]], np.float32) / 255
     after = before + np.float32([[0, -0.01 / 255]])
-    assert contrast_steps(("tint", "contrast"), before, after) == 1
-    assert contrast_steps(("tint", "shadow"), before, after) == 0
+    assert contrast_steps(Contract("harmonizer", ("tint", "contrast"), (1, 1)), before, after) == 1
+    assert contrast_steps(Contract("harmonizer", ("tint", "shadow"), (1, 1)), before, after) == 0
 
 
 def test_judge_a_model_with_itself_differs_in_nothing(files: dict[str, Path]) -> None:
@@ -152,7 +153,7 @@ def test_gate_part_of_the_images_is_no_proof(
 def test_gate_torch_against_its_export_keeps_the_fp32_budget(small_model: Path, gate: Gate) -> None:
     checkpoint = small_model.with_suffix(".safetensors")
     opened = open_candidate(checkpoint)
-    assert (opened.kind, opened.precision, opened.filters) == ("torch", "fp32", FILTERS)
+    assert (opened.kind, opened.precision, opened.contract) == ("torch", "fp32", CONTRACT)
     assert gate(checkpoint, small_model, "--limit", 3) == 0
 
 
@@ -184,6 +185,8 @@ def test_gate_html_is_self_contained_and_shows_everything(
     assert text.count("data:image/jpeg;base64,") == 2 * 4  # two cases of four pictures
     for words_shown in ("failed", "exceeded", "far.onnx", "Sensitivity of each block", "shadow"):
         assert words_shown in text
+    assert "mean delta-E 2000" in text and "delta_e_mean" not in text
+    assert "prefers-color-scheme: dark" in text and 'name="viewport"' in text
 
 
 def refused(gate: Gate, capsys: pytest.CaptureFixture[str], *words: object) -> str:
@@ -218,6 +221,9 @@ def test_gate_bad_input_exits_2_with_one_reason(
     )
     assert "must be a report of calibration/quantize.py" in error
     assert not (tmp_path / "g.html").exists()
+    (tmp_path / "file").write_text("no folder")
+    error = refused(gate, capsys, model, model, "--json", tmp_path / "file" / "g.json")
+    assert "g.json must lie in a folder" in error
 
 
 def test_gate_a_file_with_itself_passes_any_budget_and_draws_a_report(

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import onnx
 import pytest
-from calibration_data import feeds
+from calibration_data import feeds as images
 from conftest import ROOT
 
 from calibration.cache import calibrate
+from calibration.equalize import equalize
 from calibration.graph import PredictorGraph, load_graph
+from calibration.quantize import POLICY
 from calibration.rewrite import halve_blocks, quantize_blocks
 from calibration.rows import scale_rows
 
@@ -27,7 +29,18 @@ def encoder(encoder_model: Path) -> PredictorGraph:
     return load_graph(encoder_model)
 
 
-@pytest.mark.parametrize("network", ["statistics", "encoder"])
+@pytest.fixture(scope="module")
+def curves(curves_model: Path) -> PredictorGraph:
+    return load_graph(curves_model)
+
+
+@pytest.fixture(scope="module")
+def shipped() -> PredictorGraph:
+    """Its measured blocks are all of them: docs/precision.md."""
+    return load_graph(ROOT / "models" / "harmonizer.onnx")
+
+
+@pytest.mark.parametrize("network", ["statistics", "encoder", "curves", "shipped"])
 @pytest.mark.parametrize("precision", ["int8", "fp16"])
 def test_tensorrt_rtx_builds_the_graph(
     network: str,
@@ -39,15 +52,18 @@ def test_tensorrt_rtx_builds_the_graph(
         pytest.skip("tensorrt_rtx is not installed")
     graph: PredictorGraph = request.getfixturevalue(network)
     if precision == "int8":
+        feeds = images(4, graph.contract)
+        graph = equalize(graph, feeds.feeds)  # as calibration/quantize.py writes it
         graph = scale_rows(graph, graph.blocks)
-        model = quantize_blocks(graph, graph.blocks, calibrate(graph, feeds(4), "minmax"))
+        model = quantize_blocks(graph, graph.blocks, calibrate(graph, feeds, "minmax"))
     else:
-        model = halve_blocks(graph, [b for b in graph.blocks if not b.startswith("regressor")])
+        model = halve_blocks(graph, [b for b in graph.blocks if not b.startswith(POLICY["fp16"])])
     onnx.save(model, tmp_path / "m.onnx")
     # In a process of its own: TensorRT's libraries stay loaded, and a crash is reported as one.
     script = (
-        "import json, sys; from harmonizer.engine import build_engine; "
-        "print(json.dumps(build_engine(sys.argv[1], sys.argv[2], module='tensorrt_rtx')))"
+        "import json, sys; from harmonizer.engine import BuildOptions, build_engine; "
+        "options = BuildOptions(compute_capabilities=('8.9',)); "
+        "print(json.dumps(build_engine(*sys.argv[1:], options, 'tensorrt_rtx')))"
     )
     command = [sys.executable, "-c", script, str(tmp_path / "m.onnx"), str(tmp_path / "m.engine")]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -56,6 +72,7 @@ def test_tensorrt_rtx_builds_the_graph(
     if precision == "int8":
         assert layers["QUANTIZE"]["INT8"] == len({la.activation for la in graph.layers})
     else:
-        kind = "CONVOLUTION" if network == "encoder" else "MATRIX_MULTIPLY"
-        assert layers[kind]["HALF"] == 81 + 1 if network == "encoder" else layers[kind]["HALF"] > 0
+        convolutions = {"encoder": 81 + 1, "curves": 3 * 22}.get(network, 0)
+        assert layers.get("CONVOLUTION", {}).get("HALF", 0) == convolutions
+        assert network == "encoder" or layers["MATRIX_MULTIPLY"]["HALF"] > 0
     assert (tmp_path / "m.engine").stat().st_size > 0

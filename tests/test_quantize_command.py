@@ -105,6 +105,29 @@ def test_quantize_command_bad_flags_are_refused_before_any_work(
     assert "there is none at m.onnx" in refused(words, capsys)
 
 
+def test_quantize_command_what_would_fail_late_is_refused_before_any_work(
+    statistics: PredictorGraph,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def never(*_: object) -> None:
+        raise AssertionError("images are read first")
+
+    monkeypatch.setattr(quantize, "load_images", never)
+    (tmp_path / "file").write_text("no folder")
+    words = [str(statistics.path), "--images", "any", "--output"]
+    (tmp_path / "o.onnx").mkdir()
+    assert "it is a folder" in refused([*words, str(tmp_path / "o.onnx")], capsys)
+    error = refused([*words, str(tmp_path / "file" / "o.onnx")], capsys)
+    assert "o.onnx must lie in a folder" in error
+    words.append(str(tmp_path / "new.onnx"))
+    error = refused([*words, "--cache", str(tmp_path / "file" / "c.json")], capsys)
+    assert "c.minmax.json must lie in a folder" in error
+    error = refused([*words, "--keep", "regressor"], capsys)
+    assert "must be some, not all, of statistics.hidden@look1" in error and "got regressor" in error
+
+
 def test_quantize_command_too_few_images_says_how_many_and_why(
     statistics: PredictorGraph, photo_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,6 +9,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from calibration_data import curves_checkpoint
 
 from export import to_onnx, tolerances
 from export.metadata import Precision, Variant
@@ -16,7 +17,7 @@ from export.regions import traced_thumbnails
 from export.to_onnx import export
 from harmonizer.contract import LABELS, read_contract
 from train.evaluation.predictors import Candidate
-from train.model import load_checkpoint, save_checkpoint
+from train.model import load_checkpoint
 from train.s2crnet import S2CRNet, S2CRNetConfig, one_hot
 from train.thumbnails import region_thumbnails
 
@@ -26,36 +27,25 @@ CASES: list[Case] = [
     ("labelled", "predictor", "fp16"),
     ("labelled", "end-to-end", "fp32"),
 ]
-LABELLED = S2CRNetConfig(statistics=True, encoder_size=64)
 PLAIN = S2CRNetConfig(stages=1, semantic=False)
 
 
-def write_checkpoint(path: Path, config: S2CRNetConfig) -> Path:
-    """Random weights whose curves bend visibly, all of them by what the images show."""
-    torch.manual_seed(4)
-    network = S2CRNet(config)
-    for module in network.curves:
-        torch.nn.init.normal_(module.foreground.weight, std=0.02)
-        torch.nn.init.normal_(module.background.weight, std=0.02)
-    save_checkpoint(network, path)
-    return path
-
-
 @pytest.fixture(scope="module")
-def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    folder = tmp_path_factory.mktemp("checkpoints")
+def checkpoints(curves_model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    plain = tmp_path_factory.mktemp("checkpoints") / "plain.safetensors"
     return {
-        name: write_checkpoint(folder / f"{name}.safetensors", config)
-        for name, config in (("labelled", LABELLED), ("plain", PLAIN))
+        "labelled": curves_model.with_suffix(".safetensors"),
+        "plain": curves_checkpoint(plain, PLAIN),
     }
 
 
 @pytest.fixture(scope="module")
 def exported(
-    checkpoints: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+    curves_model: Path, checkpoints: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
 ) -> dict[Case, Path]:
     """Every file has shown its parity, or `export` would have raised."""
-    return export_all(checkpoints, CASES, tmp_path_factory.mktemp("onnx"))
+    shared, *others = CASES
+    return {shared: curves_model} | export_all(checkpoints, others, tmp_path_factory.mktemp("onnx"))
 
 
 def export_all(checkpoints: dict[str, Path], cases: list[Case], folder: Path) -> dict[Case, Path]:
