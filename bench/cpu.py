@@ -26,20 +26,9 @@ from PIL import Image
 
 from bench.results_file import ROOT, SCHEMA, commit
 from export.to_onnx import export
-from harmonizer.bench import (
-    SCHEMA_VERSION,
-    TYPICAL,
-    Measurement,
-    environment,
-    judge,
-    measure,
-    picture,
-    rectangle,
-    run_cases,
-    summarize,
-    table,
-)
+from harmonizer.bench import SCHEMA_VERSION, environment, judge, run_cases, table
 from harmonizer.files import write_atomically
+from harmonizer.measuring import TYPICAL, Measurement, measure, picture, rectangle, summarize
 from harmonizer.pipeline import Harmonizer
 from train.filters import apply_filters, blend
 from train.model import load_checkpoint, save_checkpoint
@@ -63,7 +52,7 @@ TARGETS = {
 MEMORY_PROBE = """
 import resource, sys
 import numpy as np
-from harmonizer.bench import TYPICAL, picture, rectangle
+from harmonizer.measuring import (TYPICAL, picture, rectangle)
 from harmonizer.renderer import CpuRenderer
 renderer = CpuRenderer(int(sys.argv[1]))
 small = picture(640, 360)

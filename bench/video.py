@@ -28,19 +28,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.results_file import SCHEMA, commit
-from harmonizer.bench import (
-    SCHEMA_VERSION,
-    Measurement,
-    environment,
-    judge,
-    measure,
-    picture,
-    rectangle,
-    summarize,
-    table,
-)
+from harmonizer.bench import SCHEMA_VERSION, environment, judge, table
 from harmonizer.files import write_atomically
 from harmonizer.jobs import Recipe, Tools
+from harmonizer.measuring import Measurement, measure, picture, rectangle, summarize
 from harmonizer.pipeline import Harmonizer
 from harmonizer.video import Encoding, Inputs, Job, harmonize_video
 from harmonizer.video.encoders import choose

@@ -24,9 +24,9 @@ from video_clips import picture as video_picture
 
 from export import tolerances
 from harmonizer.arguments import Arguments
-from harmonizer.bench import picture
 from harmonizer.contract import LABELS, Contract
 from harmonizer.errors import DeviceMemoryError, HarmonizerWarning, MaskError, ModelError
+from harmonizer.measuring import picture
 from harmonizer.pipeline import Harmonizer
 from harmonizer.renderer import CpuRenderer
 from harmonizer.video import Smoothing, harmonize_frames

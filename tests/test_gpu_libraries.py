@@ -12,7 +12,7 @@ import pytest
 from gpu_device import EMULATED, require, require_gpu
 from tiny_predictor import write_predictor
 
-from harmonizer.bench import TYPICAL, picture, rectangle
+from harmonizer.measuring import TYPICAL, picture, rectangle
 from harmonizer.pipeline import Harmonizer
 from harmonizer.predictor import import_onnxruntime
 

@@ -23,7 +23,6 @@ from gpu_device import (
 from tiny_predictor import write_predictor
 
 from harmonizer.arguments import Arguments
-from harmonizer.bench import TYPICAL, picture, rectangle
 from harmonizer.contract import Contract
 from harmonizer.errors import (
     ArgumentsError,
@@ -32,6 +31,7 @@ from harmonizer.errors import (
     HarmonizerWarning,
     ModelError,
 )
+from harmonizer.measuring import TYPICAL, picture, rectangle
 from harmonizer.pipeline import Harmonizer
 
 pytestmark = pytest.mark.gpu

@@ -15,7 +15,7 @@ from test_renderer_parity import (
 
 from export import tolerances
 from harmonizer.arguments import Arguments
-from harmonizer.bench import TYPICAL, picture, rectangle
+from harmonizer.measuring import TYPICAL, picture, rectangle
 from harmonizer.ops import PHOTO_FILTERS
 from harmonizer.plan import Plan
 from harmonizer.renderer import CpuRenderer

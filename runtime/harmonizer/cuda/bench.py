@@ -18,18 +18,11 @@ from typing import Any
 import numpy as np
 
 from harmonizer import _native
-from harmonizer.bench import (
-    TYPICAL,
-    Measurement,
-    measure,
-    picture,
-    rectangle,
-    summarize,
-)
 from harmonizer.cuda.arrays import packed
 from harmonizer.cuda.frames import Job
 from harmonizer.cuda.renderer import CudaRenderer
 from harmonizer.cuda.transfer import pinned_empty
+from harmonizer.measuring import TYPICAL, Measurement, measure, picture, rectangle, summarize
 from harmonizer.pipeline import Harmonizer
 
 SIZES = [(1920, 1080), (3840, 2160), (7680, 4320)]

@@ -14,7 +14,7 @@ from harmonizer.plan import Plan
 from harmonizer.renderer import check_image, check_mask
 from harmonizer.video.errors import VideoError
 from harmonizer.video.planes import foreground_box
-from harmonizer.video.resident import residency_for, sent
+from harmonizer.video.residency import residency_for, sent
 from harmonizer.video.shots import Shot, Tally, interpolated, planned, predicted
 from harmonizer.video.smoothing import Smoothing
 from harmonizer.video.stages import RunAhead, close

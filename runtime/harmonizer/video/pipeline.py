@@ -20,7 +20,7 @@ from harmonizer.video.inputs import Inputs
 from harmonizer.video.job import Job, Report
 from harmonizer.video.planes import Box, paste
 from harmonizer.video.reader import VideoReader
-from harmonizer.video.resident import HostResidency, Residency, residency_for, sent
+from harmonizer.video.residency import HostResidency, Residency, residency_for, sent
 from harmonizer.video.sequence import SequenceReader
 from harmonizer.video.shots import Shot, Tally, interpolated, planned, predicted, replayed
 from harmonizer.video.smoothing import Smoothing

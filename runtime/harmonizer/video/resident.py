@@ -1,33 +1,41 @@
-"""Frames that stay on a GPU from upload to download, several in flight, each on its own stream.
+"""A frame that stays on a GPU from upload to download; `residency` keeps several in flight."""
 
-One upload and one download a frame, through page-locked memory: while one frame is measured and
-predicted, the next is on its way to the GPU and the ones before on their way back. Not run on a GPU
-yet: checked on an emulated device.
-"""
-
-import threading
-from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harmonizer.arguments import Arguments
-from harmonizer.errors import DeviceError, ModelError
-from harmonizer.jobs import Tools
+from harmonizer.errors import ModelError
 from harmonizer.plan import Plan
 from harmonizer.values import stages_of
-from harmonizer.video.smoothing import Smoothing
-from harmonizer.video.stages import close
 
 if TYPE_CHECKING:
+    from harmonizer.cuda.device import Device
+    from harmonizer.cuda.frames import FrameRunner
     from harmonizer.cuda.predictor import DevicePredictor
     from harmonizer.cuda.slot import Slot
     from harmonizer.pipeline import Harmonizer
-    from harmonizer.video.shots import Shot
 
 Array = NDArray[Any]
 Thumbnail = NDArray[np.float32]
+
+
+class Lodging(Protocol):
+    """What a frame needs of the one who keeps it there."""
+
+    frames: "FrameRunner"
+    device: "Device"
+    predictor: "DevicePredictor | None"
+
+    def release(self, resident: "Resident", slot: "Slot") -> None:
+        """Give the frame's slot back, once."""
+
+
+def reads_thumbnails(harmonizer: "Harmonizer") -> bool:
+    """Whether the network reads the thumbnails of whole frames that cuts are found in."""
+    return bool(harmonizer.predictor.contract.model == "harmonizer")
 
 
 class Resident:
@@ -36,7 +44,7 @@ class Resident:
     The methods are called in their order, each by one thread at a time.
 
     Args:
-        residency: Which it belongs to.
+        residency: Who keeps it.
         slot: Its stream and memory; the device's context is current.
         image: (H, W, 3), upright.
         mask: (H, W).
@@ -46,7 +54,7 @@ class Resident:
         ModelError: If the network cannot be run.
     """
 
-    def __init__(self, residency: "Residency", slot: "Slot", image: Array, mask: Array) -> None:
+    def __init__(self, residency: Lodging, slot: "Slot", image: Array, mask: Array) -> None:
         from harmonizer import _native
         from harmonizer.cuda.frames import Job
         from harmonizer.cuda.transfer import bind
@@ -154,117 +162,3 @@ class Resident:
     def release(self) -> None:
         """Give the slot back; a second time does nothing."""
         self._residency.release(self, self._slot)
-
-
-class Residency:
-    """Lodges frames on the GPU. Close it after the threads that use its frames have ended.
-
-    Args:
-        tools: With a `CudaRenderer`.
-        predicts: Whether the network is asked about the frames.
-    """
-
-    def __init__(self, tools: Tools, predicts: bool) -> None:
-        renderer: Any = tools.renderer
-        self.frames, self.device = renderer.frames, renderer.device
-        self.predictor: DevicePredictor | None = None
-        if predicts and tools.harmonizer is not None:
-            self.predictor = tools.harmonizer.predictor
-        self._lock = threading.Lock()
-        self._held: dict[Resident, Slot] = {}
-
-    def lodged(self, shots: "Iterable[Shot]", ahead: bool) -> "Iterator[Shot]":
-        """Send each shot's picture to the GPU; with `ahead`, the next one before this one is given.
-
-        Raises:
-            TypeError, ValueError, DeviceError, ModelError: As `Resident` does.
-        """
-        waiting: Shot | None = None
-        try:
-            for shot in shots:
-                # Waiting for a slot while holding others could wait for ever, where several
-                # videos share a GPU.
-                early = ahead and waiting is not None and self._lodge(shot, wait=False)
-                if waiting is not None:
-                    yield waiting
-                    waiting = None
-                if not early:
-                    self._lodge(shot, wait=True)
-                if ahead:
-                    waiting = shot
-                else:
-                    yield shot
-            if waiting is not None:
-                yield waiting
-        finally:
-            close(shots)
-
-    def release(self, resident: Resident, slot: "Slot") -> None:
-        """Give a frame's slot back, once."""
-        with self._lock:
-            if self._held.pop(resident, None) is not None:
-                self.frames.give(slot)
-
-    def close(self) -> None:
-        """Give all slots back that abandoned frames still hold."""
-        with self._lock:
-            while self._held:
-                self.frames.give(self._held.popitem()[1])
-
-    def _lodge(self, shot: "Shot", wait: bool) -> bool:
-        try:
-            slot = self.frames.take(wait)
-        except DeviceError:
-            if wait:
-                raise
-            return False
-        upright = shot.orientation.upright
-        try:
-            with self.device.current():
-                shot.resident = Resident(self, slot, upright(shot.image), upright(shot.mask))
-        except BaseException:
-            self.frames.give(slot)
-            raise
-        with self._lock:
-            self._held[shot.resident] = slot
-        return True
-
-
-def reads_thumbnails(harmonizer: "Harmonizer") -> bool:
-    """Whether the network reads the thumbnails of whole frames that cuts are found in."""
-    return bool(harmonizer.predictor.contract.model == "harmonizer")
-
-
-class HostResidency:
-    """Leaves frames where they are."""
-
-    def lodged(self, shots: "Iterable[Shot]", ahead: bool) -> "Iterable[Shot]":
-        """The shots."""
-        return shots
-
-    def close(self) -> None:
-        """Nothing is held."""
-
-
-def residency_for(tools: Tools, smoothing: Smoothing, predicts: bool) -> Residency | HostResidency:
-    """Where a GPU draws, one that lodges frames there.
-
-    Frames whose arguments are interpolated wait for a later one, which could need their slots:
-    they are not lodged. Nor are those for S2CRNet, which does not read thumbnails of whole frames.
-    """
-    if type(tools.renderer).__name__ != "CudaRenderer" or smoothing.every > 1:
-        return HostResidency()
-    if tools.harmonizer is not None and not reads_thumbnails(tools.harmonizer):
-        return HostResidency()
-    return Residency(tools, predicts)
-
-
-def sent(shots: "Iterable[Shot]") -> "Iterator[Shot]":
-    """Queue the drawing of shots that are on a GPU; the result is waited for by a later stage."""
-    try:
-        for shot in shots:
-            if shot.resident is not None and shot.plan is not None:
-                shot.resident.draw(shot.plan)
-            yield shot
-    finally:
-        close(shots)

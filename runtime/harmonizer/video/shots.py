@@ -15,13 +15,14 @@ from harmonizer.jobs import Recipe, Tools
 from harmonizer.ops import OPERATIONS
 from harmonizer.plan import STATISTICS_COUNTS, Plan, Step
 from harmonizer.video.cuts import CutDetector
+from harmonizer.video.entries import Entry, statistics_of, with_statistics
 from harmonizer.video.errors import VideoError
 from harmonizer.video.orientation import UPRIGHT, Orientation
 from harmonizer.video.planes import Box
 from harmonizer.video.resident import Resident, reads_thumbnails
 from harmonizer.video.smoothing import Smoother, Smoothing, mixed
 from harmonizer.video.stages import close
-from harmonizer.video.track import Entry, Track, statistics_of, with_statistics
+from harmonizer.video.track import Track
 
 if TYPE_CHECKING:
     from harmonizer.pipeline import Harmonizer

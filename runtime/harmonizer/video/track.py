@@ -9,18 +9,15 @@ are interpolated in time, unless the later one is a cut, and held beyond the end
 """
 
 import bisect
-import json
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from harmonizer.arguments import Arguments
+from harmonizer.files import write_atomically
 from harmonizer.ops import OPERATIONS
-from harmonizer.plan import STATISTICS_COUNTS, Plan, Step
-from harmonizer.values import nested
+from harmonizer.plan import STATISTICS_COUNTS
+from harmonizer.video.entries import Entry
 from harmonizer.video.errors import VideoError
 from harmonizer.video.smoothing import (
     Smoothing,
@@ -29,60 +26,7 @@ from harmonizer.video.smoothing import (
     smooth_both_ways,
     with_numbers,
 )
-
-Statistics = Mapping[str, tuple[float, ...]]
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One frame of a track.
-
-    Attributes:
-        frame: Number from 0; informative.
-        time: Seconds since the video's first frame.
-        arguments: As drawn; None where nothing is drawn.
-        statistics: Operation -> numbers as in `harmonizer.plan.Step`; an operation that is not
-            there is measured.
-        cut: A new scene begins here.
-    """
-
-    frame: int
-    time: float
-    arguments: Arguments | None
-    statistics: Statistics = field(default_factory=dict)
-    cut: bool = False
-
-    def line(self) -> str:
-        """The JSON line."""
-        drawn = None
-        if self.arguments is not None:
-            drawn = {name: nested(name, value) for name, value in self.arguments.clamped().items()}
-        entry: dict[str, object] = {"frame": self.frame, "time": round(self.time, 6)}
-        if self.cut:
-            entry["cut"] = True
-        entry["arguments"] = drawn
-        if self.statistics:
-            entry["statistics"] = {name: list(v) for name, v in self.statistics.items()}
-        return json.dumps(entry)
-
-
-def statistics_of(plan: Plan) -> dict[str, tuple[float, ...]]:
-    """A plan's statistics by operation; those of identities, which nothing reads, left out."""
-    return {
-        step.operation: step.statistics
-        for step in plan.steps
-        if step.statistics and not step.is_identity
-    }
-
-
-def with_statistics(plan: Plan, statistics: Statistics) -> Plan:
-    """The plan with given statistics in place of the measured ones, where they are given."""
-    return Plan(
-        tuple(
-            Step(s.operation, s.argument, statistics.get(s.operation, s.statistics))
-            for s in plan.steps
-        )
-    )
+from harmonizer.video.track_files import header, read_track
 
 
 class Track:
@@ -147,9 +91,6 @@ class Track:
         Raises:
             ImageFileError: If the file cannot be written.
         """
-        from harmonizer.files import write_atomically
-        from harmonizer.video.track_files import header
-
         lines = [header(self.filters), *(entry.line() for entry in self.entries)]
         write_atomically(path, ("\n".join(lines) + "\n").encode("utf-8"))
 
@@ -162,8 +103,6 @@ class Track:
                 increase; the message names the line.
             ArgumentsError: If arguments break the rules of `Arguments.from_mapping`.
         """
-        from harmonizer.video.track_files import read_track
-
         return cls(*read_track(path))
 
 

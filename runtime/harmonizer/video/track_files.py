@@ -14,8 +14,8 @@ from harmonizer.checks import is_number
 from harmonizer.errors import ArgumentsError, FilterListError
 from harmonizer.ops import DEFAULT_FILTERS, check_filters
 from harmonizer.plan import Step
+from harmonizer.video.entries import Entry
 from harmonizer.video.errors import VideoError, translated
-from harmonizer.video.track import Entry
 
 FORMAT = "harmonizer-track"
 FORMAT_VERSION = 1
