@@ -15,10 +15,11 @@ from conftest import ROOT
 from cuda_driver.build import build_driver, find_headers
 
 from harmonizer import _native
+from harmonizer.backends import build_renderer
 from harmonizer.cuda import probe
 from harmonizer.cuda.arrays import is_device_array, stream_handle
 from harmonizer.errors import DeviceError, EngineError, ModelError, NativeLibraryError
-from harmonizer.pipeline import Harmonizer, build_renderer
+from harmonizer.pipeline import Harmonizer
 from harmonizer.renderer import CpuRenderer
 
 

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from harmonizer import __version__
+from harmonizer.backends import BACKENDS
 from harmonizer.files import write_atomically
 from harmonizer.measuring import (
     TYPICAL,
@@ -30,7 +31,7 @@ from harmonizer.measuring import (
     rectangle,
     summarize,
 )
-from harmonizer.pipeline import BACKENDS, Harmonizer
+from harmonizer.pipeline import Harmonizer
 
 SCHEMA_VERSION = 1
 

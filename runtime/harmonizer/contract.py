@@ -113,6 +113,24 @@ def read_contract(path: Path, metadata: Mapping[str, str]) -> Contract:
     )
 
 
+def find_label(contract: Contract, label: str | None) -> int | None:
+    """Index into `LABELS` of what the foreground shows; None for a model that does not ask.
+
+    Raises:
+        ValueError: If the label is unknown, or given to a model that asks for none.
+    """
+    if label is not None and label not in LABELS:
+        raise ValueError(f"`label` must be one of {', '.join(LABELS)}; got {label!r}.")
+    if not contract.labelled:
+        if label is not None:
+            raise ValueError(
+                f"`label` must go with a model that reads one; this one reads "
+                f"{', '.join(contract.inputs)}. Leave it out."
+            )
+        return None
+    return LABELS.index(label or DEFAULT_LABEL)
+
+
 def _filters(path: Path, listed: str) -> tuple[str, ...]:
     try:
         names = json.loads(listed)

@@ -11,7 +11,7 @@ from harmonizer.errors import ArgumentsError
 from harmonizer.ops import OPERATIONS
 
 if TYPE_CHECKING:
-    from harmonizer.pipeline import Renderer
+    from harmonizer.backends import Renderer
     from harmonizer.plan import Plan
 
 TABLE_SIZE = 4096

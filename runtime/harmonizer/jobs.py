@@ -26,7 +26,8 @@ from harmonizer.files import (
 )
 
 if TYPE_CHECKING:
-    from harmonizer.pipeline import Harmonizer, Renderer
+    from harmonizer.backends import Renderer
+    from harmonizer.pipeline import Harmonizer
     from harmonizer.plan import Plan
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from harmonizer.pipeline import Renderer
+    from harmonizer.backends import Renderer
     from harmonizer.plan import Plan
 
 SIZES = (33, 65)

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from harmonizer.arguments import MAX_STRENGTH, Arguments
+from harmonizer.backends import BACKENDS, build_renderer
 from harmonizer.cli import UsageError
 from harmonizer.contract import DEFAULT_LABEL, LABELS
 from harmonizer.encoding import SUBSAMPLINGS, Quality
@@ -15,7 +16,7 @@ from harmonizer.errors import HarmonizerError
 from harmonizer.files import MAX_PIXELS, output_format
 from harmonizer.jobs import FileOptions, Recipe, Tools
 from harmonizer.ops import OPERATIONS, PHOTO_FILTERS
-from harmonizer.pipeline import BACKENDS, Harmonizer, build_renderer
+from harmonizer.pipeline import Harmonizer
 
 _JPEG_LEVEL = 95
 

@@ -7,6 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harmonizer.backends import build_renderer
 from harmonizer.cli import INTERRUPTED, SUCCESS, UsageError
 from harmonizer.cli.options import (
     add_recipe_options,
@@ -19,7 +20,6 @@ from harmonizer.cli.options import (
 )
 from harmonizer.cli.progress import Bars, interrupts
 from harmonizer.jobs import Recipe, Tools
-from harmonizer.pipeline import build_renderer
 
 if TYPE_CHECKING:
     from harmonizer.video import Encoding, Inputs, Job, Smoothing, Track
