@@ -23,7 +23,7 @@ from export import build_engine as command
 from export.metadata import Precision, describe, file_sha256
 from export.to_onnx import build_graph
 from harmonizer.contract import Contract
-from harmonizer.engine import BuildOptions, build_engine, is_engine_file
+from harmonizer.engine import BuildOptions, build_engine, describe_engine, is_engine_file
 from harmonizer.engine.build import _configure
 from harmonizer.engine.checks import engine_name
 from harmonizer.engine.driver import Gpu
@@ -221,8 +221,9 @@ def test_wrong_models_are_refused_before_building(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"batch": (4, 2)}, r"1 <= OPT <= MAX; got 4 2"),
+        ({"batch": (4, 2)}, r"1 <= OPT <= MAX <= 1024; got 4 2"),
         ({"batch": (0, 2)}, r"got 0 2"),
+        ({"batch": (1, 100_000_000)}, r"MAX <= 1024; got 1 100000000"),
         ({"workspace_mib": 0}, "1 MiB or more; got 0"),
         ({"optimization_level": 6}, "0 to 5; got 6"),
         ({"hardware_compatibility": "all"}, "must be one of none, same-compute-capability"),
@@ -391,6 +392,13 @@ def test_command_builds_and_describes(tmp_path: Path) -> None:
     facts, built = json.loads(description_path(engine).read_text()), json.loads(kept)
     for key in ("engine_sha256", "onnx_sha256", "module", "version", "metadata"):
         assert facts[key] == built[key]
+    description_path(engine).write_text(kept)
+    describe_engine(engine, onnx_path)
+    assert description_path(engine).read_text() == kept
+    other = write_predictor(tmp_path / "b.onnx", filters=("shadow",))
+    with pytest.raises(EngineError, match="must be described by the model that it was built from"):
+        describe_engine(engine, other)
+    assert description_path(engine).read_text() == kept
 
 
 def test_command_refuses_with_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -32,7 +32,7 @@ def test_image_draws_what_the_library_draws(
     np.testing.assert_array_equal(pixels("o.png"), harmonizer(image, mask))
     captured = capsys.readouterr()
     assert captured.out.strip() == str(harmonizer.predict(image, mask))
-    assert re.fullmatch(r"harmonizer: wrote: o.png \(120x90, \d+ ms .*\)\n", captured.err)
+    assert re.fullmatch(r"harmonizer: wrote: o.png \(120x90, on the CPU, \d+ ms .*\)\n", captured.err)
 
 
 def test_image_saved_arguments_and_plan_draw_the_same(scene: Path, model: Path) -> None:

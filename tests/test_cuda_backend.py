@@ -15,7 +15,7 @@ from conftest import ROOT
 from cuda_driver.build import build_driver, find_headers
 
 from harmonizer import _native
-from harmonizer.backends import build_renderer
+from harmonizer.backends import Backend, build_renderer
 from harmonizer.cuda import probe
 from harmonizer.cuda.arrays import is_device_array, stream_handle
 from harmonizer.errors import DeviceError, EngineError, ModelError, NativeLibraryError
@@ -71,14 +71,31 @@ def test_unknown_backend_is_refused() -> None:
         build_renderer("gpu")  # type: ignore[arg-type]
 
 
+PLAN_HEADER = b"ftrt" + bytes(20) + bytes([10, 16, 1, 11])
+
+
 def test_engine_with_backend_cpu_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "model.engine").write_bytes(PLAN_HEADER)
     with pytest.raises(ModelError, match="is a TensorRT engine, which runs on a GPU"):
         Harmonizer(tmp_path / "model.engine", backend="cpu")
 
 
 def test_engine_with_auto_without_driver_names_the_driver(driverless: None, tmp_path: Path) -> None:
-    with pytest.raises(DeviceError, match="needs an NVIDIA driver"):
+    (tmp_path / "model.engine").write_bytes(PLAN_HEADER)
+    with pytest.raises(DeviceError, match=r"needs an NVIDIA driver.*use the \.onnx file"):
         Harmonizer(tmp_path / "model.engine")
+
+
+@pytest.mark.parametrize("backend", ["auto", "cpu", "cuda"])
+def test_what_is_no_engine_is_said_before_a_gpu_is_looked_for(
+    driverless: None, tmp_path: Path, model: Path, backend: Backend
+) -> None:
+    path = tmp_path / "model.engine"
+    with pytest.raises(EngineError, match="does not exist"):
+        Harmonizer(path, backend=backend)
+    path.write_bytes(model.read_bytes())
+    with pytest.raises(EngineError, match="it is an ONNX model"):
+        Harmonizer(path, backend=backend)
 
 
 def test_stream_with_backend_cpu_is_refused() -> None:

@@ -61,7 +61,8 @@ def test_video_command_predicts_smooths_and_replays(
     assert main([*lossless, "o.mkv", *predicting, *looking_ahead]) == 0
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert captured.err.splitlines()[-1] == "harmonizer: wrote: o.mkv (8 frames, 8 drawn; ffv1)"
+    done = "8 frames, 8 drawn; on the CPU, ffv1"
+    assert captured.err.splitlines()[-1] == f"harmonizer: wrote: o.mkv ({done})"
     assert main([*lossless, "p.mkv", "--arguments", "t.jsonl"]) == 0
     assert_same_frames(Path("o.mkv"), Path("p.mkv"))
     words = ["video", "c.mp4", "m.mp4", "-o", "o.mp4", *predicting]

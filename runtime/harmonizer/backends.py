@@ -51,12 +51,15 @@ def build_renderer(
     is logged: as a warning only where PyCUDA is installed, for then a GPU was meant.
 
     Raises:
+        TypeError: If `device` is no number.
         ValueError: If the backend is unknown.
         DeviceError: If it is "cuda" and there is no usable GPU.
         NativeLibraryError: If the compiled library is missing.
     """
     if backend not in BACKENDS:
         raise ValueError(f"`backend` must be one of {', '.join(BACKENDS)}; got {backend!r}.")
+    if not isinstance(device, int) or isinstance(device, bool):
+        raise TypeError(f"`device` must be the number of a GPU; got {device!r}. Pass 0, say.")
     if backend == "cuda" or (backend == "auto" and _gpu_is_meant()):
         from harmonizer.cuda.renderer import CudaRenderer
 

@@ -14,7 +14,7 @@ from harmonizer.backends import Backend, build_renderer
 from harmonizer.checks import check_threads
 from harmonizer.concerns import EMPTY_MASK, FULL_MASK, VANISHED_MASK
 from harmonizer.contract import LABELS, Contract, find_label
-from harmonizer.errors import HarmonizerWarning, MaskError, ModelError
+from harmonizer.errors import DeviceError, HarmonizerWarning, MaskError, ModelError
 from harmonizer.predictor import OnnxPredictor, default_model
 from harmonizer.renderer import check_image, check_mask
 
@@ -47,6 +47,7 @@ class Harmonizer:
 
     Raises:
         ModelError: If the model is missing, damaged or keeps another contract.
+        EngineError: If an .engine file is missing or none.
         DeviceError: If the backend is "cuda" and there is no usable GPU.
         NativeLibraryError: If the compiled library is missing.
         TypeError: If `threads` is not a whole number.
@@ -66,7 +67,17 @@ class Harmonizer:
         is_engine = model is not None and Path(model).suffix.lower() == ".engine"
         if is_engine and backend == "auto":
             backend = "cuda"
-        self.renderer: Any = build_renderer(backend, threads, device)
+        if is_engine:
+            _check_engine(Path(str(model)), backend)
+        try:
+            self.renderer: Any = build_renderer(backend, threads, device)
+        except DeviceError as error:
+            if not is_engine:
+                raise
+            raise DeviceError(
+                f"{model} is a TensorRT engine, which runs on a GPU alone: {error} On the CPU, use "
+                "the .onnx file that it was built from."
+            ) from error
         self._cuda: CudaPipeline | None = None
         self.backend: Literal["cpu", "cuda"] = "cpu"
         self.predictor: Any
@@ -74,11 +85,6 @@ class Harmonizer:
         if _is_cuda(self.renderer):
             self.backend = "cuda"
             self.predictor, self._cuda = _open_cuda(self.renderer, model, threads, label)
-        elif is_engine:
-            raise ModelError(
-                f"backend `cpu` must have an ONNX model; {model} is a TensorRT engine, which runs "
-                "on a GPU. Use backend `cuda`, or the .onnx file that it was built from."
-            )
         else:
             self.predictor = OnnxPredictor(default_model() if model is None else model, threads)
             shown = find_label(self.predictor.contract, label)
@@ -337,6 +343,18 @@ class Harmonizer:
         if isinstance(arguments, Arguments):
             return arguments
         return Arguments.from_mapping(arguments, self.filters)
+
+
+def _check_engine(engine: Path, backend: Backend) -> None:
+    """Refuse what cannot be an engine, and engines on the CPU, before a GPU is looked for."""
+    from harmonizer.engine.files import read_plan
+
+    read_plan(engine)
+    if backend == "cpu":
+        raise ModelError(
+            f"backend `cpu` must have an ONNX model; {engine} is a TensorRT engine, which runs "
+            "on a GPU. Use backend `cuda`, or the .onnx file that it was built from."
+        )
 
 
 def _is_cuda(renderer: object) -> bool:

@@ -15,6 +15,7 @@ from harmonizer.cli.options import (
     check_outputs,
     check_suffix,
     open_tools,
+    place_of,
     read_file_options,
     read_recipe,
     say,
@@ -90,5 +91,6 @@ def run(options: argparse.Namespace) -> int:
     print(result.arguments)
     height, width = result.shape
     elapsed_ms = 1000 * (time.perf_counter() - start)
-    say("wrote", f"{options.output} ({width}x{height}, {elapsed_ms:.0f} ms without start-up)")
+    done = f"{width}x{height}, {place_of(tools)}, {elapsed_ms:.0f} ms without start-up"
+    say("wrote", f"{options.output} ({done})")
     return SUCCESS

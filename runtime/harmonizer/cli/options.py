@@ -232,6 +232,11 @@ def open_tools(options: argparse.Namespace, recipe: Recipe, threads: int | None 
     return Tools(harmonizer.renderer, harmonizer)
 
 
+def place_of(tools: Tools) -> str:
+    """Where it is drawn, which backend `auto` decides."""
+    return "on the GPU" if type(tools.renderer).__name__ == "CudaRenderer" else "on the CPU"
+
+
 def say(kind: str, text: str) -> None:
     """Print one line for a person on stderr."""
     print(f"harmonizer: {kind}: {text}", file=sys.stderr)

@@ -15,6 +15,7 @@ from harmonizer.cli.options import (
     check_outputs,
     check_suffix,
     open_tools,
+    place_of,
     read_recipe,
     say,
 )
@@ -194,8 +195,8 @@ def run(options: argparse.Namespace) -> int:
         say("note", note)
     if report.written:
         cuts = f", {report.cuts} cuts" if report.cuts else ""
-        done = f"{report.frames} frames, {report.drawn} drawn{cuts}; {report.codec}"
-        say("wrote", f"{options.output} ({done})")
+        done = f"{report.frames} frames, {report.drawn} drawn{cuts}; {place_of(tools)}"
+        say("wrote", f"{options.output} ({done}, {report.codec})")
     if report.cancelled:
         left = "kept as a shorter video" if report.written else "nothing is written"
         say("interrupted", f"after {report.frames} frames; {left}")

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from harmonizer.contract import OUTPUT, Contract
 from harmonizer.engine.driver import Gpu
-from harmonizer.engine.files import Plan
+from harmonizer.engine.files import NAME_PREFIX, Plan
 from harmonizer.engine.library import version_tuple
 from harmonizer.errors import EngineError
 
@@ -144,9 +144,6 @@ def check_model(path: Path, engine: Any, onnx_sha256: str) -> None:
             f"{name.removeprefix(NAME_PREFIX)[:16]}..., not from {onnx_sha256[:16]}.... Name the "
             "model that it was built from, or build it again."
         )
-
-
-NAME_PREFIX = "harmonizer-"
 
 
 def engine_name(onnx_sha256: str) -> str:

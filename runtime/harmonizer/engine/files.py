@@ -6,6 +6,7 @@ description, holds the metadata of the ONNX file and what the engine was built w
 
 import hashlib
 import json
+import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ from harmonizer.predictor import OnnxPredictor
 
 FORMAT = "harmonizer-engine"
 FORMAT_VERSION = "1"
+
+NAME_PREFIX = "harmonizer-"
+"""A network of `build_engine` is named by this and its model's SHA-256; the plan keeps the name."""
 
 _MAGIC: Mapping[bytes, Module] = {b"ftrt": "tensorrt", b"vtrt": "tensorrt_rtx"}
 _HEADER_BYTES = 28
@@ -197,17 +201,30 @@ def describe_engine(
 
     Raises:
         ModelError: If the ONNX file is no predictor.
-        EngineError: If the engine is none, or is cut off.
+        EngineError: If the engine is none, is cut off, or says that it was built from another
+            model.
 
     Note:
         Nothing in a plan of trtexec tells the model that it came from: names, shapes and types
-        are checked when it is loaded, the weights cannot be.
+        are checked when it is loaded, the weights cannot be. A plan of `build_engine` has its
+        model's SHA-256 in the network's name. Its description says more than can be found out
+        here, and stays.
     """
     plan = read_plan(Path(engine))
     metadata, _, data = read_model(Path(onnx))
+    sha256 = hashlib.sha256(data).hexdigest()
+    named = re.search(NAME_PREFIX.encode() + rb"([0-9a-f]{64})", plan.data)
+    if named and named[1].decode() != sha256:
+        raise EngineError(
+            f"{engine} must be described by the model that it was built from, with SHA-256 "
+            f"{named[1].decode()[:16]}...; {onnx} has {sha256[:16]}.... Name that model, or build "
+            "an engine from this one."
+        )
+    if named and _is_described(plan, sha256):
+        return description_path(plan.path)
     facts = make_description(
         plan,
-        hashlib.sha256(data).hexdigest(),
+        sha256,
         metadata,
         None,
         {
@@ -218,6 +235,15 @@ def describe_engine(
     path = description_path(plan.path)
     publish({path: to_json(facts)})
     return path
+
+
+def _is_described(plan: Plan, onnx_sha256: str) -> bool:
+    """Whether the description that is there is this engine's and this model's."""
+    try:
+        there = read_description(plan)
+    except EngineError:
+        return False
+    return there is not None and there["onnx_sha256"] == onnx_sha256
 
 
 def to_json(facts: Mapping[str, Any]) -> bytes:

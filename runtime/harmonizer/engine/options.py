@@ -11,6 +11,9 @@ from harmonizer.engine.library import Module
 Compatibility = Literal["none", "same-compute-capability", "ampere-plus"]
 COMPATIBILITIES: tuple[Compatibility, ...] = get_args(Compatibility)
 LEVELS = range(6)
+LARGEST_BATCH = 1024
+"""Its thumbnails alone are 0.8 GB; beyond it is a slip of the keyboard."""
+
 COMPUTE_CAPABILITIES = ("7.5", "8.0", "8.6", "8.9", "12.0", "12.1")
 """Those that TensorRT-RTX builds for."""
 
@@ -43,8 +46,10 @@ class BuildOptions:
 
     def __post_init__(self) -> None:
         likely, most = self.batch
-        if not 1 <= likely <= most:
-            raise ValueError(f"`batch` must be 1 <= OPT <= MAX; got {likely} {most}.")
+        if not 1 <= likely <= most <= LARGEST_BATCH:
+            raise ValueError(
+                f"`batch` must be 1 <= OPT <= MAX <= {LARGEST_BATCH}; got {likely} {most}."
+            )
         if self.workspace_mib is not None and self.workspace_mib < 1:
             raise ValueError(f"`workspace` must be 1 MiB or more; got {self.workspace_mib}.")
         if self.optimization_level is not None and self.optimization_level not in LEVELS:
