@@ -92,6 +92,10 @@ def main() -> int:
     args = parser.parse_args()
     if not args.allow_missing:
         os.environ["HARMONIZER_GPU_TESTS"] = "required"
+    environment = describe()
+    if str(environment["gpu"]).startswith("none"):
+        print(f"FAILED: there must be a GPU; {environment['gpu']}", file=sys.stderr)
+        return 1
     began = time.monotonic()
     outcomes = Outcomes()
     code = int(pytest.main(["-m", "gpu", "-q", "--tb=short", *args.tests], [outcomes]))
@@ -105,7 +109,7 @@ def main() -> int:
     )
     document = {
         "passed": passed,
-        "environment": describe(),
+        "environment": environment,
         "seconds": round(time.monotonic() - began, 1),
         "counts": dict(outcomes.counts),
         "sanitizers": sanitized,

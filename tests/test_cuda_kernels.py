@@ -105,6 +105,17 @@ def test_any_filters_in_any_order_match_oracle(
         assert_parity_with_oracle(device, pixels, arguments)
 
 
+def test_channel_means_of_a_picture_near_black_are_exact_enough_to_divide_by(
+    device: EmulatedDevice,
+) -> None:
+    """Highlight computes 1 - (1 - v)^g: float leaves 6e-8 of black, means here are 2e-4."""
+    filters = ("brightness", "highlight", "hue", "temperature")
+    arguments = Arguments(filters, (-0.961, -0.491, -0.4, 0.915))
+    assert_parity_with_oracle(
+        device, parity.as_dtype(parity.IMAGES["near black"], "uint8"), arguments
+    )
+
+
 @pytest.mark.slow
 def test_many_random_programs_match_oracle(device: EmulatedDevice) -> None:
     generator = np.random.default_rng(43)

@@ -99,6 +99,16 @@ HZ_FN bool float_suffices(const AnyStep* steps, int first, int end, const ErrorB
     return larger(error.black, error.white) <= budget.at_ends && error.between <= budget.between;
 }
 
+/* Whether float evaluation leaves values near black as fine as floats are there: nothing has made
+   the error absolute. A mean that others are divided by must be so; that of a dark picture is as
+   small as its values. */
+template <typename AnyStep>
+HZ_FN bool float_is_fine_at_black(const AnyStep* steps, int first, int end) {
+    FloatError error;
+    for (int i = first; i < end; ++i) propagate(steps[i], kFloatRounding, error);
+    return error.black == 0;
+}
+
 }  // namespace HZ_NAMESPACE
 
 #endif

@@ -54,7 +54,7 @@ __device__ __forceinline__ void reduce(const ReduceParameters& p, const Picture&
     const Report& report = workspace.report;
     if (workspace.plan.nothing) return;
     /* A mean's rounding errors go through the steps after it as the pixels' do. This step counts
-       among them if its constants are known without its statistics. */
+       among them if its constants are known without its statistics; means of channels divide. */
     const int kind = statistics_of(report.steps[p.step].operation);
     const int after = p.step + (kind == HZ_STATISTICS_CHANNEL_MEANS);
     const int index = int(threadIdx.x);
@@ -66,7 +66,9 @@ __device__ __forceinline__ void reduce(const ReduceParameters& p, const Picture&
     __syncthreads();
     if (index == 0)
         shared.in_float = float_suffices(shared.steps, 0, p.step, false, 0) &&
-                          float_suffices(shared.steps, after, report.count, false, 0);
+                          float_suffices(shared.steps, after, report.count, false, 0) &&
+                          (after == p.step ||
+                           hz::float_is_fine_at_black(shared.steps, 0, p.step));
     __syncthreads();
 
     double sums[3] = {};

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "checks.h"
+#include "hz_accuracy.h"
 #include "kernels.h"
 #include "threads.h"
 
@@ -162,11 +163,14 @@ void measure(const hz_image& image, hz_program& program, int threads) {
             means = means_of_bytes(image, before, threads, pixels, *histogram);
         } else {
             /* A mean's rounding errors go through the steps after it as the pixels' do. This step
-               counts among them if its constants are known without its statistics. */
+               counts among them if its constants are known without its statistics; means of
+               channels divide. */
             const int first = i + (statistics == HZ_STATISTICS_CHANNEL_MEANS);
             const Steps after(program, first, program.count);
             const bool in_float = float_suffices(before, 0, before.count) &&
-                                  float_suffices(after, 0, after.count);
+                                  float_suffices(after, 0, after.count) &&
+                                  (first == i ||
+                                   hz::float_is_fine_at_black(before.list, 0, before.count));
             means = means_from_sums(image, before, in_float, threads, pixels);
         }
         const double* channels = means.channels;
