@@ -32,7 +32,9 @@ def test_image_draws_what_the_library_draws(
     np.testing.assert_array_equal(pixels("o.png"), harmonizer(image, mask))
     captured = capsys.readouterr()
     assert captured.out.strip() == str(harmonizer.predict(image, mask))
-    assert re.fullmatch(r"harmonizer: wrote: o.png \(120x90, on the CPU, \d+ ms .*\)\n", captured.err)
+    assert re.fullmatch(
+        r"harmonizer: wrote: o.png \(120x90, on the CPU, \d+ ms .*\)\n", captured.err
+    )
 
 
 def test_image_saved_arguments_and_plan_draw_the_same(scene: Path, model: Path) -> None:
@@ -386,3 +388,13 @@ def test_image_1080p_jpeg_from_cold_start_is_quick(scene: Path, model: Path) -> 
         subprocess.run(words, check=True, capture_output=True)
         seconds.append(time.perf_counter() - start)
     assert min(seconds) < 1.5, seconds
+
+
+def test_flags_are_not_guessed_from_their_beginnings(
+    scene: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (scene / "c.png").read_bytes()
+    words = ["image", "c.png", "m.png", "-o", "c.png", "--model", str(model), "--overwrite"]
+    assert main(words) == 2
+    assert "unrecognized arguments: --overwrite" in capsys.readouterr().err
+    assert (scene / "c.png").read_bytes() == before

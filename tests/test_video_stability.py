@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -233,6 +234,45 @@ def test_a_foreground_that_comes_into_view_by_one_pixel_passes(curves_model: Pat
         results = [r.image for r in harmonize_frames(harmonizer, frames)]
     changed = [bool((r != f[0]).any()) for r, f in zip(results, frames, strict=True)]
     assert changed == [False, False, True, True, True, True]
+
+
+@pytest.mark.parametrize("how", [{}, {"two_pass": True}, {"smoothing": Smoothing(every=3)}])
+def test_thin_frames_are_left_alone_and_counted_however_is_smoothed(
+    tmp_path: Path, curves_model: Path, how: dict[str, object]
+) -> None:
+    composite = write_clip(tmp_path / "c.mkv", map(picture, range(8)))
+    masks = [np.zeros((HEIGHT, WIDTH), np.uint8) for _ in range(8)]
+    for index, mask in enumerate(masks):
+        mask[:, 20 : 21 if index % 2 else 40] = 255
+    mask = write_clip(tmp_path / "m.mkv", masks, codec="ffv1", pixel_format="gray")
+    with Harmonizer(curves_model, "cpu", 1) as harmonizer:
+        tools = Tools(harmonizer.renderer, harmonizer)
+        job = Job(encoding=LOSSLESS, **how)  # type: ignore[arg-type]
+        report = harmonize_video(tools, Inputs(composite, mask), tmp_path / "o.mkv", job)
+    assert report.drawn == 4
+    assert any(note.startswith("in 4 frames the foreground is 1 pixel") for note in report.notes)
+
+
+def test_a_track_that_ends_before_the_video_is_noted(tmp_path: Path, model: Path) -> None:
+    inputs = Inputs(*write_pair(tmp_path, 6))
+    job = Job(Recipe(Arguments.identity(), overrides={"brightness": 0.3}), encoding=LOSSLESS)
+    job = replace(job, save_track=tmp_path / "t.jsonl")
+    harmonize_video(Tools(CpuRenderer(1)), inputs, tmp_path / "a.mkv", job)
+    lines = (tmp_path / "t.jsonl").read_text().splitlines()
+    (tmp_path / "t.jsonl").write_text("\n".join(lines[:4]) + "\n")
+    replay = Job(encoding=LOSSLESS, track=Track.load(tmp_path / "t.jsonl"))
+    report = harmonize_video(Tools(CpuRenderer(1)), inputs, tmp_path / "b.mkv", replay)
+    assert any(note.startswith("in 3 frames the track") for note in report.notes)
+
+
+def test_a_track_with_stages_missing_in_a_line_is_refused(tmp_path: Path) -> None:
+    stage = [[1.0] * 64] * 3
+    head = {"format": "harmonizer-track", "version": 1, "filters": ["piecewise_curve"]}
+    lines: list[object] = [head, {"time": 0, "arguments": {"piecewise_curve": [stage, stage]}}]
+    lines.append({"time": 1, "arguments": {"piecewise_curve": [stage]}})
+    (tmp_path / "t.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with pytest.raises(ArgumentsError, match=r"line 3 of .*384 numbers.*got 192"):
+        Track.load(tmp_path / "t.jsonl")
 
 
 def test_two_pass_is_steadier_than_no_smoothing(tmp_path: Path, model: Path) -> None:

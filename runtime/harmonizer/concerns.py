@@ -11,6 +11,8 @@ THIN_MASK = (
     "the foreground is 1 pixel wide or high, and the network crops to it: the image stays as it is."
 )
 
+TRACK_ENDED = "the track of arguments has ended: what its last line says is drawn."
+
 FULL_MASK = (
     "the mask covers the whole image: there is no background to harmonize with, and the arguments "
     "are a guess."

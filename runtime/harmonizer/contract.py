@@ -119,7 +119,7 @@ def find_label(contract: Contract, label: str | None) -> int | None:
     Raises:
         ValueError: If the label is unknown, or given to a model that asks for none.
     """
-    if label is not None and label not in LABELS:
+    if label is not None and not (isinstance(label, str) and label in LABELS):
         raise ValueError(f"`label` must be one of {', '.join(LABELS)}; got {label!r}.")
     if not contract.labelled:
         if label is not None:

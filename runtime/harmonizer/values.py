@@ -67,10 +67,14 @@ def check_value(name: str, value: object) -> Value:
     remedy = "Write stages of 3 channels of 64 slopes; 1 everywhere changes nothing."
     wanted = ", ".join(map(str, operation.sizes))
     try:
-        numbers = np.asarray(value, np.float64).reshape(-1)
+        given = np.asarray(value)
+        if given.dtype.kind not in "iuf":  # such as texts and booleans, which would be converted
+            raise TypeError(given.dtype.name)
+        numbers = given.astype(np.float64).reshape(-1)
     except (TypeError, ValueError) as error:
         raise ArgumentsError(
-            f"argument `{name}` must be {wanted} numbers; got {str(value)[:60]} ({error}). {remedy}"
+            f"argument `{name}` must be {wanted} numbers, in lists of the same length; got "
+            f"{str(value)[:60]}. {remedy}"
         ) from error
     if numbers.size not in operation.sizes:
         raise ArgumentsError(

@@ -6,7 +6,7 @@ Only the chosen command's module is imported, and it imports what is heavy when 
 import argparse
 import importlib
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from harmonizer import __version__
 from harmonizer.errors import HarmonizerError, NativeLibraryError
@@ -29,7 +29,13 @@ class UsageError(Exception):
 
 
 class _Parser(argparse.ArgumentParser):
-    """Reports a wrong command line in one line, like every other error."""
+    """Reports a wrong command line in one line, like every other error.
+
+    Flags are written out: `--over` is not taken for `--overwrite-input`.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings, allow_abbrev=False)
 
     def error(self, message: str) -> NoReturn:
         self.exit(USAGE, f"harmonizer: error: {message}. See `{self.prog} --help`.\n")

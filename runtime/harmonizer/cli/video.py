@@ -184,6 +184,8 @@ def run(options: argparse.Namespace) -> int:
     if options.arguments is not None and options.arguments.suffix.lower() == ".jsonl":
         track = Track.load(options.arguments)
         _refuse_smoothing(options)
+    elif options.arguments is not None and options.every != 1:
+        raise UsageError("--every is about predictions; --arguments needs none. Drop it.")
     recipe, tools = _open(options, track)
     job = _read_job(options, recipe, track)
     cancel = threading.Event()
@@ -208,10 +210,12 @@ def _open(options: argparse.Namespace, track: "Track | None") -> tuple[Recipe, T
     if track is None:
         recipe = read_recipe(options)
         return recipe, open_tools(options, recipe)
-    if options.model is not None:
-        raise UsageError(
-            "--model predicts arguments, which --arguments already gives; drop one of the two."
-        )
+    for flag, given in (("--model", options.model), ("--label", options.label)):
+        if given is not None:
+            raise UsageError(
+                f"{flag} helps to predict arguments, which --arguments already gives; drop one of "
+                "the two."
+            )
     without = copy.copy(options)
     without.arguments = None
     recipe = read_recipe(without)

@@ -76,7 +76,8 @@ def harmonize_video(
         inputs = replace(inputs, copied=())
     track = job.track
     if track is None and job.two_pass:
-        track = _first_pass(tools, inputs, output, job, progress, cancel)
+        track, first = _first_pass(tools, inputs, output, job, progress, cancel)
+        tally.concerns.update(first.concerns)
         if cancel.is_set():
             report.cancelled = True
             return report
@@ -209,8 +210,9 @@ def _first_pass(
     job: Job,
     progress: Progress | None,
     cancel: threading.Event,
-) -> Track:
+) -> tuple[Track, Tally]:
     """Predict and measure every frame, unsmoothed, and smooth over past and future."""
+    tally = Tally()
     bare = Smoothing(0.0, 0.0, None, job.smoothing.every, job.smoothing.cuts)
     entries = []
     feed = Feed(inputs, job.threads)
@@ -218,7 +220,7 @@ def _first_pass(
         _prepared(feed, output, job.encoding)
         read, residency = _read(feed, tools, bare, job.recipe.given is None)
         total = feed.reader.frame_count
-        looked = RunAhead(_guided(read, tools, job.recipe, bare, Tally()), _AHEAD, "predict")
+        looked = RunAhead(_guided(read, tools, job.recipe, bare, tally), _AHEAD, "predict")
         with closing(residency), closing(looked):
             for shot in looked:
                 shot.release()
@@ -228,7 +230,7 @@ def _first_pass(
                 if cancel.is_set():
                     break
     filters = next((e.arguments.filters for e in entries if e.arguments is not None), ())
-    return Track(filters, entries).smoothed(job.smoothing)
+    return Track(filters, entries).smoothed(job.smoothing), tally
 
 
 def _encode(

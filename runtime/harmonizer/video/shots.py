@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harmonizer.arguments import Arguments
-from harmonizer.concerns import FULL_MASK, THIN_MASK, VANISHED_MASK
-from harmonizer.errors import MaskError
+from harmonizer.concerns import FULL_MASK, THIN_MASK, TRACK_ENDED, VANISHED_MASK
 from harmonizer.jobs import Recipe, Tools
 from harmonizer.ops import OPERATIONS
 from harmonizer.plan import STATISTICS_COUNTS, Plan, Step
@@ -28,6 +27,9 @@ if TYPE_CHECKING:
     from harmonizer.pipeline import Harmonizer
 
 Array = NDArray[Any]
+
+_ROUNDED = 1e-3
+"""Seconds by which a track's times may be off: containers round them."""
 
 
 @dataclass(slots=True)
@@ -104,6 +106,8 @@ def predicted(
     """
     detector = CutDetector() if smoothing.cuts else None
     waited = smoothing.every
+    harmonizer = None if recipe.given is not None else tools.harmonizer
+    crops = harmonizer is not None and not reads_thumbnails(harmonizer)
     try:
         for shot in shots:
             image, mask = shot.orientation.upright(shot.image), shot.orientation.upright(shot.mask)
@@ -116,27 +120,30 @@ def predicted(
             if shot.box is not None and not coverage.any():
                 tally.concerns[VANISHED_MASK] += 1
                 shot.box = None
+            if shot.box is not None and crops and _is_thin(shot.box.of(shot.mask)):
+                # What comes into view does so by a pixel's width; a video must not end by it.
+                tally.concerns[THIN_MASK] += 1
+                shot.box = None
             waited += 1
             if shot.box is None:
                 waited = smoothing.every
             elif recipe.given is not None:
                 shot.raw = recipe.given
             elif shot.cut or waited >= smoothing.every:
-                try:
-                    if shot.resident is not None:
-                        shot.raw = shot.resident.arguments()
-                    else:
-                        shot.raw = _predict(tools.harmonizer, image, mask, composite, coverage)
-                except MaskError:
-                    # What comes into view does so by a pixel's width; a video must not end by it.
-                    tally.concerns[THIN_MASK] += 1
-                    shot.box, waited = None, smoothing.every
+                if shot.resident is not None:
+                    shot.raw = shot.resident.arguments()
                 else:
-                    tally.concerns[FULL_MASK] += bool(coverage.min() == 1)
-                    waited = 0
+                    shot.raw = _predict(tools.harmonizer, image, mask, composite, coverage)
+                tally.concerns[FULL_MASK] += bool(coverage.min() == 1)
+                waited = 0
             yield shot
     finally:
         close(shots)
+
+
+def _is_thin(mask: Array) -> bool:
+    """Whether what is not 0, of which there is some, lies in one row or in one column."""
+    return any(int(mask.any(axis=axis).sum()) == 1 for axis in (0, 1))
 
 
 def _predict(
@@ -223,9 +230,10 @@ def replayed(
     try:
         for shot in shots:
             entry = track.at(shot.time)
-            shot.cut = entry.cut and abs(entry.time - shot.time) < 1e-3
+            shot.cut = entry.cut and abs(entry.time - shot.time) < _ROUNDED
             tally.cuts += shot.cut
             if shot.box is not None and entry.arguments is not None:
+                tally.concerns[TRACK_ENDED] += shot.time > track.end + _ROUNDED
                 arguments = recipe.finish(entry.arguments)
                 shot.raw = arguments
                 shot.plan = _replay_plan(tools, shot, arguments, entry, unchanged)

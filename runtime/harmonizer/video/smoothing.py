@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from harmonizer.arguments import Arguments
 from harmonizer.checks import is_number
+from harmonizer.errors import ArgumentsError
 from harmonizer.plan import Plan, Step
 from harmonizer.values import to_numbers
 from harmonizer.video.errors import VideoError
@@ -84,7 +85,16 @@ def with_numbers(arguments: Arguments, numbers: Values) -> Arguments:
 
 
 def mixed(one: Arguments, other: Arguments, share: float) -> Arguments:
-    """Arguments of the same filters and sizes, interpolated: 0 is the one, 1 the other."""
+    """Arguments of the same filters and sizes, interpolated: 0 is the one, 1 the other.
+
+    Raises:
+        ArgumentsError: If the sizes differ.
+    """
+    if one.sizes != other.sizes:
+        raise ArgumentsError(
+            f"arguments to interpolate between must have as many numbers each; got {one.sizes} and "
+            f"{other.sizes}. Write as many stages of curves in both."
+        )
     numbers = numbers_of(one)
     return with_numbers(one, numbers + share * (numbers_of(other) - numbers))
 

@@ -68,6 +68,11 @@ class Track:
         }
         return Entry(earlier.frame, time, arguments, statistics)
 
+    @property
+    def end(self) -> float:
+        """The time of the last entry, in seconds."""
+        return self._times[-1]
+
     def smoothed(self, smoothing: Smoothing) -> "Track":
         """Arguments and statistics averaged over past and future, scene by scene.
 

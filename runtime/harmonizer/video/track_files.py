@@ -94,6 +94,7 @@ def read_track(path: str | Path) -> tuple[tuple[str, ...], list[Entry]]:
     """
     entries: list[Entry] = []
     filters: tuple[str, ...] | None = None
+    sizes: tuple[int, ...] | None = None
     with _readable(path) as file:
         for number, text in enumerate(file, 1):
             if not text.strip():
@@ -109,6 +110,9 @@ def read_track(path: str | Path) -> tuple[tuple[str, ...], list[Entry]]:
                     f"{where} must have a later time than the line before; got {entry.time:g} "
                     f"s after {entries[-1].time:g} s. Put the lines in order."
                 )
+            if entry.arguments is not None:
+                sizes = sizes or entry.arguments.sizes
+                _check_sizes(entry.arguments, sizes, where)
             entries.append(entry)
     if filters is None or not entries:
         raise VideoError(
@@ -116,6 +120,16 @@ def read_track(path: str | Path) -> tuple[tuple[str, ...], list[Entry]]:
             "--save-arguments."
         )
     return filters, entries
+
+
+def _check_sizes(arguments: Arguments, sizes: tuple[int, ...], where: str) -> None:
+    """Lines are interpolated between: all have as many numbers for each operation."""
+    for name, size, wanted in zip(arguments.filters, arguments.sizes, sizes, strict=True):
+        if size != wanted:
+            raise ArgumentsError(
+                f"{where} must have {wanted} numbers for {name}, as the first line with arguments "
+                f"has; got {size}. Write as many stages of curves in every line."
+            )
 
 
 @contextlib.contextmanager
