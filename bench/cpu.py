@@ -204,7 +204,9 @@ def compare(checkpoint: Path, threads: int) -> tuple[list[Measurement], dict[str
 
 def main() -> None:
     """Measure, check the result against the schema, write it, print it."""
-    parser = argparse.ArgumentParser(description="This project beside eager PyTorch on the CPU.")
+    parser = argparse.ArgumentParser(
+        description="This project beside eager PyTorch on the CPU.", allow_abbrev=False
+    )
     parser.add_argument("--output", type=Path, required=True, help="result JSON")
     parser.add_argument("--threads", type=int, default=2, help="of every contestant (%(default)s)")
     parser.add_argument("--checkpoint", type=Path, default=ROOT / "models/harmonizer.safetensors")

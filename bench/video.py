@@ -221,7 +221,9 @@ def run(
 
 def main() -> None:
     """Measure, check the result against the schema, write it, print it."""
-    parser = argparse.ArgumentParser(description="Harmonized video beside plain transcoding.")
+    parser = argparse.ArgumentParser(
+        description="Harmonized video beside plain transcoding.", allow_abbrev=False
+    )
     parser.add_argument("--output", type=Path, help="result JSON")
     parser.add_argument("--threads", type=int, default=2, help="of predictor and renderer")
     parser.add_argument("--preset", default="medium", help="of x264 (%(default)s)")

@@ -12,6 +12,7 @@ from calibration.errors import CacheError
 from calibration.graph import PredictorGraph
 from calibration.images import ImageSet
 from calibration.ranges import BINS, PERCENTILE, Method, collect_ranges
+from harmonizer.errors import brief
 from harmonizer.files import write_atomically
 
 FORMAT = "harmonizer-calibration"
@@ -81,16 +82,14 @@ def read_cache(path: Path, key: Key, tensors: Sequence[str]) -> dict[str, float]
     """
     try:
         document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if document["format"] != FORMAT:
+            raise ValueError(f"its format is {document['format']!r}")
         content = {"key": document["key"], "ranges": document["ranges"]}
-        whole = (
-            document["format"] == FORMAT
-            and document["version"] == FORMAT_VERSION
-            and document["sha256"] == _digest(content)
-        )
+        whole = document["version"] == FORMAT_VERSION and document["sha256"] == _digest(content)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CacheError(
-            f"{path} must be a calibration cache; it cannot be read ({error!r}). Delete it, or "
-            "name another file."
+            f"{path} must be a calibration cache; it cannot be read ({brief(error)}). Name "
+            "another --cache."
         ) from error
     if not whole:
         raise CacheError(

@@ -37,6 +37,7 @@ class Candidate:
         predict: Composite (1, 3, 256, 256) and mask (1, 1, 256, 256), float32 in [0, 1], to (k,)
             float32; what the network reads is made of them, with the default label.
         close: Releases what it holds.
+        onnx_sha256: Of the ONNX file that an engine was built from, if its description says so.
     """
 
     path: Path
@@ -46,6 +47,7 @@ class Candidate:
     sha256: str
     predict: Callable[[Array, Array], Array]
     close: Callable[[], None]
+    onnx_sha256: str | None = None
 
     def facts(self) -> dict[str, Any]:
         """As JSON holds it."""
@@ -139,7 +141,10 @@ def _engine(path: Path) -> Candidate:
         return _checked(path, answer.cpu().numpy()[0])
 
     precision = predictor.metadata.get("harmonizer.precision", "fp32")
-    return Candidate(path, "tensorrt", precision, contract, _sha256(path), predict, predictor.close)
+    source = predictor.description["onnx_sha256"]
+    return Candidate(
+        path, "tensorrt", precision, contract, _sha256(path), predict, predictor.close, source
+    )
 
 
 def _checked(path: Path, answer: Array) -> Array:

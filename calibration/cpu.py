@@ -46,6 +46,9 @@ Predict = Callable[[Feed], NDArray[np.float32]]
 
 BASE = "ONNX Runtime float32"
 WARM_UP = 5
+KEPT = ("static.onnx", "dynamic.onnx", "unshared.onnx")
+"""Files of `--save`."""
+
 CLEARLY = 0.8
 """Largest median ratio to float32 that counts as a clear win: less is not worth another file."""
 
@@ -77,8 +80,7 @@ def build_variants(
         threads: Of one prediction.
     """
     variants = [_onnx(BASE, graph.path, threads)]
-    static, dynamic = folder / "static.onnx", folder / "dynamic.onnx"
-    source = folder / "unshared.onnx"
+    static, dynamic, source = (folder / name for name in KEPT)
     onnx.save(_unshared(graph), source)
     _quantize_static(graph, source, images, static)
     _quantize_dynamic(graph, source, dynamic)
@@ -286,7 +288,9 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
 def main(words: Sequence[str] | None = None) -> int:
     """The command line; 0 on success, 2 for bad input."""
     parser = argparse.ArgumentParser(
-        prog="python -m calibration.cpu", description=(__doc__ or "").splitlines()[0]
+        prog="python -m calibration.cpu",
+        description=(__doc__ or "").splitlines()[0],
+        allow_abbrev=False,
     )
     parser.add_argument("model", type=Path, metavar="MODEL.onnx", help="float32 predictor")
     parser.add_argument("--images", type=Path, required=True, metavar="DIR")
@@ -302,7 +306,8 @@ def main(words: Sequence[str] | None = None) -> int:
     if args.count < CALIBRATION_IMAGES:
         parser.error(f"--count must be at least {CALIBRATION_IMAGES}; got {args.count}.")
     try:
-        prepare_outputs(args.json, args.save and args.save / "static.onnx")
+        kept = {f"{name} of --save": args.save and args.save / name for name in KEPT}
+        prepare_outputs({"--json": args.json, **kept}, [args.model])
         graph = load_graph(args.model)
         images = load_images(args.images, args.count, graph.contract)
         with tempfile.TemporaryDirectory() as folder:

@@ -150,7 +150,9 @@ def finetune(
 def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line; exits with 2 where it contradicts itself."""
     parser = argparse.ArgumentParser(
-        prog="python -m calibration.finetune", description=(__doc__ or "").splitlines()[0]
+        prog="python -m calibration.finetune",
+        description=(__doc__ or "").splitlines()[0],
+        allow_abbrev=False,
     )
     add = parser.add_argument
     add("checkpoint", type=Path, metavar="CKPT")
@@ -176,7 +178,7 @@ def main(words: Sequence[str] | None = None) -> int:
     """The command line; 0 on success, 2 for bad input or a diverged run, 130 if interrupted."""
     args = parse(words)
     try:
-        prepare_outputs(args.output)
+        prepare_outputs({"--output": args.output}, [args.checkpoint])
         network = load_harmonizer(args.checkpoint)
         with tempfile.TemporaryDirectory() as folder:
             exported = Path(folder) / "model.onnx"

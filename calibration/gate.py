@@ -3,7 +3,8 @@
 python -m calibration.gate REFERENCE CANDIDATE [--budget fp32|fp16|int8] [--html FILE] [--json FILE]
 
 Each is a torch checkpoint, an ONNX predictor of any precision, or a TensorRT engine (on a machine
-with a GPU). Exit code: 0 if every budget is kept, 1 if one is not, 2 for bad input.
+with a GPU). Exit code: 0 if every budget is kept, 1 if one is not, 2 for bad input, 3 if every one
+is kept, but on a part of the images only (--limit), which proves nothing.
 """
 
 import argparse
@@ -12,7 +13,7 @@ import math
 import os
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -20,15 +21,19 @@ from typing import Any
 
 import torch
 
-from calibration.candidates import open_candidate
+from calibration.candidates import ENGINES, Candidate, open_candidate
 from calibration.judging import LIMITS, Row, default_sets, judge, verdict
 from calibration.outputs import prepare_outputs
 from calibration.report import argument_rows, write_html
 from harmonizer import __version__
-from harmonizer.errors import HarmonizerError
+from harmonizer.engine.files import description_path
+from harmonizer.errors import HarmonizerError, brief
 from harmonizer.files import write_atomically
 from train.evaluation.report import markdown
 from train.evaluation.triplets import Triplet, benchmark_triplets, validation_triplets
+
+PARTLY = 3
+"""Exit code of budgets that are kept on a part of the images."""
 
 PACKAGES = ("numpy", "onnxruntime", "scikit-image", "torch")
 
@@ -36,7 +41,9 @@ PACKAGES = ("numpy", "onnxruntime", "scikit-image", "torch")
 def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line; exits with 2 where it contradicts itself."""
     parser = argparse.ArgumentParser(
-        prog="python -m calibration.gate", description=(__doc__ or "").splitlines()[0]
+        prog="python -m calibration.gate",
+        description=(__doc__ or "").splitlines()[0],
+        allow_abbrev=False,
     )
     parser.add_argument("reference", type=Path, help="what the pictures are to be like")
     parser.add_argument("candidate", type=Path, help="what is judged")
@@ -47,7 +54,10 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--val", type=Path, metavar="DIR", help="photographs with MANIFEST.csv")
     parser.add_argument("--iharmony4", type=Path, metavar="DIR", help="its layout, or index.csv")
     parser.add_argument(
-        "--limit", type=int, metavar="N", help="first N images of each set: a quick look, no proof"
+        "--limit",
+        type=int,
+        metavar="N",
+        help=f"first N images of each set: a quick look, no proof (exit code {PARTLY} if kept)",
     )
     parser.add_argument("--sensitivity", type=Path, metavar="FILE", help="report of quantize.py")
     parser.add_argument("--json", type=Path, metavar="FILE", help="all figures")
@@ -88,7 +98,11 @@ def run(args: argparse.Namespace) -> bool:
     Raises:
         HarmonizerError, OSError, ValueError: If a model, an image or a file is at fault.
     """
-    prepare_outputs(args.json, args.html)
+    models = (args.reference, args.candidate)
+    described = [description_path(path) for path in models if path.suffix in ENGINES]
+    prepare_outputs(
+        {"--json": args.json, "--html": args.html}, [*models, *described, args.sensitivity]
+    )
     sensitivity = _read_sensitivity(args.sensitivity) if args.sensitivity else None
     sets = evaluation_sets(args)
     reference = open_candidate(args.reference)
@@ -99,6 +113,8 @@ def run(args: argparse.Namespace) -> bool:
             f"{args.candidate} must say a precision of {', '.join(LIMITS)}; it says {budget!r}. "
             "Choose one with --budget."
         )
+    if sensitivity is not None:
+        _check_sensitivity(args.sensitivity, sensitivity, (reference, candidate))
     limits = LIMITS[budget]
     for flag, name in (
         ("levels", "levels_max"),
@@ -146,10 +162,21 @@ def _read_sensitivity(path: Path) -> Row:
             raise ValueError(f"its format is {document['format']!r}")
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
-            f"{path} must be a report of calibration/quantize.py; it is not ({error}). Name the "
-            "FILE.report.json beside the quantised model."
+            f"{path} must be a report of calibration/quantize.py; it is not ({brief(error)}). Name "
+            "the FILE.report.json beside the quantised model."
         ) from error
     return document
+
+
+def _check_sensitivity(path: Path, document: Row, models: Iterable[Candidate]) -> None:
+    """Refuse a report about neither model, nor about what an engine among them was built from."""
+    about = {str(document.get(name)) for name in ("source_sha256", "output_sha256")}
+    if not about & {sha256 for model in models for sha256 in (model.sha256, model.onnx_sha256)}:
+        raise ValueError(
+            f"{path} must be about the reference or the candidate; it is about the reduction of "
+            f"{document.get('source')} (SHA-256 {str(document.get('source_sha256'))[:16]}...). "
+            "Name the report beside the quantised model, or leave --sensitivity out."
+        )
 
 
 def _without_infinities(value: Any) -> Any:
@@ -213,12 +240,19 @@ def text_report(document: Row) -> str:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """The command line; 0 if the candidate passes, 1 if not, 2 for bad input, 130 if stopped."""
+    """The command line.
+
+    Returns:
+        0 if the candidate passes, 1 if not, 2 for bad input, 3 if it passes on a part of the images
+        (--limit), 130 if stopped.
+    """
     args = parse(words)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # sums then have one order on every machine
     try:
-        return 0 if run(args) else 1
+        if not run(args):
+            return 1
+        return 0 if args.limit is None else PARTLY
     except (HarmonizerError, OSError, ValueError) as error:
         print(f"gate: error: {error}", file=sys.stderr)
         return 2

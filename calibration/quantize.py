@@ -9,6 +9,7 @@ docs/precision.md says which file is for which target. The proof is `python -m c
 """
 
 import argparse
+import hashlib
 import json
 import sys
 from collections.abc import Collection, Sequence
@@ -56,6 +57,8 @@ last layer's error is the arguments' own, a step of contrast is 1/255 and a curv
 slopes: in half precision its few products save nothing that would be worth that."""
 
 REPORT = ".report.json"
+
+FEWER = "with fewer images ranges depend on which they happen to be"
 
 
 def reduce_precision(
@@ -168,7 +171,9 @@ def _describe(model: onnx.ModelProto, precision: str, facts: dict[str, Any]) -> 
 
 def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line; exits with 2 where it contradicts itself."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=(__doc__ or "").splitlines()[0], allow_abbrev=False
+    )
     parser.add_argument("model", type=Path, metavar="MODEL.onnx", help="float32 predictor")
     parser.add_argument(
         "--images",
@@ -180,7 +185,10 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--output", type=Path, required=True, metavar="FILE.onnx")
     parser.add_argument("--precision", choices=list(BUDGETS), default="int8")
     parser.add_argument(
-        "--count", type=int, default=IMAGES, help="images for the ranges (%(default)s)"
+        "--count",
+        type=int,
+        default=IMAGES,
+        help=f"images for the ranges (%(default)s), at least {CALIBRATION_IMAGES}: {FEWER}",
     )
     parser.add_argument("--method", choices=[AUTO, *METHODS], help="of the ranges (auto: the best)")
     parser.add_argument("--cache", type=Path, metavar="FILE", help="ranges to reuse, or to write")
@@ -194,8 +202,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
         parser.error(f"--output must be another file than the model; both are {args.model}.")
     if args.count < CALIBRATION_IMAGES:
         parser.error(
-            f"--count must be at least {CALIBRATION_IMAGES}, because with fewer images ranges "
-            f"depend on which they happen to be; got {args.count}."
+            f"--count must be at least {CALIBRATION_IMAGES}, because {FEWER}; got {args.count}."
         )
     for name in ("method", "cache"):
         if getattr(args, name) is not None and args.precision == "fp16":
@@ -204,6 +211,8 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
         limit = getattr(args, name)
         if limit is not None and not limit >= 0:
             parser.error(f"--{name.replace('_', '-')} must be at least 0; got {limit}.")
+    if args.cache is not None and args.cache.suffix != ".json":
+        parser.error(f"--cache must end in .json; got {args.cache.name}. Rename it.")
     return args
 
 
@@ -212,8 +221,12 @@ def main(words: Sequence[str] | None = None) -> int:
     args = parse(words)
     report_path = args.output.with_name(args.output.name + REPORT)
     try:
-        caches = _caches(args.cache, args.method or AUTO).values()
-        prepare_outputs(args.output, report_path, *(p for p in caches if p and not p.exists()))
+        caches = _caches(args.cache, args.method or AUTO)
+        absent = {f"--cache ({name})": p for name, p in caches.items() if p and not p.exists()}
+        prepare_outputs(
+            {"--output": args.output, f"{REPORT} of --output": report_path, **absent},
+            [args.model, *(p for p in caches.values() if p and p.exists())],
+        )
         graph = load_graph(args.model)
         check_keep(graph, args.keep)
         images = load_images(args.images, args.count + PROBES, graph.contract, PROBES)
@@ -225,7 +238,9 @@ def main(words: Sequence[str] | None = None) -> int:
         found, report = reduce_precision(
             graph, images, args.precision, args.method or AUTO, args.cache, args.keep, budget
         )
-        write_atomically(args.output, found.model.SerializeToString())
+        reduced = found.model.SerializeToString()
+        report["output_sha256"] = hashlib.sha256(reduced).hexdigest()
+        write_atomically(args.output, reduced)
         write_atomically(report_path, (json.dumps(report, indent=1) + "\n").encode())
     except BudgetError as error:
         print(f"quantize: no file written: {error}", file=sys.stderr)

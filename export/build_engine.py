@@ -21,7 +21,9 @@ ONLY_BUILDING = ("workspace", "optimization_level", "timing_cache", "compute_cap
 
 def parse(words: list[str] | None = None) -> argparse.Namespace:
     """Read the command line; exits with 2 where it contradicts itself."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=(__doc__ or "").splitlines()[0], allow_abbrev=False
+    )
     parser.add_argument("model", type=Path, metavar="MODEL.onnx")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--output", type=Path, metavar="FILE.engine", help="build this engine")

@@ -79,7 +79,9 @@ def _read(path: Path, mode: str = "RGB") -> Picture:
 
 def main() -> int:
     """Run the demonstration; the exit code is the `harmonizer` command's."""
-    parser = argparse.ArgumentParser(description="Harmonize sample photographs, before and after.")
+    parser = argparse.ArgumentParser(
+        description="Harmonize sample photographs, before and after.", allow_abbrev=False
+    )
     parser.add_argument("--model", type=Path, required=True, help="predictor ONNX file")
     parser.add_argument("--output", type=Path, required=True, help="folder for everything made")
     args = parser.parse_args()

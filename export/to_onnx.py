@@ -164,7 +164,9 @@ def export(
 
 def main() -> int:
     """The command line; 0 on success, 1 if parity fails, 2 for bad input."""
-    parser = argparse.ArgumentParser(description="Export a checkpoint to ONNX, parity proven.")
+    parser = argparse.ArgumentParser(
+        description="Export a checkpoint to ONNX, parity proven.", allow_abbrev=False
+    )
     parser.add_argument("--checkpoint", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True, help="FILE.onnx")
     parser.add_argument("--model", choices=MODELS, help="refuse checkpoints of another one")

@@ -230,7 +230,9 @@ def verify(
 
 def main() -> int:
     """The command line; 0 if the file keeps its tolerances, 1 if not, 2 for bad input."""
-    parser = argparse.ArgumentParser(description="Parity of an exported ONNX file with torch.")
+    parser = argparse.ArgumentParser(
+        description="Parity of an exported ONNX file with torch.", allow_abbrev=False
+    )
     parser.add_argument("model", type=Path)
     parser.add_argument("--checkpoint", type=Path, required=True)
     parser.add_argument("--images", type=Path, help="folder of photographs to check on")

@@ -229,7 +229,13 @@ def test_calibrate_changed_or_damaged_cache_is_refused(
     path.write_text(json.dumps(document))
     with pytest.raises(CacheError, match="it was changed"):
         calibrate(graph, images, "minmax", path)
-    for text in ("{", "[]", "{}", '{"key": 1, "ranges": {}}'):
+    for text in ("{", "[]", "{}", '{"format": "other"}', '{"key": 1, "ranges": {}}'):
         path.write_text(text)
         with pytest.raises(CacheError, match="it cannot be read"):
             calibrate(graph, images, "minmax", path)
+    path.write_bytes(b"\xff" * 100_000)
+    with pytest.raises(
+        CacheError, match=r"\(UnicodeDecodeError: .* Name another --cache"
+    ) as caught:
+        calibrate(graph, images, "minmax", path)
+    assert len(str(caught.value)) < 600 and "Delete" not in str(caught.value)

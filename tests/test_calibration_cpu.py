@@ -67,3 +67,14 @@ def test_cpu_command_foreign_model_exits_2(
         main(["m.onnx", "--images", str(tmp_path), "--count", "4"])
     assert stopped.value.code == 2
     assert "--count must be at least 32; got 4" in capsys.readouterr().err
+
+
+def test_cpu_command_never_replaces_its_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = tmp_path / "static.onnx"
+    model.write_bytes(b"mine")
+    for words in (["--json", str(model)], ["--save", str(tmp_path)]):
+        assert main([str(model), "--images", str(tmp_path), *words]) == 2
+        assert "static.onnx would replace an input; name another" in capsys.readouterr().err
+    assert model.read_bytes() == b"mine"

@@ -149,6 +149,8 @@ def test_finetune_command_bad_input_exits_2(
     words = [str(tmp_path / "none.safetensors"), "--images", str(tmp_path), "--output"]
     assert main([*words, str(tmp_path / "new.safetensors")]) == 2
     assert "no checkpoint at" in capsys.readouterr().err
+    assert main([*words, words[0]]) == 2
+    assert "would replace an input" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main([*words, "new.onnx"])
     assert "must end in .safetensors" in capsys.readouterr().err

@@ -147,6 +147,10 @@ def test_description_that_does_not_fit_is_refused(
     path.write_text(path.read_text()[:-20])
     with pytest.raises(EngineError, match="it is damaged"):
         EnginePredictor(engine)
+    path.write_bytes(b"\xff" * 100_000)
+    with pytest.raises(EngineError, match=r"it is damaged \(UnicodeDecodeError: ") as caught:
+        EnginePredictor(engine)
+    assert len(str(caught.value)) < 600
 
 
 def test_engine_of_another_model_is_refused(

@@ -278,6 +278,9 @@ def test_evaluate_impossible_command_lines_are_refused(
     benchmark: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     one = ["--predictor", str(model)]
+    names = benchmark / "HCOCO" / "HCOCO_test.txt"
+    photo = next((benchmark / "HCOCO" / "real_images").glob("*.jpg"))
+    files = {path: path.read_bytes() for path in (model, names, photo)}
     for words, complaint in (
         ([], "give one of --checkpoint, --predictor, --end-to-end, --black-box; got none"),
         ([*one, "--checkpoint", "x"], "got --checkpoint and --predictor"),
@@ -287,15 +290,21 @@ def test_evaluate_impossible_command_lines_are_refused(
         ([*one, "--resume"], "--resume continues the file of --csv"),
         ([*one, "--jobs", "0"], "--jobs must be at least 1"),
         ([*one, "--sheet", "x.gif"], "must end in .jpg or .png"),
-        ([*one, "--csv", "x", "--json", "./x"], "--csv and --json must be different files"),
+        ([*one, "--csv", "x", "--json", "./x"], "--csv and --json name the same file"),
+        ([*one, "--csv", str(model)], "would replace an input; name another file"),
+        ([*one, "--json", "s.csv"], "--json must end in .json; got s.csv"),
+        ([*one, "--work", "3"], "unrecognized arguments: --work"),
         ([*one, "--size", "512"], "invalid choice"),
         ([*one, "--subsets", "Coco", "--iharmony4", str(benchmark)], "invalid choice"),
         ([*one, "--csv", str(tmp_path), "--iharmony4", str(benchmark)], "it is a folder"),
+        ([*one, "--csv", str(names), "--iharmony4", str(benchmark)], "would replace an input"),
+        ([*one, "--sheet", str(photo), "--iharmony4", str(benchmark)], "would replace an input"),
         ([*one, "--val", str(tmp_path)], "must hold MANIFEST.csv"),
         (["--predictor", "absent.onnx", "--iharmony4", str(benchmark)], "does not exist"),
         (["--checkpoint", "absent.pth", "--iharmony4", str(benchmark)], "there is no checkpoint"),
     ):
         assert complaint in refused(capsys, words)
+    assert all(path.read_bytes() == data for path, data in files.items())
     for subset in SUBSETS:
         (benchmark / subset / f"{subset}_test.txt").write_text("\n")
     assert "the lists are empty" in refused(capsys, [*one, "--iharmony4", str(benchmark)])

@@ -15,7 +15,7 @@ from tiny_predictor import write_predictor
 from training_data import truncate, write_photos
 
 from calibration.candidates import open_candidate
-from calibration.gate import main
+from calibration.gate import PARTLY, main
 from calibration.judging import Limits, judge, verdict
 from calibration.pictures import compare, contrast_steps, percentile_level
 from export.metadata import file_sha256
@@ -146,7 +146,7 @@ def test_gate_own_limits_replace_the_budgets(gate: Gate, files: dict[str, Path])
 def test_gate_part_of_the_images_is_no_proof(
     gate: Gate, files: dict[str, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert gate(files["model"], files["near"], "--limit", 1, "--budget", "fp16") == 0
+    assert gate(files["model"], files["near"], "--limit", 1, "--budget", "fp16") == 3
     assert "on a part of the images only: no proof" in capsys.readouterr().out
 
 
@@ -154,7 +154,7 @@ def test_gate_torch_against_its_export_keeps_the_fp32_budget(small_model: Path, 
     checkpoint = small_model.with_suffix(".safetensors")
     opened = open_candidate(checkpoint)
     assert (opened.kind, opened.precision, opened.contract) == ("torch", "fp32", CONTRACT)
-    assert gate(checkpoint, small_model, "--limit", 3) == 0
+    assert gate(checkpoint, small_model, "--limit", 3) == PARTLY
 
 
 def test_gate_html_is_self_contained_and_shows_everything(
@@ -170,6 +170,7 @@ def test_gate_html_is_self_contained_and_shows_everything(
     }
     report: dict[str, Any] = {
         "format": "harmonizer-precision-report",
+        "source_sha256": file_sha256(files["model"]),
         "precision": "int8",
         "probes": 24,
         "reduced_share": 0.9,
@@ -224,6 +225,42 @@ def test_gate_bad_input_exits_2_with_one_reason(
     (tmp_path / "file").write_text("no folder")
     error = refused(gate, capsys, model, model, "--json", tmp_path / "file" / "g.json")
     assert "g.json must lie in a folder" in error
+
+
+def test_gate_outputs_never_replace_inputs_or_each_other(
+    gate: Gate, files: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, before = files["model"], files["model"].read_bytes()
+    link = tmp_path / "link.html"
+    link.symlink_to(model)
+    for flag, path in (("--html", model), ("--html", link), ("--json", files["near"])):
+        error = refused(gate, capsys, model, files["near"], flag, path)
+        assert f"{flag} {path} would replace an input; name another file" in error
+    both = ("--html", tmp_path / "a.json", "--json", tmp_path / "a.json")
+    assert "name the same file" in refused(gate, capsys, model, model, *both)
+    report = ("--html", tmp_path / "a.html", "--json", tmp_path / "s.json")
+    error = refused(gate, capsys, model, model, *report, "--sensitivity", tmp_path / "s.json")
+    assert "--json" in error and "would replace an input" in error
+    engine = tmp_path / "m.engine"
+    error = refused(gate, capsys, model, engine, "--json", tmp_path / "m.engine.json")
+    assert "would replace an input" in error
+    error = refused(gate, capsys, model, model, "--html", tmp_path / "a.png")
+    assert "--html must end in .html" in error
+    assert "unrecognized arguments: --sens" in refused(gate, capsys, model, model, "--sens", "x")
+    assert model.read_bytes() == before and not list(tmp_path.glob("a.*"))
+
+
+def test_gate_sensitivity_of_other_models_is_refused(
+    gate: Gate, files: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = {"format": "harmonizer-precision-report", "source": "s.onnx", "source_sha256": "ab"}
+    (tmp_path / "s.json").write_text(json.dumps(report | {"output_sha256": "cd"}))
+    words = ("--html", tmp_path / "g.html", "--sensitivity", tmp_path / "s.json")
+    error = refused(gate, capsys, files["model"], files["near"], *words)
+    assert (
+        "must be about the reference or the candidate; it is about the reduction of s.on" in error
+    )
+    assert not (tmp_path / "g.html").exists()
 
 
 def test_gate_a_file_with_itself_passes_any_budget_and_draws_a_report(
@@ -283,4 +320,4 @@ def test_gate_engine_on_this_gpu_keeps_the_fp32_budget(
 
     engine = tmp_path / "small.engine"
     build_engine(small_model, engine)
-    assert gate(small_model, engine, "--limit", 3) == 0
+    assert gate(small_model, engine, "--limit", 3) == PARTLY

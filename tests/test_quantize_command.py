@@ -10,6 +10,7 @@ from calibration import quantize
 from calibration.graph import PredictorGraph, load_graph
 from calibration.quantize import main
 from calibration.search import Budget
+from export.metadata import file_sha256
 from export.tolerances import CALIBRATION_IMAGES
 
 PROBES = 4
@@ -43,6 +44,8 @@ def test_quantize_command_writes_graph_report_and_cache(
     assert main([*words, "--method", "mse"]) == 0, capsys.readouterr().err
     assert "of the multiplications" in capsys.readouterr().out
     report = json.loads(output.with_name("m.int8.onnx.report.json").read_text())
+    assert report["source_sha256"] == file_sha256(statistics.path)
+    assert report["output_sha256"] == file_sha256(output)
     assert report["precision"] == "int8" and report["images"] == CALIBRATION_IMAGES
     assert len(report["blocks"]) == len(statistics.blocks)
     before = cache.read_bytes()
@@ -122,6 +125,9 @@ def test_quantize_command_what_would_fail_late_is_refused_before_any_work(
     error = refused([*words, str(tmp_path / "file" / "o.onnx")], capsys)
     assert "o.onnx must lie in a folder" in error
     words.append(str(tmp_path / "new.onnx"))
+    cache = ["--method", "mse", "--cache", str(tmp_path / "new.onnx.report.json")]
+    assert "--cache (mse) name the same file" in refused([*words, *cache], capsys)
+    assert "--cache must end in .json" in refused([*words, "--cache", words[-1]], capsys)
     error = refused([*words, "--cache", str(tmp_path / "file" / "c.json")], capsys)
     assert "c.minmax.json must lie in a folder" in error
     error = refused([*words, "--keep", "regressor"], capsys)

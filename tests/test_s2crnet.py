@@ -240,7 +240,8 @@ def test_labels_change_the_prediction_and_unknown_ones_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "fields", [{"stages": 0}, {"stages": 4}, {"encoder_size": 100}, {"dropout": 1.0}]
+    "fields",
+    [{"stages": 0}, {"stages": 4}, {"encoder_size": 100}, {"dropout": 1.0}, {"dropout": 0.1}],
 )
 def test_config_out_of_range_is_refused(fields: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=next(iter(fields))):

@@ -71,6 +71,7 @@ def test_flags_file_goes_before_the_recipe(tmp_path: Path) -> None:
         ("--model s2crnet --looks 2", "`network.looks` is for model harmonizer; got it with"),
         ("--model s2crnet --filters hue", "`network.filters` is for model harmonizer"),
         ("--model s2crnet --stages 4", "stages must lie in 1..3; got 4"),
+        ("--model s2crnet --dropout 0.1", "dropout acts in the statistics' layers alone"),
         ("--model s2crnet --backbone resnet", "invalid choice"),
         ("--model gan", "invalid choice"),
     ],

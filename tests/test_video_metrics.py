@@ -72,3 +72,14 @@ def test_evaluate_video_without_data_says_so(
     assert evaluate.main(["video", "--data", str(tmp_path)]) == 2
     assert "MANIFEST.csv" in capsys.readouterr().err
     assert evaluate.main(["video", "--frames", "1"]) == 2
+
+
+def test_evaluate_video_never_replaces_its_model(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words, before = ["video", "--data", str(tmp_path), "--model", str(model)], model.read_bytes()
+    assert evaluate.main([*words, "--json", str(model)]) == 2
+    assert "would replace an input; name another file" in capsys.readouterr().err
+    assert evaluate.main([*words, "--json", str(tmp_path / "a.csv")]) == 2
+    assert "--json must end in .json" in capsys.readouterr().err
+    assert model.read_bytes() == before

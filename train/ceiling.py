@@ -57,7 +57,9 @@ def optimise(
 def main() -> None:
     """Print mean and median fMSE over the triplets of an iHarmony4-style folder."""
     shared = Path(os.environ.get("HARMONIZER_DATA", "../shared/data"))
-    parser = argparse.ArgumentParser(description="fMSE that a filter list could reach.")
+    parser = argparse.ArgumentParser(
+        description="fMSE that a filter list could reach.", allow_abbrev=False
+    )
     parser.add_argument("--iharmony4", type=Path, default=shared / "iharmony4")
     parser.add_argument("--filters", default=",".join(DEFAULT_FILTERS))
     parser.add_argument("--steps", type=int, default=300)

@@ -11,7 +11,7 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from itertools import groupby
@@ -21,8 +21,10 @@ from typing import NoReturn
 from PIL import Image
 
 from harmonizer import __version__
+from harmonizer.cli import UsageError
+from harmonizer.cli.options import check_outputs, check_suffix
 from harmonizer.errors import HarmonizerError
-from harmonizer.files import check_writable, write_atomically
+from harmonizer.files import write_atomically
 from train.data.iharmony4 import SUBSETS
 from train.evaluation.metrics import PROTOCOLS
 from train.evaluation.predictors import UPSAMPLES, Candidate, Kind
@@ -43,6 +45,8 @@ KINDS: tuple[Kind, ...] = ("checkpoint", "predictor", "end-to-end", "black-box")
 SIZES: tuple[Size, ...] = ("256", "original")
 PACKAGES = ("numpy", "onnxruntime", "pillow", "scikit-image", "torch")
 VAL, BENCHMARK = "val", "iharmony4"
+LISTS = ("MANIFEST.csv", "index.csv", *(f"{name}/{name}_test.txt" for name in SUBSETS))
+"""Files that may list the images of a set."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -54,8 +58,17 @@ class Parser(argparse.ArgumentParser):
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line; what cannot go together is refused here, before any work."""
-    parser = Parser(prog="evaluate", description="MSE, fMSE, PSNR and SSIM of a model's images.")
+    """Read the command line; what cannot go together is refused here, before any work.
+
+    Raises:
+        UsageError: If an output would replace the model or another output, or has a wrong suffix.
+        ImageFileError: If an output cannot be written.
+    """
+    parser = Parser(
+        prog="evaluate",
+        description="MSE, fMSE, PSNR and SSIM of a model's images.",
+        allow_abbrev=False,
+    )
     add = parser.add_argument_group("what is evaluated (one of)").add_argument
     add("--checkpoint", type=Path, metavar="CKPT", help="torch network, drawn by the torch filters")
     add("--predictor", type=Path, metavar="ONNX", help="predictor, drawn by the fused renderer")
@@ -101,16 +114,17 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
             parser.error(f"--{name} must be at least 1; got {getattr(args, name)}.")
     if args.sheet and args.sheet.suffix.lower() not in (".jpg", ".jpeg", ".png"):
         parser.error(f"--sheet must end in .jpg or .png; got {args.sheet.name}.")
-    named: dict[str, str] = {}
-    for name in ("csv", "json", "sheet", "published"):
-        if path := getattr(args, name):
-            other = named.setdefault(os.path.realpath(path), name)
-            if other != name:
-                parser.error(f"--{other} and --{name} must be different files; got {path} twice.")
+    _check_files(args, [args.candidate.path, args.published])
+    check_suffix("--json", args.json, ".json")
     if not args.val and not args.iharmony4:
         shared = Path(os.environ.get("HARMONIZER_DATA", "../shared/data"))
         args.val, args.iharmony4 = shared / "val", shared / "iharmony4"
     return args
+
+
+def _check_files(args: argparse.Namespace, inputs: Iterable[Path | None]) -> None:
+    outputs = {"--csv": args.csv, "--json": args.json, "--sheet": args.sheet}
+    check_outputs(outputs, inputs)
 
 
 def build_tasks(args: argparse.Namespace) -> list[Task]:
@@ -135,11 +149,13 @@ def run(args: argparse.Namespace) -> None:
     """Evaluate as the flags say.
 
     Raises:
+        UsageError: If an output would replace a file of the sets.
         HarmonizerError, OSError, ValueError: If a model, an image or a file is at fault.
     """
-    for path in filter(None, (args.csv, args.json, args.sheet)):
-        check_writable(path)
     tasks = build_tasks(args)
+    lists = [folder / name for folder in (args.val, args.iharmony4) if folder for name in LISTS]
+    pictures = [p for t in tasks for p in (t.triplet.composite, t.triplet.mask, t.triplet.real)]
+    _check_files(args, [*lists, *pictures])
     scores = score_all(tasks, args.candidate, args.protocol, args.jobs, args.csv, args.resume)
     skipped = [f"{s.name} ({s.size})" for s in scores if s.empty]
     if len(skipped) == len(scores):
@@ -219,7 +235,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             shared = Path(os.environ.get("HARMONIZER_DATA", "../shared/data"))
             return video.main(words[1:], shared)
         run(parse(argv))
-    except (HarmonizerError, OSError, ValueError) as error:
+    except (UsageError, HarmonizerError, OSError, ValueError) as error:
         print(f"evaluate: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -71,6 +71,11 @@ class S2CRNetConfig:
             )
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must lie in [0, 1); got {self.dropout}.")
+        if self.dropout and not self.statistics:
+            raise ValueError(
+                f"dropout acts in the statistics' layers alone, which this network does not have; "
+                f"got {self.dropout}. Enable statistics, or leave dropout out."
+            )
 
     @property
     def filters(self) -> tuple[str, ...]:

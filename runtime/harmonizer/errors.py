@@ -8,6 +8,14 @@ class HarmonizerError(Exception):
     """Base of the errors that a caller may want to catch together."""
 
 
+def brief(error: BaseException, length: int = 200) -> str:
+    """An error's kind and the beginning of its text, to be part of another's message.
+
+    Its repr will not do: that of a UnicodeDecodeError holds the whole file.
+    """
+    return f"{type(error).__name__}: {str(error)[:length]}"
+
+
 class FilterListError(HarmonizerError, ValueError):
     """A filter list names an unknown operation, repeats one, or has a wrong length."""
 

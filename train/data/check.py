@@ -216,7 +216,9 @@ def main(arguments: Sequence[str]) -> int:
         ValueError: If the flags, the manifest or the folder's content make no sense.
         OSError: If there is no such folder, or the report cannot be written.
     """
-    parser = _Parser(prog="python -m train check-data", description="Check a data set.")
+    parser = _Parser(
+        prog="python -m train check-data", description="Check a data set.", allow_abbrev=False
+    )
     parser.add_argument("folder", type=Path, help="iHarmony4's root, or photographs")
     parser.add_argument("--report", type=Path, metavar="FILE", help="all findings, as CSV")
     parser.add_argument(

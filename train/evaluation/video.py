@@ -17,8 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage import registration
 
+from harmonizer.cli import UsageError
+from harmonizer.cli.options import check_outputs, check_suffix
 from harmonizer.errors import HarmonizerError
-from harmonizer.files import check_writable, write_atomically
+from harmonizer.files import write_atomically
 from harmonizer.jobs import Recipe, Tools
 from harmonizer.pipeline import Harmonizer
 from harmonizer.plan import Plan
@@ -293,7 +295,7 @@ def main(argv: Sequence[str], default: Path) -> int:
     Returns:
         0 on success, 2 for bad input.
     """
-    parser = argparse.ArgumentParser(prog="evaluate video", description=__doc__)
+    parser = argparse.ArgumentParser(prog="evaluate video", description=__doc__, allow_abbrev=False)
     parser.add_argument("--model", type=Path, metavar="ONNX", help="predictor (the shipped one)")
     parser.add_argument("--data", type=Path, default=default, help="folder with val/ and video/")
     parser.add_argument("--clips", type=int, default=8, help="synthetic ones (%(default)s)")
@@ -305,8 +307,8 @@ def main(argv: Sequence[str], default: Path) -> int:
         print("evaluate: error: --clips must be at least 1, --frames 3.", file=sys.stderr)
         return 2
     try:
-        if args.json:
-            check_writable(args.json)
+        check_outputs({"--json": args.json}, [args.model])
+        check_suffix("--json", args.json, ".json")
         groups: dict[str, list[Score]] = {}
         with Harmonizer(args.model, "cpu", 1) as harmonizer:
             sets = {
@@ -323,7 +325,7 @@ def main(argv: Sequence[str], default: Path) -> int:
                     scores = [*session.references(), *map(session.score, VARIANTS)]
                     groups[name] += scores
                     print(f"{clip.name}: {len(clip.times)} frames", file=sys.stderr)
-    except (HarmonizerError, OSError, ValueError) as error:
+    except (UsageError, HarmonizerError, OSError, ValueError) as error:
         print(f"evaluate: error: {error}", file=sys.stderr)
         return 2
     document = {}

@@ -21,7 +21,9 @@ HEADROOM = 1.05
 
 def main(arguments: Sequence[str]) -> int:
     """Draw the curves of a run."""
-    parser = argparse.ArgumentParser(prog="python -m train curves", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m train curves", description=__doc__, allow_abbrev=False
+    )
     parser.add_argument("run", type=Path, help="folder of a run, with log.jsonl")
     parser.add_argument("--output", type=Path, required=True, help="picture to write (.png, .svg)")
     options = parser.parse_args(arguments)

@@ -35,7 +35,7 @@ from harmonizer.engine.library import (
 from harmonizer.engine.options import BuildOptions
 from harmonizer.engine.progress import BuildProgress, make_monitor
 from harmonizer.engine.timing import open_timing_cache, save_timing_cache
-from harmonizer.errors import DeviceError, DeviceMemoryError, EngineError
+from harmonizer.errors import DeviceError, DeviceMemoryError, EngineError, brief
 
 _REMEDIES = {
     "workspace": "Allow it more workspace.",
@@ -281,7 +281,10 @@ def _inspect(trt: Any, plan: Plan, contract: Contract, heard: list[str]) -> dict
         facts = json.loads(inspector.get_engine_information(trt.LayerInformationFormat.JSON))
         return {"layers": facts["Layers"], "reason": None}
     except (ValueError, KeyError, TypeError) as error:
-        return {"layers": None, "reason": f"the inspector's answer is not readable ({error!r})"}
+        return {
+            "layers": None,
+            "reason": f"the inspector's answer is not readable ({brief(error)})",
+        }
 
 
 def _version(serialised: bytes) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 from harmonizer.contract import Contract
 from harmonizer.engine.library import Module
-from harmonizer.errors import EngineError
+from harmonizer.errors import EngineError, brief
 from harmonizer.predictor import OnnxPredictor
 
 FORMAT = "harmonizer-engine"
@@ -148,7 +148,8 @@ def read_description(plan: Plan) -> dict[str, Any] | None:
         kinds = {key: type(facts[key]) for key in make_description(plan, "", {}, None, {})}
     except (ValueError, KeyError, TypeError) as error:
         raise EngineError(
-            f"{path} must describe {plan.path.name} in JSON; it is damaged ({error!r}). {remedy}"
+            f"{path} must describe {plan.path.name} in JSON; it is damaged ({brief(error)}). "
+            f"{remedy}"
         ) from error
     if (facts["format"], facts["format_version"]) != (FORMAT, FORMAT_VERSION):
         raise EngineError(
