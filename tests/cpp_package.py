@@ -91,7 +91,7 @@ def sample() -> Path:
 
 
 def write_subproject(folder: Path, options: str = "") -> None:
-    """A project that adds the library with add_subdirectory, and the three consumers."""
+    """A project that adds the library with add_subdirectory, and the consumers."""
     (folder / "CMakeLists.txt").write_text(
         "cmake_minimum_required(VERSION 3.24)\nproject(app LANGUAGES C CXX)\n"
         f"{options}\nadd_subdirectory({CPP} harmonizer)\n"
@@ -99,7 +99,8 @@ def write_subproject(folder: Path, options: str = "") -> None:
         f"add_executable(consume_c {CONSUMER}/consume.c)\n"
         f"add_executable(consume_cpp {CONSUMER}/consume.cpp)\n"
         f"add_executable(consume_cuda {CONSUMER}/consume_cuda.cpp)\n"
-        "foreach(app consume_c consume_cpp consume_cuda)\n"
+        f"add_executable(consume_queued {CONSUMER}/consume_queued.cpp)\n"
+        "foreach(app consume_c consume_cpp consume_cuda consume_queued)\n"
         "  target_compile_features(${app} PRIVATE cxx_std_17 c_std_99)\n"
         "  target_link_libraries(${app} PRIVATE\n"
         "    harmonizer::harmonizer Threads::Threads ${CMAKE_DL_LIBS})\n"

@@ -118,6 +118,20 @@ def test_cpp_consumer_holds(part: str) -> None:
     succeed(consumer() / "consume_cpp", part)
 
 
+def test_allocation_that_fails_is_an_error_and_no_crash(tmp_path: Path) -> None:
+    (tmp_path / "fail.c").write_text(
+        "#include <stdatomic.h>\n#include <stddef.h>\n"
+        "extern void* __libc_malloc(size_t);\nstatic atomic_int left = -1;\n"
+        "void fail_after(int count) { left = count; }\n"
+        "void* malloc(size_t size) {\n"
+        "    if (left >= 0 && atomic_fetch_sub(&left, 1) == 0) return NULL;\n"
+        "    return __libc_malloc(size);\n}\n"
+    )
+    library = tmp_path / "fail.so"
+    succeed(tool("cc"), "-shared", "-fPIC", "-o", library, tmp_path / "fail.c")
+    succeed(consumer() / "consume_cpp", "memory", env={"LD_PRELOAD": str(library)})
+
+
 def test_version_that_is_not_there_is_refused(tmp_path: Path) -> None:
     text = (CONSUMER / "CMakeLists.txt").read_text()
     (tmp_path / "CMakeLists.txt").write_text(
@@ -215,6 +229,8 @@ def test_driver_functions_are_declared_as_in_cuda_h(tmp_path: Path) -> None:
         static_assert(CU_STREAM_NON_BLOCKING == 1 && CU_EVENT_DISABLE_TIMING == 2, "");
         static_assert(CU_POINTER_ATTRIBUTE_MEMORY_TYPE == 2, "");
         static_assert(CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL == 9, "");
+        static_assert(CU_POINTER_ATTRIBUTE_IS_MANAGED == 8, "");
+        static_assert(CU_STREAM_CAPTURE_STATUS_NONE == 0, "");
         static_assert(CU_MEMORYTYPE_DEVICE == 2, "");
         static_assert(CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES == 8, "");
         static_assert(CU_LAUNCH_PARAM_BUFFER_POINTER_AS_INT == 1, "");
@@ -226,6 +242,24 @@ def test_driver_functions_are_declared_as_in_cuda_h(tmp_path: Path) -> None:
     )
     includes = [f"-I{CPP / 'src'}", "-isystem", str(cuda_include())]
     succeed(tool("c++"), "-std=c++17", "-fsyntax-only", *includes, source)
+
+
+def test_kernels_are_found_from_where_cmake_is_called_and_are_kernels(tmp_path: Path) -> None:
+    fat = b"\x50\xed\x55\xba and so on"
+    (tmp_path / "k.fatbin").write_bytes(fat)
+    (tmp_path / "k.ptx").write_text(".version 9.0\n")
+    command = [tool("cmake"), "-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={tool('ninja')}"]
+    command += ["-S", str(CPP), "-B", "b"]
+    succeed(*command, "-DHARMONIZER_KERNELS=k.fatbin", cwd=tmp_path)
+    assert (tmp_path / "b/hz_kernels.fatbin").read_bytes() == fat
+    for options, message in (
+        (["-DHARMONIZER_KERNELS=k.ptx"], "is something else"),
+        (["-DHARMONIZER_KERNELS=none"], "is missing"),
+        (["-DHARMONIZER_KERNELS=k.fatbin", "-DHARMONIZER_CUDA=OFF"], "is for the CUDA renderer"),
+    ):
+        result = run(*command, *options, cwd=tmp_path)
+        assert result.returncode != 0
+        assert message in " ".join(result.stderr.split())
 
 
 def test_tensorrt_without_headers_is_refused(tmp_path: Path) -> None:

@@ -87,6 +87,11 @@ def test_cuda_consumer_holds(part: str, driver: str) -> None:
 
 
 @pytest.mark.parametrize("driver", DRIVERS)
+def test_captured_frame_keeps_its_arguments(driver: str) -> None:
+    succeed(consumer() / "consume_queued", "capture", env=environment(driver))
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
 def test_surfaces_of_decoders_are_drawn(driver: str) -> None:
     succeed(consumer() / "consume_video", env=environment(driver))
 
@@ -210,6 +215,7 @@ def test_host_code_under_sanitizers_is_clean(tmp_path: Path) -> None:
     for part in ("compare", "device", "threads", "errors"):
         succeed(tmp_path / "b/consume_cuda", part, library("late"), env=variables)
     succeed(tmp_path / "b/consume_cpp", "views", "cuda", env=variables)
+    succeed(tmp_path / "b/consume_queued", "capture", env=variables)
 
 
 def test_engine_without_tensorrt_in_the_build_is_refused(tmp_path: Path) -> None:

@@ -151,12 +151,16 @@ def test_stream_is_harmonized_frame_by_frame(
         ("c.ppm m.pgm -o o.ppm --arguments hue=0 --engine e", 2, "exactly one of"),
         ("c.ppm m.pgm -o o.ppm --engine e", 2, "--backend cuda"),
         ("c.ppm m.pgm -o o.ppm --arguments hue=0 --backend gpu", 2, "cpu or cuda"),
-        ("c.ppm m.pgm -o o.ppm --arguments hue=0 --strength 2", 2, "--strength needs"),
-        ("c.ppm m.pgm -o o.ppm --arguments hue=0 --threads 1.5", 2, "--threads needs"),
+        ("c.ppm m.pgm -o o.ppm --arguments hue=0 --strength 2", 2, "from 0 to 1.5; got `2`"),
+        ("c.ppm m.pgm -o o.ppm --arguments hue=0 --threads 1.5", 2, "from 1 to 256; got `1.5`"),
+        ("c.ppm m.pgm -o o.ppm --arguments hue=0 --repeat 0", 2, "from 1 to 1000000; got"),
         ("c.ppm m.pgm -o o.ppm --arguments hue=0 --fast", 2, "no option --fast"),
         ("c.ppm m.pgm -o o.ppm --arguments", 2, "needs a value"),
         ("--raw 12 m.pgm --arguments hue=0", 2, "WIDTHxHEIGHT"),
         ("--raw 12x9 m.pgm -o x --arguments hue=0", 2, "stdout"),
+        ("c.ppm m.pgm -o ./c.ppm --arguments hue=0", 2, "would replace an input, c.ppm"),
+        ("c.ppm m.pgm -o link.pgm --arguments hue=0", 2, "would replace an input, m.pgm"),
+        ("c.ppm m.pgm -o broken.json --arguments broken.json", 2, "would replace an input, b"),
         ("c.ppm m.pgm -o o.ppm --arguments hue", 1, "name=number"),
         ("c.ppm m.pgm -o o.ppm --arguments hue=x", 1, "name=number"),
         ("c.ppm m.pgm -o o.ppm --arguments glow=0.1", 1, "must be one of temperature"),
@@ -199,6 +203,7 @@ def test_wrong_use_is_refused_with_the_reason(
 ) -> None:
     ppm = write_netpbm(tmp_path / "c.ppm", picture).read_bytes()
     write_netpbm(tmp_path / "m.pgm", foreground)
+    (tmp_path / "link.pgm").symlink_to("m.pgm")
     write_netpbm(tmp_path / "small.pgm", foreground[1:])
     (tmp_path / "m.gray").write_bytes(foreground.tobytes())
     (tmp_path / "cut.ppm").write_bytes(ppm[:-1])
@@ -220,6 +225,7 @@ def test_wrong_use_is_refused_with_the_reason(
     assert result.returncode == code
     assert code == 0 or said.startswith("harmonize: error: ")
     assert not (tmp_path / "o.ppm").exists()
+    assert (tmp_path / "c.ppm").read_bytes() == ppm
 
 
 def test_help_names_every_option() -> None:

@@ -15,6 +15,7 @@ from conftest import ROOT
 from cpp_package import (
     CPP,
     configure,
+    consumer,
     read_netpbm,
     run,
     sample,
@@ -106,6 +107,13 @@ def test_engine_predicts_on_the_renderers_stream(
     assert first != picture.read_bytes()
 
 
+def test_engine_that_goes_waits_for_its_queued_frames(tmp_path: Path) -> None:
+    engine = tmp_path / "model.engine"
+    engine.write_text("ftrt count=6")
+    stand_in = tensorrt_folder() / "libnvinfer_stand_in.so"
+    succeed(consumer() / "consume_queued", "engine", engine, stand_in, env=variables())
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -123,9 +131,12 @@ def test_engine_predicts_on_the_renderers_stream(
         ("ftrt regions=1 size=64 count=192", "foreground of Nx3x256x256; it takes -1x3x64x64"),
         ("ftrt output=1", "give its arguments in float32"),
         ("ftrt lacks=1", "it lacks mask"),
-        ("not an engine", "must load here"),
-        ("", "must load here"),
-        ("\x08\x0a onnx", "it looks like an ONNX model"),
+        ("not an engine", "must be a TensorRT engine; it begins with the bytes 6e 6f 74 20"),
+        ("", "must be a TensorRT engine; it is empty"),
+        ("\x08\x0a\x12\x07pytorch", "it is an ONNX model"),
+        ("\x08\x0a", "it begins with the bytes 08 0a"),
+        ("vtrt and so on", "one of TensorRT-RTX, which this library does not take"),
+        ("vtrt and so on", "build_engine.py --module tensorrt"),
         (None, "cannot be read"),
     ],
 )

@@ -25,7 +25,8 @@ NAMES = {
         for kind in ("u8", "u16", "f32", "nv12", "p010")
     ),
     *(f"hz_regions_{kind}" for kind in TYPES),
-    *("hz_region_box", "hz_plan", "hz_apply_rgb8", "hz_apply_bgr8"),
+    *("hz_region_box", "hz_plan"),
+    *(f"hz_apply_{order}8" for order in ("rgb", "bgr", "rgba", "bgra")),
 }
 WITHOUT_STACK = ("hz_apply", "hz_measure", "hz_region")
 """Kernels whose loops over pixels decide the speed may use no local memory."""

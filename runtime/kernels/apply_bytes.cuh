@@ -1,10 +1,12 @@
-/* Draw packed 8-bit pictures near memory's speed; docs/cuda-kernels.md counts the instructions.
+/* Draw packed 8-bit pictures, of 3 or 4 bytes a pixel, near memory's speed; docs/cuda-kernels.md
+   counts the instructions.
 
    A warp takes a strip of 512 pixels: it looks at the mask first and leaves the strip alone where
    that is 0. Then 16-byte loads, side by side, bring the strip into shared memory, from where each
    lane takes groups of four pixels (three words), draws them and puts them back; 16-byte stores
    bring the strip out. Rows that begin or end between multiples of 16 bytes move those few pixels
-   byte by byte, in a group of their own. */
+   byte by byte, in a group of their own. Of four bytes, the fourth is never changed; a row's last
+   pixel moves byte by byte, so that nothing beyond its three channels is touched. */
 #pragma once
 
 #include "apply_any.cuh"
@@ -15,7 +17,6 @@
 namespace hz_gpu {
 
 struct Applying {
-    alignas(16) u8 staged[kApplyThreads / kLanes][kStagedBytes];
     u32 cells[kCells];
     float prefix[3][256];
     u8 levels[3][256];
@@ -207,18 +208,16 @@ __device__ __forceinline__ void draw_four_exactly(const Applying& plan, const Pl
     }
 }
 
-/* A strip that the mask does not leave out. */
-template <bool reversed>
-__device__ __forceinline__ void draw_packed(const ApplyParameters& p, const Applying& plan,
+/* The groups of a strip that the mask does not leave out. */
+template <bool reversed, int size>
+__device__ __forceinline__ void draw_groups(const ApplyParameters& p, const Applying& plan,
                                             const PackedStrip& place, const Seen& seen,
                                             u8* staged) {
-    move_strip<true>(place, const_cast<u8*>(place.source), staged);
-    __syncwarp();
 #pragma unroll 1
     for (int group = 0; group <= kGroups; ++group) {
         if (!(seen.any >> group & 1)) continue;
         const int slot = group * kGroup + 4 * lane_index();
-        u8* const bytes = staged + 3 * slot;
+        u8* const bytes = staged + size * slot; /* of 4 bytes, three words and the fourth bytes */
         Four four = {p.mask, place, slot, 0};
         if (!(seen.full >> group & 1)) four.kinds = kinds_of(four);
         if (plan.in_float)
@@ -226,9 +225,28 @@ __device__ __forceinline__ void draw_packed(const ApplyParameters& p, const Appl
         else
             draw_four_exactly<reversed>(plan, p.workspace->plan, four, bytes);
     }
-    __syncwarp();
-    move_strip<false>(place, place.target, staged);
-    __syncwarp();
+}
+
+/* Bring a strip in, draw what the mask does not leave out, and bring it out. */
+template <bool reversed, int size>
+__device__ __forceinline__ void draw_packed(const ApplyParameters& p, const Applying& plan,
+                                            const PackedStrip& place, const Seen& seen,
+                                            u8* staged) {
+    if constexpr (size == 3) {
+        if (p.in_place && !__any_sync(kAllLanes, int(seen.any))) return;
+        move_strip<true>(place, const_cast<u8*>(place.source), staged);
+        __syncwarp();
+        draw_groups<reversed, size>(p, plan, place, seen, staged);
+        __syncwarp();
+        move_strip<false>(place, place.target, staged);
+        __syncwarp();
+    } else {
+        constexpr u32 all = (2u << kGroups) - 1;
+        load_fours(place, p.in_place ? seen.any : all, p.in_place, staged);
+        draw_groups<reversed, size>(p, plan, place, seen, staged);
+        /* Registers are short: the groups are worked out again, not kept. */
+        store_fours(place, opaque(p.in_place) ? seen.any : all, staged);
+    }
 }
 
 __device__ __forceinline__ void load_plan(const Plan& plan, Applying& shared) {
@@ -253,8 +271,9 @@ __device__ __forceinline__ void load_plan(const Plan& plan, Applying& shared) {
     __syncthreads();
 }
 
-template <bool reversed>
-__device__ __forceinline__ void apply_bytes(const ApplyParameters& p, Applying& shared) {
+template <bool reversed, int size>
+__device__ __forceinline__ void apply_bytes(const ApplyParameters& p, Applying& shared,
+                                            Staged<size>& staged) {
     const Plan& plan = p.workspace->plan;
     const bool nothing = plan.nothing;
     if (nothing && p.in_place) return;
@@ -265,22 +284,17 @@ __device__ __forceinline__ void apply_bytes(const ApplyParameters& p, Applying& 
         PackedStrip place;
         place.source = p.image.data + row * p.image.row_stride - first_byte;
         place.target = p.out.data + row * p.out.row_stride - first_byte;
-        const int head = pixels_before_alignment(place.source);
+        const int head = pixels_before_alignment<size>(place.source);
         place.strip = strip_at(p.strips, index, row, head);
         const bool begins_row = place.strip.first == head;
         place.heads = !begins_row ? 0 : head < p.strips.columns ? head : int(p.strips.columns);
+        const bool ends_row = place.strip.first + place.strip.count == p.strips.columns;
+        place.whole = size == 3 ? place.strip.count / 16 * 16
+                                : (place.strip.count - int(ends_row)) / 4 * 4;
 
         Seen seen = {0, 0};
-        if (!nothing) seen = look_at_strip(p.mask, place);
-        u8* const staged = shared.staged[warp_of_block()];
-        if (__any_sync(kAllLanes, int(seen.any))) {
-            draw_packed<reversed>(p, shared, place, seen, staged);
-        } else if (!p.in_place) {
-            move_strip<true>(place, const_cast<u8*>(place.source), staged);
-            __syncwarp();
-            move_strip<false>(place, place.target, staged);
-            __syncwarp();
-        }
+        if (!nothing) seen = look_at_strip(p.mask, place, size == 4 && p.mask_within);
+        draw_packed<reversed, size>(p, shared, place, seen, staged.of_warp[warp_of_block()]);
     }
 }
 

@@ -60,15 +60,18 @@ HZ_REDUCE_KERNEL(hz_reduce_u8, u8)
 HZ_REDUCE_KERNEL(hz_reduce_u16, u16)
 HZ_REDUCE_KERNEL(hz_reduce_f32, float)
 
-/* Packed pixels of three bytes: 64 registers, so that 32 warps keep loads in flight. */
-#define HZ_BYTES_KERNEL(name, reversed)                               \
+/* Packed pixels of 3 or 4 bytes: 64 registers, so that 32 warps keep loads in flight. */
+#define HZ_BYTES_KERNEL(name, reversed, size)                         \
     extern "C" __global__ void __launch_bounds__(kApplyThreads, 4)    \
         name(const ApplyParameters parameters) {                      \
         __shared__ Applying shared;                                   \
-        apply_bytes<reversed>(parameters, shared);                    \
+        __shared__ Staged<size> staged;                               \
+        apply_bytes<reversed, size>(parameters, shared, staged);      \
     }
-HZ_BYTES_KERNEL(hz_apply_rgb8, false)
-HZ_BYTES_KERNEL(hz_apply_bgr8, true)
+HZ_BYTES_KERNEL(hz_apply_rgb8, false, 3)
+HZ_BYTES_KERNEL(hz_apply_bgr8, true, 3)
+HZ_BYTES_KERNEL(hz_apply_rgba8, false, 4)
+HZ_BYTES_KERNEL(hz_apply_bgra8, true, 4)
 
 #define HZ_ANY_KERNEL(name, type)                                     \
     extern "C" __global__ void __launch_bounds__(kApplyThreads, 4)    \

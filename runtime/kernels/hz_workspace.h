@@ -50,8 +50,8 @@ struct Cover {
     int type, padding;
 };
 
-/* Work is dealt out to warps in strips: 512 pixels of one row, 16 a lane, whose bytes are three
-   16-byte accesses a lane. A picture without gaps between its rows counts as one row. */
+/* Work is dealt out to warps in strips: 512 pixels of one row, 16 a lane, whose bytes are three or
+   four 16-byte accesses a lane. A picture without gaps between its rows counts as one row. */
 constexpr int kStrip = 512;
 struct Strips {
     i64 columns;
@@ -133,7 +133,8 @@ struct MeasureParameters {
     void *composite, *coverage; /* null: no thumbnail */
     int thumbnail_type;
     int counted;  /* whether the histogram is wanted */
-    int packed;   /* pixels of 3 bytes, R, G, B or B, G, R */
+    int packed;   /* 3 or 4: bytes of a pixel that begins R, G, B or B, G, R; at multiples of 4
+                     if 4. 0: another layout */
     int watched;  /* whether the mask's values decide anything */
     int gapless;  /* whether the mask's rows have no gaps between pixels */
 };
@@ -175,7 +176,8 @@ struct ApplyParameters {
     Cover mask;
     Strips strips;
     Workspace* workspace;
-    int in_place, padding;
+    int in_place;
+    int mask_within; /* whether the mask is the fourth byte of the image's packed pixels */
 };
 
 }  // namespace hz_gpu

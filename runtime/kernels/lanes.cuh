@@ -69,11 +69,14 @@ __device__ __forceinline__ Strip strip_at(const Strips& strips, u32 index) {
     return strip_at(strips, index, row_of(strips, index), 0);
 }
 
-/* Rows of packed bytes may begin anywhere, 16-byte accesses may not: so many pixels (of 3 bytes)
-   lie before the first pixel that begins at a multiple of 16. 3 * head = -address (mod 16), and
-   -1/3 is 5 there. */
+/* Rows of packed bytes may begin anywhere, 16-byte accesses may not: so many pixels (of `size`
+   bytes) lie before the first pixel that begins at a multiple of 16. 3 * head = -address (mod 16),
+   and -1/3 is 5 there. Pixels of 4 bytes begin at multiples of 4. */
+template <int size>
 __device__ __forceinline__ int pixels_before_alignment(const u8* row) {
-    return int(reinterpret_cast<u64>(row) % 16 * 5 % 16);
+    static_assert(size == 3 || size == 4);
+    const u64 address = reinterpret_cast<u64>(row);
+    return size == 3 ? int(address % 16 * 5 % 16) : int(-(address / 4) % 4);
 }
 
 }  // namespace hz_gpu

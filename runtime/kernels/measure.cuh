@@ -40,7 +40,7 @@ __device__ __forceinline__ void count_packed(const MeasureParameters& p, u32 ind
     const bool reversed = p.image.channel_stride < 0;
     const u32 row = row_of(p.strips, index);
     const u8* bytes = p.image.data + row * p.image.row_stride - (reversed ? 2 : 0);
-    const int head = pixels_before_alignment(bytes);
+    const int head = pixels_before_alignment<3>(bytes);
     const Strip strip = strip_at(p.strips, index, row, head);
     const int lane = lane_index(), chunks = strip.count / 16 * 3;
 
@@ -65,13 +65,37 @@ __device__ __forceinline__ void count_packed(const MeasureParameters& p, u32 ind
         count_pixel(p.image, strip.row, lane, counters);
 }
 
+/* A strip of pixels of 4 bytes: a load for each. The row's last pixel is read byte by byte, for its
+   fourth byte may be no memory. */
+__device__ __forceinline__ void count_words(const MeasureParameters& p, const Strip& strip,
+                                            u32* counters) {
+    const bool reversed = p.image.channel_stride < 0;
+    const u8* const first = pixel_of(p.image, strip.row, strip.first) - (reversed ? 2 : 0);
+    const bool ends_row = strip.first + strip.count == p.strips.columns;
+    const int words = strip.count - int(ends_row);
+#pragma unroll 4
+    for (int i = lane_index(); i < words; i += kLanes) {
+        const u32 word = reinterpret_cast<const u32*>(first)[i];
+#pragma unroll
+        for (int c = 0; c < 3; ++c)
+            count_value(counters + c * (kCounters / 3) + lane_index(),
+                        word >> (reversed ? 16 - 8 * c : 8 * c) & 255);
+    }
+    if (ends_row && lane_index() == 0)
+        count_pixel(p.image, strip.row, strip.first + words, counters);
+}
+
 __device__ __forceinline__ void count_strips(const MeasureParameters& p, u32* counters) {
     for (u32 index = warp_of_grid(); index < p.strips.count; index += warps_of_grid()) {
-        if (p.packed) {
+        if (p.packed == 3) {
             count_packed(p, index, counters);
             continue;
         }
         const Strip strip = strip_at(p.strips, index);
+        if (p.packed == 4) {
+            count_words(p, strip, counters);
+            continue;
+        }
         for (int i = lane_index(); i < strip.count; i += kLanes)
             count_pixel(p.image, strip.row, strip.first + i, counters);
     }

@@ -1,5 +1,5 @@
-/* Strips of packed 8-bit pixels: where they are, what the mask says of them, and how they come into
-   shared memory and out. */
+/* Strips of packed 8-bit pixels of 3 or 4 bytes: where they are, what the mask says of them, and
+   how they come into shared memory and out. */
 #pragma once
 
 #include "pixels.cuh"
@@ -9,12 +9,18 @@ namespace hz_gpu {
 constexpr int kGroup = 4 * kLanes;       /* pixels of a warp at a time, four a lane */
 constexpr int kGroups = kStrip / kGroup; /* and one more for a row's first pixels */
 constexpr int kMostHead = 15;
-constexpr int kStagedBytes = 3 * (kStrip + kMostHead + 1);
+
+/* A block's pixels, as they lie in memory. */
+template <int size>
+struct Staged {
+    alignas(16) u8 of_warp[kApplyThreads / kLanes][size * (kStrip + kMostHead + 1)];
+};
 
 /* One row's strip in memory. Staged pixels are the strip's, then the row's `heads` first ones. */
 struct PackedStrip {
     Strip strip;
     int heads;
+    int whole;        /* so many of the strip's pixels may be moved by 16 bytes */
     const u8* source; /* the row's first byte */
     u8* target;
 
@@ -58,17 +64,29 @@ __device__ __forceinline__ void look_at_group(const Cover& mask, const PackedStr
     seen.add(group, any, full);
 }
 
-__device__ __forceinline__ Seen look_at_strip(const Cover& mask, const PackedStrip& place) {
+/* The fourth byte of each pixel. */
+__device__ __forceinline__ u32 fourth_bytes(const uint4& quad) {
+    return __byte_perm(__byte_perm(quad.x, quad.y, 0x0073), __byte_perm(quad.z, quad.w, 0x0073),
+                       0x5410);
+}
+
+/* within: the mask is the fourth byte of the picture's pixels. */
+__device__ __forceinline__ Seen look_at_strip(const Cover& mask, const PackedStrip& place,
+                                              bool within) {
     Seen seen = {0, 0};
     const u8* address = mask.data + place.strip.row * mask.row_stride +
                         place.strip.first * mask.pixel_stride;
-    const bool words = mask.data && mask.pixel_stride == 1 &&
-                       reinterpret_cast<u64>(address) % 4 == 0 && place.strip.count == kStrip;
+    const bool words = place.strip.count == kStrip &&
+                       (within || (mask.data && mask.pixel_stride == 1 &&
+                                   reinterpret_cast<u64>(address) % 4 == 0));
     if (words) { /* all loads on their way before the first is looked at */
         u32 found[kGroups];
 #pragma unroll
-        for (int group = 0; group < kGroups; ++group)
-            found[group] = reinterpret_cast<const u32*>(address)[group * kLanes + lane_index()];
+        for (int group = 0; group < kGroups; ++group) {
+            const int i = group * kLanes + lane_index();
+            found[group] = within ? fourth_bytes(reinterpret_cast<const uint4*>(address - 3)[i])
+                                  : reinterpret_cast<const u32*>(address)[i];
+        }
 #pragma unroll
         for (int group = 0; group < kGroups; ++group)
             seen.add(group, found[group] != 0, is_full(found[group], mask.type));
@@ -82,10 +100,10 @@ __device__ __forceinline__ Seen look_at_strip(const Cover& mask, const PackedStr
     return seen;
 }
 
-/* Move a strip between memory and shared memory, or from memory to memory. */
+/* Move a strip of pixels of 3 bytes between memory and shared memory. */
 template <bool to_staged>
 __device__ __forceinline__ void move_strip(const PackedStrip& place, u8* row, u8* staged) {
-    const int lane = lane_index(), chunks = place.strip.count / 16 * 3;
+    const int lane = lane_index(), chunks = place.whole / 16 * 3;
     u8* const bytes = row + 3 * place.strip.first;
     uint4* const there = reinterpret_cast<uint4*>(bytes) + lane;
     uint4* const here = reinterpret_cast<uint4*>(staged) + lane;
@@ -98,6 +116,85 @@ __device__ __forceinline__ void move_strip(const PackedStrip& place, u8* row, u8
 #pragma unroll 1
     for (int i = lane; i < 3 * place.heads; i += kLanes)
         (to_staged ? staged + 3 * kStrip : row)[i] = (to_staged ? row : staged + 3 * kStrip)[i];
+}
+
+/* Pixels of 4 bytes: each lane moves its own four of the groups whose bits are set, so that no lane
+   waits for another. In shared memory they are three words of colours and the four fourth bytes.
+   These belong to others (an alpha channel, which may be the mask): they are the target's, and
+   come back to it with the value they had. */
+__device__ __forceinline__ uint4 packed_four(const uint4& quad) {
+    return {__byte_perm(quad.x, quad.y, 0x4210), __byte_perm(quad.y, quad.z, 0x5421),
+            __byte_perm(quad.z, quad.w, 0x6542), fourth_bytes(quad)};
+}
+
+__device__ __forceinline__ uint4 unpacked_four(const uint4& four) {
+    return {__byte_perm(four.x, four.w, 0x4210),
+            __byte_perm(__byte_perm(four.x, four.y, 0x0543), four.w, 0x5210),
+            __byte_perm(__byte_perm(four.y, four.z, 0x0432), four.w, 0x6210),
+            __byte_perm(four.z, four.w, 0x7321)};
+}
+
+/* Which groups have a lane's four pixels where 16 bytes may be moved. */
+__device__ __forceinline__ u32 whole_groups(const PackedStrip& place) {
+    u32 bits = 0;
+#pragma unroll
+    for (int group = 0; group < kGroups; ++group)
+        bits |= u32(group * kGroup + 4 * lane_index() < place.whole) << group;
+    return bits;
+}
+
+/* The others, byte by byte, without the fourth. */
+template <bool to_staged>
+__device__ __forceinline__ void move_single(const PackedStrip& place, u32 groups, u8* row,
+                                            u8* staged) {
+#pragma unroll 1
+    for (int group = 0; group <= kGroups; ++group) {
+        const int slot = group * kGroup + 4 * lane_index();
+        if (!(groups >> group & 1)) continue;
+        u8* const bytes = row + 4 * place.column_of(slot);
+        const int valid = place.valid_at(slot);
+#pragma unroll 1
+        for (int i = 0; i < 3 * valid; ++i) {
+            u8 &here = staged[4 * slot + i], &there = bytes[i / 3 * 4 + i % 3];
+            (to_staged ? here : there) = to_staged ? there : here;
+        }
+    }
+}
+
+__device__ __forceinline__ void load_fours(const PackedStrip& place, u32 groups, bool in_place,
+                                           u8* staged) {
+    const i64 offset = 4 * place.strip.first + 16 * lane_index();
+    const uint4* const source = reinterpret_cast<const uint4*>(place.source + offset);
+    const uint4* const target = reinterpret_cast<const uint4*>(place.target + offset);
+    uint4* const here = reinterpret_cast<uint4*>(staged) + lane_index();
+    const u32 whole = groups & whole_groups(place);
+    uint4 loaded[kGroups]; /* all loads on their way before the first is stored */
+#pragma unroll
+    for (int group = 0; group < kGroups; ++group)
+        if (whole >> group & 1) loaded[group] = source[group * kLanes];
+#pragma unroll
+    for (int group = 0; group < kGroups; ++group)
+        if (whole >> group & 1) here[group * kLanes] = packed_four(loaded[group]);
+    if (!in_place) {
+#pragma unroll
+        for (int group = 0; group < kGroups; ++group)
+            if (whole >> group & 1) loaded[group] = target[group * kLanes];
+#pragma unroll
+        for (int group = 0; group < kGroups; ++group)
+            if (whole >> group & 1) here[group * kLanes].w = fourth_bytes(loaded[group]);
+    }
+    move_single<true>(place, groups & ~whole, const_cast<u8*>(place.source), staged);
+}
+
+__device__ __forceinline__ void store_fours(const PackedStrip& place, u32 groups, u8* staged) {
+    uint4* const target =
+        reinterpret_cast<uint4*>(place.target + 4 * place.strip.first) + lane_index();
+    const uint4* const here = reinterpret_cast<const uint4*>(staged) + lane_index();
+    const u32 whole = groups & whole_groups(place);
+#pragma unroll
+    for (int group = 0; group < kGroups; ++group)
+        if (whole >> group & 1) target[group * kLanes] = unpacked_four(here[group * kLanes]);
+    move_single<false>(place, groups & ~whole, place.target, staged);
 }
 
 }  // namespace hz_gpu

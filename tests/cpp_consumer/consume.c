@@ -102,6 +102,14 @@ static int32_t refuse(void* user, const float* composite, const float* coverage,
 
 static int errors(void) {
     static unsigned char data[30 * 20 * 3], coverage[30 * 20];
+    static const int64_t overlaps[][3] = {{0, 3, 1},  {89, 3, 1}, {-89, 3, 1}, {30, 3, 1},
+                                          {90, 0, 1}, {90, 2, 1}, {90, 3, 0},  {0, 0, 0}};
+    static const char* const named[] = {"row_stride of 0 ",  "row_stride of 89 ",
+                                        "row_stride of -89", "row_stride of 30",
+                                        "pixel_stride of 0", "pixel_stride of 2",
+                                        "channel_stride of", "must have memory of"};
+    static const size_t sizes[] = {1, 4, 24, sizeof(hz_renderer_options) - 4,
+                                   sizeof(hz_renderer_options) + 8};
     const int32_t operations[] = {HZ_OP_TEMPERATURE, HZ_OP_COUNT};
     const int32_t curve[] = {HZ_OP_PIECEWISE_CURVE};
     memset(coverage, 255, sizeof coverage);
@@ -111,14 +119,17 @@ static int errors(void) {
     hz_renderer *renderer = NULL, *other = NULL;
     hz_predictor* predictor = NULL;
     hz_renderer_options options = {0};
+    hz_engine_options engine = {0};
     float answer = 7, thumbnail[4];
 
     EXPECT(HZ_INVALID, "`backend` must be", hz_renderer_create("gpu", NULL, &renderer));
     EXPECT(HZ_INVALID, "`backend` must be", hz_renderer_create(NULL, NULL, &renderer));
     EXPECT(HZ_INVALID, "where the handle goes", hz_renderer_create("cpu", NULL, NULL));
     EXPECT(HZ_INVALID, "size", hz_renderer_create("cpu", &options, &renderer));
-    options.size = sizeof options + 8;
-    EXPECT(HZ_INVALID, "size", hz_renderer_create("cpu", &options, &renderer));
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; ++i) {
+        options.size = sizes[i];
+        EXPECT(HZ_INVALID, "size", hz_renderer_create("cpu", &options, &renderer));
+    }
     options.size = sizeof options;
     options.threads = 2;
     EXPECT(HZ_OK, "", hz_renderer_create("cpu", &options, &renderer));
@@ -136,6 +147,25 @@ static int errors(void) {
     broken = look();
     broken.steps[1].argument = NAN;
     EXPECT(HZ_INVALID, "finite", hz_renderer_render(renderer, &image, NULL, &broken, &image));
+    broken = look();
+    broken.steps[0].operation = broken.steps[2].operation = HZ_OP_PIECEWISE_CURVE;
+    broken.curves.stages = 1;
+    EXPECT(HZ_INVALID, "once at most; step 2", hz_measure(&image, &broken, 0));
+    EXPECT(HZ_INVALID, "once at most; step 2",
+           hz_renderer_harmonize(renderer, NULL, &image, NULL, 1, &image, &broken));
+    for (size_t i = 0; i < sizeof overlaps / sizeof *overlaps; ++i) {
+        static unsigned char target[30 * 20 * 3];
+        bad = image;
+        bad.data = i == 2 ? target + 30 * 19 * 3 : target;
+        bad.row_stride = overlaps[i][0];
+        bad.pixel_stride = overlaps[i][1];
+        bad.channel_stride = overlaps[i][2];
+        EXPECT(HZ_INVALID, named[i], hz_render(&image, NULL, &program, &bad, 0));
+        EXPECT(HZ_INVALID, named[i],
+               hz_renderer_harmonize(renderer, NULL, &bad, NULL, 1, &bad, &program));
+        if (i != 2) EXPECT(HZ_OK, "", hz_render(&bad, NULL, &program, &image, 0));
+    }
+    bad = image;
     bad.type = HZ_BOOL;
     EXPECT(HZ_INVALID, "type", hz_renderer_measure(renderer, &bad, &program));
     bad = image;
@@ -171,6 +201,9 @@ static int errors(void) {
            hz_predictor_create(renderer, refuse, &answer, curve, 1, &predictor));
     EXPECT(HZ_INVALID, "must be a CUDA renderer",
            hz_predictor_load_engine(renderer, "model.engine", NULL, &predictor));
+    engine.size = 4;
+    EXPECT(HZ_INVALID, "hz_engine_options.size",
+           hz_predictor_load_engine(renderer, "model.engine", &engine, &predictor));
     EXPECT(HZ_OK, "", hz_predictor_create(renderer, refuse, &answer, operations, 1, &predictor));
     if (hz_predictor_count(predictor) != 1) ++failures;
     EXPECT(HZ_INVALID, "belong to this renderer",

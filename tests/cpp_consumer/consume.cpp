@@ -3,7 +3,10 @@
    consume_cpp views     every kind of view draws the same picture
    consume_cpp regions   thumbnails of foreground and background
    consume_cpp threads   eight threads, each with a renderer of its own and all with one
-   consume_cpp predict   predictors, exceptions through C, lifetimes */
+   consume_cpp predict   predictors, exceptions through C, lifetimes
+   consume_cpp memory    one allocation after the other fails, in a process that can make them */
+#include <dlfcn.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
@@ -209,6 +212,13 @@ void check_predictors() {
     std::copy(source.begin(), source.end(), picture.begin());
     renderer.harmonize(view, where, view, fixed, 0); /* the failure is not remembered */
 
+    try {
+        Predictor::function(renderer, {HZ_OP_SHADOW}, nullptr);
+        require(false, "no function");
+    } catch (const harmonizer::Error& error) {
+        require(error.status() == HZ_INVALID, "status");
+    }
+
     Predictor moved = std::move(fixed);
     Renderer replaced = std::move(renderer);
     renderer = Renderer::cpu();
@@ -221,6 +231,31 @@ void check_predictors() {
         require(error.status() == HZ_INVALID, "status");
     }
     require(harmonizer::operation_code("tint") == HZ_OP_TINT, "names");
+}
+
+/* Needs a malloc that fails once, when it is told: see test_cpp.py. */
+void check_memory() {
+    const auto fail_after = reinterpret_cast<void (*)(int)>(dlsym(RTLD_DEFAULT, "fail_after"));
+    require(fail_after, "fail_after");
+    const int64_t width = 512, height = 320; /* enough for four threads */
+    const std::vector<uint8_t> source = noise<uint8_t>(3 * width * height, 1);
+    std::vector<uint8_t> drawn(source.size()), wanted(source.size());
+    const ConstImageView view = ConstImageView::rgb(source.data(), width, height);
+    const ImageView out = ImageView::rgb(drawn.data(), width, height);
+    Renderer renderer = Renderer::cpu(4);
+    renderer.harmonize(view, MaskView(), ImageView::rgb(wanted.data(), width, height), kLook);
+    int failures = 0;
+    for (int allocation = 0; allocation < 40; ++allocation) {
+        Program look = kLook;
+        fail_after(allocation);
+        const int32_t status = hz_renderer_harmonize(renderer.get(), nullptr, view.get(), nullptr,
+                                                     1, out.get(), look.get());
+        fail_after(-1);
+        require(status == HZ_OK || status == HZ_OUT_OF_MEMORY, hz_last_error());
+        require(status != HZ_OK || drawn == wanted, "drawn with less memory");
+        failures += status != HZ_OK;
+    }
+    require(failures > 0 && failures < 40, std::to_string(failures) + " failures");
 }
 
 }  // namespace
@@ -236,6 +271,7 @@ int main(int count, char** words) {
         if (wanted == "regions") return check_regions(), 0;
         if (wanted == "threads") return check_threads(), 0;
         if (wanted == "predict") return check_predictors(), 0;
+        if (wanted == "memory") return check_memory(), 0;
     } catch (const std::exception& error) {
         std::printf("%s: %s\n", wanted.c_str(), error.what());
         return 1;

@@ -233,6 +233,26 @@ void check_errors(const std::string& folder) {
     Renderer from_memory = Renderer::cuda(options);
     from_memory.harmonize(view, where, view, Program{});
 
+    const OnDevice<uint8_t> image(cuda, picture), cover(cuda, mask);
+    const ImageView there = ImageView::rgb(image.data(), kWidth, kHeight);
+    const MaskView covers = MaskView::of(cover.data(), kWidth, kHeight);
+    for (int i = 0; i < 3; ++i)
+        refuse(HZ_INVALID, "Call hz_renderer_enqueue", [&] {
+            renderer.harmonize(i == 0 ? there : view, i == 1 ? covers : where,
+                               i == 2 ? there : view, kLook);
+        });
+    refuse(HZ_INVALID, "Call hz_renderer_enqueue", [&] { renderer.thumbnail(there, where); });
+    hz_frame frame = {};
+    hz_launch launches[1];
+    int32_t launched = 7;
+    frame.image = frame.out = *there.get();
+    frame.workspace = cover.data(); /* an address alone */
+    frame.strength = 1;
+    for (int32_t capacity : {-1, -5, 0}) {
+        require(hz_cuda_schedule(&frame, HZ_PHASE_DRAW, launches, capacity, &launched) ==
+                    HZ_INVALID, "capacity");
+        require(std::strstr(hz_last_error(), "capacity must be") && launched == 0, "no launch");
+    }
     refuse(HZ_INVALID, "ordinary host memory", [&] { renderer.enqueue(view, where, view, kLook); });
     refuse(HZ_INVALID, "before the first frame", [&] { renderer.last_drawn(); });
     refuse(HZ_INVALID, "`strength`", [&] { renderer.harmonize(view, where, view, kLook, -1); });

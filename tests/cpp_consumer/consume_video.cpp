@@ -111,6 +111,13 @@ void check_surfaces() {
     refuse(HZ_INVALID, "matrix", [&] {
         harmonizer::enqueue(renderer, VideoView::of(changed), MaskView(), surface, look);
     });
+    for (const bool chroma_rows : {false, true}) {
+        changed = *out.get();
+        (chroma_rows ? changed.chroma_stride : changed.luma_stride) = kWidth - 2;
+        refuse(HZ_INVALID, chroma_rows ? "chroma_stride of 320" : "luma_stride of 320", [&] {
+            harmonizer::enqueue(renderer, surface, MaskView(), VideoView::of(changed), look);
+        });
+    }
     refuse(HZ_INVALID, "must be a CUDA renderer",
            [&] { harmonizer::enqueue(cpu, surface, MaskView(), surface, look); });
     changed = *surface.get();

@@ -54,6 +54,14 @@ struct Plan {
 class Context final : public apiv::VExecutionContextStub {
 public:
     explicit Context(const Plan& plan) : plan_(plan) {}
+    /* As with TensorRT, what is queued still uses it. */
+    ~Context() override {
+        using Query = int (*)(cudaStream_t);
+        void* driver = dlopen("libcuda.so.1", RTLD_NOW);
+        if (!used_ || !reinterpret_cast<Query>(dlsym(driver, "cuStreamQuery"))(stream_)) return;
+        std::fprintf(stderr, "the context goes while its stream is busy\n");
+        std::abort();
+    }
     bool setInputShape(char const* name, Dims const& dims) noexcept override {
         const Dims wanted = plan_.shape_of(name, 1);
         return dims.nbDims == wanted.nbDims && std::equal(dims.d, dims.d + dims.nbDims, wanted.d);
@@ -67,6 +75,8 @@ public:
         return data != nullptr;
     }
     bool enqueueV3(cudaStream_t stream) noexcept override {
+        stream_ = stream;
+        used_ = true;
         if (plan_["fails"] == 3) {
             logger->log(ILogger::Severity::kERROR, "cuBLAS is tired");
             return false;
@@ -93,6 +103,8 @@ public:
 private:
     Plan plan_;
     void* output_ = nullptr;
+    cudaStream_t stream_ = nullptr;
+    bool used_ = false;
     std::map<std::string, const void*> addresses_;
 };
 

@@ -103,7 +103,8 @@ CUresult copy(Kind kind, uintptr_t target, uintptr_t source, size_t size, CUstre
                           (kind == kToHost && !is_pinned(to, size));
     std::shared_ptr<std::vector<char>> staged;
     if (pageable && !wait) ++state().counts.pageable_copies;
-    if (pageable && kind == kToDevice) { /* the driver takes the bytes before it returns */
+    const bool captured = state().streams.count(stream) && stream->capture;
+    if (pageable && kind == kToDevice && !captured) { /* the driver takes the bytes at once */
         auto* bytes = static_cast<const char*>(from);
         staged = std::make_shared<std::vector<char>>(bytes, bytes + size);
         from = staged->data();

@@ -40,6 +40,8 @@ constexpr Kernel kKernels[] = {
     HZ_KERNEL(hz_reduce_f32, ReduceParameters, kReduceThreads),
     HZ_KERNEL(hz_apply_rgb8, ApplyParameters, kApplyThreads),
     HZ_KERNEL(hz_apply_bgr8, ApplyParameters, kApplyThreads),
+    HZ_KERNEL(hz_apply_rgba8, ApplyParameters, kApplyThreads),
+    HZ_KERNEL(hz_apply_bgra8, ApplyParameters, kApplyThreads),
     HZ_KERNEL(hz_apply_u8, ApplyParameters, kApplyThreads),
     HZ_KERNEL(hz_apply_u16, ApplyParameters, kApplyThreads),
     HZ_KERNEL(hz_apply_f32, ApplyParameters, kApplyThreads),

@@ -42,7 +42,7 @@ def draw_all(device: EmulatedDevice, dtype: str, height: int, width: int, revers
     shown = image[..., ::-1] if reverse else image
     out = exact_memory(image)
     coverage = (generator.random((height, width)) * 3 - 1).clip(0, 1)
-    thumbnail = Thumbnail()
+    thumbnail, regions = Thumbnail(), Regions()
     mild = Arguments(DEFAULT_FILTERS, (0.1, 0.1, 0.2, 0.3, -0.1, 0.2))
     steep = Arguments(PHOTO_FILTERS, (0.1, 0.1, 0.2, 0.9999, -0.1, 0.97, 0.1, 0.1))
     for mask_type, arguments in itertools.product(
@@ -62,8 +62,36 @@ def draw_all(device: EmulatedDevice, dtype: str, height: int, width: int, revers
         if dtype != "float32" and arguments is mild:
             draw_video(device, dtype, mask, height, width)
         if mask is not None and arguments is mild:
-            frame = device.frame(shown, mask, out, (), regions=Regions())
+            frame = device.frame(shown, mask, out, (), regions=regions)
             device.run(frame, _native.PHASE_MEASURE)
+
+
+def draw_four_bytes(device: EmulatedDevice, height: int, width: int, reverse: bool) -> None:
+    """Pixels of 4 bytes whose memory ends with the last channel; the mask lies between them."""
+    random = np.random.default_rng(height)
+    size = 4 * height * width - 1
+    memories = [exact_memory(random.integers(0, 256, size, np.uint8)) for _ in range(2)]
+    image, out = (
+        np.ndarray(
+            (height, width, 3), np.uint8, memory, 2 * reverse, (4 * width, 4, 1 - 2 * reverse)
+        )
+        for memory in memories
+    )
+    own = exact_memory(random.integers(0, 256, (height, width), np.uint8))
+    mask = exact_memory(random.integers(0, 256, 4 * height * width, np.uint8)).reshape(
+        height, width, 4
+    )
+    within = mask[..., 2::-1] if reverse else mask[..., :3]
+    arguments = exact_memory(np.full(2, 0.3, np.float32))
+    for source, target, cover in (
+        (image, out, own),
+        (image, image, own),
+        (within, out, mask[..., 3]),
+        (within, within, mask[..., 3]),
+    ):
+        frame = device.frame(source, cover, target, ("temperature", "shadow"), arguments)
+        device.run(frame, ALL)
+        assert "a8" in device.kernels[-1]
 
 
 def draw_video(
@@ -91,6 +119,8 @@ def main() -> None:
         SIZES, ("uint8", "uint16", "float32"), (False, True)
     ):
         draw_all(device, dtype, height, width, reverse)
+        if dtype == "uint8":
+            draw_four_bytes(device, height, width, reverse)
     print("clean")
 
 

@@ -33,6 +33,10 @@ endif()
 
 # The kernels, for the folder of the library.
 set(kernels_image "")
+if(HARMONIZER_KERNELS AND NOT HARMONIZER_CUDA)
+  message(FATAL_ERROR "HARMONIZER_KERNELS is for the CUDA renderer; it is "
+    "\"${HARMONIZER_KERNELS}\" with HARMONIZER_CUDA=OFF. Leave it empty, or set HARMONIZER_CUDA=ON.")
+endif()
 if(HARMONIZER_KERNELS STREQUAL "nvcc")
   find_program(HARMONIZER_NVCC nvcc PATHS /usr/local/cuda/bin)
   if(NOT HARMONIZER_NVCC)
@@ -55,10 +59,15 @@ if(HARMONIZER_KERNELS STREQUAL "nvcc")
   add_custom_target(harmonizer_kernels ALL DEPENDS "${kernels_image}")
 elseif(HARMONIZER_KERNELS)
   get_filename_component(kernels_source "${HARMONIZER_KERNELS}" ABSOLUTE
-    BASE_DIR "${CMAKE_BINARY_DIR}")
-  if(NOT EXISTS "${kernels_source}")
+    BASE_DIR "${CMAKE_SOURCE_DIR}") # of a variable that a CMakeLists.txt sets
+  if(NOT EXISTS "${kernels_source}" OR IS_DIRECTORY "${kernels_source}")
     message(FATAL_ERROR "HARMONIZER_KERNELS must be `nvcc` or a file of compiled kernels; "
-      "${kernels_source} is missing. Make it with `make cuda`.")
+      "${kernels_source} is missing or a folder. Make it with `make cuda`.")
+  endif()
+  file(READ "${kernels_source}" magic LIMIT 4 HEX)
+  if(NOT magic STREQUAL "50ed55ba")
+    message(FATAL_ERROR "HARMONIZER_KERNELS must be `nvcc` or a fat binary of the kernels; "
+      "${kernels_source} is something else. Make it with `make cuda`.")
   endif()
   set(kernels_image "${CMAKE_CURRENT_BINARY_DIR}/hz_kernels.fatbin")
   configure_file("${kernels_source}" "${kernels_image}" COPYONLY)

@@ -96,7 +96,8 @@ HZ_API int32_t hz_measure(const hz_image* image, hz_program* program, int32_t th
    mask     NULL means the whole image.
    out      of the image's size and type. Either the same data and strides as the image (in place),
             or memory that overlaps neither the image nor the mask; interleaved in the same pixels
-            (RGBA: image in RGB, mask in A) is no overlap. Other layouts are free.
+            (RGBA: image in RGB, mask in A) is no overlap. Its strides must set rows, pixels and
+            channels apart; those of image and mask may be 0. Other layouts are free.
    Pixels where the mask is 0 are copied bit for bit. Integers are rounded half up. */
 HZ_API int32_t hz_render(const hz_image* image, const hz_mask* mask, const hz_program* program,
                          const hz_image* out, int32_t threads);
@@ -147,7 +148,9 @@ typedef struct hz_renderer_options {
     int32_t threads;           /* "cpu": as in hz_measure */
     int32_t device;            /* "cuda": ordinal of the GPU */
     void* stream;              /* "cuda": where everything is queued, a CUstream or cudaStream_t of
-                                  the GPU's primary context; NULL: one of the renderer's own */
+                                  the GPU's primary context; NULL: one of the renderer's own, which
+                                  does not wait for work on the default stream. That one is named
+                                  by CU_STREAM_LEGACY or cudaStreamLegacy. */
     const char* kernels;       /* "cuda": path of the compiled kernels; NULL: hz_kernels.fatbin in
                                   the folder of this library */
     const void* kernels_image; /* "cuda": instead of a path, the file's bytes (any module that
@@ -201,8 +204,9 @@ HZ_API int32_t hz_renderer_harmonize(hz_renderer* renderer, hz_predictor* predic
                                      const hz_image* out, hz_program* program);
 
 /* The same with pictures in device memory, queued on the renderer's stream: returns at once, and
-   the pictures must stay until the stream has passed. "cuda" only (HZ_INVALID on the CPU). Memory
-   of the host or of another GPU is refused. `program` is read before the call returns. A mask that
+   the pictures must stay until the stream has passed. "cuda" only (HZ_INVALID on the CPU). Ordinary
+   memory of the host and memory of another GPU are refused; pinned memory of the host is drawn
+   where it lies, slowly. `program` is read before the call returns. A mask that
    hz_renderer_harmonize refuses for its thin box gives identity arguments here. */
 HZ_API int32_t hz_renderer_enqueue(hz_renderer* renderer, hz_predictor* predictor,
                                    const hz_image* image, const hz_mask* mask, double strength,
@@ -252,8 +256,8 @@ typedef struct hz_engine_options {
    Nx1x256x256, or foreground and background Nx3x256x256 each and perhaps label Nx5 (S2CRNet). Its
    output is arguments NxK, a number for each operation and 192, 384 or 576 for piecewise_curve.
    HZ_INVALID for an unknown label, or one for an engine that reads none; HZ_UNAVAILABLE in a build
-   without HARMONIZER_TENSORRT; HZ_MODEL for a file that is no engine, or one of another TensorRT,
-   GPU or model. */
+   without HARMONIZER_TENSORRT; HZ_MODEL for a file that is no engine, or one of TensorRT-RTX, of
+   another TensorRT, GPU or model. */
 HZ_API int32_t hz_predictor_load_engine(hz_renderer* renderer, const char* path,
                                         const hz_engine_options* options,
                                         hz_predictor** predictor);
@@ -261,7 +265,7 @@ HZ_API int32_t hz_predictor_load_engine(hz_renderer* renderer, const char* path,
 /* How many operations' arguments it predicts. */
 HZ_API int32_t hz_predictor_count(const hz_predictor* predictor);
 
-/* NULL is allowed. */
+/* Wait for queued frames that an engine predicts, and release it; NULL is allowed. */
 HZ_API void hz_predictor_destroy(hz_predictor* predictor);
 
 #ifdef __cplusplus

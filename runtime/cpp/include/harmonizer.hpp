@@ -403,6 +403,9 @@ public:
     /* A network of the application's own. */
     static Predictor function(const Renderer& renderer, const std::vector<int32_t>& operations,
                               Function predict) {
+        if (!predict)
+            throw Error(HZ_INVALID, "`predict` must be a function; got an empty one. Give one that "
+                                    "writes a float for each operation.");
         Predictor made(renderer);
         made.state_ = std::make_unique<State>();
         made.state_->predict = std::move(predict);

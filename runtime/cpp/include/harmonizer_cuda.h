@@ -42,7 +42,13 @@ typedef struct hz_launch {
 } hz_launch;
 
 /* All pointers are addresses in device memory, and are not followed by the host. Float images and
-   masks hold values in [0,1]: a device cannot be asked, so nothing refuses others (NaN draws 0). */
+   masks hold values in [0,1]: a device cannot be asked, so nothing refuses others (NaN draws 0).
+
+   Of 8-bit pixels of 4 bytes (pixel_stride 4, channel_stride 1 or -1), the bytes between one
+   pixel's channels and the next one's in a row are read, and written back to `out` with the value
+   that they had; the mask may be among them. Nobody else may write them while the frame is drawn.
+   Before a row's first channel and after its last, no byte is touched; rows without a gap between
+   their pixels count as one row. */
 typedef struct hz_frame {
     hz_image image;
     hz_mask mask;   /* data NULL: the whole image; then its other fields do not matter */

@@ -40,7 +40,7 @@ typedef struct hz_video {
 } hz_video;
 
 /* hz_renderer_enqueue for such pictures. `out` has the size, bits, matrix and range of `image`; it
-   is the same planes (in place), or planes of its own. */
+   is the same planes (in place), or planes of its own, with rows that do not overlap. */
 HZ_API int32_t hz_renderer_enqueue_video(hz_renderer* renderer, hz_predictor* predictor,
                                          const hz_video* image, const hz_mask* mask,
                                          double strength, const hz_video* out,

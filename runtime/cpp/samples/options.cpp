@@ -1,8 +1,11 @@
 #include "options.h"
 
+#include <sys/stat.h>
+
 #include <cstdlib>
 #include <functional>
 #include <map>
+#include <sstream>
 
 const char* const kUsage =
     R"(usage: harmonize IMAGE [MASK] -o OUT (--arguments A | --engine FILE) [options]
@@ -31,6 +34,13 @@ of bytes: one mask for all frames, or one for each. Timings go to stderr.
 
 namespace {
 
+std::string shown(double number) {
+    std::ostringstream text;
+    text.precision(10);
+    text << number;
+    return text.str();
+}
+
 template <typename Number>
 Number number_of(const std::string& flag, const std::string& text, double least, double most) {
     char* stop = nullptr;
@@ -38,9 +48,16 @@ Number number_of(const std::string& flag, const std::string& text, double least,
     const auto number = static_cast<Number>(value);
     if (text.empty() || *stop || !(value >= least && value <= most) ||
         static_cast<double>(number) != value)
-        throw UsageError(flag + " needs a number from " + std::to_string(least) + " to " +
-                         std::to_string(most) + "; got `" + text + "`.");
+        throw UsageError(flag + " needs a number from " + shown(least) + " to " + shown(most) +
+                         "; got `" + text + "`.");
     return number;
+}
+
+/* Also by another name or link. */
+bool same_file(const std::string& a, const std::string& b) {
+    struct stat first, second;
+    return stat(a.c_str(), &first) == 0 && stat(b.c_str(), &second) == 0 &&
+           first.st_dev == second.st_dev && first.st_ino == second.st_ino;
 }
 
 void read_size(Options& options) {
@@ -73,6 +90,11 @@ void check(Options& options, const std::vector<std::string>& files) {
     if (!options.label.empty() && options.engine.empty())
         throw UsageError("--label belongs to --engine; --arguments needs none.");
     if (raw && options.repeat != 1) throw UsageError("--repeat is for a picture; drop it.");
+    for (const std::string& input :
+         {options.image, options.mask, options.arguments, options.engine})
+        if (!raw && same_file(options.output, input))
+            throw UsageError("-o " + options.output + " would replace an input, " + input +
+                             "; name another file.");
 }
 
 }  // namespace

@@ -1,7 +1,9 @@
 #include "checks.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <iterator>
 #include <string>
 
 namespace hz_cpu {
@@ -85,6 +87,26 @@ std::string size_of(int64_t height, int64_t width) {
     return std::to_string(height) + "x" + std::to_string(width);
 }
 
+/* Nested from the smallest stride to the largest: a picture may be interleaved, planar or mirrored,
+   but each of its values has memory of its own. */
+void check_own_memory(const hz_image& out) {
+    struct Axis {
+        const char* name;
+        int64_t count, stride;
+    };
+    Axis axes[] = {{"channel_stride", 3, out.channel_stride},
+                   {"pixel_stride", out.width, out.pixel_stride},
+                   {"row_stride", out.height, out.row_stride}};
+    std::sort(std::begin(axes), std::end(axes), [](const Axis& a, const Axis& b) {
+        return std::llabs(a.stride) < std::llabs(b.stride);
+    });
+    int64_t bytes = element_size(out.type);
+    for (const Axis& axis : axes) {
+        check_apart(axis.name, axis.count, axis.stride, bytes);
+        bytes += (axis.count - 1) * std::llabs(axis.stride);
+    }
+}
+
 void check_curves(const hz_curves& curves, const std::string& label) {
     if (curves.stages < 1 || curves.stages > HZ_CURVE_STAGES)
         refuse(label + " (piecewise_curve) must come with 1 to " +
@@ -144,6 +166,7 @@ void check_program(const hz_program* program) {
     if (program->count < 0 || program->count > HZ_MAX_STEPS)
         refuse("program must have 0 to " + std::to_string(HZ_MAX_STEPS) + " steps; got " +
                std::to_string(program->count) + ".");
+    int curves = 0;
     for (int i = 0; i < program->count; ++i) {
         const hz_step& step = program->steps[i];
         const std::string label = "step " + std::to_string(i);
@@ -155,8 +178,19 @@ void check_program(const hz_program* program) {
             !std::isfinite(step.statistics[1]) || !std::isfinite(step.statistics[2]))
             refuse(label + " (" + kNames[step.operation] +
                    ") must have a finite argument and finite statistics.");
-        if (step.operation == HZ_OP_PIECEWISE_CURVE) check_curves(program->curves, label);
+        if (step.operation != HZ_OP_PIECEWISE_CURVE) continue;
+        if (++curves > 1)
+            refuse("program must have piecewise_curve once at most; " + label +
+                   " is another. Draw the second one afterwards.");
+        check_curves(program->curves, label);
     }
+}
+
+void check_apart(const char* stride_name, int64_t count, int64_t stride, int64_t bytes) {
+    if (count > 1 && stride < bytes && stride > -bytes)
+        refuse("`out` must have memory of its own for each value; a " + std::string(stride_name) +
+               " of " + std::to_string(stride) +
+               " bytes lays some over others. Correct it, or allocate more.");
 }
 
 void check_out(const hz_image& image, const hz_mask* mask, const hz_image& out) {
@@ -165,6 +199,7 @@ void check_out(const hz_image& image, const hz_mask* mask, const hz_image& out) 
                std::to_string(out.type) + ", " + size_of(out.height, out.width) +
                " for an image of type " + std::to_string(image.type) + ", " +
                size_of(image.height, image.width) + ".");
+    check_own_memory(out);
     if (!same_memory(image, out) && overlap(lattice_of(image), lattice_of(out)))
         refuse("`out` must be the image itself or share no memory with it; it overlaps it in part. "
                "Pass the image, or memory of its own.");

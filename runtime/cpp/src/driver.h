@@ -27,7 +27,6 @@ typedef CUevent_st* Event;
 /* X(name here, symbol of libcuda, its parameters). Enumerations are int. */
 #define HZ_DRIVER_FUNCTIONS(X)                                                                   \
     X(init, cuInit, (unsigned int))                                                              \
-    X(driver_version, cuDriverGetVersion, (int*))                                                \
     X(error_name, cuGetErrorName, (Result, const char**))                                        \
     X(error_string, cuGetErrorString, (Result, const char**))                                    \
     X(device_count, cuDeviceGetCount, (int*))                                                    \
@@ -57,6 +56,7 @@ typedef CUevent_st* Event;
     X(create_stream, cuStreamCreate, (Stream*, unsigned int))                                    \
     X(destroy_stream, cuStreamDestroy_v2, (Stream))                                              \
     X(wait_for_stream, cuStreamSynchronize, (Stream))                                            \
+    X(capture_status, cuStreamIsCapturing, (Stream, int*))                                       \
     X(create_event, cuEventCreate, (Event*, unsigned int))                                       \
     X(destroy_event, cuEventDestroy_v2, (Event))                                                 \
     X(record_event, cuEventRecord, (Event, Stream))                                              \

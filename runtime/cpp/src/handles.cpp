@@ -1,6 +1,7 @@
 /* The C interface with handles: checks, then the renderer behind the handle. */
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstring>
 #include <memory>
 #include <string>
@@ -22,14 +23,16 @@ void check_handle(const T* handle, const char* name) {
         throw Invalid(std::string("`") + name + "` must be a handle; got null. Create one first.");
 }
 
-/* Later versions append fields: an older caller's are completed with zeros. */
+/* Later versions append fields: an older caller's are completed with zeros. `least`: what every
+   version has. */
 template <typename Options>
-Options read_options(const Options* given, const char* name) {
+Options read_options(const Options* given, const char* name, size_t least) {
     Options options = {};
     if (!given) return options;
-    if (given->size == 0 || given->size > sizeof(Options))
-        throw Invalid(std::string("`") + name + ".size` must be sizeof(" + name + "), at most " +
-                      std::to_string(sizeof(Options)) + "; got " + std::to_string(given->size) +
+    if (given->size < least || given->size > sizeof(Options) || given->size % alignof(Options))
+        throw Invalid(std::string("`") + name + ".size` must be sizeof(" + name + "), " +
+                      std::to_string(least) + " to " + std::to_string(sizeof(Options)) +
+                      "; got " + std::to_string(given->size) +
                       ". Set it, or build against the header of this library.");
     std::memcpy(static_cast<void*>(&options), given, given->size);
     return options;
@@ -97,7 +100,8 @@ int32_t hz_renderer_create(const char* backend, const hz_renderer_options* optio
     return guarded([&] {
         if (!renderer) throw Invalid("`renderer` must point to where the handle goes; got null.");
         *renderer = nullptr;
-        const auto chosen = read_options(options, "hz_renderer_options");
+        const auto chosen = read_options(options, "hz_renderer_options",
+                                         offsetof(hz_renderer_options, kernels_image));
         if (backend && std::strcmp(backend, "cpu") == 0)
             *renderer = make_cpu_renderer(chosen);
         else if (backend && std::strcmp(backend, "cuda") == 0)
@@ -250,7 +254,8 @@ int32_t hz_predictor_load_engine(hz_renderer* renderer, const char* path,
         if (!predictor) throw Invalid("`predictor` must point to where the handle goes; got null.");
         *predictor = nullptr;
         if (!path) throw Invalid("`path` must name an engine file; got null.");
-        const hz_engine_options chosen = read_options(options, "hz_engine_options");
+        const hz_engine_options chosen = read_options(
+            options, "hz_engine_options", offsetof(hz_engine_options, label));
         if (chosen.operations) check_operations(chosen.operations, chosen.count);
         if (renderer->device() < 0)
             throw Invalid(

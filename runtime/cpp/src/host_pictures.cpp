@@ -74,6 +74,9 @@ private:
 }  // namespace
 
 hz_frame CudaRenderer::upload(const hz_image& image, const hz_mask* mask) {
+    check_host_memory(image.data, "image");
+    if (mask) check_host_memory(mask->data, "mask");
+    uploads_ = true;
     hz_frame frame = {};
     frame.image = upload_picture(image, image_, pinned_image_).image_at(image_.pointer());
     frame.out = frame.image; /* in place: the caller's picture is not touched by that */
@@ -144,6 +147,7 @@ void CudaRenderer::measure(const hz_image& image, hz_program& program) {
 void CudaRenderer::render(const hz_image& image, const hz_mask* mask, const hz_program& program,
                           const hz_image& out) {
     take_turn([&] {
+        check_host_memory(out.data, "out");
         hz_frame frame = upload(image, mask);
         frame.statistics_given = 1;
         run_given(frame, program, HZ_PHASE_MEASURE | HZ_PHASE_DRAW);
@@ -154,6 +158,7 @@ void CudaRenderer::render(const hz_image& image, const hz_mask* mask, const hz_p
 void CudaRenderer::harmonize(hz_predictor* predictor, const hz_image& image, const hz_mask* mask,
                              double strength, const hz_image& out, hz_program& program) {
     take_turn([&] {
+        check_host_memory(out.data, "out");
         const hz_frame frame = upload(image, mask);
         run_with(frame, predictor, strength, &program);
         const bool regions = predictor && predictor->regions;

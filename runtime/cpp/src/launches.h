@@ -11,12 +11,16 @@ namespace hz_gpu {
 
 class Launches {
 public:
-    Launches(hz_launch* launches, int32_t capacity) : launches_(launches), capacity_(capacity) {}
+    Launches(hz_launch* launches, int32_t capacity) : launches_(launches), capacity_(capacity) {
+        if (capacity < 0)
+            throw hz_cpu::Invalid("capacity must be 0 or more; got " + std::to_string(capacity) +
+                                  ". HZ_MOST_LAUNCHES suffice.");
+    }
 
     template <typename Parameters>
     void add(const char* kernel, int64_t blocks, int threads, const Parameters& parameters) {
         static_assert(sizeof parameters <= HZ_PARAMETER_BYTES);
-        if (count_ == capacity_)
+        if (count_ >= capacity_)
             throw hz_cpu::Invalid("capacity must be at least the number of launches; got " +
                           std::to_string(capacity_) + ". HZ_MOST_LAUNCHES suffice.");
         hz_launch& launch = launches_[count_++];

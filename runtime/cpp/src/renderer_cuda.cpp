@@ -9,7 +9,9 @@ namespace {
 using hz_cpu::Invalid;
 
 constexpr unsigned kNonBlocking = 1;                              /* CU_STREAM_ */
-constexpr int kMemoryType = 2, kDeviceOrdinal = 9, kOnDevice = 2; /* CU_POINTER_ATTRIBUTE_ */
+constexpr int kMemoryType = 2, kManaged = 8, kDeviceOrdinal = 9;   /* CU_POINTER_ATTRIBUTE_ */
+constexpr int kOnDevice = 2;                                      /* CU_MEMORYTYPE_ */
+constexpr int kNoCapture = 0;                                     /* CU_STREAM_CAPTURE_STATUS_ */
 void* const kParametersAt = reinterpret_cast<void*>(1);           /* CU_LAUNCH_PARAM_ */
 void* const kParametersSize = reinterpret_cast<void*>(2);
 constexpr int kMaxDynamicShared = 8;                              /* CU_FUNC_ATTRIBUTE_ */
@@ -79,15 +81,19 @@ void* CudaRenderer::prepare_workspace() {
     return workspace_.pointer();
 }
 
-void CudaRenderer::run(hz_frame frame, int32_t phases) {
-    hz_launch launches[HZ_MOST_LAUNCHES];
-    int32_t count = 0;
+Schedule CudaRenderer::schedule(hz_frame frame, int32_t phases) const {
+    Schedule made;
     frame.processors = device_.processors();
-    const int32_t status = hz_cuda_schedule(&frame, phases, launches, HZ_MOST_LAUNCHES, &count);
+    const int32_t status =
+        hz_cuda_schedule(&frame, phases, made.launches, HZ_MOST_LAUNCHES, &made.count);
     if (status == HZ_INVALID) throw Invalid(hz_last_error());
     if (status != HZ_OK) throw std::runtime_error(hz_last_error());
-    for (int32_t i = 0; i < count; ++i) {
-        hz_launch& launch = launches[i];
+    return made;
+}
+
+void CudaRenderer::launch(Schedule& schedule) {
+    for (int32_t i = 0; i < schedule.count; ++i) {
+        hz_launch& launch = schedule.launches[i];
         size_t size = launch.size;
         void* extra[] = {kParametersAt, launch.parameters, kParametersSize, &size, nullptr};
         check(driver().launch(kernel(launch.kernel, launch.shared), launch.grid[0],
@@ -115,24 +121,36 @@ void CudaRenderer::run_predicted(hz_frame frame, hz_predictor& predictor, double
     frame.count = predictor.count;
     frame.stages = predictor.stages;
     std::copy_n(predictor.operations, predictor.count, frame.operations);
-    run(frame, HZ_PHASE_MEASURE);
+    Schedule measuring = schedule(frame, HZ_PHASE_MEASURE);
+    Schedule drawing = schedule(frame, HZ_PHASE_DRAW);
+    launch(measuring);
     predictor.predict(first, second, arguments, stream_);
-    run(frame, HZ_PHASE_DRAW);
+    launch(drawing);
 }
 
-/* Arguments (and statistics, if the frame says so) that the host gives. The driver reads the
-   program before `upload` returns: it is small and not pinned. */
+/* The driver reads the program before `upload` returns, as it is not pinned; but a graph, on whose
+   stream nothing is copied yet, reads it at each launch. */
+void CudaRenderer::upload_program(const hz_program& program) {
+    const hz_program* source = &program;
+    int capture = kNoCapture;
+    check(driver().capture_status(stream_, &capture), "look at the stream");
+    if (capture != kNoCapture) source = &captured_.emplace_front(program);
+    check(driver().upload(workspace_.address(), source, sizeof *source, stream_),
+          "upload the arguments");
+}
+
+/* Arguments (and statistics, if the frame says so) that the host gives. */
 void CudaRenderer::run_given(hz_frame frame, const hz_program& program, int32_t phases) {
     frame.workspace = prepare_workspace();
-    check(driver().upload(workspace_.address(), &program, sizeof program, stream_),
-          "upload the arguments");
     frame.strength = 1;
     frame.count = program.count;
     for (int i = 0; i < program.count; ++i) {
         frame.operations[i] = program.steps[i].operation;
         if (frame.operations[i] == HZ_OP_PIECEWISE_CURVE) frame.stages = program.curves.stages;
     }
-    run(frame, phases);
+    Schedule all = schedule(frame, phases);
+    upload_program(program);
+    launch(all);
 }
 
 void CudaRenderer::wait() {
@@ -209,7 +227,8 @@ void CudaRenderer::enqueue_frame(const hz_frame& given, int32_t phases) {
         }
         hz_frame frame = given;
         if (!frame.workspace) frame.workspace = prepare_workspace();
-        run(frame, phases);
+        Schedule all = schedule(frame, phases);
+        launch(all);
     });
 }
 
@@ -236,6 +255,18 @@ void CudaRenderer::check_device_memory(const void* data, const char* label) cons
         owner != ordinal_)
         throw Invalid(rule + "it is on device " + std::to_string(owner) +
                       ". Create a renderer for that device, or copy it.");
+}
+
+/* The processor cannot read what is on a GPU alone; managed memory it can. */
+void CudaRenderer::check_host_memory(const void* data, const char* label) const {
+    const Address address = reinterpret_cast<uintptr_t>(data);
+    int type = 0, managed = 0;
+    if (driver().pointer_attribute(&type, kMemoryType, address) != kSuccess || type != kOnDevice)
+        return;
+    driver().pointer_attribute(&managed, kManaged, address);
+    if (!managed)
+        throw Invalid(std::string("`") + label + "` must be in host memory; it is in a GPU's. Call "
+                      "hz_renderer_enqueue, or download it.");
 }
 
 hz_renderer* make_cuda_renderer(const hz_renderer_options& options) {

@@ -1,6 +1,7 @@
 /* One GPU behind a handle. */
 #pragma once
 
+#include <forward_list>
 #include <map>
 #include <mutex>
 #include <string>
@@ -19,6 +20,12 @@ constexpr int64_t kPlane = int64_t{hz_cpu::kThumbnail} * hz_cpu::kThumbnail;
    two are foreground and background. */
 struct PredictorBuffers {
     DeviceBuffer composite, coverage, arguments;
+};
+
+/* What hz_cuda_schedule returns. */
+struct Schedule {
+    hz_launch launches[HZ_MOST_LAUNCHES];
+    int32_t count = 0;
 };
 
 /* Calls take turns: the workspace and the staging memory are one frame's. */
@@ -52,9 +59,11 @@ private:
     void take_turn(const Work& work);
     Function kernel(const char* kernel_name, uint32_t shared);
     void* prepare_workspace();
-    void run(hz_frame frame, int32_t phases);
+    Schedule schedule(hz_frame frame, int32_t phases) const;
+    void launch(Schedule& schedule);
     void run_predicted(hz_frame frame, hz_predictor& predictor, double strength);
     void run_given(hz_frame frame, const hz_program& program, int32_t phases);
+    void upload_program(const hz_program& program);
     void run_with(const hz_frame& frame, hz_predictor* predictor, double strength,
                   const hz_program* given);
     hz_frame upload(const hz_image& image, const hz_mask* mask);
@@ -63,11 +72,12 @@ private:
     void bring_thumbnails(const hz_frame& frame, size_t second_planes, float* first,
                           float* second);
     hz_report download(const hz_image& out, const Layout& layout, bool regions);
-    void refuse_thin_region(const hz_report& report);
+    static void refuse_thin_region(const hz_report& report);
     void queue_report();
     hz_report arrived_report() const;
     void wait();
     void check_device_memory(const void* data, const char* label) const;
+    void check_host_memory(const void* data, const char* label) const;
     void release();
 
     int ordinal_;
@@ -80,17 +90,21 @@ private:
     DeviceBuffer workspace_, image_, mask_;
     PredictorBuffers predicted_;
     PinnedBuffer pinned_image_, pinned_mask_, pinned_report_, pinned_thumbnails_;
+    std::forward_list<hz_program> captured_; /* graphs read them when they are launched */
     bool workspace_ready_ = false;
+    bool uploads_ = false; /* whether the turn has queued copies from the staging memory */
 };
 
 template <typename Work>
 void CudaRenderer::take_turn(const Work& work) {
     const std::lock_guard<std::mutex> guard(lock_);
     const Current current(context());
+    uploads_ = false;
     try {
         work();
     } catch (const hz_cpu::Invalid&) {
-        throw; /* nothing was queued */
+        if (uploads_) driver().wait_for_stream(stream_);
+        throw; /* frames are scheduled before they are queued */
     } catch (...) {
         workspace_ready_ = false;
         driver().wait_for_stream(stream_); /* what was queued may use the staging memory */

@@ -39,6 +39,9 @@ constexpr const char* kMeasureKernels[] = {"hz_measure_u8", "hz_measure_u16", "h
 constexpr const char* kRegionKernels[] = {"hz_regions_u8", "hz_regions_u16", "hz_regions_f32"};
 constexpr const char* kReduceKernels[] = {"hz_reduce_u8", "hz_reduce_u16", "hz_reduce_f32"};
 constexpr const char* kApplyKernels[] = {"hz_apply_u8", "hz_apply_u16", "hz_apply_f32"};
+/* Of pixels of 3 and 4 bytes, red first and blue first. */
+constexpr const char* kPackedKernels[][2] = {{"hz_apply_rgb8", "hz_apply_bgr8"},
+                                             {"hz_apply_rgba8", "hz_apply_bgra8"}};
 /* Of 8 bits, and of more. */
 constexpr const char* kVideoMeasureKernels[] = {"hz_measure_nv12", "hz_measure_p010"};
 constexpr const char* kVideoReduceKernels[] = {"hz_reduce_nv12", "hz_reduce_p010"};
@@ -66,9 +69,23 @@ Cover cover_of(const Job& job) {
     return {static_cast<const u8*>(mask.data), mask.row_stride, mask.pixel_stride, mask.type, 0};
 }
 
-bool is_packed(const hz_image& image) {
-    return image.type == HZ_U8 && image.pixel_stride == 3 &&
-           (image.channel_stride == 1 || image.channel_stride == -1);
+/* How many bytes each pixel has, 3 or 4, the first three of which are R, G, B or B, G, R. Those of
+   4 begin at multiples of 4. 0 for other layouts, which only the general kernels know. */
+int packed_bytes(const hz_image& image) {
+    const bool reversed = image.channel_stride == -1;
+    if (image.type != HZ_U8 || (image.channel_stride != 1 && !reversed)) return 0;
+    if (image.pixel_stride == 3) return 3;
+    const uintptr_t first = reinterpret_cast<uintptr_t>(image.data) - (reversed ? 2 : 0);
+    const bool aligned = first % 4 == 0 && (image.height == 1 || image.row_stride % 4 == 0);
+    return image.pixel_stride == 4 && aligned ? 4 : 0;
+}
+
+/* Of each of the image's pixels, where it has such bytes. */
+bool is_fourth_byte(const hz_mask& mask, const hz_image& image) {
+    const char* const red = static_cast<const char*>(image.data);
+    return packed_bytes(image) == 4 && mask.pixel_stride == 4 &&
+           mask.row_stride == image.row_stride &&
+           mask.data == red + (image.channel_stride > 0 ? 3 : 1);
 }
 
 /* Whether row follows row at the distance of pixels, so that they may count as one row. */
@@ -127,7 +144,7 @@ void add_measure(const Job& job, Launches& launches) {
     p.coverage = frame.coverage;
     p.thumbnail_type = frame.thumbnail_type;
     p.counted = job.from_histogram;
-    p.packed = is_packed(frame.image);
+    p.packed = packed_bytes(frame.image);
     p.strips = make_strips(p.width, p.height, p.packed && has_joined_rows(frame.image));
     int64_t work = p.counted ? p.strips.count : 0;
     if (job.watched) {
@@ -217,7 +234,7 @@ void add_plan(const Job& job, Launches& launches) {
 /* The kernels for packed bytes read and write aligned 16 bytes at the same pixel. */
 bool is_aligned_alike(const hz_image& image, const hz_image& out) {
     const auto distance = static_cast<char*>(image.data) - static_cast<char*>(out.data);
-    return is_packed(image) && out.pixel_stride == image.pixel_stride &&
+    return packed_bytes(image) && out.pixel_stride == image.pixel_stride &&
            out.channel_stride == image.channel_stride && distance % 16 == 0 &&
            (image.height == 1 || (image.row_stride - out.row_stride) % 16 == 0);
 }
@@ -256,7 +273,8 @@ void add_apply(const Job& job, Launches& launches) {
     p.strips = make_strips(frame.image.width, frame.image.height, joined);
     const char* kernel = kApplyKernels[frame.image.type];
     if (is_aligned_alike(frame.image, frame.out) && !bends_pixels(frame))
-        kernel = frame.image.channel_stride > 0 ? "hz_apply_rgb8" : "hz_apply_bgr8";
+        kernel = kPackedKernels[frame.image.pixel_stride - 3][frame.image.channel_stride < 0];
+    p.mask_within = job.masked && is_fourth_byte(frame.mask, frame.image);
     const int64_t blocks = std::min(divided(p.strips.count, kApplyThreads / 32),
                                     resident_blocks(frame, kApplyBlocks));
     launches.add(kernel, blocks, kApplyThreads, p);

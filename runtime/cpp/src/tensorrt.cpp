@@ -103,6 +103,28 @@ nvinfer1::IRuntime* create_runtime(const char* path) {
     return runtime;
 }
 
+/* As engine/files.py tells them apart: TensorRT may crash on what is something else. */
+void check_kind(const std::string& path, const std::vector<char>& bytes) {
+    const std::string tag(bytes.data(), std::min<size_t>(4, bytes.size()));
+    if (tag == "ftrt") return;
+    const std::string rule = path + " must be a TensorRT engine; ";
+    if (tag == "vtrt")
+        throw BadModel(rule + "it is one of TensorRT-RTX, which this library does not take. Build "
+                              "it with export/build_engine.py --module tensorrt.");
+    /* A protobuf of ONNX begins with its first field, ir_version, and goes on with another. */
+    if (tag.size() > 2 && tag[0] == 0x08 && tag[1] >= 0 && tag[1] < 0x40 &&
+        ((tag[2] & 7) == 0 || (tag[2] & 7) == 2))
+        throw BadModel(rule + "it is an ONNX model. Build an engine of it with "
+                              "export/build_engine.py or trtexec --onnx.");
+    std::string found = tag.empty() ? "it is empty" : "it begins with the bytes";
+    for (const char byte : tag) {
+        char text[8];
+        std::snprintf(text, sizeof text, " %02x", static_cast<unsigned char>(byte));
+        found += text;
+    }
+    throw BadModel(rule + found + ". Build one with export/build_engine.py or trtexec.");
+}
+
 std::vector<char> read_engine(const std::string& path) {
     std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rb"),
                                                          std::fclose);
@@ -115,10 +137,7 @@ std::vector<char> read_engine(const std::string& path) {
     if (!file || std::ferror(file.get()))
         throw BadModel(path + " must be a readable TensorRT engine; it cannot be read. Check the "
                               "path, or build one with export/build_engine.py or trtexec.");
-    /* A protobuf of ONNX begins with its first field, ir_version. */
-    if (bytes.size() > 1 && bytes[0] == 0x08 && bytes[1] < 0x20)
-        throw BadModel(path + " must be a TensorRT engine; it looks like an ONNX model. Build an "
-                              "engine of it with export/build_engine.py or trtexec --onnx.");
+    check_kind(path, bytes);
     return bytes;
 }
 
@@ -166,6 +185,10 @@ public:
     }
 
     ~EnginePredictor() override {
+        try {
+            renderer_.synchronize(nullptr); /* queued frames run the engine */
+        } catch (const std::exception&) { /* the device failed: nothing runs any more */
+        }
         try {
             const Current current(renderer_.context());
             release();

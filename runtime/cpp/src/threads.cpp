@@ -4,7 +4,6 @@
 #include <atomic>
 #include <exception>
 #include <mutex>
-#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -65,8 +64,8 @@ void for_each_band(const Bands& bands, const std::function<void(int, int64_t, in
     for (int i = 1; i < bands.threads; ++i) {
         try {
             helpers.emplace_back(drain);
-        } catch (const std::system_error&) {
-            break; /* no more threads to be had: those that run do all the bands */
+        } catch (...) {
+            break; /* no more threads or memory: those that run do all the bands */
         }
     }
     drain();

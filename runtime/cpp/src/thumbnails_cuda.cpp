@@ -35,7 +35,6 @@ void CudaRenderer::region_thumbnails(const hz_image& image, const hz_mask& mask,
 
 void CudaRenderer::refuse_thin_region(const hz_report& report) {
     if (!(report.seen & HZ_SEEN_FOREGROUND) || report.seen & HZ_SEEN_THUMBNAIL) return;
-    wait(); /* what is queued uses the staging memory */
     hz_cpu::refuse_thin_region("one that is 1 pixel high or wide");
 }
 
@@ -49,7 +48,8 @@ void CudaRenderer::bring_thumbnails(const hz_frame& wanted, size_t second_planes
     frame.workspace = prepare_workspace();
     frame.thumbnail_type = HZ_F32;
     frame.strength = 1;
-    run(frame, HZ_PHASE_MEASURE);
+    Schedule all = schedule(frame, HZ_PHASE_MEASURE);
+    launch(all);
     auto* const arrived = reinterpret_cast<float*>(pinned_thumbnails_.data());
     check(driver().download(arrived, predicted_.composite.address(), kFirst * sizeof(float),
                             stream_),

@@ -21,14 +21,19 @@ Range range_of(const void* data, int64_t rows, int64_t stride, int64_t row_bytes
     return {first < last ? first : last, (first < last ? last : first) + row_bytes};
 }
 
+int64_t luma_bytes(const hz_video& video) { return video.width * (is_deep(video) ? 2 : 1); }
+
+int64_t chroma_bytes(const hz_video& video) {
+    return (video.width + 1) / 2 * (is_deep(video) ? 4 : 2);
+}
+
 Range luma_of(const hz_video& video) {
-    return range_of(video.luma, video.height, video.luma_stride,
-                    video.width * (is_deep(video) ? 2 : 1));
+    return range_of(video.luma, video.height, video.luma_stride, luma_bytes(video));
 }
 
 Range chroma_of(const hz_video& video) {
     return range_of(video.chroma, (video.height + 1) / 2, video.chroma_stride,
-                    (video.width + 1) / 2 * (is_deep(video) ? 4 : 2));
+                    chroma_bytes(video));
 }
 
 bool overlap(const Range& a, const Range& b) { return a.begin < b.end && b.begin < a.end; }
@@ -78,6 +83,9 @@ void check_video_out(const hz_video& video, const hz_mask* mask, const hz_video&
                       std::to_string(out.bits) + " bits for an image of " +
                       std::to_string(video.height) + "x" + std::to_string(video.width) + " of " +
                       std::to_string(video.bits) + " bits. Convert it afterwards.");
+    hz_cpu::check_apart("luma_stride", out.height, out.luma_stride, luma_bytes(out));
+    hz_cpu::check_apart("chroma_stride", (out.height + 1) / 2, out.chroma_stride,
+                        chroma_bytes(out));
     const Range luma = luma_of(out), chroma = chroma_of(out);
     const bool shares = overlap(luma, luma_of(video)) || overlap(luma, chroma_of(video)) ||
                         overlap(chroma, luma_of(video)) || overlap(chroma, chroma_of(video));
