@@ -126,7 +126,7 @@ def test_gate_compares_slopes_by_operation_and_draws_the_curves(
     words = ["--val", str(write_photos(tmp_path / "val")), "--limit", "3"]
     checkpoint = curves_model.with_suffix(".safetensors")
     page = tmp_path / "gate.html"
-    assert main([str(checkpoint), str(curves_model), *words, "--html", str(page)]) == 0
+    assert main([str(checkpoint), str(curves_model), *words, "--html", str(page)]) == 3
     out = capsys.readouterr().out
     assert "piecewise_curve (384 numbers)" in out and "contrast" not in out
     assert "piecewise_curve" in page.read_text()
