@@ -1,7 +1,5 @@
 """Image files: what comes in goes out, and what cannot is refused with a reason."""
 
-import os
-import re
 import struct
 import zlib
 from pathlib import Path
@@ -10,54 +8,23 @@ from typing import Any
 import imagecodecs
 import numpy as np
 import pytest
-import skimage.data
 import tifffile
-from PIL import Image, ImageCms, ImageOps
+from photographs import SRGB, camera_exif, picture, picture16, read_exif
+from PIL import Image, ImageOps
 
 from harmonizer import exif
 from harmonizer.encoding import Quality
 from harmonizer.errors import ImageFileError
 from harmonizer.files import (
     Photo,
-    check_writable,
     load_mask,
-    load_pair,
     load_photo,
     save_photo,
     to_depth,
-    write_atomically,
 )
 
 SUFFIXES_8 = (".jpg", ".png", ".tif", ".webp")
 SUFFIXES_16 = (".png", ".tiff")
-SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-
-
-def picture(height: int = 40, width: int = 56) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """The top left corner of a photograph."""
-    return np.ascontiguousarray(skimage.data.astronaut()[:height, :width])
-
-
-def picture16(channels: int = 3) -> np.ndarray[Any, np.dtype[np.uint16]]:
-    return np.random.default_rng(5).integers(0, 65536, (21, 33, channels), dtype=np.uint16)
-
-
-def camera_exif(orientation: int = 1) -> bytes:
-    """EXIF of a camera: first directory, EXIF and GPS directories, orientation."""
-    tags = Image.Exif()
-    tags[0x010F] = "Acme"
-    tags[exif.ORIENTATION] = orientation
-    tags[0x8298] = "Someone, 2024"
-    tags.get_ifd(exif.EXIF_IFD).update({0x829A: 0.004, 0x9003: "2024:05:06 07:08:09"})
-    tags.get_ifd(exif.GPS_IFD).update({1: "N", 2: (47.0, 22.0, 30.0)})
-    return tags.tobytes().removeprefix(b"Exif\0\0")
-
-
-def read_exif(structure: bytes) -> tuple[Any, Any, Any, Any]:
-    tags = Image.Exif()
-    tags.load(b"Exif\0\0" + structure)
-    details = tags.get_ifd(exif.EXIF_IFD)
-    return tags.get(0x010F), details.get(0x9003), details.get(0x829A), tags.get_ifd(exif.GPS_IFD)
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES_8)
@@ -361,96 +328,6 @@ def test_load_photo_above_pillows_own_limit_is_ours_to_allow(tmp_path: Path) -> 
     assert mask.shape == (side, side)
 
 
-def test_load_mask_channels_and_notes(tmp_path: Path) -> None:
-    soft = picture()[..., 1]
-    Image.fromarray(soft).save(tmp_path / "l.png")
-    mask, notes = load_mask(tmp_path / "l.png")
-    np.testing.assert_array_equal(mask, soft)
-    assert notes == ()
-    Image.fromarray(np.dstack([soft] * 3)).save(tmp_path / "rgb.tif")
-    mask, notes = load_mask(tmp_path / "rgb.tif")
-    np.testing.assert_array_equal(mask, soft)
-    assert notes == ()
-    Image.fromarray(picture()).save(tmp_path / "colour.png")
-    mask, notes = load_mask(tmp_path / "colour.png")
-    np.testing.assert_array_equal(mask, picture().max(axis=2))
-    assert re.search("largest of red, green and blue: were .* swapped", notes[0])
-    Image.fromarray(np.dstack([picture(), soft])).save(tmp_path / "rgba.webp", lossless=True)
-    mask, notes = load_mask(tmp_path / "rgba.webp")
-    np.testing.assert_array_equal(mask, soft)
-    assert notes == ("the mask is its alpha channel",)
-    Image.fromarray(np.dstack([soft, np.full_like(soft, 255)]), "LA").save(tmp_path / "la.png")
-    mask, notes = load_mask(tmp_path / "la.png")
-    np.testing.assert_array_equal(mask, soft)
-    assert "opaque everywhere" in notes[0]
-    Image.fromarray(soft > 99).save(tmp_path / "bit.png")
-    mask, notes = load_mask(tmp_path / "bit.png")
-    np.testing.assert_array_equal(mask, np.where(soft > 99, 255, 0))
-    Image.fromarray(soft > 99).save(tmp_path / "bit.tif")
-    mask, _ = load_mask(tmp_path / "bit.tif")
-    np.testing.assert_array_equal(mask, np.where(soft > 99, 255, 0))
-    deep = picture16(1)[..., 0]
-    (tmp_path / "deep.png").write_bytes(imagecodecs.png_encode(deep))
-    mask, _ = load_mask(tmp_path / "deep.png")
-    np.testing.assert_array_equal(mask, deep)
-
-
-def test_load_mask_of_labels_is_refused(tmp_path: Path) -> None:
-    labels = (picture()[..., 1] > 99).astype(np.uint8)
-    Image.fromarray(labels).save(tmp_path / "labels.png")
-    with pytest.raises(ImageFileError, match=r"must have 255 where.*is 1.*Multiply it by 255"):
-        load_mask(tmp_path / "labels.png")
-    Image.fromarray(np.dstack([picture(), labels])).save(tmp_path / "rgba.png")
-    with pytest.raises(ImageFileError, match=r"Multiply it by 255"):
-        load_pair(tmp_path / "rgba.png", None)
-    palette = Image.fromarray(labels, "P")
-    for colours, refused in (((128, 0, 0), True), ((255, 0, 0), False), ((200,) * 3, False)):
-        palette.putpalette([0, 0, 0, *colours])
-        for suffix in (".png", ".tif"):
-            path = tmp_path / f"palette{suffix}"
-            palette.save(path)
-            if refused:
-                with pytest.raises(ImageFileError, match=r"stand for labels.*128 of 255.*as 255"):
-                    load_mask(path)
-            else:
-                np.testing.assert_array_equal(load_mask(path)[0], labels * max(colours))
-
-
-def test_load_mask_applies_orientation(tmp_path: Path) -> None:
-    soft = picture()[..., 1]
-    Image.fromarray(soft).save(tmp_path / "a.png", exif=b"Exif\0\0" + camera_exif(6))
-    mask, _ = load_mask(tmp_path / "a.png")
-    np.testing.assert_array_equal(mask, np.rot90(soft, -1))
-
-
-def test_load_pair_sizes_alpha_and_fit(tmp_path: Path) -> None:
-    rgb, soft = picture(), picture()[..., 1]
-    Image.fromarray(rgb).save(tmp_path / "rgb.png")
-    Image.fromarray(np.dstack([rgb, soft])).save(tmp_path / "rgba.png")
-    Image.fromarray(np.dstack([rgb, np.full_like(soft, 255)])).save(tmp_path / "opaque.png")
-    Image.fromarray(soft[:20, :28]).save(tmp_path / "small.png")
-    photo, mask, notes = load_pair(tmp_path / "rgba.png", None)
-    np.testing.assert_array_equal(mask, soft)
-    np.testing.assert_array_equal(photo.pixels, rgb)
-    assert "its alpha channel is the mask" in notes[-1]
-    with pytest.raises(ImageFileError, match=r"must have an alpha channel.*Name a mask file"):
-        load_pair(tmp_path / "rgb.png", None)
-    with pytest.raises(ImageFileError, match="opaque everywhere"):
-        load_pair(tmp_path / "opaque.png", None)
-    with pytest.raises(ImageFileError, match=r"28x20 for a 56x40 composite.*--fit-mask"):
-        load_pair(tmp_path / "rgb.png", tmp_path / "small.png")
-    _, mask, notes = load_pair(tmp_path / "rgb.png", tmp_path / "small.png", fit_mask=True)
-    assert mask.shape == (40, 56) and mask.dtype == np.uint8
-    assert "scaled to fit" in notes[-1]
-
-
-def test_load_pair_mask_of_unturned_composite_gets_a_hint(tmp_path: Path) -> None:
-    Image.fromarray(picture()).save(tmp_path / "a.jpg", exif=b"Exif\0\0" + camera_exif(6))
-    Image.fromarray(picture()[..., 0]).save(tmp_path / "m.png")
-    with pytest.raises(ImageFileError, match="before its EXIF orientation"):
-        load_pair(tmp_path / "a.jpg", tmp_path / "m.png")
-
-
 def test_save_photo_alpha_kept_or_dropped_with_a_note(tmp_path: Path) -> None:
     rgb, soft = picture(), picture()[..., 1]
     for suffix in (".png", ".tif", ".webp"):
@@ -499,58 +376,6 @@ def test_to_depth_round_trip_is_exact() -> None:
     assert to_depth(values, 16)[-1] == 65535
     deep = np.arange(65536, dtype=np.uint16)
     assert np.abs(to_depth(deep, 8) * 257.0 - deep).max() <= 128
-
-
-def test_write_atomically_failure_leaves_the_old_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "a.bin"
-    path.write_bytes(b"old")
-
-    def broken(descriptor: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", broken)
-    with pytest.raises(ImageFileError, match=r"cannot be written: No space left"):
-        write_atomically(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert [entry.name for entry in tmp_path.iterdir()] == ["a.bin"]
-
-
-def test_write_atomically_keeps_permissions_and_links(tmp_path: Path) -> None:
-    path, link = tmp_path / "a.bin", tmp_path / "link.bin"
-    path.write_bytes(b"old")
-    path.chmod(0o640)
-    link.symlink_to(path)
-    write_atomically(link, b"new")
-    assert link.is_symlink()
-    assert path.read_bytes() == b"new"
-    assert path.stat().st_mode & 0o777 == 0o640
-    before = os.umask(0o027)
-    try:
-        write_atomically(tmp_path / "fresh.bin", b"x")
-    finally:
-        os.umask(before)
-    assert (tmp_path / "fresh.bin").stat().st_mode & 0o777 == 0o640
-
-
-def test_write_atomically_takes_the_longest_name_in_bytes(tmp_path: Path) -> None:
-    path = tmp_path / ("é" * 126 + ".x")
-    check_writable(path)
-    write_atomically(path, b"new")
-    assert path.read_bytes() == b"new"
-
-
-def test_check_writable_refuses_before_the_work(tmp_path: Path) -> None:
-    check_writable(tmp_path / "a.png")
-    assert list(tmp_path.iterdir()) == []
-    with pytest.raises(ImageFileError, match=r"cannot be written: No such file.*folder exists"):
-        check_writable(tmp_path / "absent" / "a.png")
-    with pytest.raises(ImageFileError, match="it is a folder"):
-        check_writable(tmp_path)
-    (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(ImageFileError, match="cannot be written: Not a directory"):
-        check_writable(tmp_path / "file" / "a.png")
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 300), (300, 1)])

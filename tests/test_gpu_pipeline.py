@@ -46,11 +46,6 @@ def device() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_predictor(tmp_path_factory.mktemp("model") / "tiny.onnx")
-
-
 @pytest.fixture
 def on_cpu(model: Path) -> Iterator[Harmonizer]:
     with Harmonizer(model, "cpu", threads=1) as made:

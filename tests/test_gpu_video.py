@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from gpu_device import EMULATED, counts, nothing_left, require_gpu
-from tiny_predictor import write_predictor
 from video_clips import decoded, disc, picture, write_clip
 
 from harmonizer.jobs import Tools
@@ -33,11 +32,6 @@ def device() -> Iterator[None]:
     require_gpu()
     with nothing_left():
         yield
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_predictor(tmp_path_factory.mktemp("model") / "tiny.onnx")
 
 
 @pytest.fixture
