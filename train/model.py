@@ -19,6 +19,7 @@ from torch import Tensor
 from harmonizer.errors import ModelError
 from harmonizer.files import write_atomically
 from train.colour_statistics import LAYOUT
+from train.efficientnet import PUBLISHED
 from train.network import HarmonizerNet
 from train.registry import DEFAULT_MODEL, MODELS, Network
 
@@ -130,6 +131,10 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any], st
             f"{' or '.join(MODELS)}); its metadata says {metadata or 'nothing'}."
         )
     config = json.loads(metadata["config"])
+    if isinstance(config.get("encoder"), bool):  # said whether, before encoders had names
+        config["encoder"] = PUBLISHED if config["encoder"] else None
+    if "depths" in config:
+        config["depths"] = tuple(config["depths"])
     if config.get("statistics") and json.loads(metadata.get("statistics", "null")) != LAYOUT:
         raise CheckpointError(
             f"{path} must have been trained on this version's statistics {LAYOUT}; its own are "

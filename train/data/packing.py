@@ -124,7 +124,7 @@ def open_packed(
     folder = Path(cache) / f"{kind}-{fingerprint(root, records, planes)}"
     if not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(folder.with_suffix(".lock")):
+        with locked(folder.with_suffix(".lock")):
             if not folder.is_dir():
                 _pack(folder, kind, names, read, planes, max_corrupt)
     packed = load_packed(folder)
@@ -246,7 +246,8 @@ def in_parallel(
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
+    """Hold a lock file while several processes may want to make the same cache."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # the kernel lets go of it when the process ends
         yield
