@@ -8,16 +8,23 @@ import torch
 from benchmark_folder import COUNT, write_benchmark
 from conftest import shared_data
 from PIL import Image
+from training_data import write_photos
 
 from harmonizer.errors import ImageFileError
 from train.data.iharmony4 import SUBSETS
 from train.evaluation.metrics import foreground_mse
 from train.evaluation.triplets import (
+    DEVELOPED,
+    REAL_PAIRS,
+    RECOLOURED,
     UNKNOWN,
+    VAL,
     benchmark_composites,
     benchmark_triplets,
+    recoloured_triplets,
     validation_composites,
     validation_triplets,
+    yardsticks,
 )
 
 
@@ -125,3 +132,46 @@ def test_pixels_bad_images_are_refused(benchmark: Path) -> None:
     second.composite.write_bytes(second.composite.read_bytes()[:900])
     with pytest.raises(ImageFileError, match=r"c1_1_2\.jpg must be an image; it cannot be read"):
         second.thumbnails()
+
+
+def test_yardsticks_are_fixed_and_of_val_and_train_alone() -> None:
+    sets = yardsticks(shared_data("val"))
+    assert {name: len(triplets) for name, triplets in sets.items()} == {
+        VAL: 300,
+        RECOLOURED: 300,
+        DEVELOPED: 300,
+        REAL_PAIRS: 37,
+    }
+    for name in (RECOLOURED, DEVELOPED):
+        first = sets[name][0]
+        one, two = first.thumbnails(), yardsticks(shared_data("val"))[name][0].thumbnails()
+        assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
+        composite, mask, real = one
+        outside = (mask == 0).expand_as(composite)
+        torch.testing.assert_close(composite[outside], real[outside], atol=1e-6, rtol=0)
+        assert ((composite - real).abs() * mask).max() > 0.05
+        assert len({t.digest() for t in sets[name][:20]}) == 20
+    photo = sets[VAL][0].thumbnails()[2]
+    assert torch.equal(sets[RECOLOURED][0].thumbnails()[2], photo), "the target is the photograph"
+    assert not torch.equal(sets[DEVELOPED][0].thumbnails()[2], photo), "the target is developed"
+    donors = {path.parent.parent.name for t in sets[RECOLOURED] for path in t.donor or ()}
+    assert donors == {"train"}
+
+
+def test_recoloured_triplets_another_folders_list_names_none(tmp_path: Path) -> None:
+    write_photos(tmp_path)
+    assert recoloured_triplets(tmp_path) == []
+    assert list(yardsticks(tmp_path)) == [VAL, DEVELOPED]
+
+
+def test_recoloured_triplets_absent_donor_is_named(tmp_path: Path) -> None:
+    write_photos(tmp_path)
+    donors = tmp_path / "donors.csv"
+    photo = next(
+        row for row in (tmp_path / "MANIFEST.csv").read_text().splitlines() if "_mask" in row
+    )
+    donors.write_text(f"file,donor,donor_mask\n{photo.split(',')[0]},train/a.webp,train/a.png\n")
+    with pytest.raises(
+        FileNotFoundError, match=r"donors\.csv names must be there; absent: .*a\.png|a\.webp"
+    ):
+        recoloured_triplets(tmp_path, donors)

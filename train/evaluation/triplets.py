@@ -231,7 +231,7 @@ def developed_triplets(folder: Path) -> list[Triplet]:
 
 
 def yardsticks(folder: Path) -> dict[str, list[Triplet]]:
-    """The sets that checkpoints are chosen by, by name; those that the data lacks are left out.
+    """The sets that checkpoints are chosen by, by name; of all but val, those that the data has.
 
     Args:
         folder: As `validation_triplets` takes it; `real_pairs` and the donors lie beside it.
@@ -246,7 +246,7 @@ def yardsticks(folder: Path) -> dict[str, list[Triplet]]:
     }
     if (folder.parent / REAL_PAIRS / "index.csv").is_file():
         sets[REAL_PAIRS] = benchmark_triplets(folder.parent / REAL_PAIRS)
-    return {name: triplets for name, triplets in sets.items() if triplets}
+    return {name: triplets for name, triplets in sets.items() if triplets or name == VAL}
 
 
 def benchmark_triplets(folder: Path, subsets: Sequence[str] = ()) -> list[Triplet]:
