@@ -369,7 +369,7 @@ def _stack(images: Sequence[NDArray[np.uint8]], planes: int) -> Tensor:
     return torch.from_numpy(np.stack(images))
 
 
-def measure_loader(batches: TrainingBatches, workers: int = 0, seconds: float = 5.0) -> float:
+def measure_loader(batches: Dataset[Batch], workers: int = 0, seconds: float = 5.0) -> float:
     """Images per second that this process's loader delivers, after one batch of warm-up."""
     loader = DataLoader(batches, batch_size=None, sampler=range(10**9), num_workers=workers)
     stream = iter(loader)

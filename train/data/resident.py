@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from train.data import crops, transfer
 from train.data.batches import DONOR_STEP, RECOLOURED, Batch, Draws, TrainingBatches
@@ -25,7 +26,7 @@ class ResidentError(ValueError):
     """The GPU is too small for the data set."""
 
 
-class ResidentBatches:
+class ResidentBatches(Dataset[Batch]):
     """`TrainingBatches` whose images lie on a device.
 
     Args:

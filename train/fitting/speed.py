@@ -4,9 +4,11 @@ import time
 from collections.abc import Sequence
 
 import torch
+from torch.utils.data import Dataset
 
-from train.data.batches import TrainingBatches, measure_loader
+from train.data.batches import Batch, TrainingBatches, measure_loader
 from train.data.iharmony4 import PUBLISHED
+from train.data.resident import ResidentBatches
 from train.fitting.config import FitConfig
 from train.fitting.distributed import Processes
 from train.fitting.fit import check_machine, default_device, open_batches, prepare
@@ -50,12 +52,16 @@ def main(arguments: Sequence[str]) -> int:
     processes = Processes(default_device())
     check_machine(config, processes)
     batches = open_batches(config, processes)
-    loader = measure_loader(batches, config.workers, options.seconds)
+    images: Dataset[Batch] = batches
+    if config.data.resident:
+        images = ResidentBatches(batches, processes.device)
+    loader = measure_loader(images, config.workers, options.seconds)
     model = measure_steps(config, batches, options.seconds)
     name = "CPU" if processes.device.type == "cpu" else torch.cuda.get_device_name()
     hours = EPOCHS * EPOCH / min(loader, model) / 3600
     print(f"device           {name}, {torch.get_num_threads()} threads")
-    print(f"loader           {loader:.1f} images/s, {config.workers} workers")
+    where = "on the device" if config.data.resident else f"{config.workers} workers"
+    print(f"loader           {loader:.1f} images/s, {where}")
     print(f"model            {model:.1f} images/s, {config.size}x{config.size}, whole steps")
     print(f"slower           {'loader' if loader < model else 'model'}")
     print(f"{EPOCHS}-epoch recipe  {hours:.1f} hours: {EPOCHS} x {EPOCH:,} images by the slower")
