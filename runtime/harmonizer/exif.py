@@ -70,9 +70,11 @@ def read_directory(structure: bytes, offset: int, order: str) -> Directory:
     """Read one IFD; tags of unknown type are left out.
 
     Raises:
-        ValueError: If it points outside the structure.
+        ValueError: If it points outside the structure, or its tags use the same bytes so often
+            that their values together are longer than the structure.
     """
     directory: Directory = {}
+    claimed = 0
     try:
         (count,) = struct.unpack_from(order + "H", structure, offset)
         for at in range(offset + 2, offset + 2 + 12 * count, 12):
@@ -81,6 +83,9 @@ def read_directory(structure: bytes, offset: int, order: str) -> Directory:
             start = at + 8
             if size > 4:
                 (start,) = struct.unpack_from(order + "I", structure, start)
+            claimed += size
+            if claimed > len(structure):
+                raise ValueError(f"its tags claim more than its {len(structure):,} bytes")
             data = structure[start : start + size]
             if len(data) != size:
                 raise ValueError(f"tag {tag:#06x} points outside the structure")

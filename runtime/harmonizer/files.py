@@ -4,9 +4,6 @@ Nothing is lost or converted in silence: what was done is in ``Photo.notes``. Fi
 encoded (display-referred) values; an ICC profile is carried over, not applied.
 """
 
-import contextlib
-import os
-import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,15 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harmonizer.errors import ImageFileError
+from harmonizer.limits import MAX_PIXELS as MAX_PIXELS
+from harmonizer.storage import Temporary, resolved, write_file
 
 if TYPE_CHECKING:
     from harmonizer.decoding import Raster
     from harmonizer.encoding import Quality
 
 Pixels = NDArray[np.uint8 | np.uint16]
-
-MAX_PIXELS = 200_000_000
-"""Larger images are refused unless the caller raises the limit."""
 
 FORMATS = {
     ".jpg": "JPEG",
@@ -321,16 +317,16 @@ def save_photo(
 def check_writable(path: str | Path) -> None:
     """Find out before the work whether a file can be written there.
 
+    What killed runs left in its folder is removed.
+
     Raises:
         ImageFileError: If it cannot.
     """
-    target = _target(path)
+    target = resolved(path)
     if target.is_dir():
         raise ImageFileError(f"{path} must be a file to write; it is a folder. Name a file in it.")
     try:
-        probe = _temporary(target)
-        os.close(os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        probe.unlink()
+        Temporary(target).discard()
     except OSError as error:
         raise _write_error(path, error) from error
 
@@ -339,38 +335,27 @@ def write_atomically(path: str | Path, data: bytes) -> None:
     """Put a whole file in place, or leave what was there.
 
     The data goes to a temporary file in the same folder, to the disk, and is then renamed. An
-    existing file's permissions are kept; a symbolic link is followed.
+    existing file's permissions are kept; a symbolic link is followed; what is no regular file is
+    not replaced.
 
     Raises:
         ImageFileError: If the file cannot be written.
     """
-    target = _target(path)
-    temporary = _temporary(target)
     try:
-        descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        with contextlib.suppress(FileNotFoundError):
-            temporary.chmod(target.stat().st_mode & 0o7777)
-        temporary.replace(target)
+        write_file(path, data)
     except OSError as error:
         raise _write_error(path, error) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
-def copy_atomically(source: str | Path, path: str | Path) -> None:
-    """Copy a file's bytes as `write_atomically` writes them.
+def copy_atomically(source: str | Path, path: str | Path, max_pixels: int = MAX_PIXELS) -> None:
+    """Copy an image file's bytes as `write_atomically` writes them.
 
     Raises:
         ImageFileError: If a file cannot be read or written.
     """
     from harmonizer.decoding import read_file
 
-    write_atomically(path, read_file(Path(source)))
+    write_atomically(path, read_file(Path(source), max_pixels))
 
 
 def make_folder(path: Path) -> None:
@@ -386,14 +371,6 @@ def make_folder(path: Path) -> None:
             f"{path} must be a folder to write in; it cannot be created: "
             f"{error.strerror or error}. Name another output folder."
         ) from error
-
-
-def _target(path: str | Path) -> Path:
-    return Path(os.path.realpath(path))
-
-
-def _temporary(target: Path) -> Path:
-    return target.with_name(f".{secrets.token_hex(8)}.tmp")
 
 
 def _write_error(path: str | Path, error: OSError) -> ImageFileError:

@@ -164,7 +164,7 @@ def harmonize_file(
     if not values.any() or arguments.is_identity():
         obstacle = _copy_obstacle(photo, output, options)
         if obstacle is None:
-            copy_atomically(composite, output)
+            copy_atomically(composite, output, options.max_pixels)
             undone = {f"{composite}: {note}" for note in photo.notes}
             notes = tuple(note for note in notes if note not in undone)
             said = f"{output}: nothing is drawn; the file is a copy of the composite's"

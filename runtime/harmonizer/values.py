@@ -1,13 +1,12 @@
 """The value of one argument: a float, or as many as its operation takes."""
 
-import math
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harmonizer.checks import is_number
+from harmonizer.checks import finite, is_number
 from harmonizer.errors import ArgumentsError
 from harmonizer.ops import CURVE_KNOTS, OPERATIONS
 
@@ -108,11 +107,8 @@ def _finite(name: str, value: object) -> float:
         raise ArgumentsError(
             f"argument `{name}` must be a number; got {value!r} ({type(value).__name__}). {remedy}"
         )
-    try:
-        number = float(value)
-    except OverflowError:
-        number = math.inf
-    if not math.isfinite(number):
+    number = finite(value)
+    if number is None:
         raise ArgumentsError(
             f"argument `{name}` must be a finite number; got {str(value)[:20]}. {remedy}"
         )

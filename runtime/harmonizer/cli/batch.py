@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from harmonizer.batch import RECORD_NAME, available_cores, pair_files, run_batch, split_layout
+from harmonizer.checks import MAX_THREADS
 from harmonizer.cli import FAILURE, SUCCESS, UsageError
 from harmonizer.cli.options import (
     add_input_options,
@@ -54,8 +55,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Do the folder; print the counts on stdout and the failures on stderr."""
-    if options.jobs is not None and options.jobs < 1:
-        raise UsageError(f"--jobs must be at least 1; got {options.jobs}.")
+    if options.jobs is not None and not 1 <= options.jobs <= MAX_THREADS:
+        rule = "at least 1" if options.jobs < 1 else f"at most {MAX_THREADS}"
+        raise UsageError(f"--jobs must be {rule}; got {options.jobs}.")
     if options.format is not None:
         check_format_options(options, FORMATS[options.format])
     recipe = read_recipe(options)

@@ -20,6 +20,9 @@ from harmonizer.pipeline import Harmonizer
 
 _JPEG_LEVEL = 95
 
+_MOST_PIXELS = (1 << 32) - 1
+"""What the renderer's counters hold."""
+
 
 def describe_filters() -> str:
     """The filters of the registry, one line each, for --help."""
@@ -40,8 +43,15 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
         choices=LABELS,
         help=f"what the foreground shows, for S2CRNet models; default {DEFAULT_LABEL}",
     )
+    group.add_argument(
+        "--allow-host-code",
+        action="store_true",
+        help="run code for the host in a version compatible engine; for engines of your own",
+    )
     group.add_argument("--backend", choices=BACKENDS, default="auto")
-    group.add_argument("--threads", type=_count, metavar="N", help="threads; default: every core")
+    group.add_argument(
+        "--threads", type=thread_count, metavar="N", help="threads; default: every core"
+    )
     group.add_argument(
         "--strength",
         type=_strength,
@@ -223,7 +233,13 @@ def open_tools(options: argparse.Namespace, recipe: Recipe, threads: int | None 
     if recipe.given is not None:
         return Tools(build_renderer(options.backend, threads))
     try:
-        harmonizer = Harmonizer(options.model, options.backend, threads, label=options.label)
+        harmonizer = Harmonizer(
+            options.model,
+            options.backend,
+            threads,
+            label=options.label,
+            allow_host_code=options.allow_host_code,
+        )
     except HarmonizerError:  # among them one of the model, which is a ValueError as well
         raise
     except ValueError as error:  # of --label alone: the parser has checked the others
@@ -253,12 +269,25 @@ def image_format(text: str) -> str:
 
 
 def _count(text: str) -> int:
+    return _whole(text, _MOST_PIXELS)
+
+
+def thread_count(text: str) -> int:
+    """argparse type of --threads."""
+    return _whole(text, MAX_THREADS)
+
+
+def _whole(text: str, most: int) -> int:
     try:
         value = int(text)
     except ValueError:
         value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number above 0; got {text!r}")
+    if not 1 <= value <= most:
+        raise argparse.ArgumentTypeError(
+            f"must be a whole number above 0 and up to {most:,}; got {text[:40]!r}"
+            if value > 0
+            else f"must be a whole number above 0; got {text[:40]!r}"
+        )
     return value
 
 
