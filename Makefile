@@ -31,6 +31,7 @@ setup: .venv/.ready
 model: setup
 	$(BIN)/python export/to_onnx.py --checkpoint models/harmonizer.safetensors --output models/harmonizer.onnx
 	$(BIN)/python export/to_onnx.py --checkpoint models/s2crnet.safetensors --output models/s2crnet.onnx
+	$(BIN)/python export/hashes.py models
 
 demo: setup
 	$(BIN)/python export/to_onnx.py --checkpoint models/harmonizer.safetensors --output out/demo/harmonizer.onnx

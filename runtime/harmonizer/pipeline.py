@@ -40,6 +40,7 @@ class Harmonizer:
         device: For "cuda": number of the GPU among the visible ones.
         label: What the foreground shows, for a model that asks for it: person, animal, food,
             vehicle or other; None for other.
+        allow_host_code: Run code for the host that an engine holds, as `EnginePredictor` has it.
 
     Attributes:
         filters: The model's filters, in drawing order.
@@ -62,6 +63,7 @@ class Harmonizer:
         threads: int | None = None,
         device: int = 0,
         label: str | None = None,
+        allow_host_code: bool = False,
     ) -> None:
         check_threads(threads)
         is_engine = model is not None and Path(model).suffix.lower() == ".engine"
@@ -84,7 +86,9 @@ class Harmonizer:
         self._label: tuple[NDArray[np.float32], ...] = ()
         if _is_cuda(self.renderer):
             self.backend = "cuda"
-            self.predictor, self._cuda = _open_cuda(self.renderer, model, threads, label)
+            self.predictor, self._cuda = _open_cuda(
+                self.renderer, model, threads, label, allow_host_code
+            )
         else:
             self.predictor = OnnxPredictor(default_model() if model is None else model, threads)
             shown = find_label(self.predictor.contract, label)
@@ -362,14 +366,18 @@ def _is_cuda(renderer: object) -> bool:
 
 
 def _open_cuda(
-    renderer: Any, model: str | Path | None, threads: int | None, label: str | None
+    renderer: Any,
+    model: str | Path | None,
+    threads: int | None,
+    label: str | None,
+    allow_host_code: bool,
 ) -> "tuple[Any, CudaPipeline]":
     """The predictor for a GPU, and what joins it with the renderer; closes that on failure."""
     from harmonizer.cuda.pipeline import CudaPipeline
     from harmonizer.cuda.predictor import open_predictor
 
     try:
-        predictor = open_predictor(model, renderer.device, threads)
+        predictor = open_predictor(model, renderer.device, threads, allow_host_code)
         try:
             pipeline = CudaPipeline(renderer, predictor, find_label(predictor.contract, label))
         except BaseException:

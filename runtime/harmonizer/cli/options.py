@@ -9,6 +9,7 @@ from pathlib import Path
 
 from harmonizer.arguments import MAX_STRENGTH, Arguments
 from harmonizer.backends import BACKENDS, build_renderer
+from harmonizer.checks import MAX_THREADS
 from harmonizer.cli import UsageError
 from harmonizer.contract import DEFAULT_LABEL, LABELS
 from harmonizer.encoding import SUBSAMPLINGS, Quality
