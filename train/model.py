@@ -5,19 +5,24 @@ Own checkpoints are safetensors with the configuration in the file's metadata. T
 """
 
 import dataclasses
+import io
 import json
 import re
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 
-from harmonizer.errors import ModelError
+from harmonizer.documents import parse_document
+from harmonizer.errors import ModelError, brief
 from harmonizer.files import write_atomically
+from harmonizer.reading import CHECKPOINT_LIMIT, read_regular
+from harmonizer.storage import sweep
 from train.colour_statistics import LAYOUT
 from train.network import HarmonizerNet
 from train.registry import DEFAULT_MODEL, MODELS, Network
@@ -73,23 +78,25 @@ def load_checkpoint(path: str | Path) -> Network:
         The network in eval mode, float32, on the CPU.
 
     Raises:
-        CheckpointError: If the file is not a checkpoint, or if tensors are missing, extra or
-            misshapen; the message names them.
+        CheckpointError: If the file is not a checkpoint, if tensors are missing, extra or
+            misshapen, or hold numbers that are not finite; the message names them.
         FileNotFoundError: If there is no such file.
     """
     path = Path(path)
-    if not path.is_file():
+    if not path.exists() or path.is_dir():
         raise FileNotFoundError(f"there is no checkpoint at {path}. Give the path of a file.")
+    sweep(path.parent)  # a training that was killed may have left its last step to do
     if path.suffix == ".safetensors":
         tensors, config_fields, name = _read_safetensors(path)
     else:
         tensors, config_fields, name = _read_published(path), {}, DEFAULT_MODEL
     try:
+        check_fields(MODELS[name].config, config_fields)
         config = MODELS[name].config(**config_fields)
-    except (TypeError, ValueError) as error:
+    except (AttributeError, TypeError, ValueError) as error:
         raise CheckpointError(
-            f"{path} has a network configuration that this version does not know ({error}). "
-            "Load it with the version that wrote it."
+            f"{path} has a network configuration that this version does not know "
+            f"({brief(error)}). Load it with the version that wrote it."
         ) from error
     network = MODELS[name].network(config)
     _check_tensors(path, tensors, network.state_dict())
@@ -114,33 +121,46 @@ def load_harmonizer(path: str | Path) -> HarmonizerNet:
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any], str]:
     """The tensors, the configuration's fields and the model's name."""
+    data = _read(path)
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
+        metadata = _safetensors_metadata(data)
+        tensors: dict[str, Tensor] = load(data)
+    except (SafetensorError, AttributeError, TypeError, ValueError, OverflowError) as error:
         raise CheckpointError(
-            f"{path} must be a safetensors file; it cannot be read ({error}). It may be "
+            f"{path} must be a safetensors file; it cannot be read ({brief(error)}). It may be "
             "truncated: copy it again."
         ) from error
     name = metadata.get("model", "")
     if metadata.get("format") != FORMAT or name not in MODELS:
         raise CheckpointError(
             f"{path} must have been written by this project's training (format {FORMAT}, model "
-            f"{' or '.join(MODELS)}); its metadata says {metadata or 'nothing'}."
+            f"{' or '.join(MODELS)}); its metadata says "
+            f"{str(metadata or 'nothing')[:200]}."
         )
-    config = json.loads(metadata["config"])
-    if config.get("statistics") and json.loads(metadata.get("statistics", "null")) != LAYOUT:
+    try:
+        config = parse_document(metadata["config"])
+        statistics = parse_document(metadata.get("statistics", "null"))
+        if not isinstance(config, dict):
+            raise TypeError(f"the configuration is a {type(config).__name__}")
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{path} must hold its network's configuration as a JSON object; it does not "
+            f"({brief(error)}). Load it with the version that wrote it, or copy it again."
+        ) from error
+    if config.get("statistics") and statistics != LAYOUT:
         raise CheckpointError(
             f"{path} must have been trained on this version's statistics {LAYOUT}; its own are "
-            f"{metadata.get('statistics')}. Load it with the version that wrote it, or train anew."
+            f"{str(metadata.get('statistics'))[:200]}. Load it with the version that wrote it, or "
+            "train anew."
         )
     return tensors, config, name
 
 
 def _read_published(path: Path) -> dict[str, Tensor]:
+    data = _read(path)
+    _check_archive(path, data)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:  # on foreign bytes the unpickler raises whatever they lead it to
         raise CheckpointError(
             f"{path} must be a torch file that holds tensors only; it cannot be read safely. Save "
@@ -152,6 +172,78 @@ def _read_published(path: Path) -> dict[str, Tensor]:
             "network's state_dict() alone."
         )
     return {_from_published(str(name)): tensor for name, tensor in content.items()}
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return read_regular(path, CHECKPOINT_LIMIT)
+    except OSError as error:
+        raise CheckpointError(
+            f"{path} must be a readable checkpoint; it is not: {error.strerror or error}. Check "
+            "the path and its permissions."
+        ) from error
+
+
+def _safetensors_metadata(data: bytes) -> dict[str, str]:
+    """The texts in the header: eight bytes of length, then JSON (safetensors, "Format")."""
+    length = int.from_bytes(data[:8], "little")
+    if len(data) < 8 or length > min(len(data) - 8, MAX_HEADER):
+        raise ValueError(f"its header has {length:,} bytes, of {len(data):,}")
+    header = parse_document(data[8 : 8 + length])
+    metadata = header.get("__metadata__") or {}
+    if not all(isinstance(value, str) for value in metadata.values()):
+        raise ValueError("its metadata is not text")
+    return dict(metadata)
+
+
+def _check_archive(path: Path, data: bytes) -> None:
+    """Refuse a torch file whose parts unpack to more than they are: torch stores, never packs."""
+    if not data.startswith(b"PK"):
+        return
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            swollen = sum(part.file_size for part in archive.infolist()) > len(data)
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError):
+        return  # torch says what is wrong
+    if swollen:
+        raise CheckpointError(
+            f"{path} must be a torch file as torch writes them; its parts are compressed. Save it "
+            "again with torch.save."
+        )
+
+
+def check_fields(config: type[Any], fields: Mapping[str, object]) -> None:
+    """Refuse values of other types than the defaults of a configuration have.
+
+    Raises:
+        TypeError: If there is such, or a field that it does not have.
+        ValueError: If a whole number is beyond any that makes sense.
+    """
+    defaults = {item.name: item.default for item in dataclasses.fields(config)}
+    for name, value in fields.items():
+        if name not in defaults:
+            raise TypeError(f"there is no field {name[:80]!r}")
+        default = defaults[name]
+        if default is None or value is None:
+            fits = isinstance(value, str | int | float | None)
+        elif isinstance(default, tuple):
+            scalars = str | int | float
+            fits = isinstance(value, list | tuple) and all(isinstance(v, scalars) for v in value)
+        elif isinstance(default, float):
+            fits = isinstance(value, float | int) and not isinstance(value, bool)
+        else:
+            fits = type(value) is type(default)
+        if not fits:
+            raise TypeError(f"{name} is {str(value)[:80]!r}")
+        if isinstance(value, int) and abs(value) > MAX_WHOLE:
+            raise ValueError(f"{name} is {str(value)[:80]}")
+
+
+MAX_HEADER = 16 << 20
+"""Bytes of a safetensors header; ours have some thousand."""
+
+MAX_WHOLE = 1 << 16
+"""Largest whole number in a configuration; they count layers, looks and channels."""
 
 
 def _from_published(name: str) -> str:
@@ -215,6 +307,13 @@ def _check_tensors(path: Path, found: dict[str, Tensor], expected: dict[str, Ten
         if names:
             more = f" and {len(names) - 5} more" if len(names) > 5 else ""
             complaints.append(f"{word}: {', '.join(names[:5])}{more}")
+    if not complaints:
+        odd = [n for n, t in found.items() if t.is_floating_point() and not t.isfinite().all()]
+        if odd:
+            complaints.append(f"with numbers that are not finite: {', '.join(odd[:5])}")
+        complex_or_text = [name for name, tensor in found.items() if tensor.is_complex()]
+        if complex_or_text:
+            complaints.append(f"complex: {', '.join(complex_or_text[:5])}")
     if complaints:
         raise CheckpointError(
             f"{path} must hold exactly the network's tensors; {'; '.join(complaints)}. Is it a "

@@ -5,14 +5,12 @@ Decoding a large photograph takes longer than a training step may wait for it. T
 what can be opened is whole.
 """
 
-import fcntl
 import hashlib
 import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -21,6 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
+
+from harmonizer.storage import locked
 
 PACKED_SIZE = 256
 """Images are kept as squares of this side, aspect not kept, like the network's thumbnails."""
@@ -124,7 +124,7 @@ def open_packed(
     folder = Path(cache) / f"{kind}-{fingerprint(root, records, planes)}"
     if not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(folder.with_suffix(".lock")):
+        with locked(folder.with_suffix(".lock")):
             if not folder.is_dir():
                 _pack(folder, kind, names, read, planes, max_corrupt)
     packed = load_packed(folder)
@@ -243,13 +243,6 @@ def in_parallel(
         )
     finally:
         executor.shutdown(cancel_futures=True)
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # the kernel lets go of it when the process ends
-        yield
 
 
 def decode(
