@@ -25,6 +25,7 @@ from harmonizer.errors import ImageFileError
 from harmonizer.files import FORMATS, make_folder
 from harmonizer.jobs import FileOptions, Recipe, Tools, harmonize_file
 from harmonizer.limits import PixelBudget, max_file_bytes
+from harmonizer.machine import available_cores as available_cores
 from harmonizer.reading import open_regular
 
 RECORD_NAME = "harmonizer-batch.jsonl"
@@ -297,10 +298,3 @@ def _read_record(path: Path) -> dict[str, tuple[str, str]]:
             "folder."
         ) from error
     return done
-
-
-def available_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -210,7 +210,7 @@ def rename_together(folder: Path, names: Mapping[str, str]) -> None:
         journal.path.replace(final)
         journal.path = final
         sync_folder(folder)
-        _rename_all(folder, names)
+        _rename_or_undo(folder, names)
         final.unlink()
         sync_folder(folder)
 
@@ -411,6 +411,32 @@ def _rename_all(folder: Path, names: Mapping[str, str]) -> None:
         # Of a list that is gone through again, the first ones are in place already.
         with contextlib.suppress(FileNotFoundError):
             (folder / source).replace(folder / name)
+
+
+def _rename_or_undo(folder: Path, names: Mapping[str, str]) -> None:
+    """Rename all; if one cannot be, put back what was there."""
+    kept: dict[str, Path] = {}
+    done: list[str] = []
+    try:
+        for name in names.values():
+            before = folder / f".harmonizer-{secrets.token_hex(8)}.old"
+            with contextlib.suppress(OSError):  # not there, or a file system without links
+                os.link(folder / name, before, follow_symlinks=False)
+                kept[name] = before
+        for source, name in names.items():
+            (folder / source).replace(folder / name)
+            done.append(name)
+    except BaseException:
+        for name in done:
+            with contextlib.suppress(OSError):
+                if name in kept:
+                    kept[name].replace(folder / name)
+                else:
+                    (folder / name).unlink()
+        raise
+    finally:
+        for before in kept.values():
+            _remove(before)
 
 
 def _remove(path: Path) -> None:

@@ -76,7 +76,10 @@ def main(argv: list[str] | None = None) -> int:
     try:
         options = build_parser(words[0] if words else None).parse_args(words)
         module = importlib.import_module(COMMANDS[options.command][0])
-        return int(module.run(options))
+        from harmonizer.cli.progress import ended_by_signals
+
+        with ended_by_signals():
+            return int(module.run(options))
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else FAILURE
     except KeyboardInterrupt:

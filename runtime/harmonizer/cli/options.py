@@ -82,7 +82,7 @@ def add_input_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("input files")
     group.add_argument(
         "--max-pixels",
-        type=_count,
+        type=count,
         default=MAX_PIXELS,
         metavar="N",
         help=f"refuse larger images; default {MAX_PIXELS:,}",
@@ -269,7 +269,8 @@ def image_format(text: str) -> str:
     return suffix
 
 
-def _count(text: str) -> int:
+def count(text: str) -> int:
+    """argparse type of --max-pixels."""
     return _whole(text, _MOST_PIXELS)
 
 
@@ -293,7 +294,7 @@ def _whole(text: str, most: int) -> int:
 
 
 def _quality(text: str) -> int:
-    value = _count(text)
+    value = count(text)
     if value > 100:
         raise argparse.ArgumentTypeError(f"must lie in 1..100; got {text!r}")
     return value

@@ -2,6 +2,7 @@
 
 import argparse
 import copy
+import re
 import threading
 from fractions import Fraction
 from pathlib import Path
@@ -14,6 +15,7 @@ from harmonizer.cli.options import (
     check_masks,
     check_outputs,
     check_suffix,
+    count,
     open_tools,
     place_of,
     read_recipe,
@@ -21,6 +23,7 @@ from harmonizer.cli.options import (
 )
 from harmonizer.cli.progress import Bars, interrupts
 from harmonizer.jobs import Recipe, Tools
+from harmonizer.limits import MAX_FRAME_PIXELS
 
 if TYPE_CHECKING:
     from harmonizer.video import Encoding, Inputs, Job, Smoothing, Track
@@ -97,6 +100,13 @@ def _add_input_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--skip-damaged", action="store_true", help="go on past what cannot be decoded"
+    )
+    group.add_argument(
+        "--max-pixels",
+        type=count,
+        default=MAX_FRAME_PIXELS,
+        metavar="N",
+        help=f"refuse larger frames; default {MAX_FRAME_PIXELS:,}",
     )
     group.add_argument("--no-audio", action="store_true", help="do not copy audio")
     group.add_argument("--no-subtitles", action="store_true", help="do not copy subtitles")
@@ -250,6 +260,7 @@ def _read_inputs(options: argparse.Namespace) -> "Inputs":
         options.fit_mask,
         Levels(*options.mask_levels),
         tuple(kind for kind, unwanted in kinds.items() if not unwanted),
+        options.max_pixels,
     )
 
 
@@ -302,9 +313,11 @@ def _read_smoothing(options: argparse.Namespace) -> "Smoothing":
 
 
 def _rate(text: str) -> Fraction:
+    # Not any text that Fraction takes: of 1e999999999 it makes a number of that many digits.
+    plain = re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9}|/[0-9]{1,9})?", text.strip())
     try:
-        value = Fraction(text)
-    except (ValueError, ZeroDivisionError):
+        value = Fraction(text) if plain else Fraction(0)
+    except ZeroDivisionError:
         value = Fraction(0)
     if not 0 < value <= 1000:
         raise argparse.ArgumentTypeError(

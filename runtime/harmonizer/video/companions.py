@@ -63,7 +63,9 @@ class Companions:
             VideoError, ImageFileError: If it cannot be read or does not fit.
         """
         if is_still(path):
-            return Still(self._stored(self._fitted(still_mask(path), path)))
+            return Still(
+                self._stored(self._fitted(still_mask(path, self._inputs.max_pixels), path))
+            )
         reader = self._opener.open(path)
         self._check_length(reader, "mask")
         values: Callable[[], Iterator[tuple[float, Mask]]]
@@ -109,7 +111,7 @@ class Companions:
         Raises:
             VideoError, ImageFileError: If it cannot be read or has none.
         """
-        return Still(self._stored(_still_alpha(path)))
+        return Still(self._stored(_still_alpha(path, self._inputs.max_pixels)))
 
     def _video_mask(self, frame: av.VideoFrame, path: Path) -> Mask:
         own, leading = orientation_of(frame, path), self._leader.orientation
@@ -142,7 +144,7 @@ class Companions:
 
     def _still_frame(self, path: Path) -> av.VideoFrame:
         leader = self._leader
-        pixels = self._stored(load_photo(path).pixels)
+        pixels = self._stored(load_photo(path, self._inputs.max_pixels).pixels)
         if pixels.shape[:2] != leader.size:
             raise VideoError(_other_size(path, pixels.shape, leader.size))
         converter = Converter(self._threads)
@@ -171,8 +173,8 @@ def normalised(frame: av.VideoFrame, converter: Converter, leader: Leader) -> av
     return converter.to_format(frame, colour_of(frame), leader.working_format, leader.colour)
 
 
-def _still_alpha(path: Path) -> Mask:
-    photo = load_photo(path)
+def _still_alpha(path: Path, max_pixels: int) -> Mask:
+    photo = load_photo(path, max_pixels)
     if photo.alpha is None:
         raise VideoError(
             f"{path} must have an alpha channel when no mask is given; it has none. Name a mask."

@@ -189,7 +189,18 @@ class Feed:
                     f"{self.reader.path}: ends after {came:.1f} s, where its header promises "
                     f"{promised:.1f} s; it may be cut short"
                 )
+            else:
+                notes += self._missing_frames()
         return notes
+
+    def _missing_frames(self) -> list[str]:
+        promised = getattr(self.reader, "promised_frames", None)
+        if promised is None or self.reader.frames_read >= promised:
+            return []
+        return [
+            f"{self.reader.path}: has {self.reader.frames_read} frames, where its header promises "
+            f"{promised}; it may be cut short"
+        ]
 
     def _peek(self) -> Picture:
         for item in self._items:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
+from harmonizer.limits import MAX_FRAME_PIXELS
 from harmonizer.video.masks import Levels
 from harmonizer.video.matching import WhenShort
 from harmonizer.video.reader import VideoReader
@@ -30,6 +31,7 @@ class Inputs:
         fit_mask: Scale a mask of another size.
         levels: What counts as black and white in masks that come from video.
         copied: Kinds of other streams that are copied.
+        max_pixels: Larger frames and images are refused.
     """
 
     composite: Path
@@ -41,6 +43,7 @@ class Inputs:
     fit_mask: bool = False
     levels: Levels = field(default_factory=Levels)
     copied: tuple[str, ...] = ("audio", "subtitle")
+    max_pixels: int = MAX_FRAME_PIXELS
 
 
 class Opener:
@@ -64,9 +67,9 @@ class Opener:
         reader: Reader
         if is_sequence(path):
             known = rate or (self.readers[0].rate if self.readers else None)
-            reader = SequenceReader(path, known, skip)
+            reader = SequenceReader(path, known, skip, self._inputs.max_pixels)
         else:
-            reader = VideoReader(path, rate, skip, copied)
+            reader = VideoReader(path, rate, skip, copied, self._inputs.max_pixels)
         self._stack.callback(reader.close)
         self.readers.append(reader)
         return reader

@@ -8,9 +8,23 @@ from typing import Any
 
 import av
 
+from harmonizer.limits import MAX_FRAME_PIXELS
+from harmonizer.machine import available_cores
+from harmonizer.reading import check_regular
 from harmonizer.video.errors import VideoError, translated
 
 DAMAGED = "Repair or download it again, or pass --skip-damaged to use what can be decoded."
+
+CONTAINERS = (
+    *("mov", "mp4", "m4a", "3gp", "3g2", "mj2", "matroska", "webm", "avi", "mpegts", "mpeg"),
+    *("mpegvideo", "m4v", "h264", "hevc", "vvc", "av1", "obu", "ivf", "flv", "ogg", "asf", "mxf"),
+    *("nut", "dv", "yuv4mpegpipe", "gif", "apng", "rm", "gxf", "vc1", "swf", "wtv", "mjpeg"),
+)
+"""What is read. Playlists and lists of other files are not among them, nor what reads a device."""
+
+_WALLS = {"format_whitelist": ",".join(CONTAINERS), "protocol_whitelist": "file"}
+
+_MOST_THREADS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +48,11 @@ class VideoReader:
     """An open video file; iterate over it once.
 
     Args:
-        path: File, or anything else that libav opens.
+        path: A regular file, in one of `CONTAINERS`.
         rate: Frames per second to count by instead of the timestamps; None for those.
         skip_damaged: Go on past what cannot be decoded, and count it in `damaged`.
         copied: Kinds of streams whose packets `items` gives, such as "audio".
+        max_pixels: Larger frames are refused before one is decoded.
 
     Attributes:
         stream: The video stream: the first that is no cover picture.
@@ -57,8 +72,10 @@ class VideoReader:
         rate: Fraction | None = None,
         skip_damaged: bool = False,
         copied: tuple[str, ...] = (),
+        max_pixels: int = MAX_FRAME_PIXELS,
     ) -> None:
         self.path = Path(path)
+        self._max_pixels = max_pixels
         self.damaged = 0
         self.frames_read = 0
         self.last_time = 0.0
@@ -67,16 +84,26 @@ class VideoReader:
             raise VideoError(f"{path} must be a video file; it is a folder. Name a file in it.")
         remedy = "Check the path and that the file is complete."
         with translated(path, "must be a readable video", remedy):
-            # libav would take a local "http:x.mp4" for an address; an absolute path it does not.
-            place = self.path.absolute() if self.path.exists() else path
+            check_regular(self.path)
+            # A path is a path: libav would take a local "http:x.mp4" for an address.
+            place = f"file:{self.path.absolute()}"
             # Tags in another encoding than UTF-8 are copied byte by byte.
-            self.container: Any = av.open(str(place), "r", metadata_errors="surrogateescape")
+            self.container: Any = av.open(
+                place,
+                "r",
+                options={**_WALLS, "max_pixels": str(max_pixels)},
+                metadata_errors="surrogateescape",
+            )
         try:
             self.stream: Any = self._find_stream()
+            self._check_size()
         except BaseException:
             self.container.close()
             raise
         self.stream.thread_type = "AUTO"
+        # Each thread holds a frame.
+        self.stream.codec_context.thread_count = min(available_cores(), _MOST_THREADS)
+        self.stream.codec_context.options = {"max_pixels": str(max_pixels)}
         self._decoder = self._alpha_decoder()
         self.time_base = Fraction(1) / rate if rate else Fraction(self.stream.time_base)
         others = [s for s in self.container.streams if s is not self.stream]
@@ -119,6 +146,12 @@ class VideoReader:
         if self._rate is None and (self.stream.duration or len(self.container.streams) == 1):
             return self.duration
         return None
+
+    @property
+    def promised_frames(self) -> int | None:
+        """Frames that the header states, where libav does not shorten them to what is there."""
+        kept = self.container.format.name == "avi" and self.stream.frames
+        return int(self.stream.frames) if kept else None
 
     @property
     def frame_count(self) -> int | None:
@@ -193,6 +226,20 @@ class VideoReader:
             )
         return stream
 
+    def _check_size(self) -> None:
+        if not self.width * self.height:  # libav gave up at the same limit, before it knew the size
+            raise VideoError(
+                f"{self.path} must have frames of at most {self._max_pixels:,} pixels, of a size "
+                "that its beginning tells; they are larger, or it does not tell. Scale it down, or "
+                "pass a larger --max-pixels."
+            )
+        if self.width * self.height > self._max_pixels:
+            raise VideoError(
+                f"{self.path} must have at most {self._max_pixels:,} pixels a frame; it has "
+                f"{self.width}x{self.height} = {self.width * self.height:,}. Scale it down, or "
+                f"pass --max-pixels {self.width * self.height}."
+            )
+
     def _alpha_decoder(self) -> Any:
         """The decoder that sees alpha in VP8 and VP9, where the usual one does not."""
         context = self.stream.codec_context
@@ -202,6 +249,7 @@ class VideoReader:
             return None
         decoder: Any = av.CodecContext.create(better, "r")
         decoder.extradata = context.extradata
+        decoder.options = {"max_pixels": str(self._max_pixels)}
         return decoder
 
     def _decode(self, packet: Any) -> list[av.VideoFrame]:

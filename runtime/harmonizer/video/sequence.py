@@ -12,12 +12,16 @@ from numpy.typing import NDArray
 
 from harmonizer.errors import ImageFileError
 from harmonizer.files import FORMATS, load_mask, load_photo
+from harmonizer.limits import MAX_FRAME_PIXELS
 from harmonizer.video.errors import VideoError
 from harmonizer.video.reader import Picture
 
 Content = TypeVar("Content")
 
-_NUMBER = re.compile(r"%0?\d*d")
+_NUMBER = re.compile(r"%0?[0-9]{0,2}d")
+
+MAX_NUMBER = (1 << 31) - 1
+"""Largest number of an image: libav counts time in 64 bits of small units."""
 
 
 def is_pattern(path: str | Path) -> bool:
@@ -42,7 +46,7 @@ def numbered_files(path: Path) -> dict[int, Path]:
     Raises:
         VideoError: If two have the same number.
     """
-    name = re.compile(r"(\d+)".join(map(re.escape, _NUMBER.split(path.name, maxsplit=1))))
+    name = re.compile(r"([0-9]+)".join(map(re.escape, _NUMBER.split(path.name, maxsplit=1))))
     there = path.parent.iterdir() if path.parent.is_dir() else iter(())
     return _by_number([(int(m[1]), p) for p in there if (m := name.fullmatch(p.name))], path)
 
@@ -68,7 +72,7 @@ def find_sequence(path: str | Path) -> dict[int, Path]:
     else:
         images = [p for p in sorted(path.iterdir()) if p.suffix.lower() in FORMATS and p.is_file()]
         images = [p for p in images if not p.name.startswith(".")]
-        parts = [re.fullmatch(r"(.*?)(\d+)(\D*)", p.name) for p in images]
+        parts = [re.fullmatch(r"(.*?)([0-9]+)([^0-9]*)", p.name) for p in images]
         kinds = {(m[1], m[3].lower()) if m else p.name for m, p in zip(parts, images, strict=True)}
         if len(kinds) > 1:
             one, other = sorted(map(str, kinds))[:2]
@@ -90,6 +94,11 @@ def find_sequence(path: str | Path) -> dict[int, Path]:
 def _by_number(pairs: list[tuple[int, Path]], path: Path) -> dict[int, Path]:
     files: dict[int, Path] = {}
     for number, file in sorted(pairs):
+        if number > MAX_NUMBER:
+            raise VideoError(
+                f"{path} must have image numbers up to {MAX_NUMBER:,}; {file.name[:80]} has a "
+                "larger one. Number them anew."
+            )
         if number in files:
             raise VideoError(
                 f"{path} must have one image of each number; {files[number].name} and {file.name} "
@@ -114,6 +123,7 @@ class SequenceReader:
         path: As `find_sequence` takes.
         rate: Frames per second.
         skip_damaged: Go on past images that cannot be read, and count them in `damaged`.
+        max_pixels: Larger images are refused.
 
     Attributes:
         start: The first image's number.
@@ -124,7 +134,13 @@ class SequenceReader:
         ImageFileError: If the first one cannot be read.
     """
 
-    def __init__(self, path: str | Path, rate: Fraction | None, skip_damaged: bool = False) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        rate: Fraction | None,
+        skip_damaged: bool = False,
+        max_pixels: int = MAX_FRAME_PIXELS,
+    ) -> None:
         self.path = Path(path)
         self._files = find_sequence(path)
         if rate is None:
@@ -132,7 +148,7 @@ class SequenceReader:
                 f"{path} is a sequence of images and must have a frame rate; none is given. Pass "
                 "--rate, such as --rate 25."
             )
-        self._skip = skip_damaged
+        self._skip, self._max_pixels = skip_damaged, max_pixels
         self.rate: Fraction = rate
         self.time_base = 1 / rate
         self.start, end = min(self._files), max(self._files)
@@ -147,7 +163,7 @@ class SequenceReader:
         self.copies: list[Any] = []
         self.dropped: list[str] = []
         self.aspect: Fraction | None = None
-        first = load_photo(self._files[self.start]).pixels
+        first = load_photo(self._files[self.start], max_pixels).pixels
         self.height, self.width = first.shape[:2]
 
     def items(self) -> Iterator[Picture]:
@@ -185,9 +201,9 @@ class SequenceReader:
     def close(self) -> None:
         """Nothing is open."""
 
-    def _read(self, load: Callable[[Path], Content], path: Path) -> Content | None:
+    def _read(self, load: Callable[[Path, int], Content], path: Path) -> Content | None:
         try:
-            return load(path)
+            return load(path, self._max_pixels)
         except ImageFileError:
             self.damaged += 1
             if not self._skip:
@@ -195,13 +211,13 @@ class SequenceReader:
             return None
 
 
-def still_mask(path: Path) -> NDArray[np.uint8]:
+def still_mask(path: Path, max_pixels: int = MAX_FRAME_PIXELS) -> NDArray[np.uint8]:
     """A mask file as (H, W) uint8; 16-bit masks are rounded.
 
     Raises:
         ImageFileError: As `load_mask` does.
     """
-    values, _ = load_mask(path)
+    values, _ = load_mask(path, max_pixels)
     if values.dtype == np.uint16:
         values = ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
     return values.astype(np.uint8, copy=False)

@@ -1,8 +1,6 @@
 """Write the output: encoded frames, copied streams and metadata; under the final name when done."""
 
 import contextlib
-import os
-import secrets
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -10,6 +8,7 @@ from typing import Any
 
 import av
 
+from harmonizer.storage import Temporary, resolved
 from harmonizer.video.colour import Colour
 from harmonizer.video.encoders import Choice, check_container, open_encoder
 from harmonizer.video.errors import VideoError, translated
@@ -90,17 +89,16 @@ class VideoWriter:
         self.notes: list[str] = []
         self._rate = rate or Fraction(25)
         self._before: tuple[Fraction, int] | None = None
-        target = Path(os.path.realpath(path))
-        self._target = target
-        self._temporary = target.with_name(f".{secrets.token_hex(8)}{target.suffix}")
+        target = resolved(path)
         self._streams: dict[int, Any] = {}
         self._closed = False
         with translated(path, "must be writable", "Check that its folder exists and is writable."):
-            self._temporary.touch(exist_ok=False)
-            self._container: Any = av.open(
-                str(self._temporary), "w", metadata_errors="surrogateescape"
-            )
+            self._temporary = Temporary(target, target.suffix)
         try:
+            with translated(path, "must be writable", _REMEDY):
+                self._container: Any = av.open(
+                    f"file:{self._temporary.path}", "w", metadata_errors="surrogateescape"
+                )
             if self._kind in _STEADY:
                 time_base = 1 / self._rate
             self._stream = self._add_video(choice, size, time_base)
@@ -159,14 +157,7 @@ class VideoWriter:
                     self._container.mux(packet)
                 self._container.close()
                 self._closed = True
-                with contextlib.suppress(FileNotFoundError):
-                    self._temporary.chmod(self._target.stat().st_mode & 0o7777)
-                descriptor = os.open(self._temporary, os.O_RDONLY)
-                try:
-                    os.fsync(descriptor)
-                finally:
-                    os.close(descriptor)
-                self._temporary.replace(self._target)
+                self._temporary.publish()
         except BaseException:
             self.discard()
             raise
@@ -175,10 +166,9 @@ class VideoWriter:
         """Close and remove what was written; the file of that name stays as it was."""
         if not self._closed:
             self._closed = True
-            with contextlib.suppress(av.FFmpegError, OSError, ValueError):
+            with contextlib.suppress(av.FFmpegError, AttributeError, OSError, ValueError):
                 self._container.close()
-        with contextlib.suppress(OSError):
-            self._temporary.unlink(missing_ok=True)
+        self._temporary.discard()
 
     @property
     def _kind(self) -> str:
