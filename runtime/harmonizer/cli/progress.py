@@ -43,8 +43,8 @@ def _handled(handle: Callable[[int, object], None]) -> Iterator[None]:
         return
     before = {}
     for number in ENDINGS:
-        # What is ignored stays so: nohup ignores SIGHUP for its command.
-        if signal.getsignal(number) is not signal.SIG_IGN:
+        # nohup ignores SIGHUP for its command, which stays so.
+        if number == signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN:
             before[number] = signal.signal(number, handle)
     try:
         yield

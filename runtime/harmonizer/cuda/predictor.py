@@ -261,7 +261,7 @@ def _open_engine(path: Path, device: Device, allow_host_code: bool) -> DevicePre
     from harmonizer.engine import EnginePredictor
 
     with device.current():
-        predictor: DevicePredictor = EnginePredictor(path, allow_host_code=allow_host_code)
+        predictor: DevicePredictor = EnginePredictor(path, None, "auto", allow_host_code)
     return predictor
 
 
