@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export HARMONIZER_DATA ?= $(abspath ../shared/data)
 
-.PHONY: help setup cuda model demo test test-all check format bench bench-gpu gpu-test pycuda wheel clean
+.PHONY: help attack setup cuda model demo test test-all check format bench bench-gpu gpu-test pycuda wheel clean
 
 help:
 	@echo "make demo      set up, export with parity, harmonize sample photographs"
@@ -17,6 +17,7 @@ help:
 	@echo "make bench-gpu on a GPU machine: measure, write bench/results/gpu.json"
 	@echo "make cuda      compile the CUDA kernels for every supported GPU (nvcc, or NVRTC's wheels)"
 	@echo "make wheel     build dist/*.whl"
+	@echo "make attack    attack files, models, the C interface; write the tables of docs/reliability.md"
 
 setup: .venv/.ready
 
@@ -44,6 +45,9 @@ test: setup
 
 test-all: setup
 	$(BIN)/python -m pytest -m ''
+
+attack: setup
+	$(BIN)/python tests/fuzz/report.py
 
 check: setup
 	$(BIN)/ruff format --check .

@@ -16,7 +16,7 @@ import numpy as np
 
 from harmonizer.errors import HarmonizerError
 
-PACKAGES = ("numpy", "onnxruntime", "Pillow", "tifffile", "imagecodecs", "av")
+PACKAGES = ("numpy", "onnxruntime", "Pillow", "imagecodecs", "av")
 GPU_PACKAGES = ("pycuda", "cuda-bindings", "onnxruntime-gpu", "tensorrt", "tensorrt-rtx")
 
 

@@ -117,9 +117,9 @@ def _inspect_png(path: Path, data: bytes, max_pixels: int) -> Size:
         elif kind == b"IHDR":
             raise ValueError("it has two IHDR chunks")
         if end + 4 > len(data):
-            raise ValueError(f"it ends inside its {kind.decode('latin-1')} chunk")
+            raise ValueError(f"it ends inside its {kind!r} chunk")
         if zlib.crc32(view[at + 4 : end]) != int.from_bytes(data[end : end + 4]):
-            raise ValueError(f"the checksum of its {kind.decode('latin-1')} chunk is wrong")
+            raise ValueError(f"the checksum of its {kind!r} chunk is wrong")
         if kind == b"IEND":
             break
         if kind not in _PIXEL_CHUNKS:
@@ -210,7 +210,7 @@ def _inspect_webp(path: Path, data: bytes, max_pixels: int) -> Size:
     while at + 8 <= stated:
         kind, length = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
         if at + 8 + length > stated:
-            raise ValueError(f"it ends inside its {kind.decode('latin-1')} chunk")
+            raise ValueError(f"it ends inside its {kind!r} chunk")
         if kind in _WEBP_PIXELS:
             measured = _webp_size(kind, data[at + 8 : at + 8 + min(length, 24)])
             if measured is not None:

@@ -281,7 +281,7 @@ def _share_memory() -> bool:
 def _open_session(file: OnnxFile, threads: int | None) -> Any:
     onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what goes wrong is raised, and said once
     # Waiting threads would spin on the cores that the renderer needs next.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if _share_memory():
