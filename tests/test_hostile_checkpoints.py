@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from harmonizer.storage import locked
+from harmonizer.private import locked
 from train.fitting.state import CHECKPOINT, STATE
 from train.model import FORMAT, CheckpointError, load_checkpoint, save_checkpoint
 from train.network import HarmonizerNet, NetworkConfig

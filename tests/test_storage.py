@@ -16,16 +16,8 @@ import pytest
 from harmonizer import storage
 from harmonizer.errors import ImageFileError
 from harmonizer.files import check_writable, write_atomically
-from harmonizer.storage import (
-    Temporary,
-    check_private,
-    make_private_folder,
-    read_private,
-    rename_together,
-    sweep,
-    write_file,
-    write_set,
-)
+from harmonizer.private import check_private, make_private_folder, read_private
+from harmonizer.storage import Temporary, rename_together, sweep, write_file, write_set
 
 OLD, NEW = {"a": b"old a", "b": b"old b", "c": b"old c"}, {"a": b"new a", "b": b"new", "c": b""}
 CALLS = ("open", "write", "fsync", "replace", "fchmod", "link", "unlink")

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from harmonizer.storage import locked
+from harmonizer.private import locked
 
 PACKED_SIZE = 256
 """Images are kept as squares of this side, aspect not kept, like the network's thumbnails."""

@@ -20,7 +20,8 @@ from harmonizer.cuda.compiler import (
     read_sources,
 )
 from harmonizer.errors import DeviceError, HarmonizerWarning
-from harmonizer.storage import make_private_folder, read_private, write_file, write_set
+from harmonizer.private import make_private_folder, read_private
+from harmonizer.storage import write_file, write_set
 
 IMAGE = _native.LIBRARY.with_name("hz_kernels.fatbin")
 """Where `make cuda` puts the image made ahead of time."""

@@ -14,7 +14,8 @@ from harmonizer.engine.library import choose_module, cuda_of, import_tensorrt
 from harmonizer.engine.options import BuildOptions, digest
 from harmonizer.engine.progress import BuildProgress
 from harmonizer.errors import EngineError, HarmonizerWarning
-from harmonizer.storage import check_own_file, locked, make_private_folder, sweep
+from harmonizer.private import check_own_file, locked, make_private_folder
+from harmonizer.storage import sweep
 
 
 def cache_folder() -> Path:

@@ -5,8 +5,8 @@ from typing import Any
 
 from harmonizer.engine.files import publish
 from harmonizer.errors import EngineError
+from harmonizer.private import locked
 from harmonizer.reading import DOCUMENT_LIMIT, read_regular
-from harmonizer.storage import locked
 
 
 def open_timing_cache(config: Any, path: Path) -> Any:
