@@ -33,7 +33,8 @@ from calibration.rows import scale_rows
 from export.to_onnx import export
 from export.tolerances import CALIBRATION_IMAGES
 from harmonizer.errors import HarmonizerError
-from train.data.batches import Batch, DataConfig
+from train.data.batches import Batch
+from train.data.config import DataConfig
 from train.fitting.config import FitConfig
 from train.fitting.distributed import Processes
 from train.fitting.fit import (
@@ -45,7 +46,7 @@ from train.fitting.fit import (
     prepare,
 )
 from train.fitting.losses import image_loss
-from train.fitting.objective import Objective, Outcome, make_examples
+from train.fitting.objective import Objective, Outcome
 from train.fitting.step import Stepper
 from train.model import load_harmonizer, save_checkpoint
 from train.network import HarmonizerNet
@@ -62,10 +63,8 @@ class Imitation(Objective):
         self, predict: Callable[..., Tensor], batch: Batch, synthetic: int, totals: Tensor
     ) -> Outcome:
         """As `Objective`, which the loop calls; `totals` are the images that means divide by."""
-        filters, mask = self.config.network.filters, batch.mask
-        composite, _ = make_examples(
-            batch.photo, mask, batch.composite, batch.arguments, batch.jitter, synthetic, filters
-        )
+        mask = batch.mask
+        composite, _ = self.make(batch)
         with torch.no_grad():
             wanted = self.teacher(composite, mask, None, True)
         predicted = predict(composite, mask, None, True)
@@ -127,7 +126,7 @@ def finetune(
     state.network.eval()  # batch norm frozen, no dropout: it is to imitate, not to generalise
     stepper = Stepper(config, output.parent, processes, state, predict, Imitation(config, teacher))
     losses = []
-    batches = load(data, config, state.step, steps)
+    batches = load(data, config, state.step, steps, processes.device)
     with StopRequests() as asked:
         for batch in tqdm(batches, "fine-tuning", steps, disable=None, unit="step"):
             sums, _ = stepper(batch, steps, False)

@@ -25,7 +25,7 @@ CURVES_CONTRACT = Contract("s2crnet", CURVES.filters, CURVES.sizes, labelled=Tru
 def small_checkpoint(folder: Path) -> Path:
     """Colour statistics, two looks, random weights that predict moderate arguments."""
     torch.manual_seed(3)
-    network = HarmonizerNet(NetworkConfig(encoder=False, statistics=True, looks=2, filters=FILTERS))
+    network = HarmonizerNet(NetworkConfig(encoder=None, statistics=True, looks=2, filters=FILTERS))
     path = folder / "small.safetensors"
     save_checkpoint(network, path)
     return path

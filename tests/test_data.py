@@ -11,7 +11,11 @@ from PIL import Image
 from torch.utils.data import DataLoader
 from training_data import DARKER, make_batches, write_tree
 
-from train.data.batches import Batch, DataConfig, _crop, measure_loader
+from harmonizer.ops import DEFAULT_FILTERS
+from train.data.batches import PAIRED, RECOLOURED, RETOUCHED, Batch, measure_loader
+from train.data.composites import Composer
+from train.data.config import DataConfig
+from train.data.crops import crop_images
 from train.data.photos import open_photos
 
 FIELDS = [field.name for field in dataclasses.fields(Batch)]
@@ -48,17 +52,21 @@ def test_batches_both_streams_hold_what_the_fields_say(both: DataConfig) -> None
 
 
 def test_batches_colour_transfer_changes_the_foreground_alone(both: DataConfig) -> None:
-    config = dataclasses.replace(both, transfer_share=0.5)
+    config = dataclasses.replace(both, transfer_share=0.25, retouch_share=0.25)
     batches = make_batches(config, batch=8)
     batch = batches[3]
-    assert batch.synthetic.tolist() == [True] * 2 + [False] * 6
+    assert batch.kind.tolist() == [0, 0, RECOLOURED, RETOUCHED, *[PAIRED] * 4]
     assert (batch.arguments[2:] == 0).all() and (batch.jitter[2:] == 0).all()
-    assert torch.equal(batch.photo[:2], batch.composite[:2])
-    changed = (batch.photo[2:4] - batch.composite[2:4]).abs()
+    assert (batch.donor[[0, 1, 3, 4, 5, 6, 7]] == 0).all() and batch.donor[2, :3].any()
+    assert torch.equal(batch.photo[:4], batch.composite[:4])
+    composite, targets = Composer(config, DEFAULT_FILTERS)(batch)
+    assert torch.equal(composite[4:], batch.composite[4:])
+    assert torch.equal(targets[-1][2:], batch.photo[2:])
+    changed = (batch.photo[2:4] - composite[2:4]).abs()
     outside = batch.mask[2:4].expand_as(changed) == 0
-    assert (changed[outside] == 0).all() and changed.amax(dim=(1, 2, 3)).min() > 0.02
+    assert changed[outside].max() <= 1e-7 and changed.amax(dim=(1, 2, 3)).min() > 0.02
     assert same(batch, make_batches(config, batch=8)[3])
-    assert not torch.equal(batches[4].composite[2:4], batch.composite[2:4])
+    assert not torch.equal(batches[4].dice, batch.dice)
 
 
 def test_batches_pair_is_turned_and_cropped_together(both: DataConfig) -> None:
@@ -221,7 +229,7 @@ def test_batches_foreground_of_one_pixel_is_never_lost() -> None:
     stacked = torch.zeros(16, 4, 256, 256, dtype=torch.uint8)
     for index in range(16):
         stacked[index, 3, 16 * index + 3, 250 - 15 * index] = 255
-    cropped = _crop(stacked, np.random.default_rng(0).random((16, 7)), 32, 0.5)
+    cropped = crop_images(stacked, np.random.default_rng(0).random((16, 7)), 32, 0.5)
     assert (cropped[:, 3].amax(dim=(1, 2)) > 0).all()
 
 
@@ -231,7 +239,7 @@ def test_crop_without_scaling_is_one_of_the_eight_turns_to_the_bit() -> None:
     draws = np.full((8, 7), 0.999_999_9)
     draws[:, :2] = 1.0
     draws[:, 4:] = [[(i >> b & 1) * 0.9 for b in range(3)] for i in range(8)]
-    cropped = _crop(stacked, draws, 64, 0.5)
+    cropped = crop_images(stacked, draws, 64, 0.5)
     turns = [
         torch.rot90(base, k, (1, 2)) for base in (image[0], image[0].flip(1)) for k in range(4)
     ]

@@ -122,7 +122,7 @@ def test_end_to_end_any_size_matches_torch_and_keeps_the_background(
 def small_checkpoint(folder: Path) -> Path:
     torch.manual_seed(0)
     path = folder / "small.safetensors"
-    config = NetworkConfig(encoder=False, statistics=True, filters=("tint", "shadow"))
+    config = NetworkConfig(encoder=None, statistics=True, filters=("tint", "shadow"))
     save_checkpoint(HarmonizerNet(config), path)
     return path
 

@@ -17,7 +17,7 @@ from train.fitting.state import CHECKPOINT, STATE
 from train.model import FORMAT, CheckpointError, load_checkpoint, save_checkpoint
 from train.network import HarmonizerNet, NetworkConfig
 
-SMALL = NetworkConfig(filters=("brightness",), encoder=False, statistics=True)
+SMALL = NetworkConfig(filters=("brightness",), encoder=None, statistics=True)
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,16 @@ from train.network import HarmonizerNet, NetworkConfig, pool_regions
 CONFIGS = [
     NetworkConfig(),
     NetworkConfig(region_pooling=True, statistics=True),
-    NetworkConfig(encoder=False, statistics=True, filters=("brightness", "hue")),
+    NetworkConfig(encoder=None, statistics=True, filters=("brightness", "hue")),
     NetworkConfig(statistics=True, looks=2, cascade=False),
+    NetworkConfig(
+        encoder="tf_efficientnet_lite0",
+        depths=(1, 2, 4, 6),
+        encoder_size=128,
+        cells=2,
+        statistics=True,
+        looks=2,
+    ),
 ]
 
 
@@ -86,7 +94,7 @@ def test_pool_regions_averages_each_side_of_the_mask() -> None:
 
 def test_network_second_look_corrects_by_what_the_first_would_draw() -> None:
     torch.manual_seed(3)
-    network = HarmonizerNet(NetworkConfig(encoder=False, statistics=True, looks=2)).eval()
+    network = HarmonizerNet(NetworkConfig(encoder=None, statistics=True, looks=2)).eval()
     assert network.statistics is not None
     composite, mask = inputs()
     with torch.inference_mode():
@@ -154,9 +162,9 @@ def test_load_checkpoint_other_files_are_refused(tmp_path: Path) -> None:
 
 def test_network_config_without_any_input_is_refused() -> None:
     with pytest.raises(ValueError, match="encoder or statistics"):
-        NetworkConfig(encoder=False)
-    with pytest.raises(ValueError, match="enable encoder too"):
-        NetworkConfig(encoder=False, statistics=True, region_pooling=True)
+        NetworkConfig(encoder=None)
+    with pytest.raises(ValueError, match="name an encoder too"):
+        NetworkConfig(encoder=None, statistics=True, region_pooling=True)
     for network in ({"looks": 2}, {"looks": 0, "statistics": True}):
         with pytest.raises(ValueError, match="looks must be at least 1"):
             NetworkConfig(**network)

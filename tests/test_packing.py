@@ -15,7 +15,7 @@ from training_data import make_batches, truncate, write_manifest, write_tree
 
 from export.samples import sample_photos
 from train.__main__ import main
-from train.data.batches import DataConfig
+from train.data.config import DataConfig
 from train.data.packing import PackedImages, decode
 from train.data.photos import Photo, list_photos, open_photos
 

@@ -179,7 +179,7 @@ def test_checkpoint_that_predicts_nan_is_refused(tmp_path: Path) -> None:
     from train.model import save_checkpoint
     from train.network import HarmonizerNet, NetworkConfig
 
-    network = HarmonizerNet(NetworkConfig(encoder=False, statistics=True))
+    network = HarmonizerNet(NetworkConfig(encoder=None, statistics=True))
     torch.nn.init.constant_(network.regressor.f.bias, torch.nan)
     save_checkpoint(network, tmp_path / "nan.safetensors")
     with pytest.raises(ModelError, match=r"not finite: regressor\.f\.bias"):

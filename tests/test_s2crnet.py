@@ -304,6 +304,6 @@ def test_checkpoint_of_another_model_or_encoder_is_refused(tmp_path: Path) -> No
     save_file(tensors, other, metadata | {"model": "cyclegan"})
     with pytest.raises(CheckpointError, match="model harmonizer or s2crnet"):
         load_checkpoint(other)
-    save_checkpoint(HarmonizerNet(NetworkConfig(encoder=False, statistics=True)), other)
+    save_checkpoint(HarmonizerNet(NetworkConfig(encoder=None, statistics=True)), other)
     assert load_harmonizer(other).config.model == "harmonizer"
     assert dataclasses.asdict(S2CRNetConfig())["model"] == "s2crnet"

@@ -166,7 +166,7 @@ def test_initial_network_may_have_more_stages_than_the_checkpoint(
 @pytest.mark.parametrize(
     ("stored", "message"),
     [
-        (NetworkConfig(encoder=False, statistics=True), "run's model, s2crnet; it has harmonizer"),
+        (NetworkConfig(encoder=None, statistics=True), "run's model, s2crnet; it has harmonizer"),
         (S2CRNetConfig(backbone="vgg16"), "run's backbone, squeezenet; it has vgg16"),
         (S2CRNetConfig(stages=3), "no place for curves.2"),
     ],

@@ -17,7 +17,7 @@ from training_data import write_manifest, write_photos
 from training_runs import BOTH, CPU, STATISTICS, Workshop, log_lines
 
 from train.__main__ import main
-from train.data.batches import DataConfig
+from train.data.config import DataConfig
 from train.evaluation.metrics import foreground_mse
 from train.evaluation.triplets import validation_composites
 from train.fitting.config import ConfigError, FitConfig, from_dict, to_dict

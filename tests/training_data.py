@@ -9,7 +9,8 @@ from PIL import Image
 
 from export.samples import sample_photos
 from harmonizer.ops import DEFAULT_FILTERS
-from train.data.batches import DataConfig, TrainingBatches
+from train.data.batches import TrainingBatches
+from train.data.config import DataConfig
 from train.data.iharmony4 import SUBSETS
 
 DARKER = 0.6

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from training_data import write_photos, write_tree
 
-from train.data.batches import DataConfig
+from train.data.config import DataConfig
 from train.fitting.config import FitConfig
 from train.fitting.distributed import Processes
 from train.network import NetworkConfig
 
-STATISTICS = NetworkConfig(encoder=False, statistics=True)
+STATISTICS = NetworkConfig(encoder=None, statistics=True)
 BOTH = NetworkConfig(statistics=True)
 CPU = Processes(torch.device("cpu"))
 

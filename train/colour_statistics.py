@@ -79,13 +79,14 @@ this."""
 _AREA_FLOOR = 1e-4  # share of the image; keeps an empty region's statistics at 0 instead of NaN
 
 
-def subsample(image: Tensor) -> Tensor:
-    """Every n-th pixel, so that GRID x GRID are left; smaller images come back as they are.
+def subsample(image: Tensor, side: int = GRID) -> Tensor:
+    """Every n-th pixel, so that side x side are left; smaller images come back as they are.
 
     Args:
-        image: (N, C, S, S), S a multiple of GRID, or smaller.
+        image: (N, C, S, S), S a multiple of `side`, or smaller.
+        side: In pixels.
     """
-    step = max(1, image.shape[-1] // GRID)
+    step = max(1, image.shape[-1] // side)
     return image[:, :, step // 2 :: step, step // 2 :: step]
 
 

@@ -24,6 +24,7 @@ from harmonizer.files import write_atomically
 from harmonizer.reading import CHECKPOINT_LIMIT, read_regular
 from harmonizer.storage import sweep
 from train.colour_statistics import LAYOUT
+from train.efficientnet import PUBLISHED
 from train.network import HarmonizerNet
 from train.registry import DEFAULT_MODEL, MODELS, Network
 
@@ -92,7 +93,11 @@ def load_checkpoint(path: str | Path) -> Network:
         tensors, config_fields, name = _read_published(path), {}, DEFAULT_MODEL
     try:
         check_fields(MODELS[name].config, config_fields)
-        config = MODELS[name].config(**config_fields)
+        fields: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in config_fields.items()
+        }
+        config = MODELS[name].config(**fields)
     except (AttributeError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"{path} has a network configuration that this version does not know "
@@ -147,6 +152,8 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any], st
             f"{path} must hold its network's configuration as a JSON object; it does not "
             f"({brief(error)}). Load it with the version that wrote it, or copy it again."
         ) from error
+    if isinstance(config.get("encoder"), bool):  # said whether, before encoders had names
+        config["encoder"] = PUBLISHED if config["encoder"] else None
     if config.get("statistics") and statistics != LAYOUT:
         raise CheckpointError(
             f"{path} must have been trained on this version's statistics {LAYOUT}; its own are "

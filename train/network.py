@@ -1,7 +1,9 @@
 """HarmonizerNet: composite and mask in, the arguments of the photo filters out.
 
 The published architecture (Harmonizer, arXiv 2207.01322, section 3.1) is the default
-configuration; the options of `NetworkConfig` add to it and keep its contract.
+configuration; the options of `NetworkConfig` add to it and keep its contract. The network that is
+shipped has a pretrained encoder that is looked at in several depths, attention over cells, colour
+statistics, and three looks.
 """
 
 import copy
@@ -9,18 +11,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import timm
 import torch
 import torch.nn.functional as F
-from timm.layers import create_conv2d
 from torch import Tensor, nn
 
+from harmonizer.contract import THUMBNAIL_SIZE
 from harmonizer.ops import DEFAULT_FILTERS, PHOTO_FILTERS, check_filters
+from train.cells import SIDE as CELLS_SIDE
+from train.cells import WIDTH as CELL_WIDTH
+from train.cells import Cells
 from train.colour_statistics import COUNT, measure, subsample
+from train.efficientnet import PUBLISHED, STAGES, DepthEncoder, TwoStemEncoder, check_encoder
 from train.filters import apply_filters, blend
 from train.thumbnails import check_images
 
-THUMBNAIL = 256
+THUMBNAIL = THUMBNAIL_SIZE
 """Side of the square thumbnail that the network was made for."""
 
 ENCODER_WIDTH = 1280
@@ -37,9 +42,14 @@ class NetworkConfig:
 
     Attributes:
         filters: The operations whose arguments are predicted, in drawing order.
-        encoder: Whether EfficientNet-B0 looks at the thumbnail.
-        region_pooling: Pool the encoder's features over foreground and background separately
-            instead of over the whole thumbnail.
+        encoder: timm's name of the EfficientNet that looks at the thumbnail; None for none.
+        depths: The encoder's stages, counted from 0, whose features are pooled over foreground and
+            background and read beside the statistics. Without any, the encoder is the published
+            one: two stems, and its last features alone go to the regressor.
+        encoder_size: Side in pixels of what the encoder looks at: every n-th pixel of a thumbnail.
+        cells: How many attention layers compare cells of foreground and background; 0 for none.
+        region_pooling: Pool the published encoder's features over foreground and background
+            separately instead of over the whole thumbnail.
         statistics: Whether masked colour statistics are an input.
         looks: How often the arguments are predicted: from the second look on, from the statistics
             of the image that the arguments so far would draw, as a correction of them.
@@ -49,7 +59,10 @@ class NetworkConfig:
     """
 
     filters: tuple[str, ...] = DEFAULT_FILTERS
-    encoder: bool = True
+    encoder: str | None = PUBLISHED
+    depths: tuple[int, ...] = ()
+    encoder_size: int = THUMBNAIL_SIZE
+    cells: int = 0
     region_pooling: bool = False
     statistics: bool = False
     looks: int = 1
@@ -68,18 +81,57 @@ class NetworkConfig:
             raise ValueError("a network needs encoder or statistics; got neither. Enable one.")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must lie in [0, 1); got {self.dropout}.")
-        if self.region_pooling and not self.encoder:
-            raise ValueError("region_pooling pools the encoder's features; enable encoder too.")
+        if self.region_pooling and not (self.encoder and not self.depths):
+            raise ValueError(
+                "region_pooling pools the published encoder's features; name an encoder too, "
+                "without depths, which are always pooled so."
+            )
+        self._check_encoder()
         if self.looks < 1 or (self.looks > 1 and not self.statistics):
             raise ValueError(
                 f"looks must be at least 1, and more than 1 needs statistics; got {self.looks}. "
                 "Enable statistics."
             )
 
+    def _check_encoder(self) -> None:
+        if self.encoder is not None:
+            check_encoder(self.encoder)
+        if self.encoder not in (None, PUBLISHED) and not self.depths:
+            raise ValueError(
+                f"{self.encoder} is looked at in several depths; got none. Give depths such as "
+                f"1,2,4,6, or take {PUBLISHED}, the published encoder."
+            )
+        if self.depths and not (self.encoder and self.statistics):
+            raise ValueError(
+                "depths are an encoder's, read beside the statistics; name an encoder and enable "
+                "statistics."
+            )
+        if list(self.depths) != sorted(set(self.depths) & set(range(STAGES))):
+            raise ValueError(f"depths must rise within 0..{STAGES - 1}; got {self.depths}.")
+        sizes = tuple(THUMBNAIL_SIZE >> shift for shift in range(3))
+        if self.encoder_size not in sizes:
+            raise ValueError(
+                f"encoder_size must be one of {', '.join(map(str, sizes))}: thumbnails are "
+                f"subsampled; got {self.encoder_size}."
+            )
+        if self.encoder_size != THUMBNAIL_SIZE and not self.depths:
+            raise ValueError(
+                f"the published encoder looks at {THUMBNAIL_SIZE} pixels; got encoder_size "
+                f"{self.encoder_size} without depths. Leave it out, or give depths."
+            )
+        if self.cells and len(self.depths) < 2:
+            raise ValueError(
+                f"cells carry the features of the last two depths; got {len(self.depths)} depths. "
+                "Give depths such as 1,2,4,6."
+            )
+        if self.cells < 0:
+            raise ValueError(f"cells must be at least 0; got {self.cells}.")
+
     @property
     def features(self) -> int:
         """Width of the vector that the regressor reads."""
-        pooled = ENCODER_WIDTH * (2 if self.region_pooling else 1) if self.encoder else 0
+        published = self.encoder is not None and not self.depths
+        pooled = ENCODER_WIDTH * (2 if self.region_pooling else 1) if published else 0
         return pooled + (STATISTICS_WIDTH if self.statistics else 0)
 
     @property
@@ -100,35 +152,7 @@ class NetworkConfig:
     @property
     def autocasts(self) -> bool:
         """Whether there is an encoder, which is what `--amp` is for."""
-        return self.encoder
-
-
-class Encoder(nn.Module):
-    """EfficientNet-B0 behind two stems, one for the foreground and one for the background.
-
-    Each stem is a 3x3 stride-2 convolution 4 -> 16 with batch norm and swish over (composite, mask)
-    or (composite, 1 - mask); the body is the TensorFlow variant of EfficientNet-B0 (SAME padding,
-    batch-norm epsilon 1e-3). Input is raw RGB in [0, 1], not normalised.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem_fg = create_conv2d(4, 16, 3, stride=2, padding="same", bias=False)
-        self.bn_fg = nn.BatchNorm2d(16, eps=1e-3)
-        self.stem_bg = create_conv2d(4, 16, 3, stride=2, padding="same", bias=False)
-        self.bn_bg = nn.BatchNorm2d(16, eps=1e-3)
-        body = timm.create_model("tf_efficientnet_b0", pretrained=False)
-        self.blocks = body.blocks
-        self.conv_head = body.conv_head
-        self.bn_head = body.bn2  # timm's BatchNormAct2d: includes the swish
-
-    def forward(self, composite: Tensor, mask: Tensor) -> Tensor:
-        """(N, 3, S, S) and (N, 1, S, S) in [0, 1] to features (N, 1280, S/32, S/32)."""
-        foreground = F.silu(self.bn_fg(self.stem_fg(torch.cat([composite, mask], dim=1))))
-        background = F.silu(self.bn_bg(self.stem_bg(torch.cat([composite, 1 - mask], dim=1))))
-        x = self.blocks(torch.cat([foreground, background], dim=1))
-        features: Tensor = self.bn_head(self.conv_head(x))
-        return features
+        return self.encoder is not None
 
 
 def pool_regions(features: Tensor, mask: Tensor) -> Tensor:
@@ -220,18 +244,21 @@ class StatisticsHead(nn.Module):
         self.middle = nn.Linear(2 * width, 2 * width)
         self.output = nn.Linear(2 * width, width)
 
-    def forward(self, composite: Tensor, mask: Tensor, arguments: Tensor) -> Tensor:
+    def forward(
+        self, composite: Tensor, mask: Tensor, arguments: Tensor, seen: Sequence[Tensor] = ()
+    ) -> Tensor:
         """Features of an image.
 
         Args:
             composite: (N, 3, S, S) in [0, 1], float32, as the arguments draw it.
             mask: (N, 1, S, S) in [0, 1].
             arguments: (N, count), what the image was drawn with; 0 for the composite itself.
+            seen: (N, m) each, what else was measured or seen.
 
         Returns:
             (N, width) float32; the layers run in the precision of their weights.
         """
-        return self.features(torch.cat([measure(composite, mask), arguments], dim=1))
+        return self.features(torch.cat([measure(composite, mask), *seen, arguments], dim=1))
 
     def features(self, statistics: Tensor) -> Tensor:
         """(N, measured + count) float32 to (N, width) float32."""
@@ -256,10 +283,20 @@ class HarmonizerNet(nn.Module):
     def __init__(self, config: NetworkConfig | None = None) -> None:
         super().__init__()
         self.config = config or NetworkConfig()
-        self.encoder = Encoder() if self.config.encoder else None
-        count = len(self.config.filters)
+        count, name, depths = len(self.config.filters), self.config.encoder, self.config.depths
+        self.encoder: TwoStemEncoder | DepthEncoder | None = None
+        self.cells: Cells | None = None
+        seen = 0
+        if name is not None and depths:
+            self.encoder = DepthEncoder(name, depths)
+            seen = 2 * sum(self.encoder.widths)
+            if self.config.cells:
+                self.cells = Cells(sum(self.encoder.widths[-2:]), self.config.cells)
+                seen += 2 * CELL_WIDTH
+        elif name is not None:
+            self.encoder = TwoStemEncoder()
         self.statistics = (
-            StatisticsHead(count, STATISTICS_WIDTH, self.config.dropout)
+            StatisticsHead(count, STATISTICS_WIDTH, self.config.dropout, COUNT + seen)
             if self.config.statistics
             else None
         )
@@ -294,9 +331,10 @@ class HarmonizerNet(nn.Module):
         A look's correction is learnt for the arguments that are there, so no gradient flows from
         one look to the one before.
         """
-        encoded = [] if self.encoder is None else [self._encode(self.encoder, composite, mask, amp)]
+        encoded = self._encode(composite, mask, amp)
         if self.statistics is None:
             return [self.regressor(encoded[0])]
+        seen, beside = (encoded, []) if self.config.depths else ([], encoded)
         composite, mask = subsample(composite), subsample(mask)
         arguments = composite.new_zeros(composite.shape[0], len(self.config.filters))
         looks = []
@@ -304,19 +342,31 @@ class HarmonizerNet(nn.Module):
             arguments = arguments.detach()
             with torch.no_grad():
                 drawn = composite if look == 0 else self._draw(composite, mask, arguments)
-            features = torch.cat([*encoded, self.statistics(drawn, mask, arguments)], dim=1)
-            arguments = arguments + self.regressor(features)
+            measured = self.statistics(drawn, mask, arguments, seen)
+            arguments = arguments + self.regressor(torch.cat([*beside, measured], dim=1))
             looks.append(arguments)
         return looks
 
-    def _encode(
-        self, encoder: Encoder, composite: Tensor, mask: Tensor, amp: torch.dtype | None
-    ) -> Tensor:
-        """(N, C) float32: the encoder's features, pooled."""
-        precision = next(encoder.parameters()).dtype
+    def _encode(self, composite: Tensor, mask: Tensor, amp: torch.dtype | None) -> list[Tensor]:
+        """What the encoder sees, pooled: (N, C) float32 each; nothing without an encoder."""
+        if self.encoder is None:
+            return []
+        precision = next(self.encoder.parameters()).dtype
         with torch.autocast(composite.device.type, dtype=amp, enabled=amp is not None):
-            features = encoder(composite.to(precision), mask.to(precision)).float()
-        return pool_regions(features, mask) if self.config.region_pooling else features.mean((2, 3))
+            if isinstance(self.encoder, TwoStemEncoder):
+                features = self.encoder(composite.to(precision), mask.to(precision)).float()
+                if self.config.region_pooling:
+                    return [pool_regions(features, mask)]
+                return [features.mean((2, 3))]
+            composite, mask = (
+                subsample(image, self.config.encoder_size) for image in (composite, mask)
+            )
+            depths = [f.float() for f in self.encoder(composite.to(precision))]
+            seen = [pool_regions(features, mask) for features in depths]
+            if self.cells is not None:
+                semantics = torch.cat([_to_cells(f) for f in depths[-2:]], dim=1)
+                seen.append(self.cells(semantics, composite, mask))
+        return [part.float() for part in seen]
 
     def _draw(self, composite: Tensor, mask: Tensor, arguments: Tensor) -> Tensor:
         """What the arguments would draw, short of their ranges' ends, where detail is lost."""
@@ -345,8 +395,9 @@ class HarmonizerNet(nn.Module):
         The measuring of statistics and the regressor stay float32: sums over thousands of pixels
         and the steps of contrast do not bear 11 bits.
         """
-        if self.encoder is not None:
-            self.encoder.half()
+        for part in (self.encoder, self.cells):
+            if part is not None:
+                part.half()
         if self.statistics is not None:
             self.statistics.halve()
         return self
@@ -382,6 +433,14 @@ class HarmonizerNet(nn.Module):
         """
         stages: Sequence[Tensor] = apply_filters(composite, arguments, self.config.filters)
         return [blend(stage, composite, mask) for stage in stages]
+
+
+def _to_cells(features: Tensor) -> Tensor:
+    """(N, C, h, w) to (N, C, CELLS_SIDE, CELLS_SIDE): averaged where larger, else repeated."""
+    side = features.shape[-1]
+    if side >= CELLS_SIDE:
+        return F.avg_pool2d(features, side // CELLS_SIDE) if side > CELLS_SIDE else features
+    return F.interpolate(features, scale_factor=CELLS_SIDE // side, mode="nearest")
 
 
 def thumbnail(image: Tensor) -> Tensor:

@@ -218,7 +218,7 @@ def checkpoint_seeds() -> list[tuple[str, bytes, Any]]:
     from train.network import HarmonizerNet, NetworkConfig
 
     torch.set_num_threads(1)
-    config = NetworkConfig(filters=("brightness",), encoder=False, statistics=True)
+    config = NetworkConfig(filters=("brightness",), encoder=None, statistics=True)
     with tempfile.TemporaryDirectory() as folder:
         save_checkpoint(HarmonizerNet(config), Path(folder) / "a.safetensors")
         data = (Path(folder) / "a.safetensors").read_bytes()

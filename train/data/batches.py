@@ -12,30 +12,31 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from harmonizer.ops import check_filters
-from train.data.iharmony4 import SUBSETS, open_pairs
-from train.data.packing import PackedImages
+from train.data import crops, development, transfer
+from train.data.config import DataConfig
+from train.data.crops import usable
+from train.data.iharmony4 import open_pairs
+from train.data.neighbours import Neighbours, open_neighbours
+from train.data.packing import PACKED_SIZE
 from train.data.photos import open_photos
 from train.data.regions import random_region
-from train.data.synthesis import DISTRIBUTIONS, draw_arguments
-from train.data.transfer import likest, transfer_colours
+from train.data.synthesis import draw_arguments
 
-MIN_FRACTION, MAX_FRACTION = 0.005, 0.95
-"""Foreground shares of a crop that are worth a training step."""
+FILTERED, RECOLOURED, RETOUCHED, PAIRED = range(4)
+"""Kinds of composites, in the order in which they stand in a batch."""
 
-DONOR_STEP, DONOR_LEAST = 4, 16
-"""A colour transfer reads every fourth pixel of the other foreground, and wants that many."""
+DONOR_STEP = PACKED_SIZE // transfer.READ
+"""A colour transfer reads every n-th pixel of the donor."""
 
-DONORS = 8
-"""A colour transfer takes the likest of one to so many other foregrounds: most composites are then
-mild, as in iHarmony4, where the two show the same kind of thing."""
+DICE = 2 * development.DICE + transfer.DICE + 10
+"""Random numbers for what `composites.Composer` makes of an image."""
 
-_DRAWS, _REGION, _ORDER, _TRANSFER = 1, 2, 3, 4
+_DRAWS, _REGION, _ORDER, _DONOR = 1, 2, 3, 4
 """Keep the streams of random numbers apart."""
 
 
@@ -47,19 +48,27 @@ class Batch:
         photo: (n, 3, S, S) float32 in [0, 1]: what the network should restore (before jitter for
             synthetic images).
         mask: (n, 1, S, S) in [0, 1], never empty.
-        composite: (n, 3, S, S): the composite of a pair; equal to `photo` where synthetic.
-        synthetic: (n,) bool: composites that the filters are to make. They come first; after them
-            what has no arguments behind it, composites by colour transfer and pairs.
-        arguments: (n, k) float32: what the filters synthesise with; 0 for pairs.
-        jitter: (n, 4) float32 in [-1, 1]: amounts for `synthesis.jitter`; 0 for pairs.
+        composite: (n, 3, S, S): the composite of a pair; equal to `photo` elsewhere.
+        donor: (n, 4, READ, READ) in [0, 1]: where recoloured, another photograph and its mask.
+        kind: (n,) int64, rising: what is to be made of each image.
+        arguments: (n, k) float32: what the filters synthesise with; 0 for the other kinds.
+        jitter: (n, 4) float32 in [-1, 1]: amounts for `synthesis.jitter`; 0 for the other kinds.
+        dice: (n, DICE) float32 in [0, 1): for everything else that is random about an image.
     """
 
     photo: Tensor
     mask: Tensor
     composite: Tensor
-    synthetic: Tensor
+    donor: Tensor
+    kind: Tensor
     arguments: Tensor
     jitter: Tensor
+    dice: Tensor
+
+    @property
+    def synthetic(self) -> Tensor:
+        """(n,) bool: composites that the filters are to make; they come first."""
+        return self.kind == FILTERED
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> "Batch":
         tensors = [function(getattr(self, field.name)) for field in dataclasses.fields(self)]
@@ -75,62 +84,30 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class DataConfig:
-    """Where training images come from.
+class Draws:
+    """What is random about this process's share of a batch: small, and the same on any device.
 
     Attributes:
-        photos: Folders of photographs (MANIFEST.csv, or any image files; masks optional).
-        pairs: iHarmony4's root: real composites. Without `photos`, its real images and masks are
-            also what composites are synthesised from, as in the paper.
-        subsets: Which of iHarmony4's subsets.
-        pair_share: Share of pairs in a batch, where `pairs` is given.
-        transfer_share: Share of the other composites that are made by colour transfer instead of
-            by the filters.
-        region_share: How often a photograph with a mask gets a random region instead.
-        crop: Smallest side of a random crop as a share of the image's, drawn for each side by
-            itself; 1 does not crop.
-        distribution: Of the filters' arguments: "uniform", "gaussian" or "varied" (see
-            `synthesis.draw_arguments`).
-        max_corrupt: Largest share of unusable images; with more, nothing is trained.
-        cache: Folder for packed images.
+        places: Of each image, its stream (photographs or pairs) and its place in that.
+        entries: (p,) of each photograph, the neighbour table's entry that is its foreground; empty
+            without a table.
+        donors: Of each recoloured image, its donor: a place, or an entry of the table.
+        crops: (n, crops.DRAWS) in [0, 1).
+        kind, arguments, jitter, dice: As in `Batch`.
+        positions: Of each image, its place in the global batch.
+        step: Which batch it is.
     """
 
-    photos: tuple[str, ...] = ()
-    pairs: str | None = None
-    subsets: tuple[str, ...] = SUBSETS
-    pair_share: float = 0.5
-    transfer_share: float = 0.0
-    region_share: float = 0.0
-    crop: float = 0.5
-    distribution: str = "uniform"
-    max_corrupt: float = 0.01
-    cache: str = "build/cache"
-
-    def __post_init__(self) -> None:
-        if isinstance(self.photos, str) or isinstance(self.subsets, str):
-            raise TypeError("`photos` and `subsets` must be tuples of names; got a string.")
-        for name in ("pair_share", "transfer_share", "region_share", "max_corrupt"):
-            share = getattr(self, name)
-            if not 0 <= share <= 1:
-                raise ValueError(f"`{name}` must lie in [0, 1]; got {share}.")
-        if not 0 < self.crop <= 1:
-            raise ValueError(f"`crop` must lie in (0, 1]; got {self.crop}.")
-        if self.region_share and self.pairs is not None and not self.photos:
-            raise ValueError(
-                f"`region_share` replaces masks of `photos`; got {self.region_share} with `pairs` "
-                "alone, whose composites hold for their own masks. Leave it out, or name the "
-                "photographs with --data."
-            )
-        if self.distribution not in DISTRIBUTIONS:
-            raise ValueError(
-                f"`distribution` must be one of {', '.join(DISTRIBUTIONS)}; got "
-                f"{self.distribution!r}."
-            )
-        unknown = set(self.subsets) - set(SUBSETS)
-        if unknown or not self.subsets:
-            raise ValueError(
-                f"`subsets` must be some of {', '.join(SUBSETS)}; got {', '.join(self.subsets)}."
-            )
+    places: tuple[tuple[int, int], ...]
+    entries: NDArray[np.int64]
+    donors: tuple[int, ...]
+    crops: NDArray[np.float64]
+    kind: Tensor
+    arguments: Tensor
+    jitter: Tensor
+    dice: Tensor
+    positions: tuple[int, ...]
+    step: int
 
 
 class TrainingBatches(Dataset[Batch]):
@@ -185,8 +162,10 @@ class TrainingBatches(Dataset[Batch]):
             )
         paired = 0 if config.pairs is None else round(batch * config.pair_share)
         self.parts = (batch - paired, paired)
-        self.transferred = round(self.parts[0] * config.transfer_share)
-        self._starts = (0, self.parts[0] - self.transferred, self.parts[0], batch)
+        moved = round(self.parts[0] * config.transfer_share)
+        retouched = round(self.parts[0] * config.retouch_share)
+        first = self.parts[0] - retouched
+        self._starts = (0, first - moved, first, self.parts[0], batch)
         if batch % world:
             raise ValueError(
                 f"a batch must be a multiple of the {world} processes; got {batch}. Give --batch "
@@ -220,15 +199,26 @@ class TrainingBatches(Dataset[Batch]):
             source.names[row]
             for source in photos
             for row in source.rows
-            if source.fractions[row] > 0 and not _usable(source.fractions[row])
+            if source.fractions[row] > 0 and not usable(source.fractions[row])
         )
         places = config.photos if pairs is None else (*config.photos, str(config.pairs))
         self.fingerprints = {
             place: source.folder.name for place, source in zip(places, opened, strict=True)
         }
+        self.neighbours: Neighbours | None = None
+        if config.donors == "kind":
+            self.neighbours = open_neighbours(photos, config.cache)
         self._orders: dict[tuple[int, int], NDArray[np.int64]] = {}
 
     def __getitem__(self, step: int) -> Batch:
+        return self.read(self.draw(step))
+
+    def draw(self, step: int) -> Draws:
+        """Everything random about this process's share of a batch.
+
+        Raises:
+            IndexError: If there is no such step.
+        """
         if step < 0:
             raise IndexError(f"a step must be at least 0; got {step}.")
         random = self._random(_DRAWS, step)
@@ -238,24 +228,57 @@ class TrainingBatches(Dataset[Batch]):
         arguments[:made] = draw_arguments(made, self.filters, generator, self.config.distribution)
         amounts = torch.zeros(self.batch, 4)
         amounts[:made] = torch.rand(made, 4, generator=generator) * 2 - 1
-        crops = random.random((self.batch, 7))
+        drawn = random.random((self.batch, crops.DRAWS))
+        dice = torch.rand(self.batch, DICE, generator=generator)
         own = [self._share(first, end) for first, end in itertools.pairwise(self._starts)]
-        side, crop = self.size, self.config.crop
-        photo, moved, pair = (
-            _crop(self._read(stream, step, positions), crops[positions], side, crop)
-            for stream, positions in zip((0, 0, 1), own, strict=True)
+        mine = [position for positions in own for position in positions]
+        places = tuple(
+            (stream := int(position >= self.parts[0]), self._place(stream, step, position))
+            for position in mine
         )
-        mine = torch.tensor([position for positions in own for position in positions])
-        target = torch.cat([photo[:, :3], moved[:, :3], pair[:, 3:6]])
-        composites = [photo[:, :3], self._transfer(moved, step, own[1]), pair[:, :3]]
-        return Batch(
-            photo=target,
-            mask=torch.cat([photo[:, -1:], moved[:, -1:], pair[:, -1:]]),
-            # One storage where it can be: workers then send it once.
-            composite=torch.cat(composites) if len(mine) > len(own[0]) else target,
-            synthetic=mine < made,
+        entries = self._entries(step, mine, places)
+        return Draws(
+            places=places,
+            entries=entries,
+            donors=self._donors(step, own, entries),
+            crops=drawn[mine],
+            kind=torch.tensor([kind for kind, part in enumerate(own) for _ in part]),
             arguments=arguments[mine],
             jitter=amounts[mine],
+            dice=dice[mine],
+            positions=tuple(mine),
+            step=step,
+        )
+
+    def read(self, draws: Draws) -> Batch:
+        """The images of a batch, cropped."""
+        photos = int((draws.kind < PAIRED).sum())
+        stacked = (
+            [self._photograph(draws, index) for index in range(photos)],
+            [self._pixels(*draws.places[index]) for index in range(photos, len(draws.places))],
+        )
+        size, smallest = self.size, self.config.crop
+        photo, pair = (
+            crops.crop_images(_stack(images, planes), drawn, size, smallest)
+            for images, planes, drawn in zip(
+                stacked, (4, 7), (draws.crops[:photos], draws.crops[photos:]), strict=True
+            )
+        )
+        target = torch.cat([photo[:, :3], pair[:, 3:6]])
+        donor = torch.zeros(len(target), 4, transfer.READ, transfer.READ)
+        (its,) = (draws.kind == RECOLOURED).nonzero(as_tuple=True)
+        for index, number in zip(its, draws.donors, strict=True):
+            donor[index] = torch.from_numpy(self._donor(number).astype(np.float32)) / 255
+        return Batch(
+            photo=target,
+            mask=torch.cat([photo[:, -1:], pair[:, -1:]]),
+            # One storage where it can be: workers then send it once.
+            composite=torch.cat([target[:photos], pair[:, :3]]) if len(pair) else target,
+            donor=donor,
+            kind=draws.kind,
+            arguments=draws.arguments,
+            jitter=draws.jitter,
+            dice=draws.dice,
         )
 
     def _random(self, *key: int) -> np.random.Generator:
@@ -265,51 +288,70 @@ class TrainingBatches(Dataset[Batch]):
         """This rank's positions from `first` to `end`: every `world`-th of the whole batch."""
         return range(first + (self.rank - first) % self.world, end, self.world)
 
-    def _transfer(self, stacked: Tensor, step: int, positions: range) -> Tensor:
-        """Give each foreground the colours of another photograph's: (n, 3, S, S)."""
-        result = stacked[:, :3].clone()
-        for image, plain, position in zip(result, stacked, positions, strict=True):
-            random = self._random(_TRANSFER, step, position)
-            mask = plain[-1]
-            inside = mask > 0
-            if inside.sum() < 2:
-                continue
-            colours = plain[:3, inside].T.numpy()
-            rows = random.integers(len(self.streams[0]), size=random.integers(1, DONORS + 1))
-            donors = [_foreground(*self.streams[0][row]) for row in rows]
-            moved = transfer_colours(colours, likest(colours, donors), random)
-            alpha = mask[inside]
-            image[:, inside] = alpha * torch.from_numpy(moved).T + (1 - alpha) * image[:, inside]
-        return result
-
-    def _read(self, stream: int, step: int, positions: range) -> Tensor:
-        """Stacked uint8 images of the positions, their masks last: (n, 4 or 7, 256, 256)."""
+    def _place(self, stream: int, step: int, position: int) -> int:
+        """The place in its stream of the image at a position of the global batch."""
         first = self.parts[0] if stream else 0
-        stacked = []
-        for position in positions:
-            turn, place = divmod(
-                step * self.parts[stream] + position - first, len(self.streams[stream])
-            )
-            source, row = self.streams[stream][self._order(stream, turn)[place]]
-            image = source.pixels[row]
-            if stream:
-                stacked.append(image)
-            elif image.shape[0] == 7:
-                stacked.append(image[3:])
-            else:
-                random = self._random(_REGION, step, position)
-                stacked.append(self._photograph(image, source.fractions[row], random))
-        planes = 7 if stream else 4
-        if not stacked:
-            return torch.empty(0, planes, 256, 256, dtype=torch.uint8)
-        return torch.from_numpy(np.stack(stacked))
+        turn, place = divmod(
+            step * self.parts[stream] + position - first, len(self.streams[stream])
+        )
+        return int(self._order(stream, turn)[place])
 
-    def _photograph(
-        self, image: NDArray[np.uint8], fraction: float, random: np.random.Generator
-    ) -> NDArray[np.uint8]:
-        if _usable(fraction) and random.random() >= self.config.region_share:
+    def _entries(
+        self, step: int, positions: Sequence[int], places: Sequence[tuple[int, int]]
+    ) -> NDArray[np.int64]:
+        """Which of a photograph's foregrounds in the neighbour table each photograph gets."""
+        if self.neighbours is None:
+            return np.empty(0, np.int64)
+        entries = []
+        for position, (_, place) in zip(positions, places, strict=True):
+            random = self._random(_REGION, step, position)
+            whether, which = random.random(2)
+            entries.append(
+                self.neighbours.choose(place, whether >= self.config.region_share, which)
+            )
+        return np.array(entries, np.int64)
+
+    def _donors(
+        self, step: int, own: Sequence[range], entries: NDArray[np.int64]
+    ) -> tuple[int, ...]:
+        first = len(own[FILTERED])
+        donors = []
+        for index, position in enumerate(own[RECOLOURED], first):
+            random = self._random(_DONOR, step, position)
+            if self.neighbours is None:
+                donors.append(int(random.integers(len(self.streams[0]))))
+            else:
+                near = self.neighbours.near[entries[index]]
+                donors.append(int(near[random.integers(len(near))]))
+        return tuple(donors)
+
+    def _photograph(self, draws: Draws, index: int) -> NDArray[np.uint8]:
+        """A photograph and the mask of its foreground: (4, 256, 256)."""
+        place = draws.places[index][1]
+        image = self._pixels(0, place)
+        if len(image) == 7:
+            return image[3:]
+        if self.neighbours is not None:
+            return self.neighbours.image(image, int(draws.entries[index]))
+        source, row = self.streams[0][place]
+        random = self._random(_REGION, draws.step, draws.positions[index])
+        if usable(source.fractions[row]) and random.random() >= self.config.region_share:
             return image[:4]
         return np.concatenate([image[:3], random_region(image[:3], image[4], random)[None]])
+
+    def _pixels(self, stream: int, place: int) -> NDArray[np.uint8]:
+        source, row = self.streams[stream][place]
+        pixels: NDArray[np.uint8] = source.pixels[row]
+        return pixels
+
+    def _donor(self, number: int) -> NDArray[np.uint8]:
+        """(4, READ, READ): a donor's colours and where its foreground is."""
+        place = number if self.neighbours is None else int(self.neighbours.entries[number, 0])
+        image = self._pixels(0, place)
+        if self.neighbours is not None:
+            image = self.neighbours.image(image, number)
+        image = image[3:] if len(image) == 7 else image[:4]
+        return image[:, DONOR_STEP // 2 :: DONOR_STEP, DONOR_STEP // 2 :: DONOR_STEP]
 
     def _order(self, stream: int, turn: int) -> NDArray[np.int64]:
         key = (stream, turn)
@@ -321,67 +363,10 @@ class TrainingBatches(Dataset[Batch]):
         return self._orders[key]
 
 
-def _usable(fraction: float) -> bool:
-    return MIN_FRACTION < fraction < MAX_FRACTION
-
-
-def _foreground(source: PackedImages, row: int) -> NDArray[np.float32]:
-    """A subsample of an image's foreground, or of all of it where that is tiny: (m, 3)."""
-    image = source.pixels[row][..., ::DONOR_STEP, ::DONOR_STEP]
-    image = image[3:] if len(image) == 7 else image[:4]
-    colours = image[:3, image[3] > 127]
-    if colours.shape[1] < DONOR_LEAST:
-        colours = image[:3].reshape(3, -1)
-    scaled: NDArray[np.float32] = colours.T.astype(np.float32) / 255
-    return scaled
-
-
-def _crop(stacked: Tensor, draws: NDArray[np.float64], size: int, smallest: float) -> Tensor:
-    """Crop, flip and rotate each image in one sampling; keep a useful foreground.
-
-    Args:
-        stacked: (n, c, S, S) uint8, mask last.
-        draws: (n, 7) in [0, 1): two scales, two shifts, two flips, transposition.
-        size: Side of the result.
-        smallest: Side of a crop as a share of the image's, at least.
-
-    Returns:
-        (n, c, size, size) float32 in [0, 1].
-    """
-    images = stacked.float()
-    scale = smallest + (1 - smallest) * draws[:, :2]
-    # Reduced images are subsampled, as the colour statistics will: averaging narrows histograms.
-    mode = "nearest" if size <= smallest * images.shape[-1] else "bilinear"
-    shift = (2 * draws[:, 2:4] - 1) * (1 - scale)
-    flip = np.where(draws[:, 4:6] < 0.5, -1.0, 1.0)
-    transposed = draws[:, 6] < 0.5
-    cropped = _sample(images, scale * flip, shift, transposed, size, mode)
-    fraction = cropped[:, -1].mean(dim=(1, 2)).numpy() / 255
-    poor = (fraction < MIN_FRACTION) | (fraction > MAX_FRACTION)
-    if poor.any():
-        whole = _sample(images[poor], flip[poor], 0 * shift[poor], transposed[poor], size, mode)
-        # A foreground of a few pixels can fall between the samples; averaging cannot miss it.
-        lost = whole[:, -1].amax(dim=(1, 2)) == 0
-        whole[lost] = F.interpolate(images[poor][lost], (size, size), mode="area")
-        cropped[poor] = whole
-    return cropped.div_(255).clamp_(0, 1)  # bilinear weights add up to 1 but for rounding
-
-
-def _sample(
-    images: Tensor,
-    scale: NDArray[np.float64],
-    shift: NDArray[np.float64],
-    transposed: NDArray[np.bool_],
-    size: int,
-    mode: str,
-) -> Tensor:
-    centres = (2 * np.arange(size) + 1) / size - 1
-    x, y = (scale[:, i, None] * centres + shift[:, i, None] for i in (0, 1))
-    grid = np.empty((len(images), size, size, 2), np.float32)
-    turned = transposed[:, None, None]
-    grid[..., 0] = np.where(turned, x[:, :, None], x[:, None, :])
-    grid[..., 1] = np.where(turned, y[:, None, :], y[:, :, None])
-    return F.grid_sample(images, torch.from_numpy(grid), mode, "border", align_corners=False)
+def _stack(images: Sequence[NDArray[np.uint8]], planes: int) -> Tensor:
+    if not images:
+        return torch.empty(0, planes, PACKED_SIZE, PACKED_SIZE, dtype=torch.uint8)
+    return torch.from_numpy(np.stack(images))
 
 
 def measure_loader(batches: TrainingBatches, workers: int = 0, seconds: float = 5.0) -> float:

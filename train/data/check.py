@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from harmonizer.ops import DEFAULT_FILTERS
-from train.data.batches import DataConfig
+from train.data.config import DataConfig
 from train.data.iharmony4 import FOLDERS, PUBLISHED, SUBSETS, Pair, Subset
 from train.data.packing import SHOWN, check_mask, decode, in_parallel
 from train.data.photos import Photo, absent_files, list_photos, read_photo

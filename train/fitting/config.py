@@ -11,7 +11,8 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 from harmonizer.documents import read_document
 from harmonizer.errors import HarmonizerError
-from train.data.batches import DataConfig
+from train.data.config import DataConfig
+from train.efficientnet import STAGES
 from train.network import NetworkConfig
 from train.registry import DEFAULT_MODEL, MODELS, Config
 
@@ -44,7 +45,15 @@ class FitConfig:
         loss: dynamic: each stage is blamed for what it adds; plain: mean over the stages; sum:
             over the stages; final: last stage alone.
         final_weight: Weight of the last stage's loss beside that, on synthesised composites.
-        pair_weight: Weight of the last stage's loss on real composites.
+        pair_weight: Weight of the last stage's loss on composites without arguments: real ones,
+            recoloured and retouched ones.
+        log_weight: Weight of the logarithm of the last stage's loss, on all composites: halving a
+            small error then counts as much as halving a large one.
+        loss_size: Side in pixels of what is drawn and compared, every n-th pixel; 0 for all.
+        pretrained: Start the encoder with the weights of an ImageNet classifier.
+        tune_from: The encoder's first stage that is trained, counted from 0; what lies before it
+            keeps its weights, and 7 keeps all.
+        encoder_rate: The encoder's learning rate as a multiple of the others'.
         amp: What the encoder computes in.
         compile: Compile synthesis, statistics, drawing and loss; changes rounding.
         channels_last: Keep the encoder's tensors in channels-last order; changes rounding.
@@ -72,6 +81,11 @@ class FitConfig:
     loss: Literal["dynamic", "plain", "sum", "final"] = "dynamic"
     final_weight: float = 0.0
     pair_weight: float = 10.0
+    log_weight: float = 0.0
+    loss_size: int = 0
+    pretrained: bool = False
+    tune_from: int = 0
+    encoder_rate: float = 1.0
     amp: Literal["off", "bf16", "fp16"] = "off"
     compile: bool = False
     channels_last: bool = True
@@ -88,7 +102,8 @@ class FitConfig:
         for name in ("epochs", "batch", "accumulate", "log_every", "save_every"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1; got {getattr(self, name)}.")
-        for name in ("weight_decay", "clip", "final_weight", "pair_weight", "workers"):
+        weights = ("final_weight", "pair_weight", "log_weight", "encoder_rate")
+        for name in ("weight_decay", "clip", "workers", *weights):
             if not getattr(self, name) >= 0:
                 raise ConfigError(f"{name} must be at least 0; got {getattr(self, name)}.")
         if self.samples is not None and self.samples < self.batch:
@@ -106,6 +121,25 @@ class FitConfig:
         if self.batch % self.accumulate:
             raise ConfigError(
                 f"batch must be a multiple of accumulate; got {self.batch} and {self.accumulate}."
+            )
+        if self.loss_size < 0 or (self.loss_size and self.size % self.loss_size):
+            raise ConfigError(
+                f"loss_size must divide size {self.size}, or be 0 for all pixels; got "
+                f"{self.loss_size}."
+            )
+        depths = isinstance(self.network, NetworkConfig) and self.network.depths
+        if (self.pretrained or self.tune_from or self.encoder_rate != 1) and not depths:
+            raise ConfigError(
+                "pretrained, tune_from and encoder_rate are for encoders that are looked at in "
+                "several depths; this network has none. Give --encoder tf_efficientnet_lite0 "
+                "--depths 1,2,4,6, or leave them out."
+            )
+        if not 0 <= self.tune_from <= STAGES:
+            raise ConfigError(f"tune_from must lie in 0..{STAGES}; got {self.tune_from}.")
+        if self.data.resident and self.workers:
+            raise ConfigError(
+                f"resident images need no workers to load them; got {self.workers}. Give "
+                "--workers 0."
             )
         if self.amp != "off" and not self.network.autocasts:
             raise ConfigError(
@@ -232,7 +266,9 @@ def _checked(value: Any, hint: Any, name: str) -> Any:
     if get_origin(hint) is Literal:
         right = value in get_args(hint)
     elif get_origin(hint) is tuple:
-        right = isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
+        right = isinstance(value, list | tuple) and all(
+            isinstance(item, get_args(hint)[0]) and not isinstance(item, bool) for item in value
+        )
         value = tuple(value) if right else value
     elif hint is float:
         right = isinstance(value, int | float) and not isinstance(value, bool)
@@ -255,5 +291,5 @@ def _words(hint: Any) -> str:
     if get_origin(hint) is Literal:
         return "one of " + ", ".join(get_args(hint))
     if get_origin(hint) is tuple:
-        return "a list of texts"
+        return f"a list of {'texts' if get_args(hint)[0] is str else 'whole numbers'}"
     return {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}[hint]

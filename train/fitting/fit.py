@@ -21,6 +21,8 @@ from torch.utils.data import DataLoader
 from harmonizer.errors import HarmonizerError
 from harmonizer.files import make_folder, write_atomically
 from train.data.batches import Batch, TrainingBatches
+from train.data.resident import ResidentBatches
+from train.efficientnet import DepthEncoder
 from train.evaluation.triplets import validation_composites
 from train.fitting.config import ConfigError, FitConfig, to_json
 from train.fitting.distributed import Processes, synchronize_batch_norm
@@ -28,6 +30,7 @@ from train.fitting.monitor import Monitor, Validation, WatchError
 from train.fitting.objective import build_objective
 from train.fitting.state import CHECKPOINT, CONFIG, STATE, State, check_folder, initial_network
 from train.fitting.step import Stepper
+from train.registry import Network
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
 
@@ -104,7 +107,8 @@ def fit(
             monitor.note("given random regions for masks of poor size", data.replaced)
         asked = stack.enter_context(StopRequests())
         try:
-            _loop(stepper, load(data, config, state.step, steps), steps, output, monitor, asked)
+            images = load(data, config, state.step, steps, processes.device)
+            _loop(stepper, images, steps, output, monitor, asked)
         except KeyboardInterrupt as stopped:
             saved = "nothing is saved"
             if (output / STATE).exists():
@@ -214,8 +218,16 @@ def count_steps(config: FitConfig, data: TrainingBatches) -> int:
     return config.epochs * data.steps_per_epoch
 
 
-def load(data: TrainingBatches, config: FitConfig, first: int, steps: int) -> "DataLoader[Batch]":
-    """The batches of steps `first` to `steps`, made by the workers."""
+def load(
+    data: TrainingBatches, config: FitConfig, first: int, steps: int, device: torch.device
+) -> Iterable[Batch]:
+    """The batches of steps `first` to `steps`: made by the workers, or on the device.
+
+    Raises:
+        ResidentError: If the images are to lie on the device, and do not fit.
+    """
+    if config.data.resident:
+        return ResidentBatches(data, device).steps(first, steps)
     return DataLoader(
         data,
         batch_size=None,
@@ -254,10 +266,27 @@ def prepare(config: FitConfig, processes: Processes) -> tuple[State, Callable[..
         predict = DistributedDataParallel(network, device_ids=devices)
     # Without decay, AdamW is Adam.
     optimizer = torch.optim.AdamW(
-        network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+        parameter_groups(network, config),
+        lr=config.learning_rate,
+        weight_decay=config.weight_decay,
+        fused=True,
     )
     scaler = torch.amp.GradScaler(processes.device.type, enabled=config.amp == "fp16")
     return State(network, average, optimizer, scaler), predict
+
+
+def parameter_groups(network: Network, config: FitConfig) -> list[dict[str, object]]:
+    """What is trained, the encoder apart from the rest; `share` is what a group's rate is of it."""
+    encoder = network.encoder
+    if isinstance(encoder, DepthEncoder):
+        encoder.tune(config.tune_from)
+    its = set() if encoder is None else {id(p) for p in encoder.parameters()}
+    trained = [p for p in network.parameters() if p.requires_grad]
+    groups = (
+        ([p for p in trained if id(p) not in its], 1.0),
+        ([p for p in trained if id(p) in its], config.encoder_rate),
+    )
+    return [{"params": params, "share": share} for params, share in groups if params]
 
 
 class StopRequests:

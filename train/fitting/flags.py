@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import functools
 import inspect
 import os
 import re
@@ -10,7 +11,7 @@ from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any, Literal, NoReturn, get_args, get_origin, get_type_hints
 
-from train.data.batches import DataConfig
+from train.data.config import DataConfig
 from train.fitting.config import (
     ConfigError,
     FitConfig,
@@ -48,14 +49,15 @@ class Parser(argparse.ArgumentParser):
         for name, model in MODELS.items():
             title = f"network, --model {name}"
             self._add_fields(model.config, "network.", self.add_argument_group(title))
-        self.add_argument(
-            "--no-amp",
-            dest="amp",
-            action="store_const",
-            const="off",
-            default=argparse.SUPPRESS,
-            help=argparse.SUPPRESS,
-        )
+        for flag, field, off in (("amp", "amp", "off"), ("encoder", "network.encoder", None)):
+            self.add_argument(
+                f"--no-{flag}",
+                dest=field,
+                action="store_const",
+                const=off,
+                default=argparse.SUPPRESS,
+                help=argparse.SUPPRESS if off else f"no {flag}",
+            )
 
     def error(self, message: str) -> NoReturn:
         """Raise what argparse would print below the usage."""
@@ -73,7 +75,8 @@ class Parser(argparse.ArgumentParser):
             elif entry.name == "photos":
                 options |= {"action": "append", "metavar": "DIR"}
             elif get_origin(hint) is tuple:
-                options |= {"type": lambda text: text.split(","), "metavar": "A,B,..."}
+                parse = functools.partial(_listed, get_args(hint)[0])
+                options |= {"type": parse, "metavar": "A,B,..."}
             elif get_origin(hint) is Literal:
                 options["choices"] = get_args(hint)
             else:
@@ -85,6 +88,11 @@ class Parser(argparse.ArgumentParser):
                 continue  # another model's field of that name and meaning
             text = (notes.get(entry.name, "") + shown).replace("%", "%%")
             group.add_argument(f"--{flag}", help=text, **options)
+
+
+def _listed(kind: type, text: str) -> list[Any]:
+    """The items of a list that is separated by commas; an empty text is an empty list."""
+    return [kind(item) for item in text.split(",")] if text else []
 
 
 def fit_config(options: argparse.Namespace, stored: Mapping[str, Any] | None = None) -> FitConfig:

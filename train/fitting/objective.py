@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from train.colour_statistics import subsample
 from train.data.batches import Batch
-from train.data.synthesis import jitter, synthesize
+from train.data.composites import Composer
 from train.filters import apply_filters, blend
 from train.fitting.config import FitConfig
 from train.fitting.losses import STAGE_LOSSES, image_loss, masked_l1
@@ -41,6 +42,9 @@ class Outcome:
     mask: Tensor
 
 
+LOG_FLOOR = 0.01
+"""Added to a loss before its logarithm: below it, a composite is as good as its photograph."""
+
 ObjectiveFunction = Callable[[Callable[..., Tensor], Batch, int, Tensor], Outcome]
 """What the loop minimises: see `Objective.__call__`."""
 
@@ -57,9 +61,11 @@ class Objective:
 
     def __init__(self, config: FitConfig) -> None:
         self.config = config
-        self._make, self._draw = make_examples, draw_stages
+        self.make = Composer(config.data, config.network.synthesis_filters)
+        self._draw = draw_stages
         if config.compile:
-            self._make, self._draw = torch.compile(make_examples), torch.compile(draw_stages)
+            self.make.compile()
+            self._draw = torch.compile(draw_stages)
 
     def __call__(
         self, predict: Callable[..., Tensor], batch: Batch, synthetic: int, totals: Tensor
@@ -74,18 +80,22 @@ class Objective:
                 all processes and micro-batches: what the means divide by.
         """
         config, filters, mask = self.config, self.config.network.filters, batch.mask
-        composite, targets = self._make(
-            batch.photo, mask, batch.composite, batch.arguments, batch.jitter, synthetic, filters
-        )
+        composite, targets = self.make(batch)
         looks = predict(composite, mask, AMP[config.amp], True).unbind()
+        if config.loss_size:
+            # The network has seen every pixel; drawing and comparing some of them is enough.
+            composite, mask = (subsample(t, config.loss_size) for t in (composite, mask))
+            targets = [subsample(t, config.loss_size) for t in targets]
         made_total, pair_total = totals.clamp(min=1).unbind()
         loss = composite.new_zeros(())
         for predicted in looks:
             output, losses = self._draw(composite, mask, predicted, targets, filters)
             after = losses[-1]
             losses[-1] = after[:synthetic]
+            of_size = config.log_weight * (after + LOG_FLOOR).log()
             made = STAGE_LOSSES[config.loss](losses) + config.final_weight * after[:synthetic]
-            paired = config.pair_weight * after[synthetic:]
+            made = made + of_size[:synthetic]
+            paired = config.pair_weight * after[synthetic:] + of_size[synthetic:]
             loss = loss + (made.sum() / made_total + paired.sum() / pair_total) / len(looks)
         with torch.no_grad():
             before = image_loss(composite, targets[-1], mask)
@@ -110,24 +120,18 @@ class CurveObjective:
 
     def __init__(self, config: FitConfig, network: S2CRNetConfig) -> None:
         self.config, self.network = config, network
-        self._make, self._draw = make_examples, draw_curved
+        self.make = Composer(config.data, network.synthesis_filters)
+        self._draw = draw_curved
         if config.compile:
-            self._make, self._draw = torch.compile(make_examples), torch.compile(draw_curved)
+            self.make.compile()
+            self._draw = torch.compile(draw_curved)
 
     def __call__(
         self, predict: Callable[..., Tensor], batch: Batch, synthetic: int, totals: Tensor
     ) -> Outcome:
         """Loss of a micro-batch; see `Objective.__call__`."""
         config, mask = self.config, batch.mask
-        composite, targets = self._make(
-            batch.photo,
-            mask,
-            batch.composite,
-            batch.arguments,
-            batch.jitter,
-            synthetic,
-            self.network.synthesis_filters,
-        )
+        composite, targets = self.make(batch)
         target, size = targets[-1], composite.shape[-1]
         inputs = prepare_inputs(self.network, composite, mask, None, size)
         slopes = predict(*inputs, amp=AMP[config.amp])
@@ -148,34 +152,6 @@ class CurveObjective:
             target=target,
             mask=mask,
         )
-
-
-@torch.no_grad()
-def make_examples(
-    photo: Tensor,
-    mask: Tensor,
-    composite: Tensor,
-    arguments: Tensor,
-    amounts: Tensor,
-    synthetic: int,
-    filters: Sequence[str],
-) -> tuple[Tensor, list[Tensor]]:
-    """Composites and targets: the first `synthetic` images are jittered and synthesised.
-
-    Args:
-        photo, mask, composite, arguments: As in a Batch of n images.
-        amounts: (n, 4) for the jitter.
-
-    Returns:
-        The composites (n, 3, S, S), and k targets: those of the earlier stages for the synthesised
-        images alone, that of the last stage for all, since of a pair only the result is known.
-    """
-    s = synthetic
-    if s == 0:
-        return composite, [photo[:0]] * (len(filters) - 1) + [photo]
-    made, targets = synthesize(jitter(photo[:s], amounts[:s]), mask[:s], arguments[:s], filters)
-    targets[-1] = torch.cat([targets[-1], photo[s:]])
-    return torch.cat([made, composite[s:]]), targets
 
 
 def draw_stages(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from harmonizer.errors import HarmonizerError
 from harmonizer.reading import CHECKPOINT_LIMIT, read_regular
@@ -28,6 +28,8 @@ from train.fitting.config import (
     without_paths,
 )
 from train.model import CheckpointError, checkpoint_bytes, load_checkpoint
+from train.network import HarmonizerNet
+from train.pretrained import start_pretrained
 from train.registry import Network, build_network
 
 CHECKPOINT, STATE, CONFIG = "checkpoint.safetensors", "state.pt", "config.json"
@@ -49,12 +51,15 @@ def initial_network(config: FitConfig) -> Network:
     """
     torch.manual_seed(config.seed)
     network = build_network(config.network)
+    if config.pretrained and isinstance(network, HarmonizerNet):
+        assert network.encoder is not None
+        start_pretrained(network.encoder, network.config.encoder)
     if config.init is None:
         return network
     source = load_checkpoint(config.init)
-    for name in ("model", "backbone"):
+    for name in ("model", "backbone", "encoder"):
         its, wanted = (getattr(c, name, None) for c in (source.config, config.network))
-        if its != wanted:
+        if its != wanted and not (name == "encoder" and its is None):
             raise CheckpointError(
                 f"{config.init} must have this run's {name}, {wanted}; it has {its}. Give --{name} "
                 f"{its}, or another checkpoint."
@@ -76,6 +81,9 @@ def initial_network(config: FitConfig) -> Network:
             columns = min(tensor.shape[1], state[name].shape[1])
             state[name] = torch.zeros_like(state[name])
             state[name][:, -columns:] = tensor[:, -columns:]
+        elif name in state and name.startswith(("statistics.normalize.", "statistics.hidden.")):
+            # What the encoder sees stands between what is measured and the arguments.
+            state[name] = _widened(tensor, state[name], len(config.network.filters))
         else:
             homeless.append(name)
     if homeless:
@@ -87,6 +95,16 @@ def initial_network(config: FitConfig) -> Network:
         )
     network.load_state_dict(state)
     return network
+
+
+def _widened(old: Tensor, new: Tensor, arguments: int) -> Tensor:
+    """The MLP's first tensors for more inputs: the new ones are not listened to at first."""
+    if new.shape[-1] < old.shape[-1]:
+        return old  # refused by its shape when it is loaded
+    result = torch.zeros_like(new) if new.ndim == 2 else new.clone()
+    result[..., : old.shape[-1] - arguments] = old[..., :-arguments]
+    result[..., -arguments:] = old[..., -arguments:]
+    return result
 
 
 def stored_config(output: Path) -> dict[str, Any]:

@@ -97,7 +97,7 @@ class Stepper:
         # What layers draw, if they draw, follows from seed, step and process too.
         torch.manual_seed((config.seed * 1_000_003 + state.step) * 4096 + self.processes.rank)
         for group in state.optimizer.param_groups:
-            group["lr"] = rate(config, state.step, steps)
+            group["lr"] = group["share"] * rate(config, state.step, steps)
         state.optimizer.zero_grad(set_to_none=True)
         sums, outcome = self._backward(batch)
         sums[-1] = stop

@@ -1,0 +1,244 @@
+"""Which foregrounds show the same kind of thing: a table made once, beside the packed images.
+
+Every photograph gets a few fixed random regions; they and its own mask are its foregrounds. Each
+is embedded by a pretrained network that looks at its bounding box and an eighth around it, and
+knows its nearest of the same sort (own masks outline things, regions outline anything). What is
+nearer than a near-duplicate would be is left out, and so is the photograph itself.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from harmonizer.private import locked
+from train.data.crops import usable
+from train.data.packing import PACKED_SIZE, PackedImages, in_parallel
+from train.data.regions import random_region
+from train.pretrained import SHA256, Embedder
+
+REGIONS = 3
+"""Random regions of each photograph."""
+
+REGION_SIDE = PACKED_SIZE // 2
+"""They are kept at half the size."""
+
+NEAREST = 24
+"""Donors to draw from."""
+
+DUPLICATE = 0.93
+"""Cosine above which two crops show the same photograph once more."""
+
+MARGIN = 1 / 8
+LOOK = 128
+"""Side of the crop that is embedded."""
+
+FORMAT = 1
+"""Counts changes of what the table holds; part of its name."""
+
+_SEED = 7
+_BATCH = 64
+_CHUNK = 1024
+
+Place = tuple[PackedImages, int]
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """The table of a list of photographs.
+
+    Attributes:
+        folder: Where it is kept.
+        regions: (photographs, REGIONS, REGION_SIDE, REGION_SIDE) uint8 masks, memory-mapped.
+        entries: (e, 2): of each foreground, its photograph's place and its region, or -1 for the
+            photograph's own mask, which comes first of a photograph's.
+        first: (photographs + 1,) where each photograph's entries begin.
+        near: (e, NEAREST) entries, the nearest first; what lacks so many repeats them.
+    """
+
+    folder: Path
+    regions: NDArray[np.uint8]
+    entries: NDArray[np.int32]
+    first: NDArray[np.int64]
+    near: NDArray[np.int32]
+
+    def __reduce__(self) -> tuple[Callable[[Path], "Neighbours"], tuple[Path]]:
+        return load_neighbours, (self.folder,)
+
+    def choose(self, place: int, own: bool, which: float) -> int:
+        """An entry of a photograph: its own mask if that is wanted and there is one, or a region.
+
+        Args:
+            place: The photograph's.
+            own: Whether its own mask is wanted.
+            which: In [0, 1), chooses the region.
+        """
+        first = int(self.first[place])
+        masked = int(self.entries[first, 1] < 0)
+        if own and masked:
+            return first
+        return first + masked + int(which * REGIONS)
+
+    def image(self, packed: NDArray[np.uint8], entry: int) -> NDArray[np.uint8]:
+        """(4, 256, 256): a packed photograph and the mask of one of its foregrounds."""
+        place, region = self.entries[entry]
+        if region < 0:
+            return packed[:4]
+        mask = self.regions[place, region].repeat(2, axis=0).repeat(2, axis=1)
+        return np.concatenate([packed[:3], mask[None]])
+
+
+def load_neighbours(folder: Path) -> Neighbours:
+    """Map a table.
+
+    Raises:
+        ValueError: If its files do not fit together.
+    """
+    try:
+        regions = np.load(folder / "regions.npy", mmap_mode="r")
+        entries, near = (np.load(folder / f"{name}.npy") for name in ("entries", "near"))
+        if len(near) != len(entries) or len(regions) != entries[-1, 0] + 1:
+            raise ValueError(f"{len(regions)} photographs, {len(entries)} and {len(near)} entries")
+    except (OSError, ValueError, IndexError) as error:
+        raise ValueError(
+            f"the neighbour table {folder} must be whole; it is damaged ({error}). Delete that "
+            "folder; it is made again on the next start."
+        ) from error
+    first = np.searchsorted(entries[:, 0], np.arange(len(regions) + 1))
+    return Neighbours(folder, regions, entries, first, near)
+
+
+def open_neighbours(sources: Sequence[PackedImages], cache: str | Path) -> Neighbours:
+    """The table of these photographs, made on first use: minutes for ten thousand.
+
+    Args:
+        sources: The packed photographs; a place counts through their usable rows.
+        cache: Folder of all caches.
+
+    Raises:
+        PretrainedError: If the pretrained weights are not at hand.
+        ValueError: If the table is damaged.
+        OSError: If the disk has too little space.
+    """
+    names = json.dumps([source.folder.name for source in sources])
+    text = f"{FORMAT} {SHA256} {names}"
+    folder = Path(cache) / f"neighbours-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    if not folder.is_dir():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with locked(folder.with_suffix(".lock")):
+            if not folder.is_dir():
+                _make(folder, [(s, int(row)) for s in sources for row in s.rows])
+    return load_neighbours(folder)
+
+
+def _make(folder: Path, places: Sequence[Place]) -> None:
+    embedder = Embedder()  # first, since it may be absent
+    unfinished = folder.with_suffix(".partial")
+    shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was killed
+    try:
+        unfinished.mkdir()
+        shape = (len(places), REGIONS, REGION_SIDE, REGION_SIDE)
+        regions = np.lib.format.open_memmap(unfinished / "regions.npy", "w+", np.uint8, shape)
+        made = in_parallel(lambda n: _regions(places[n], n), range(len(places)), "regions")
+        for place, masks in enumerate(made):
+            regions[place] = masks
+        regions.flush()
+        entries = np.array(
+            [
+                (place, region)
+                for place, (source, row) in enumerate(places)
+                for region in range(-1 if usable(source.fractions[row]) else 0, REGIONS)
+            ],
+            np.int32,
+        )
+        vectors = _embed(embedder, places, entries, regions)
+        np.save(unfinished / "entries.npy", entries)
+        np.save(unfinished / "near.npy", nearest(vectors, entries))
+        unfinished.rename(folder)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+
+
+def _regions(place: Place, number: int) -> NDArray[np.uint8]:
+    source, row = place
+    image = source.pixels[row]
+    masks = [
+        random_region(image[:3], image[4], np.random.default_rng([_SEED, number, region]))
+        for region in range(REGIONS)
+    ]
+    return np.stack(masks)[:, ::2, ::2]
+
+
+def _embed(
+    embedder: Embedder,
+    places: Sequence[Place],
+    entries: NDArray[np.int32],
+    regions: NDArray[np.uint8],
+) -> Tensor:
+    """(e, WIDTH) of all entries."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    embedder.to(device)
+
+    def crop(entry: int) -> NDArray[np.uint8]:
+        place, region = entries[entry]
+        source, row = places[place]
+        image = source.pixels[row]
+        mask = image[3] if region < 0 else regions[place, region].repeat(2, 0).repeat(2, 1)
+        return crop_foreground(image[:3], mask)
+
+    def batches() -> Iterator[Tensor]:
+        waiting = []
+        for image in in_parallel(crop, range(len(entries)), "embedding foregrounds"):
+            waiting.append(image)
+            if len(waiting) == _BATCH:
+                yield torch.from_numpy(np.stack(waiting))
+                waiting.clear()
+        if waiting:
+            yield torch.from_numpy(np.stack(waiting))
+
+    with torch.inference_mode():
+        return torch.cat([embedder(b.to(device).float() / 255) for b in batches()])
+
+
+def crop_foreground(image: NDArray[np.uint8], mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(3, LOOK, LOOK): the mask's bounding box and a margin, sampled from (3, S, S)."""
+    spans = []
+    for axis in (1, 0):
+        held = np.flatnonzero((mask > 127).any(axis=axis))
+        low, high = (held[0], held[-1] + 1.0) if len(held) else (0.0, float(len(mask)))
+        margin = MARGIN * (high - low)
+        low, high = max(0.0, low - margin), min(float(len(mask)), high + margin)
+        spans.append(((np.arange(LOOK) + 0.5) / LOOK * (high - low) + low).astype(np.intp))
+    return image[:, spans[0][:, None], spans[1]]
+
+
+def nearest(vectors: Tensor, entries: NDArray[np.int32]) -> NDArray[np.int32]:
+    """(e, NEAREST): of each entry the nearest of its sort, other photographs' and no duplicates.
+
+    Args:
+        vectors: (e, WIDTH), unit length.
+        entries: (e, 2), as in `Neighbours`.
+    """
+    near = np.empty((len(entries), NEAREST), np.int32)
+    photo = torch.from_numpy(entries[:, 0]).to(vectors.device)
+    for sort in (entries[:, 1] < 0, entries[:, 1] >= 0):
+        its = torch.from_numpy(np.flatnonzero(sort)).to(vectors.device)
+        kept = min(NEAREST, len(its))
+        for first in range(0, len(its), _CHUNK):
+            mine = its[first : first + _CHUNK]
+            likeness = vectors[mine] @ vectors[its].T
+            likeness[(photo[mine, None] == photo[its]) | (likeness > DUPLICATE)] = -1
+            found = likeness.topk(kept, dim=1)
+            # Where there are too few others, the first one stands in for what is no donor.
+            order = torch.where(found.values > -1, found.indices, found.indices[:, :1])
+            order = order[:, torch.arange(NEAREST, device=order.device) % kept]
+            near[mine.cpu().numpy()] = its[order].int().cpu().numpy()
+    return near
