@@ -3,13 +3,15 @@ PYTHON ?= python3
 BIN := .venv/bin
 export HARMONIZER_DATA ?= $(abspath ../shared/data)
 
-.PHONY: help attack setup cuda model demo test test-all check format bench bench-gpu gpu-test pycuda wheel clean
+.PHONY: help attack setup cuda train train-gpu model demo test test-all check format bench bench-gpu gpu-test pycuda wheel clean
 
 help:
 	@echo "make demo      set up, export with parity, harmonize sample photographs"
 	@echo "make test      set up, run the test suite"
 	@echo "make test-all  the same with the slow tests (after make pycuda also the CUDA runtime's)"
 	@echo "make check     ruff format + lint, mypy"
+	@echo "make train     fit the shipped network on the CPU: hours; interrupted, it goes on where it was"
+	@echo "make train-gpu fit it on one large GPU in 25 minutes; its files come in pieces too"
 	@echo "make model     export the checkpoints in models/ to ONNX, beside them"
 	@echo "make bench     measure on this machine, write bench/results/"
 	@echo "make pycuda    build PyCUDA into .venv (needs cuda.h; the GPU tests and backend cuda use it)"
@@ -28,6 +30,13 @@ setup: .venv/.ready
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
+
+train: setup
+	$(BIN)/python -m train --output runs/cpu $(if $(wildcard runs/cpu/state.pt),--resume,--config recipes/cpu.json)
+
+train-gpu: setup
+	$(BIN)/python -m train --output runs/gpu $(if $(wildcard runs/gpu/state.pt),--resume,--config recipes/gpu.json)
+	$(BIN)/python -m train pieces runs/gpu --output runs/gpu-pieces
 
 model: setup
 	$(BIN)/python export/to_onnx.py --checkpoint models/harmonizer.safetensors --output models/harmonizer.onnx

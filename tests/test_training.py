@@ -251,13 +251,19 @@ def test_step_not_finite_loss_is_told_though_the_batch_cannot_be_saved(
 # Starting from a checkpoint
 
 
+@pytest.mark.parametrize(
+    "larger",
+    [
+        NetworkConfig(region_pooling=True, statistics=True),
+        NetworkConfig(encoder="tf_efficientnet_lite0", depths=(1, 4), cells=1, statistics=True),
+    ],
+)
 def test_initial_network_grown_from_statistics_predicts_the_same(
-    workshop: Workshop, tmp_path: Path
+    workshop: Workshop, tmp_path: Path, larger: NetworkConfig
 ) -> None:
     small = initial_network(workshop.config()).eval()
     save_checkpoint(small, tmp_path / "small.safetensors")
-    grown_config = NetworkConfig(region_pooling=True, statistics=True)
-    config = workshop.config(network=grown_config, init=str(tmp_path / "small.safetensors"))
+    config = workshop.config(network=larger, init=str(tmp_path / "small.safetensors"))
     grown = initial_network(config).eval()
     photo = torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(1))
     mask = torch.zeros(4, 1, 64, 64)
@@ -270,7 +276,7 @@ def test_initial_network_grown_from_statistics_predicts_the_same(
     ("stored", "wanted", "message"),
     [
         ({"filters": ("shadow", "hue")}, {}, "it predicts shadow,hue"),
-        ({"encoder": True}, {}, "no place for encoder.stem_fg.weight"),
+        ({"encoder": "tf_efficientnet_b0"}, {}, "run's encoder, None; it has tf_efficientnet_b0"),
         ({"cascade": False}, {}, "no place for regressor.steps"),
     ],
 )
@@ -459,3 +465,53 @@ def test_events_full_disk_fails_at_once_and_closes_quietly(tmp_path: Path) -> No
         with pytest.raises(OSError, match="No space left"):
             events.scalar("loss", 1.0, 1)
         events.close()
+
+
+# Encoders, yardsticks, the best checkpoint
+
+
+def test_config_encoder_settings_without_depths_are_refused() -> None:
+    data = DataConfig(photos=("a",))
+    for field, value in (("pretrained", True), ("tune_from", 3), ("encoder_rate", 0.5)):
+        with pytest.raises(ConfigError, match="looked at in several depths; this network has none"):
+            FitConfig(data=data, **{field: value})  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="loss_size must divide size 96"):
+        FitConfig(data=data, size=96, loss_size=64)
+    with pytest.raises(ConfigError, match="need no workers"):
+        FitConfig(data=dataclasses.replace(data, donors="kind", resident=True))
+
+
+def test_fit_keeps_the_checkpoint_with_the_best_score(workshop: Workshop, tmp_path: Path) -> None:
+    """A learning rate that destroys the network: the first save stays the best."""
+    config = workshop.config(
+        samples=3 * 4, save_every=1, learning_rate=0.9, val=str(workshop.photos), ema=0.0
+    )
+    fit(config, tmp_path / "run")
+    lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    scores = {line["step"]: line["score"] for line in lines if "score" in line}
+    assert sorted(scores) == [1, 2, 3]
+    assert {"val_geometric", "developed_geometric"} <= {key for line in lines for key in line}
+    best = min(scores, key=lambda step: (scores[step], -step))
+    with safe_open(tmp_path / "run" / "best.safetensors", framework="pt") as file:
+        assert json.loads(file.metadata()["notes"])["step"] == best
+
+
+def test_fit_frozen_encoder_stays_and_the_rest_moves(workshop: Workshop, tmp_path: Path) -> None:
+    network = NetworkConfig(
+        encoder="tf_efficientnet_lite0", depths=(1, 4), cells=1, statistics=True, looks=2
+    )
+    config = workshop.config(
+        network=network,
+        samples=2 * 4,
+        pretrained=True,
+        tune_from=4,
+        encoder_rate=0.5,
+        log_weight=1.0,
+        loss_size=32,
+    )
+    before = initial_network(config).state_dict()
+    after = load_checkpoint(fit(config, tmp_path / "run")).state_dict()
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert not any(name.startswith("encoder.blocks.0") or "conv_stem" in name for name in moved)
+    assert any(name.startswith("encoder.blocks.4") for name in moved)
+    assert any(name.startswith("cells") for name in moved)

@@ -18,6 +18,7 @@ COMMANDS = {
     "ablate": "train.fitting.ablate",
     "check-data": "train.data.check",
     "curves": "train.fitting.curves",
+    "pieces": "train.fitting.pieces",
     "speed": "train.fitting.speed",
 }
 """The module whose `main(arguments)` is each further command."""

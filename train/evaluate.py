@@ -39,12 +39,12 @@ from train.evaluation.report import (
     summary_table,
 )
 from train.evaluation.scoring import Score, Scorer, Size, Task, score_all
-from train.evaluation.triplets import benchmark_triplets, validation_triplets
+from train.evaluation.triplets import REAL_PAIRS, benchmark_triplets, yardsticks
 
 KINDS: tuple[Kind, ...] = ("checkpoint", "predictor", "end-to-end", "black-box")
 SIZES: tuple[Size, ...] = ("256", "original")
 PACKAGES = ("numpy", "onnxruntime", "pillow", "scikit-image", "torch")
-VAL, BENCHMARK = "val", "iharmony4"
+BENCHMARK = "iharmony4"
 LISTS = ("MANIFEST.csv", "index.csv", *(f"{name}/{name}_test.txt" for name in SUBSETS))
 """Files that may list the images of a set."""
 
@@ -76,7 +76,12 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--black-box", type=Path, metavar="ONNX", help="any 256x256 image-to-image network")
     add("--upsample", choices=UPSAMPLES, help="of the black box's answer to the original size")
     add = parser.add_argument_group("on what (default: both, in $HARMONIZER_DATA)").add_argument
-    add("--val", type=Path, metavar="DIR", help="MANIFEST.csv: synthetic composites, at 256")
+    add(
+        "--val",
+        type=Path,
+        metavar="DIR",
+        help="MANIFEST.csv: the sets that checkpoints are chosen by, made composites at 256",
+    )
     add("--iharmony4", type=Path, metavar="DIR", help="its own layout, or triplets in index.csv")
     add("--subsets", nargs="+", choices=SUBSETS, default=(), help="of iHarmony4 (all)")
     add("--size", nargs="+", choices=SIZES, default=["256"], help="one or both (256)")
@@ -136,7 +141,8 @@ def build_tasks(args: argparse.Namespace) -> list[Task]:
     """
     tasks = []
     if args.val and "256" in args.size:
-        tasks += [Task(VAL, "256", t) for t in validation_triplets(args.val)]
+        for name, triplets in yardsticks(args.val).items():
+            tasks += [Task(name, "256", t) for t in triplets]
     if args.iharmony4:
         triplets = benchmark_triplets(args.iharmony4, args.subsets)
         tasks += [Task(BENCHMARK, size, t) for size in SIZES if size in args.size for t in triplets]
@@ -153,8 +159,9 @@ def run(args: argparse.Namespace) -> None:
         HarmonizerError, OSError, ValueError: If a model, an image or a file is at fault.
     """
     tasks = build_tasks(args)
-    lists = [folder / name for folder in (args.val, args.iharmony4) if folder for name in LISTS]
-    pictures = [p for t in tasks for p in (t.triplet.composite, t.triplet.mask, t.triplet.real)]
+    folders = [args.val, args.iharmony4, args.val and args.val.parent / REAL_PAIRS]
+    lists = [folder / name for folder in folders if folder for name in LISTS]
+    pictures = [path for task in tasks for path in task.triplet.files]
     _check_files(args, [*lists, *pictures])
     scores = score_all(tasks, args.candidate, args.protocol, args.jobs, args.csv, args.resume)
     skipped = [f"{s.name} ({s.size})" for s in scores if s.empty]

@@ -30,28 +30,37 @@ from train.registry import DEFAULT_MODEL, MODELS, Network
 
 FORMAT = "harmonizer-checkpoint"
 
+LARGE = 1024
+"""Elements from which on a tensor may be stored in half precision."""
+
 
 class CheckpointError(ModelError):
     """A checkpoint cannot be read, or its tensors do not fit the network."""
 
 
 def save_checkpoint(
-    network: Network, path: str | Path, notes: Mapping[str, object] | None = None
+    network: Network,
+    path: str | Path,
+    notes: Mapping[str, object] | None = None,
+    half: bool = False,
 ) -> None:
-    """Write the network's float32 weights and configuration atomically.
+    """Write the network's weights and configuration atomically.
 
     Args:
         network: The network to store.
         path: A ``.safetensors`` file.
         notes: JSON-ready facts about the training, kept in the metadata.
+        half: Store large tensors in half precision, half the size; they load as float32.
 
     Raises:
         ImageFileError: If the file cannot be written.
     """
-    write_atomically(path, checkpoint_bytes(network, notes))
+    write_atomically(path, checkpoint_bytes(network, notes, half))
 
 
-def checkpoint_bytes(network: Network, notes: Mapping[str, object] | None = None) -> bytes:
+def checkpoint_bytes(
+    network: Network, notes: Mapping[str, object] | None = None, half: bool = False
+) -> bytes:
     """What `save_checkpoint` writes."""
     metadata = {
         "format": FORMAT,
@@ -61,6 +70,11 @@ def checkpoint_bytes(network: Network, notes: Mapping[str, object] | None = None
         "notes": json.dumps(notes or {}),
     }
     tensors = {name: t.detach().cpu().contiguous() for name, t in network.state_dict().items()}
+    if half:
+        tensors = {
+            name: t.half() if t.is_floating_point() and t.numel() >= LARGE else t
+            for name, t in tensors.items()
+        }
     content: bytes = save(tensors, metadata)
     return content
 

@@ -12,7 +12,7 @@ scale of display-referred sRGB, means over the three channels, one figure an ima
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -148,3 +148,19 @@ def _psnr(mse: float, data_range: float) -> float:
     if mse == 0:
         return math.inf
     return 10 * math.log10(data_range**2 / mse) if data_range else -math.inf
+
+
+RATIO_FLOOR = 10.0
+"""Added to both fMSE of a ratio: below it, nobody sees a difference."""
+
+
+def geometric_ratio(before: Sequence[float], after: Sequence[float]) -> float:
+    """Geometric mean over images of (after + RATIO_FLOOR) / (before + RATIO_FLOOR).
+
+    Two bad images do not decide it, as they do the ratio of means.
+
+    Args:
+        before, after: fMSE of composites and of results on the 0..255 scale.
+    """
+    old, new = (np.asarray(values, np.float64) + RATIO_FLOOR for values in (before, after))
+    return float(np.exp(np.log(new / old).mean()))

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from train.data.iharmony4 import SUBSETS
-from train.evaluation.metrics import Array
+from train.evaluation.metrics import Array, geometric_ratio
 from train.evaluation.scoring import Score
 from train.evaluation.triplets import UNKNOWN
 
@@ -44,7 +44,7 @@ def summarise(scores: Sequence[Score]) -> list[Row]:
 
     Returns:
         A row for every group that has images: its name, how many, mean and median of each metric
-        before and after, and the share of images whose fMSE fell.
+        before and after, the geometric mean of the ratio, and the share of images whose fMSE fell.
     """
     rows: list[Row] = []
     for name, chosen in _groups([s for s in scores if not s.empty]):
@@ -56,6 +56,9 @@ def summarise(scores: Sequence[Score]) -> list[Row]:
                 values = [getattr(score, f"{metric}_{word}") for score in chosen]
                 row[f"{metric}_{word}"] = float(np.mean(values))
                 row[f"{metric}_median_{word}"] = float(np.median(values))
+        row["geometric"] = geometric_ratio(
+            [s.fmse_before for s in chosen], [s.fmse_after for s in chosen]
+        )
         row["improved"] = float(np.mean([s.fmse_after < s.fmse_before for s in chosen]))
         rows.append(row)
     return rows
@@ -70,7 +73,7 @@ def summary_table(rows: Sequence[Row]) -> str:
         ("PSNR", "psnr", ".2f"),
         ("SSIM", "ssim", ".4f"),
     ]
-    header = ["", "images", *(title for title, _, _ in columns), "improved"]
+    header = ["", "images", *(title for title, _, _ in columns), "ratio", "improved"]
     body = [
         [
             str(row["group"]),
@@ -79,6 +82,7 @@ def summary_table(rows: Sequence[Row]) -> str:
                 f"{row[f'{name}_before']:{form}} -> {row[f'{name}_after']:{form}}"
                 for _, name, form in columns
             ),
+            f"{row['geometric']:.3f}",
             f"{row['improved']:.0%}",
         ]
         for row in rows

@@ -1,7 +1,8 @@
 """The evaluation sets: composite, mask and photograph, listed first and read one at a time.
 
-- Synthetic: photographs of a folder with MANIFEST.csv, made into composites by random arguments
-  from a fixed seed. They exist at 256x256 only.
+- Made ones: photographs of a folder with MANIFEST.csv, made into composites at random from a fixed
+  seed, at 256x256 only: by filters (*val*), by the colours of another photograph's foreground of
+  the same kind (*recoloured*), or developed as a whole and the foreground apart (*developed*).
 - Benchmark: iHarmony4 in its own layout with its `*_test.txt` lists, or a folder of triplets that
   an `index.csv` lists.
 
@@ -22,13 +23,25 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from harmonizer.contract import THUMBNAIL_SIZE
 from harmonizer.errors import ImageFileError
 from harmonizer.ops import DEFAULT_FILTERS
+from train.data import development, transfer
 from train.data.iharmony4 import SUBSETS, Subset
 from train.data.synthesis import draw_arguments, synthesize
 from train.network import thumbnail
 
-VAL_SEED = 2207
+FULL = 1.0
+"""The strength of what is recoloured or developed: mild composites would say little."""
+
+VAL_SEED, RECOLOURED_SEED, DEVELOPED_SEED = 2207, 2208, 2209
+DONORS = Path(__file__).with_name("donors.csv")
+"""Whose colours each photograph of val takes on: one of the 24 of train whose foregrounds are most
+like it to the pretrained encoder, drawn once. `python -m train.evaluation.donors` made it."""
+
+VAL, RECOLOURED, DEVELOPED, REAL_PAIRS = "val", "recoloured", "developed", "real_pairs"
+"""The sets that checkpoints are chosen by."""
+
 UNKNOWN = "unknown"
 """The subset of triplets whose index does not name one of the four."""
 
@@ -48,6 +61,8 @@ class Triplet:
         mask, real: Files of the mask and of the photograph.
         composite: Its file; None if it is synthesised.
         filters, arguments: What a composite is synthesised with.
+        donor: Files of the photograph and mask whose colours the foreground takes on.
+        dice: What is random about a composite that is recoloured or developed.
     """
 
     name: str
@@ -57,6 +72,14 @@ class Triplet:
     composite: Path | None = None
     filters: tuple[str, ...] = ()
     arguments: tuple[float, ...] = ()
+    donor: tuple[Path, Path] | None = None
+    dice: tuple[float, ...] = ()
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Every file that it is read from."""
+        composite = (self.composite,) if self.composite else ()
+        return (*composite, self.mask, self.real, *(self.donor or ()))
 
     def digest(self) -> str:
         """16 digits that tell this triplet from another one of its name.
@@ -67,8 +90,9 @@ class Triplet:
         Raises:
             ImageFileError: If a file cannot be read.
         """
-        digest = hashlib.sha256(repr((self.filters, self.arguments)).encode())
-        for path in filter(None, (self.composite, self.mask, self.real)):
+        made = (self.filters, self.arguments, self.dice)
+        digest = hashlib.sha256(repr(made).encode())
+        for path in self.files:
             try:
                 with path.open("rb") as file:
                     size = file.seek(0, os.SEEK_END)
@@ -110,9 +134,25 @@ class Triplet:
             ImageFileError: As `pixels` does.
         """
         composite, mask, real = (thumbnail(planes(array)) for array in self.pixels())
-        if self.composite is None:
+        if self.filters:
             arguments = torch.tensor([self.arguments])
             composite, _ = synthesize(real, mask, arguments, self.filters)
+        elif self.donor is not None:
+            donor = torch.cat(
+                [
+                    thumbnail(planes(_read(path, mode)))
+                    for path, mode in zip(self.donor, ("RGB", "L"), strict=True)
+                ],
+                dim=1,
+            )
+            step = THUMBNAIL_SIZE // transfer.READ
+            donor = donor[..., step // 2 :: step, step // 2 :: step]
+            moved = transfer.recolour(real, mask, donor, torch.tensor([self.dice]))
+            composite = mask * moved + (1 - mask) * real
+        elif self.dice:
+            whole, apart = torch.tensor([self.dice]).chunk(2, dim=1)
+            moved, real = development.develop(real, apart), development.develop(real, whole)
+            composite = mask * moved + (1 - mask) * real
         return composite, mask, real
 
 
@@ -141,6 +181,72 @@ def validation_triplets(folder: Path, filters: tuple[str, ...] = DEFAULT_FILTERS
             photo, mask = folder / row["file"], folder / row["mask"]
             triplets.append(Triplet(photo.stem, "", mask, photo, None, filters, tuple(arguments)))
     return _checked(triplets, folder / "MANIFEST.csv")
+
+
+def recoloured_triplets(folder: Path, donors: Path = DONORS) -> list[Triplet]:
+    """The photographs of a folder that a list of donors names, each with its donor's full colours.
+
+    Args:
+        folder: As `validation_triplets` takes it; donors lie in the folder beside it.
+        donors: CSV with the columns file, donor and donor_mask, the latter two from that folder on.
+
+    Returns:
+        An empty list if the list names no photograph of the folder: it is another data set's.
+
+    Raises:
+        FileNotFoundError: If the manifest or a file that is named is absent.
+        ValueError: If a list lacks a column.
+    """
+    named = {row["file"]: row for row in _table(donors, ("file", "donor", "donor_mask"))}
+    generator = torch.Generator().manual_seed(RECOLOURED_SEED)
+    triplets = []
+    for row in _table(folder / "MANIFEST.csv", ("file", "mask")):
+        method = torch.rand(1, generator=generator).item()
+        if row["mask"] and row["file"] in named:
+            donor = named[row["file"]]
+            photo, mask = folder / row["file"], folder / row["mask"]
+            files = (folder.parent / donor["donor"], folder.parent / donor["donor_mask"])
+            triplets.append(Triplet(photo.stem, "", mask, photo, donor=files, dice=(method, FULL)))
+    return _checked(triplets, donors)
+
+
+def developed_triplets(folder: Path) -> list[Triplet]:
+    """The photographs of a folder, developed as a whole and their foregrounds apart, both strongly.
+
+    Raises:
+        FileNotFoundError: If the manifest or a file that it names is absent.
+        ValueError: If the manifest lacks a column.
+    """
+    generator = torch.Generator().manual_seed(DEVELOPED_SEED)
+    triplets = []
+    for row in _table(folder / "MANIFEST.csv", ("file", "mask")):
+        dice = torch.rand(2, development.DICE, generator=generator)
+        dice[:, 0] = FULL
+        if row["mask"]:
+            photo, mask = folder / row["file"], folder / row["mask"]
+            triplets.append(
+                Triplet(photo.stem, "", mask, photo, dice=tuple(dice.flatten().tolist()))
+            )
+    return _checked(triplets, folder / "MANIFEST.csv")
+
+
+def yardsticks(folder: Path) -> dict[str, list[Triplet]]:
+    """The sets that checkpoints are chosen by, by name; those that the data lacks are left out.
+
+    Args:
+        folder: As `validation_triplets` takes it; `real_pairs` and the donors lie beside it.
+
+    Raises:
+        FileNotFoundError, ValueError: As the functions above do.
+    """
+    sets = {
+        VAL: validation_triplets(folder),
+        RECOLOURED: recoloured_triplets(folder),
+        DEVELOPED: developed_triplets(folder),
+    }
+    if (folder.parent / REAL_PAIRS / "index.csv").is_file():
+        sets[REAL_PAIRS] = benchmark_triplets(folder.parent / REAL_PAIRS)
+    return {name: triplets for name, triplets in sets.items() if triplets}
 
 
 def benchmark_triplets(folder: Path, subsets: Sequence[str] = ()) -> list[Triplet]:
@@ -195,12 +301,7 @@ def _test_list(folder: Path, subset: str) -> list[Triplet]:
 
 def _checked(triplets: list[Triplet], source: Path) -> list[Triplet]:
     """The triplets, all of whose files are there."""
-    absent = [
-        str(path)
-        for t in triplets
-        for path in (t.composite, t.mask, t.real)
-        if path and not path.is_file()
-    ]
+    absent = [str(path) for t in triplets for path in t.files if not path.is_file()]
     if absent:
         raise FileNotFoundError(_absence(str(source), absent))
     return triplets

@@ -61,7 +61,9 @@ class FitConfig:
         workers: Processes that load images, for each training process.
         log_every: Steps between lines of the log.
         save_every: Steps between checkpoints, pictures and validations.
-        val: Folder like val/: log fMSE on its fixed composites whenever a checkpoint is saved.
+        save_minutes: Also save when so many minutes have passed since the last time; 0 does not.
+        val: Folder like val/: measure the sets made of it, and `real_pairs` beside it, whenever a
+            checkpoint is saved, and keep the best one.
         tensorboard: Write scalars, histograms and pictures for TensorBoard.
     """
 
@@ -93,6 +95,7 @@ class FitConfig:
     workers: int = 2
     log_every: int = 50
     save_every: int = 1000
+    save_minutes: float = 0.0
     val: str | None = None
     tensorboard: bool = True
 
@@ -103,7 +106,7 @@ class FitConfig:
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1; got {getattr(self, name)}.")
         weights = ("final_weight", "pair_weight", "log_weight", "encoder_rate")
-        for name in ("weight_decay", "clip", "workers", *weights):
+        for name in ("weight_decay", "clip", "workers", "save_minutes", *weights):
             if not getattr(self, name) >= 0:
                 raise ConfigError(f"{name} must be at least 0; got {getattr(self, name)}.")
         if self.samples is not None and self.samples < self.batch:
@@ -149,7 +152,8 @@ class FitConfig:
 
 
 FREE = frozenset(
-    {"epochs", "samples", "workers", "log_every", "save_every", "val", "tensorboard", "data.cache"}
+    {"epochs", "samples", "workers", "log_every", "save_every", "save_minutes", "val"}
+    | {"tensorboard", "data.cache", "data.resident"}
 )
 """What may differ when a run is resumed: it moves the end, or does not touch the weights."""
 

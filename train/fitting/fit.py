@@ -23,7 +23,7 @@ from harmonizer.files import make_folder, write_atomically
 from train.data.batches import Batch, TrainingBatches
 from train.data.resident import ResidentBatches
 from train.efficientnet import DepthEncoder
-from train.evaluation.triplets import validation_composites
+from train.evaluation.triplets import named_thumbnails, yardsticks
 from train.fitting.config import ConfigError, FitConfig, to_json
 from train.fitting.distributed import Processes, synchronize_batch_norm
 from train.fitting.monitor import Monitor, Validation, WatchError
@@ -95,14 +95,16 @@ def fit(
     with contextlib.ExitStack() as stack:
         monitor = None
         if processes.rank == 0:
-            validation = None
+            validations = {}
             if config.val:
                 # Of the six default filters whatever the network's own: runs compare.
-                composites = validation_composites(Path(config.val))
-                validation = Validation(composites, processes.device)
+                validations = {
+                    name: Validation(named_thumbnails(triplets), processes.device)
+                    for name, triplets in yardsticks(Path(config.val)).items()
+                }
             make_folder(output)
             write_atomically(output / CONFIG, to_json(config).encode())
-            monitor = stack.enter_context(Monitor(output, config, state.step, steps, validation))
+            monitor = stack.enter_context(Monitor(output, config, state.step, steps, validations))
             monitor.note("left out as unusable", data.skipped)
             monitor.note("given random regions for masks of poor size", data.replaced)
         asked = stack.enter_context(StopRequests())
@@ -126,7 +128,7 @@ def _loop(
     asked: "StopRequests",
 ) -> None:
     state, config = stepper.state, stepper.config
-    began = time.monotonic()
+    began = saved = time.monotonic()
     for batch in batches:
         sums, outcome = stepper(batch, steps, asked.stop)
         stop = sums[-1].item() > 0
@@ -134,9 +136,12 @@ def _loop(
         if monitor is not None:
             try:
                 monitor.record(state, sums, outcome)
-                if stop or state.step == steps or state.step % config.save_every == 0:
+                overdue = began - saved > 60 * config.save_minutes > 0
+                if stop or overdue or state.step == steps or state.step % config.save_every == 0:
                     state.save(output, config)
-                    monitor.review(state, outcome)
+                    saved = time.monotonic()
+                    if monitor.review(state, outcome):
+                        state.keep(output)
             except WatchError as error:
                 state.save(output, config)
                 raise WatchError(

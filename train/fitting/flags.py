@@ -106,7 +106,7 @@ def fit_config(options: argparse.Namespace, stored: Mapping[str, Any] | None = N
         ConfigError: If a field is unknown, or a value is wrong.
         FileNotFoundError: If the file is absent.
     """
-    base = read_config(options.config) if options.config else dict(stored or {})
+    base = with_data_folder(read_config(options.config)) if options.config else dict(stored or {})
     for name, value in vars(options).items():
         owner, _, field = name.rpartition(".")
         if owner:
@@ -119,8 +119,24 @@ def fit_config(options: argparse.Namespace, stored: Mapping[str, Any] | None = N
         base = {**MODELS[name].recipe, **base}
     data = base.setdefault("data", {})
     if isinstance(data, dict) and not (data.get("photos") or data.get("pairs")):
-        data["photos"] = [str(Path(os.environ.get("HARMONIZER_DATA", "../shared/data"), "train"))]
+        data["photos"] = [str(Path(data_folder(), "train"))]
     return from_dict(FitConfig, base)
+
+
+def data_folder() -> str:
+    """Where training data lies: $HARMONIZER_DATA, by default ../shared/data."""
+    return os.environ.get("HARMONIZER_DATA", "../shared/data")
+
+
+def with_data_folder(value: Any) -> Any:
+    """A configuration whose texts say $HARMONIZER_DATA, with the folder in its place."""
+    if isinstance(value, str):
+        return value.replace("$HARMONIZER_DATA", data_folder())
+    if isinstance(value, list):
+        return [with_data_folder(item) for item in value]
+    if isinstance(value, dict):
+        return {name: with_data_folder(item) for name, item in value.items()}
+    return value
 
 
 def _attribute_notes(kind: type) -> dict[str, str]:

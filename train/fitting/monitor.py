@@ -1,5 +1,6 @@
 """What one can watch of a run: progress bar, log.jsonl, TensorBoard, validation."""
 
+import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,16 +12,19 @@ from torch import Tensor
 from tqdm import tqdm
 
 from harmonizer.errors import HarmonizerError
-from train.evaluation.metrics import foreground_mse
+from train.evaluation.metrics import foreground_mse, geometric_ratio
 from train.evaluation.triplets import Named
 from train.filters import split_arguments
 from train.fitting.config import ConfigError, FitConfig
 from train.fitting.events import Events
-from train.fitting.log import LOG, Log
+from train.fitting.log import LOG, Log, read_log
 from train.fitting.objective import Outcome
 from train.fitting.state import State
 from train.fitting.step import SUMS
 from train.registry import Network
+
+SCORE = "score"
+"""What checkpoints are chosen by: the lower the better."""
 
 GRID_ROWS = 4
 """Rows of the before/after picture."""
@@ -58,7 +62,10 @@ class Validation:
 
     @torch.inference_mode()
     def __call__(self, network: Network, batch: int = 16) -> dict[str, float]:
-        """Mean fMSE before and after, and their ratio; the network's mode is put back."""
+        """Mean fMSE before and after, and the ratio of both and of the images, geometrically.
+
+        The network's mode is put back.
+        """
         training = network.training
         network.eval()
         before, after = [], []
@@ -70,8 +77,10 @@ class Validation:
             before.append(foreground_mse(composite, target, mask))
             after.append(foreground_mse(output, target, mask))
         network.train(training)
-        means = torch.cat(before).mean().item(), torch.cat(after).mean().item()
-        return {"before": means[0], "after": means[1], "ratio": means[1] / means[0]}
+        old, new = torch.cat(before), torch.cat(after)
+        means = {"before": old.mean().item(), "after": new.mean().item()}
+        geometric = geometric_ratio(old.tolist(), new.tolist())
+        return means | {"ratio": means["after"] / means["before"], "geometric": geometric}
 
 
 class Monitor:
@@ -81,7 +90,7 @@ class Monitor:
         output: The run's folder.
         config: The run.
         first, steps: Steps already done, and at the end.
-        validation: What to measure whenever a checkpoint is saved.
+        validations: What to measure whenever a checkpoint is saved, by the sets' names.
 
     Raises:
         LogError: If the folder holds a log that is none.
@@ -90,12 +99,19 @@ class Monitor:
     """
 
     def __init__(
-        self, output: Path, config: FitConfig, first: int, steps: int, validation: Validation | None
+        self,
+        output: Path,
+        config: FitConfig,
+        first: int,
+        steps: int,
+        validations: Mapping[str, Validation],
     ) -> None:
-        self.config, self.validation = config, validation
+        self.config, self.validations = config, validations
         with _writing(output):
             self.log = Log(output / LOG, first)
+            scores = [line[SCORE] for line in read_log(output / LOG) if SCORE in line]
             self.events = Events(output, first) if config.tensorboard else None
+        self._best = min(scores, default=math.inf)
         self.progress = tqdm(
             initial=first, total=steps, unit="step", mininterval=5, dynamic_ncols=True
         )
@@ -150,12 +166,25 @@ class Monitor:
         self._sums.clear()
         self._arguments.clear()
 
-    def review(self, state: State, outcome: Outcome) -> None:
-        """With a checkpoint: the picture, and fMSE on the validation composites."""
-        if self.validation is not None:
-            measured = self.validation(state.best)
+    def review(self, state: State, outcome: Outcome) -> bool:
+        """With a checkpoint: the picture, and fMSE on the validation composites.
+
+        Returns:
+            Whether it is the best so far: no earlier one has a lower `score`, the geometric mean of
+            the sets' geometric ratios. Without sets the last one is.
+        """
+        best = True
+        if self.validations:
+            scalars: dict[str, float] = {}
+            for name, validation in self.validations.items():
+                measured = validation(state.best)
+                scalars |= {f"{name}_{what}": value for what, value in measured.items()}
+            ratios = [scalars[f"{name}_geometric"] for name in self.validations]
+            scalars[SCORE] = math.prod(ratios) ** (1 / len(ratios))
+            best = scalars[SCORE] <= self._best
+            self._best = min(self._best, scalars[SCORE])
             with _writing(self.log.path.parent):
-                self._write(state.step, {f"val_{name}": v for name, v in measured.items()})
+                self._write(state.step, scalars)
         if self.events is not None:
             chosen = torch.linspace(0, len(outcome.mask) - 1, GRID_ROWS).round().long()
             columns = (
@@ -168,6 +197,7 @@ class Monitor:
             picture = torch.cat(list(rows), dim=1).clamp(0, 1)
             with _writing(self.log.path.parent):
                 self.events.image("composite, mask, result, target", picture, state.step)
+        return best
 
     def _write(self, step: int, scalars: Mapping[str, float]) -> None:
         self.log.write(step, scalars)

@@ -32,7 +32,8 @@ from train.network import HarmonizerNet
 from train.pretrained import start_pretrained
 from train.registry import Network, build_network
 
-CHECKPOINT, STATE, CONFIG = "checkpoint.safetensors", "state.pt", "config.json"
+CHECKPOINT, BEST = "checkpoint.safetensors", "best.safetensors"
+STATE, CONFIG = "state.pt", "config.json"
 
 
 class SaveError(HarmonizerError, RuntimeError):
@@ -207,6 +208,20 @@ class State:
                 "continue with --resume."
             ) from error
         return path
+
+    def keep(self, output: Path) -> None:
+        """Keep the checkpoint that was just saved as the best one so far.
+
+        Raises:
+            SaveError: If there is no room; the best one of before is intact.
+        """
+        try:
+            write_together({output / BEST: (output / CHECKPOINT).read_bytes()})
+        except OSError as error:
+            raise SaveError(
+                f"the best checkpoint could not be kept in {output}: {error.strerror or error}. "
+                "Make room there, then continue with --resume."
+            ) from error
 
     def load(self, output: Path) -> None:
         """Go back to the state in a folder.

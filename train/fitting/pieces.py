@@ -1,0 +1,90 @@
+"""`python -m train pieces`: a run's files cut small enough for a narrow way home, and joined again.
+
+python -m train pieces RUN --output DIR         cut
+python -m train pieces DIR --output RUN --join  join; then --resume goes on
+"""
+
+import argparse
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from harmonizer.errors import HarmonizerError
+from harmonizer.files import make_folder, write_atomically
+from train.fitting.log import LOG
+from train.fitting.state import BEST, CHECKPOINT, CONFIG, STATE
+
+SIZE = 14 << 20
+"""Bytes of a piece at most."""
+
+INDEX = "pieces.json"
+"""Names each file's pieces and its SHA-256; written last, so that what it names is there."""
+
+
+class PiecesError(HarmonizerError, ValueError):
+    """A file or a piece is absent, or the pieces are not those of one run."""
+
+
+def cut(run: Path, output: Path, size: int = SIZE) -> list[str]:
+    """Cut a run's files into pieces; their names.
+
+    Raises:
+        PiecesError: If there is no run.
+    """
+    files = [
+        run / name for name in (CHECKPOINT, BEST, STATE, CONFIG, LOG) if (run / name).is_file()
+    ]
+    if run / STATE not in files:
+        raise PiecesError(f"{run} must hold a run; there is no {STATE} in it.")
+    make_folder(output)
+    index = {}
+    for file in files:
+        content = file.read_bytes()
+        names = []
+        for number, first in enumerate(range(0, len(content), size)):
+            names.append(f"{file.name}.{number:03}")
+            write_atomically(output / names[-1], content[first : first + size])
+        index[file.name] = {"pieces": names, "sha256": hashlib.sha256(content).hexdigest()}
+    write_atomically(output / INDEX, (json.dumps(index, indent=2) + "\n").encode())
+    return [name for entry in index.values() for name in entry["pieces"]]
+
+
+def join(pieces: Path, run: Path) -> list[str]:
+    """Put a run together again; the names of its files.
+
+    Raises:
+        PiecesError: If a piece is absent or of another run.
+    """
+    if not (pieces / INDEX).is_file():
+        raise PiecesError(f"{pieces} must hold the pieces of a run; there is no {INDEX} in it.")
+    index = json.loads((pieces / INDEX).read_text(encoding="utf-8"))
+    contents = {}
+    for name, entry in index.items():
+        absent = [piece for piece in entry["pieces"] if not (pieces / piece).is_file()]
+        if absent:
+            raise PiecesError(f"{pieces} must hold all pieces of {name}; {absent[0]} is absent.")
+        contents[name] = b"".join((pieces / piece).read_bytes() for piece in entry["pieces"])
+        if hashlib.sha256(contents[name]).hexdigest() != entry["sha256"]:
+            raise PiecesError(
+                f"the pieces of {name} in {pieces} must be of one save; they are not. Fetch them "
+                "again."
+            )
+    make_folder(run)
+    for name, content in contents.items():
+        write_atomically(run / Path(name).name, content)
+    return list(contents)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Cut or join, and say what was written."""
+    parser = argparse.ArgumentParser(
+        "python -m train pieces", description="Cut a run's files into pieces, or join them."
+    )
+    parser.add_argument("source", type=Path, help="the run, or with --join the pieces' folder")
+    parser.add_argument("--output", type=Path, required=True, help="folder for what is written")
+    parser.add_argument("--join", action="store_true", help="put the run together again")
+    options = parser.parse_args(arguments)
+    names = (join if options.join else cut)(options.source, options.output)
+    print(f"{options.output}: {', '.join(names)}")
+    return 0
