@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harmonizer import exif
+from harmonizer import exif, lossy
 from harmonizer.errors import ImageFileError
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ class Raster:
         notes: Conversions done on the way, one sentence each.
         form: "JPEG", "PNG", "TIFF" or "WebP".
         palette: The file stores indices into a table of colours.
+        noise: Standard deviation, in levels, of what lossy compression left; 0 without loss.
     """
 
     pixels: Pixels
@@ -48,6 +49,7 @@ class Raster:
     notes: tuple[str, ...]
     form: str
     palette: bool = False
+    noise: float = 0.0
 
 
 def identify(path: Path, head: bytes) -> str:
@@ -145,6 +147,11 @@ def _decode_with_pillow(path: Path, data: bytes, form: str, max_pixels: int) -> 
     if pixels.ndim == 2:
         pixels = pixels[..., None]
     orientation = exif.orientation(structure)
+    noise = 0.0
+    if form == "JPEG":
+        noise = lossy.noise_of_jpeg(image.quantization)
+    elif form == "WebP":
+        noise = lossy.noise_of_webp(data)
     return Raster(
         pixels,
         converted.mode,
@@ -154,6 +161,7 @@ def _decode_with_pillow(path: Path, data: bytes, form: str, max_pixels: int) -> 
         tuple(notes),
         form,
         palette=image.mode == "P",
+        noise=noise,
     )
 
 
@@ -249,12 +257,18 @@ def _decode_tiff(path: Path, data: bytes, form: str, max_pixels: int) -> Raster:
         orientation = tag.value if tag is not None and tag.value in range(1, 9) else 1
         icc = page.iccprofile or b""
         palette = page.photometric == 3
+        tables = page.jpegtables
+        if tables is None and page.dataoffsets:
+            tables = data[page.dataoffsets[0] :][: page.databytecounts[0]]
+        noise = lossy.noise_of_tiff(int(page.compression), tables or b"")
     structure = b""
     try:
         structure = exif.from_tiff(data)
     except ValueError as error:
         notes.append(f"its descriptive tags cannot be carried over ({error})")
-    return Raster(pixels, channels, structure, icc, int(orientation), tuple(notes), form, palette)
+    return Raster(
+        pixels, channels, structure, icc, int(orientation), tuple(notes), form, palette, noise
+    )
 
 
 def _tiff_pixels(path: Path, page: Any, notes: list[str]) -> tuple[Pixels, str]:

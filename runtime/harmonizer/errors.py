@@ -29,7 +29,7 @@ class ImageFileError(HarmonizerError, ValueError):
 
 
 class MaskError(HarmonizerError, ValueError):
-    """A mask's foreground is too thin for a model that crops to it."""
+    """A mask has values of another scale, or a foreground too thin for a model that crops to it."""
 
 
 class ModelError(HarmonizerError, ValueError):

@@ -15,6 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harmonizer.errors import ImageFileError
+from harmonizer.fitting import Fit
+from harmonizer.masks import (
+    FAINT_REMEDY,
+    Levels,
+    faintness,
+    full_value,
+    noise_note,
+    without_noise,
+)
 
 if TYPE_CHECKING:
     from harmonizer.decoding import Raster
@@ -101,28 +110,51 @@ def load_photo(path: str | Path, max_pixels: int = MAX_PIXELS) -> Photo:
     )
 
 
-def load_mask(path: str | Path, max_pixels: int = MAX_PIXELS) -> tuple[Pixels, tuple[str, ...]]:
+def load_mask(
+    path: str | Path,
+    max_pixels: int = MAX_PIXELS,
+    levels: Levels | None = None,
+    may_be_faint: bool = False,
+) -> tuple[Pixels, tuple[str, ...]]:
     """Read a mask file: white is foreground, values between are soft.
 
     A file with an alpha channel that is not opaque everywhere gives its alpha; otherwise the
-    largest of its colour channels counts, which for grey is the grey value.
+    largest of its colour channels counts, which for grey is the grey value. What lossy compression
+    left where the mask was black or white is taken off, unless levels are given.
+
+    Args:
+        path: Image file.
+        max_pixels: Limit.
+        levels: What is black and white, in the file's own values; None for 0 and the largest value
+            of its type.
+        may_be_faint: Without levels, accept a mask that comes nowhere near white.
 
     Returns:
         (H, W) uint8 or uint16, upright, and notes on what was done.
 
     Raises:
         ImageFileError: As `harmonizer.decoding.decode` does, or if the file holds labels where
-            a mask has black and white: 0 and 1, or a palette of colours none of which is bright.
+            a mask has black and white: nothing as bright as half of white, or a palette of colours
+            none of which is bright.
+        MaskError: If the levels are beyond the file's type.
     """
+    mask, notes, _ = _read_mask(path, max_pixels, levels, may_be_faint)
+    return mask, notes
+
+
+def _read_mask(
+    path: str | Path, max_pixels: int, levels: Levels | None, may_be_faint: bool
+) -> tuple[Pixels, tuple[str, ...], int]:
+    """`load_mask`, and the EXIF orientation that was applied."""
     from harmonizer.decoding import decode
 
     raster = decode(Path(path), max_pixels)
-    pixels, notes = _upright(raster), list(raster.notes)
+    pixels, notes, noise = _upright(raster), list(raster.notes), raster.noise
     if raster.channels.endswith("A"):
         alpha, pixels = pixels[..., -1], pixels[..., :-1]
         if alpha.min() < np.iinfo(alpha.dtype).max:
             notes.append("the mask is its alpha channel")
-            pixels = alpha[..., None]
+            pixels, noise = alpha[..., None], 0.0
         else:
             notes.append("its alpha channel is opaque everywhere and is not used")
     if pixels.shape[2] == 3:
@@ -142,18 +174,24 @@ def load_mask(path: str | Path, max_pixels: int = MAX_PIXELS) -> tuple[Pixels, t
             )
         pixels = pixels.max(axis=2, keepdims=True)
     mask = np.ascontiguousarray(pixels[..., 0])
-    _check_scale(path, mask)
-    return mask, tuple(notes)
+    if levels is not None:
+        return levels.apply(mask), tuple(notes), raster.orientation
+    if not may_be_faint:
+        _check_brightness(path, mask)
+    if noise and mask.dtype == np.uint8:
+        mask, changed = without_noise(mask, noise)
+        if changed:
+            notes.append(noise_note(raster.form, noise))
+    return mask, tuple(notes), raster.orientation
 
 
-def _check_scale(path: str | Path, mask: Pixels) -> None:
-    """Refuse labels 0 and 1, which would draw nearly nothing."""
-    if mask.max() == 1:
-        full = np.iinfo(mask.dtype).max
-        raise ImageFileError(
-            f"the mask in {path} must have {full} where the foreground is full; its largest value "
-            f"is 1, as in labels 0 and 1. Multiply it by {full}."
-        )
+def _check_brightness(path: str | Path, mask: Pixels) -> None:
+    """Refuse labels and other scales, which would draw nearly nothing."""
+    complaint = faintness(
+        float(mask.max()), full_value(mask.dtype), f"the mask in {path}", FAINT_REMEDY
+    )
+    if complaint:
+        raise ImageFileError(complaint)
 
 
 def load_pair(
@@ -161,6 +199,7 @@ def load_pair(
     mask: str | Path | None,
     max_pixels: int = MAX_PIXELS,
     fit_mask: bool = False,
+    levels: Levels | None = None,
 ) -> tuple[Photo, Pixels, tuple[str, ...]]:
     """Read a composite and its mask; without a mask file the composite's alpha is the mask.
 
@@ -169,6 +208,7 @@ def load_pair(
         mask: Mask file, or None.
         max_pixels: Limit for either.
         fit_mask: Scale a mask of another size to the composite's.
+        levels: What is black and white in the mask; see `load_mask`.
 
     Returns:
         The photo, the mask (H, W), and all notes, each naming its file.
@@ -176,6 +216,7 @@ def load_pair(
     Raises:
         ImageFileError: If a file cannot be read, there is no mask, its values are labels, or the
             sizes differ.
+        MaskError: If the levels are beyond the mask's type.
     """
     photo = load_photo(composite, max_pixels)
     notes = [f"{composite}: {note}" for note in photo.notes]
@@ -190,23 +231,22 @@ def load_pair(
                 f"{composite} must have an alpha channel that marks the foreground when no mask "
                 "is given; its alpha is opaque everywhere. Name a mask file."
             )
-        _check_scale(composite, photo.alpha)
-        return photo, photo.alpha, (*notes, f"{composite}: its alpha channel is the mask")
-    values, mask_notes = load_mask(mask, max_pixels)
+        said = f"{composite}: its alpha channel is the mask"
+        if levels is not None:
+            return photo, levels.apply(photo.alpha), (*notes, said)
+        _check_brightness(composite, photo.alpha)
+        return photo, photo.alpha, (*notes, said)
+    values, mask_notes, orientation = _read_mask(mask, max_pixels, levels, False)
     notes += [f"{mask}: {note}" for note in mask_notes]
-    (height, width), (rows, columns) = photo.pixels.shape[:2], values.shape
-    if (rows, columns) != (height, width):
-        came = f"{mask} is {columns}x{rows} for a {width}x{height} composite"
-        if not fit_mask:
-            hint = "Resize it, or pass --fit-mask."
-            if (rows, columns) == photo.stored_size:
-                hint = (
-                    "It has the size that the composite has before its EXIF orientation is "
-                    "applied: turn the mask likewise."
-                )
-            raise ImageFileError(f"the mask must have the composite's size; {came}. {hint}")
-        values = _resize_mask(values, height, width)
-        notes.append(f"{came}; it is scaled to fit")
+    size = photo.pixels.shape[0], photo.pixels.shape[1]
+    fit = Fit(str(mask), (values.shape[0], values.shape[1]), "composite", size, photo.stored_size)
+    if refusal := fit.refusal(fit_mask):
+        raise ImageFileError(refusal)
+    if fit.size != size:
+        values = _resize_mask(values, *size)
+        notes.append(fit.note())
+    elif photo.orientation != 1 and (doubt := fit.doubt(orientation != 1)):
+        notes.append(doubt)
     return photo, values, tuple(notes)
 
 

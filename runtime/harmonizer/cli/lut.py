@@ -50,7 +50,11 @@ def run(options: argparse.Namespace) -> int:
     )
     recipe = read_recipe(options)
     photo, mask, notes = load_pair(
-        options.composite, options.mask, options.max_pixels, options.fit_mask
+        options.composite,
+        options.mask,
+        options.max_pixels,
+        options.fit_mask,
+        options.mask_levels,
     )
     if not mask.any():
         raise ImageFileError(

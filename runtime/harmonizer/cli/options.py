@@ -15,6 +15,7 @@ from harmonizer.encoding import SUBSAMPLINGS, Quality
 from harmonizer.errors import HarmonizerError
 from harmonizer.files import MAX_PIXELS, output_format
 from harmonizer.jobs import FileOptions, Recipe, Tools
+from harmonizer.masks import Levels
 from harmonizer.ops import OPERATIONS, PHOTO_FILTERS
 from harmonizer.pipeline import Harmonizer
 
@@ -67,7 +68,7 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_input_options(parser: argparse.ArgumentParser) -> None:
-    """--max-pixels and --fit-mask."""
+    """--max-pixels, --fit-mask and --mask-levels."""
     group = parser.add_argument_group("input files")
     group.add_argument(
         "--max-pixels",
@@ -78,6 +79,14 @@ def add_input_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--fit-mask", action="store_true", help="scale a mask of another size to the composite's"
+    )
+    group.add_argument(
+        "--mask-levels",
+        type=mask_levels,
+        metavar="BLACK,WHITE",
+        help="values of the mask, as its file stores them, that count as no and as full "
+        "foreground, such as 0,1 for labels; default: 0 and the largest value of its type, and "
+        "what lossy compression left beside edges is taken off",
     )
 
 
@@ -133,7 +142,9 @@ def read_file_options(options: argparse.Namespace) -> FileOptions:
             options.subsampling or SUBSAMPLINGS[0],
             options.lossless,
         )
-    return FileOptions(options.max_pixels, options.fit_mask, options.depth, quality)
+    return FileOptions(
+        options.max_pixels, options.fit_mask, options.depth, quality, options.mask_levels
+    )
 
 
 def check_format_options(options: argparse.Namespace, form: str) -> None:
@@ -250,6 +261,17 @@ def image_format(text: str) -> str:
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r} is not an image format") from error
     return suffix
+
+
+def mask_levels(text: str) -> Levels:
+    """argparse type of --mask-levels."""
+    parts = text.split(",")
+    if len(parts) != 2 or not all(part.strip().isdecimal() for part in parts):
+        raise argparse.ArgumentTypeError(f"must be two whole numbers such as 8,247; got {text!r}")
+    try:
+        return Levels(int(parts[0]), int(parts[1]))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{error} Got {text!r}") from error
 
 
 def _count(text: str) -> int:

@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harmonizer.errors import ImageFileError
-from harmonizer.files import FORMATS, load_mask, load_photo
+from harmonizer.files import FORMATS, load_mask, load_photo, to_depth
+from harmonizer.masks import Levels, full_value
 from harmonizer.video.errors import VideoError
+from harmonizer.video.masks import Brightness
 from harmonizer.video.reader import Picture
 
 Content = TypeVar("Content")
@@ -171,16 +173,23 @@ class SequenceReader:
         """As `items`."""
         return self.items()
 
-    def masks(self) -> Iterator[tuple[float, NDArray[np.uint8]]]:
-        """Yield (seconds, mask), each read as a mask file.
+    def masks(
+        self, levels: Levels | None, brightness: Brightness
+    ) -> Iterator[tuple[float, NDArray[np.uint8], tuple[str, ...]]]:
+        """Yield (seconds, mask, notes), each read as a mask file.
+
+        Args:
+            levels: What is black and white in them; see `load_mask`.
+            brightness: Is told of each.
 
         Raises:
-            ImageFileError: If one cannot be read, or holds labels.
+            ImageFileError, MaskError: If one cannot be read, or holds labels.
+            VideoError: As `Brightness.see` does.
         """
         for number, path in self._files.items():
-            mask = self._read(still_mask, path)
-            if mask is not None:
-                yield float((number - self.start) / self.rate), mask
+            read = self._read(lambda file: still_mask(file, levels, brightness), path)
+            if read is not None:
+                yield float((number - self.start) / self.rate), *read
 
     def close(self) -> None:
         """Nothing is open."""
@@ -195,13 +204,21 @@ class SequenceReader:
             return None
 
 
-def still_mask(path: Path) -> NDArray[np.uint8]:
-    """A mask file as (H, W) uint8; 16-bit masks are rounded.
+def still_mask(
+    path: Path, levels: Levels | None = None, brightness: Brightness | None = None
+) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+    """A mask file as (H, W) uint8, and notes on what was done; 16-bit masks are rounded.
+
+    Args:
+        path: Image file.
+        levels: What is black and white in it; see `load_mask`.
+        brightness: Of a sequence: is told this mask's brightest value; the file may be faint.
 
     Raises:
-        ImageFileError: As `load_mask` does.
+        ImageFileError, MaskError: As `load_mask` does.
+        VideoError: As `Brightness.see` does.
     """
-    values, _ = load_mask(path)
-    if values.dtype == np.uint16:
-        values = ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    return values.astype(np.uint8, copy=False)
+    values, notes = load_mask(path, levels=levels, may_be_faint=brightness is not None)
+    if brightness is not None:
+        brightness.see(float(values.max()), full_value(values.dtype))
+    return to_depth(values, 8).astype(np.uint8, copy=False), notes
