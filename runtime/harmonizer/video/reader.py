@@ -9,6 +9,7 @@ from typing import Any
 import av
 
 from harmonizer.video.errors import VideoError, translated
+from harmonizer.video.libav import open_container
 
 DAMAGED = "Repair or download it again, or pass --skip-damaged to use what can be decoded."
 
@@ -69,8 +70,7 @@ class VideoReader:
         with translated(path, "must be a readable video", remedy):
             # libav would take a local "http:x.mp4" for an address; an absolute path it does not.
             place = self.path.absolute() if self.path.exists() else path
-            # Tags in another encoding than UTF-8 are copied byte by byte.
-            self.container: Any = av.open(str(place), "r", metadata_errors="surrogateescape")
+            self.container: Any = open_container(place, "r")
         try:
             self.stream: Any = self._find_stream()
         except BaseException:

@@ -13,6 +13,7 @@ import av
 from harmonizer.video.colour import Colour
 from harmonizer.video.encoders import Choice, check_container, open_encoder
 from harmonizer.video.errors import VideoError, translated
+from harmonizer.video.libav import open_container
 from harmonizer.video.reader import VideoReader
 
 _REMEDY = "Check that the disk has room and that you may write there."
@@ -97,9 +98,7 @@ class VideoWriter:
         self._closed = False
         with translated(path, "must be writable", "Check that its folder exists and is writable."):
             self._temporary.touch(exist_ok=False)
-            self._container: Any = av.open(
-                str(self._temporary), "w", metadata_errors="surrogateescape"
-            )
+            self._container: Any = open_container(self._temporary, "w")
         try:
             if self._kind in _STEADY:
                 time_base = 1 / self._rate
