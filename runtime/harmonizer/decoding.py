@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harmonizer import exif, lossy
+from harmonizer import exif, lossy, mistaken
 from harmonizer.errors import ImageFileError
 
 if TYPE_CHECKING:
@@ -63,9 +63,9 @@ def identify(path: Path, head: bytes) -> str:
             return name
     if head[:4] in _TIFF_STARTS:
         return "TIFF"
-    came = f"it begins with {head[:8]!r}" if head else "it is empty"
     raise ImageFileError(
-        f"{path} must be a JPEG, PNG, TIFF or WebP image; {came}. Convert it to one of these."
+        f"{path} must be a JPEG, PNG, TIFF or WebP image; {mistaken.came(head)}. Convert it to one "
+        "of these."
     )
 
 
@@ -95,7 +95,7 @@ def decode(path: Path, max_pixels: int) -> Raster:
             `max_pixels`, or has colours that would have to be guessed (CMYK, Lab, premultiplied).
     """
     data = read_file(path)
-    form = identify(path, data[:16])
+    form = identify(path, data[: mistaken.HEAD])
     decoder = {"TIFF": _decode_tiff, "PNG": _decode_png}.get(form, _decode_with_pillow)
     try:
         return decoder(path, data, form, max_pixels)

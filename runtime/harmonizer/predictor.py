@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from harmonizer.checks import check_threads
 from harmonizer.contract import OUTPUT, REMEDY, THUMBNAIL_SIZE, read_contract
-from harmonizer.errors import ModelError
+from harmonizer.errors import ModelError, shortened
+from harmonizer.mistaken import HEAD, kind_of
 
 
 def default_model() -> Path:
@@ -88,7 +89,7 @@ class OnnxPredictor:
         except Exception as error:  # ONNX Runtime's error classes share no public base
             raise ModelError(
                 f"{self.path} must run on thumbnails of {THUMBNAIL_SIZE}x{THUMBNAIL_SIZE}; ONNX "
-                f"Runtime fails ({_one_line(error)}). {REMEDY}"
+                f"Runtime fails ({shortened(error)}). {REMEDY}"
             ) from error
         if answer.shape != (len(inputs[0]), self.contract.count):
             raise ModelError(
@@ -184,10 +185,6 @@ def import_onnxruntime() -> Any:
     return onnxruntime
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
-
-
 def _open_session(path: Path, threads: int | None) -> Any:
     if path.is_dir():
         raise ModelError(
@@ -205,13 +202,35 @@ def _open_session(path: Path, threads: int | None) -> Any:
     try:
         return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's error classes share no public base
-        text = _one_line(error)
-        if "external data" in text.lower() or "external_data" in text.lower():
+        text = shortened(error)
+        kind = kind_of(_head(path))
+        if kind:
+            raise ModelError(f"{path} must be an ONNX model; it is {kind}. {REMEDY}") from error
+        words = ("external data", "external_data", "cannot get file size")
+        if any(word in text.lower() for word in words):
             raise ModelError(
                 f"{path} must hold its weights; they are in another file that is missing "
                 f"({text}). Copy that file too, or export again: one file holds all."
             ) from error
+        newer = any(word in text for word in _NEWER)
         raise ModelError(
             f"{path} must be a complete ONNX model that ONNX Runtime {onnxruntime.__version__} "
-            f"can run; it is not ({text}). {REMEDY}"
+            f"can run; it is not ({text}). {_UPDATE if newer else REMEDY}"
         ) from error
+
+
+_NEWER = ("Unsupported model IR version", "till opset", "is under development", "Opset version")
+"""In what ONNX Runtime says of a model that is newer than itself."""
+
+_UPDATE = (
+    "The model is newer than this ONNX Runtime: update it (pip install --upgrade onnxruntime), or "
+    "export the model again with the versions that are here."
+)
+
+
+def _head(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(HEAD)
+    except OSError:
+        return b""

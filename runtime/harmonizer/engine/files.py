@@ -16,6 +16,7 @@ from typing import Any
 from harmonizer.contract import Contract
 from harmonizer.engine.library import Module
 from harmonizer.errors import EngineError, brief
+from harmonizer.mistaken import HEAD, came
 from harmonizer.predictor import OnnxPredictor
 
 FORMAT = "harmonizer-engine"
@@ -78,7 +79,7 @@ def read_plan(path: Path) -> Plan:
         )
     module = _MAGIC.get(data[:4])
     if module is None or len(data) < _HEADER_BYTES:
-        found = f"it begins with {data[:8]!r}" if data else "it is empty"
+        found = came(data[:HEAD])
         raise EngineError(
             f"{path} must be a serialised TensorRT engine; {found}. Build one with: {_BUILD}"
         )
