@@ -41,6 +41,7 @@ class VideoReader:
         copied: Kinds of streams whose packets `items` gives, such as "audio".
 
     Attributes:
+        place: What libav was given to open.
         stream: The video stream: the first that is no cover picture.
         copies: The streams whose packets `items` gives.
         dropped: Kind and codec of the streams that are not copied.
@@ -70,6 +71,7 @@ class VideoReader:
         with translated(path, "must be a readable video", remedy):
             # libav would take a local "http:x.mp4" for an address; an absolute path it does not.
             place = self.path.absolute() if self.path.exists() else path
+            self.place = str(place)
             self.container: Any = open_container(place, "r")
         try:
             self.stream: Any = self._find_stream()
