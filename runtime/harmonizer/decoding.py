@@ -5,7 +5,7 @@ Pillow reads JPEG, WebP and 8-bit PNG; imagecodecs (libpng) reads 16-bit PNG, wh
 the file's first bytes say which, and no other is imported.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harmonizer import exif, lossy, mistaken
+from harmonizer import exif, mistaken
+from harmonizer.describing import NOTHING, Description, describe
 from harmonizer.errors import ImageFileError
+from harmonizer.lossy import noise_of
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -39,6 +41,7 @@ class Raster:
         form: "JPEG", "PNG", "TIFF" or "WebP".
         palette: The file stores indices into a table of colours.
         noise: Standard deviation, in levels, of what lossy compression left; 0 without loss.
+        description: Resolution, XMP and colours as the file states them.
     """
 
     pixels: Pixels
@@ -50,6 +53,7 @@ class Raster:
     form: str
     palette: bool = False
     noise: float = 0.0
+    description: Description = NOTHING
 
 
 def identify(path: Path, head: bytes) -> str:
@@ -98,7 +102,7 @@ def decode(path: Path, max_pixels: int) -> Raster:
     form = identify(path, data[: mistaken.HEAD])
     decoder = {"TIFF": _decode_tiff, "PNG": _decode_png}.get(form, _decode_with_pillow)
     try:
-        return decoder(path, data, form, max_pixels)
+        raster = decoder(path, data, form, max_pixels)
     except (ImageFileError, MemoryError):
         raise
     except Exception as error:  # the decoders' own error types are many and undocumented
@@ -106,6 +110,7 @@ def decode(path: Path, max_pixels: int) -> Raster:
             f"{path} must be a complete {form} file; it is damaged or truncated "
             f"({type(error).__name__}: {error}). Copy or export it again."
         ) from error
+    return replace(raster, noise=noise_of(form, data), description=describe(form, data))
 
 
 def check_size(path: Path, width: int, height: int, max_pixels: int) -> None:
@@ -147,11 +152,6 @@ def _decode_with_pillow(path: Path, data: bytes, form: str, max_pixels: int) -> 
     if pixels.ndim == 2:
         pixels = pixels[..., None]
     orientation = exif.orientation(structure)
-    noise = 0.0
-    if form == "JPEG":
-        noise = lossy.noise_of_jpeg(image.quantization)
-    elif form == "WebP":
-        noise = lossy.noise_of_webp(data)
     return Raster(
         pixels,
         converted.mode,
@@ -161,7 +161,6 @@ def _decode_with_pillow(path: Path, data: bytes, form: str, max_pixels: int) -> 
         tuple(notes),
         form,
         palette=image.mode == "P",
-        noise=noise,
     )
 
 
@@ -257,18 +256,12 @@ def _decode_tiff(path: Path, data: bytes, form: str, max_pixels: int) -> Raster:
         orientation = tag.value if tag is not None and tag.value in range(1, 9) else 1
         icc = page.iccprofile or b""
         palette = page.photometric == 3
-        tables = page.jpegtables
-        if tables is None and page.dataoffsets:
-            tables = data[page.dataoffsets[0] :][: page.databytecounts[0]]
-        noise = lossy.noise_of_tiff(int(page.compression), tables or b"")
     structure = b""
     try:
         structure = exif.from_tiff(data)
     except ValueError as error:
         notes.append(f"its descriptive tags cannot be carried over ({error})")
-    return Raster(
-        pixels, channels, structure, icc, int(orientation), tuple(notes), form, palette, noise
-    )
+    return Raster(pixels, channels, structure, icc, int(orientation), tuple(notes), form, palette)
 
 
 def _tiff_pixels(path: Path, page: Any, notes: list[str]) -> tuple[Pixels, str]:

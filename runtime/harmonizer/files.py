@@ -7,14 +7,16 @@ encoded (display-referred) values; an ICC profile is carried over, not applied.
 import contextlib
 import os
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from harmonizer.describing import NOTHING, Description, other_colours
 from harmonizer.errors import ImageFileError
+from harmonizer.exif import resolution as exif_resolution
 from harmonizer.fitting import Fit
 from harmonizer.masks import (
     FAINT_REMEDY,
@@ -64,6 +66,7 @@ class Photo:
         stored_size: (height, width) before the EXIF orientation was applied.
         form: The file's format, such as "PNG"; empty if it came from no file.
         orientation: 1 to 8, the EXIF orientation that was applied.
+        description: Resolution and XMP, for the upright picture.
     """
 
     pixels: Pixels
@@ -74,12 +77,14 @@ class Photo:
     stored_size: tuple[int, int] = field(default=(0, 0))
     form: str = ""
     orientation: int = 1
+    description: Description = NOTHING
 
 
 def load_photo(path: str | Path, max_pixels: int = MAX_PIXELS) -> Photo:
     """Read a photograph: JPEG, PNG (8/16), TIFF (8/16) or WebP.
 
-    The EXIF orientation is applied. Greyscale and palette images become RGB, and the notes say so.
+    The EXIF orientation is applied. Greyscale and palette images become RGB, and the notes say so,
+    as they do of colours that are not sRGB's and of what is not carried over.
 
     Raises:
         ImageFileError: As `harmonizer.decoding.decode` does.
@@ -98,6 +103,18 @@ def load_photo(path: str | Path, max_pixels: int = MAX_PIXELS) -> Photo:
         icc = b""
     alpha = np.ascontiguousarray(pixels[..., -1]) if raster.channels.endswith("A") else None
     size = (raster.pixels.shape[0], raster.pixels.shape[1])
+    description = raster.description
+    if description.resolution is None:
+        description = replace(description, resolution=exif_resolution(raster.exif))
+    if raster.orientation in (5, 6, 7, 8):
+        description = description.turned()
+    if other := other_colours(icc, raster.exif, description):
+        notes.append(
+            f"its colours are {other}, not sRGB's, for which the network was trained and the "
+            "filters are meant; they are carried over as they are: look at the result, or convert "
+            "the picture to sRGB first"
+        )
+    notes += description.notes
     return Photo(
         np.ascontiguousarray(colours),
         alpha,
@@ -107,6 +124,7 @@ def load_photo(path: str | Path, max_pixels: int = MAX_PIXELS) -> Photo:
         size,
         raster.form,
         raster.orientation,
+        description,
     )
 
 
@@ -322,7 +340,7 @@ def save_photo(
     Args:
         path: Output, ending in one of `FORMATS`.
         pixels: (H, W, 3) RGB, uint8, or uint16 for PNG and TIFF.
-        like: Where EXIF and ICC come from.
+        like: Where EXIF, ICC, XMP and resolution come from.
         alpha: (H, W) of the pixels' dtype; dropped, with a note, where the format has none.
         quality: Settings of JPEG and WebP; None for 95, 4:4:4.
 
@@ -335,6 +353,7 @@ def save_photo(
         ImageFileError: If the suffix is unknown, the format cannot hold the pixels, or the file
             cannot be encoded or written.
     """
+    from harmonizer.describing import JPEG_XMP_LIMIT
     from harmonizer.encoding import JPEG_EXIF_LIMIT, Quality, encode
 
     if pixels.dtype not in (np.uint8, np.uint16):
@@ -354,7 +373,15 @@ def save_photo(
     if form == "JPEG" and len(exif) > JPEG_EXIF_LIMIT:
         notes.append(f"{path}: its EXIF data has {len(exif)} bytes, too many for JPEG; left out")
         exif = b""
-    write_atomically(path, encode(form, pixels, exif, icc, quality or Quality()))
+    description = like.description if like is not None else NOTHING
+    if form == "JPEG" and len(description.xmp) > JPEG_XMP_LIMIT:
+        notes.append(
+            f"{path}: its XMP data has {len(description.xmp)} bytes, too many for JPEG; left out"
+        )
+        description = replace(description, xmp=b"")
+    if form == "WebP" and exif and description.resolution and not exif_resolution(exif):
+        notes.append(f"{path}: its EXIF data states no resolution, and WebP holds none beside it")
+    write_atomically(path, encode(form, pixels, exif, icc, quality or Quality(), description))
     return tuple(notes)
 
 

@@ -205,7 +205,9 @@ def _open_session(path: Path, threads: int | None) -> Any:
         text = shortened(error)
         kind = kind_of(_head(path))
         if kind:
-            raise ModelError(f"{path} must be an ONNX model; it is {kind}. {REMEDY}") from error
+            raise ModelError(
+                f"{path} must be a complete ONNX model; it is {kind}. {REMEDY}"
+            ) from error
         words = ("external data", "external_data", "cannot get file size")
         if any(word in text.lower() for word in words):
             raise ModelError(
