@@ -56,3 +56,14 @@ def test_messages_that_point_to_the_report_name_its_flag(tmp_path: Path) -> None
     (tmp_path / "MANIFEST.csv").write_text("file,mask\nabsent.jpg,\n")
     with pytest.raises(FileNotFoundError, match=r"check-data .* --report FILE names all"):
         open_photos(tmp_path, tmp_path / "cache")
+
+
+def test_other_files_are_counted_and_a_report_that_cannot_be_written_stops_before_the_work(
+    photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (photos / "phone.heic").write_bytes(b"x")
+    assert main(["check-data", str(photos)]) == 0
+    assert "not named as images are, left out: 1 (phone.heic)" in capsys.readouterr().out
+    assert main(["check-data", str(photos), "--report", str(photos / "no" / "all.csv")]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and "all.csv cannot be written" in captured.err

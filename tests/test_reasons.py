@@ -1,11 +1,15 @@
 """Messages hold the reason of what a library said, and name what a file is instead."""
 
+import re
 from pathlib import Path
 
 import onnx
 import pytest
 from command_line import refused
+from PIL import Image
+from video_clips import disc, picture, write_clip, write_pair
 
+from harmonizer.cli import main
 from harmonizer.decoding import decode
 from harmonizer.engine.files import read_plan
 from harmonizer.engine.library import quoted
@@ -73,3 +77,46 @@ def test_long_message_keeps_its_end() -> None:
         assert "Load model failed" in said and said.rstrip(")").endswith("version 99")
     assert len(shortened(text)) < 510 and len(brief(ValueError(text))) < 230
     assert shortened("one\n  two") == "one two"
+
+
+@pytest.mark.parametrize("name", ["web page", "server's answer", "nothing but zeros", "PDF"])
+def test_video_that_is_something_else_is_named(
+    name: str, scene: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("c.mp4").write_bytes(HEADS[name])
+    said = refused(capsys, 2, "video", "c.mp4", "m.png", "-o", "o.mp4", "--set", "shadow=0.1")
+    assert "c.mp4 must be a readable video; it is " in said and name in said
+
+
+def test_video_without_its_index_or_content_is_said_to_be(
+    scene: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = write_clip(scene / "c.mp4", map(picture, range(4))).read_bytes()
+    for content, said in (
+        (whole[: whole.index(b"moov") - 4], r"its index \(moov\) is missing"),
+        (b"", "it is empty"),
+    ):
+        Path("c.mp4").write_bytes(content)
+        words = ["video", "c.mp4", "m.png", "-o", "o.mp4", "--set", "shadow=0.1"]
+        assert re.search(said, refused(capsys, 2, *words))
+
+
+def test_video_mask_levels_beyond_8_bits_are_refused(
+    scene: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_pair(scene, 2)
+    words = ["video", "c.mp4", "m.mp4", "-o", "o.mp4", "--mask-levels", "0,1023"]
+    assert "at most 255 for a video" in refused(capsys, 2, *words)
+
+
+def test_other_files_of_a_sequence_are_noted(
+    scene: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("frames").mkdir()
+    for index in range(3):
+        Image.fromarray(picture(index)).save(f"frames/{index}.png")
+    Path("frames/3.exr").write_bytes(b"x")
+    Image.fromarray(disc(0)).save("m.png")
+    words = ["video", "frames", "m.png", "-o", "o.mp4", "--rate", "25", "--set", "shadow=0.1"]
+    assert main(words) == 0
+    assert "frames: 1 other files are left alone: 3.exr" in capsys.readouterr().err

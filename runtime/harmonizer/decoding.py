@@ -67,9 +67,10 @@ def identify(path: Path, head: bytes) -> str:
             return name
     if head[:4] in _TIFF_STARTS:
         return "TIFF"
+    failed = ": " in mistaken.kind_of(head)  # its remedy is said there
     raise ImageFileError(
-        f"{path} must be a JPEG, PNG, TIFF or WebP image; {mistaken.came(head)}. Convert it to one "
-        "of these."
+        f"{path} must be a JPEG, PNG, TIFF or WebP image; {mistaken.came(head)}."
+        + ("" if failed else " Convert it to one of these.")
     )
 
 

@@ -26,7 +26,7 @@ _STARTS: tuple[tuple[bytes, str], ...] = (
     (b"MM\0*", "TIFF"),
     (b"%PDF", "PDF"),
     (b"\x1aE\xdf\xa3", "a Matroska or WebM video"),
-    (b"PK\x03\x04", "a ZIP archive"),
+    (b"PK\x03\x04", "a ZIP archive, as torch's checkpoints are"),
     (b"\x1f\x8b", "gzip data"),
     (b"7z\xbc\xaf", "a 7z archive"),
     (b"\x93NUMPY", "a numpy array"),
@@ -66,6 +66,8 @@ def kind_of(head: bytes) -> str:
     for start, name in _STARTS:
         if head.startswith(start):
             return name
+    if head[8:10] == b'{"' and head[6:8] == b"\0\0":
+        return "a safetensors checkpoint"
     if re.match(rb"P[1-7][\s#]", head):
         return "Netpbm"
     if text.startswith((b"{", b"[")):

@@ -16,11 +16,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from harmonizer.files import check_writable
 from harmonizer.ops import DEFAULT_FILTERS
 from train.data.batches import DataConfig
 from train.data.iharmony4 import FOLDERS, PUBLISHED, SUBSETS, Pair, Subset
 from train.data.packing import SHOWN, check_mask, decode, in_parallel
-from train.data.photos import Photo, absent_files, hidden_images, list_photos, read_photo
+from train.data.photos import (
+    Photo,
+    absent_files,
+    hidden_images,
+    list_photos,
+    other_files,
+    read_photo,
+)
 from train.data.regions import random_region, superpixels
 from train.data.synthesis import clipping_loss, draw_arguments
 
@@ -138,6 +146,7 @@ def check_photos(folder: Path) -> Findings:
     photos = list_photos(folder)
     if not (folder / "MANIFEST.csv").is_file():
         findings.add("hidden, left out", hidden_images(folder), note=True)
+        findings.add("not named as images are, left out", other_files(folder), note=True)
     absent = set(absent_files(folder, photos))
     findings.add("absent", sorted(absent))
     photos = [p for p in photos if p.file not in absent and p.mask not in absent]
@@ -221,7 +230,8 @@ def main(arguments: Sequence[str]) -> int:
 
     Raises:
         ValueError: If the flags, the manifest or the folder's content make no sense.
-        OSError: If there is no such folder, or the report cannot be written.
+        OSError: If there is no such folder.
+        ImageFileError: If the report cannot be written.
     """
     parser = _Parser(
         prog="python -m train check-data", description="Check a data set.", allow_abbrev=False
@@ -237,6 +247,8 @@ def main(arguments: Sequence[str]) -> int:
     )
     options = parser.parse_args(arguments)
     DataConfig(subsets=options.subsets)  # refuses unknown ones
+    if options.report:
+        check_writable(options.report)
     folder: Path = options.folder
     if (folder / FOLDERS[0]).is_dir():
         raise ValueError(

@@ -111,6 +111,16 @@ def hidden_images(folder: Path) -> list[str]:
     ]
 
 
+def other_files(folder: Path) -> list[str]:
+    """Files that are neither hidden nor named as images are."""
+    found = (p.relative_to(folder) for p in sorted(folder.rglob("*")) if p.is_file())
+    return [
+        path.as_posix()
+        for path in found
+        if path.suffix.lower() not in SUFFIXES and not any(p.startswith(".") for p in path.parts)
+    ]
+
+
 def absent_files(folder: str | Path, photos: list[Photo]) -> list[str]:
     """Files that the photographs need and that are not there."""
     named = [name for photo in photos for name in (photo.file, photo.mask) if name]

@@ -271,7 +271,7 @@ def mask_levels(text: str) -> Levels:
     try:
         return Levels(int(parts[0]), int(parts[1]))
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{error} Got {text!r}") from error
+        raise argparse.ArgumentTypeError(str(error).rstrip(".")) from error
 
 
 def _count(text: str) -> int:

@@ -136,6 +136,12 @@ class Feed:
         elif inputs.background is not None:
             self._other = companions.background(inputs.background)
         for reader in self._opener.readers:
+            if isinstance(reader, SequenceReader) and reader.others:
+                names = ", ".join(reader.others[:10])
+                more = f" and {len(reader.others) - 10} more" if len(reader.others) > 10 else ""
+                self.notes.append(
+                    f"{reader.path}: {len(reader.others)} other files are left alone: {names}{more}"
+                )
             if isinstance(reader, SequenceReader) and reader.missing:
                 self.notes.append(
                     f"{reader.path}: {reader.missing} numbers have no image; the images keep "

@@ -6,6 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from harmonizer.masks import Levels
+from harmonizer.video.errors import VideoError
 from harmonizer.video.masks import CODED
 from harmonizer.video.matching import WhenShort
 from harmonizer.video.reader import VideoReader
@@ -47,8 +48,18 @@ class Inputs:
 
     @property
     def coded_levels(self) -> Levels:
-        """What counts as black and white in masks that come from video."""
-        return self.levels or CODED
+        """What counts as black and white in masks that come from video.
+
+        Raises:
+            VideoError: If the levels are beyond 8 bits, as which videos count.
+        """
+        levels = self.levels or CODED
+        if levels.white > 255:
+            raise VideoError(
+                "the white of mask levels must be at most 255 for a video, whose values count as 8 "
+                f"bits; got {levels.white:g}. Name the value that full foreground has there."
+            )
+        return levels
 
 
 class Opener:

@@ -1,15 +1,19 @@
 """Read a video: its frames with checked timestamps, and the packets that are only copied."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import av
 
+from harmonizer.mistaken import HEAD, came, kind_of
 from harmonizer.video.errors import VideoError, translated
 from harmonizer.video.libav import open_container
+
+_REMEDY = "Check the path and that the file is complete."
 
 DAMAGED = "Repair or download it again, or pass --skip-damaged to use what can be decoded."
 
@@ -67,8 +71,7 @@ class VideoReader:
         self._rate, self._skip = rate, skip_damaged
         if self.path.is_dir():
             raise VideoError(f"{path} must be a video file; it is a folder. Name a file in it.")
-        remedy = "Check the path and that the file is complete."
-        with translated(path, "must be a readable video", remedy):
+        with _named(self.path), translated(path, "must be a readable video", _REMEDY):
             # libav would take a local "http:x.mp4" for an address; an absolute path it does not.
             place = self.path.absolute() if self.path.exists() else path
             self.place = str(place)
@@ -243,6 +246,46 @@ class VideoReader:
             f"{float(pts * self.time_base):.3f} s, the one before at "
             f"{float(last * self.time_base):.3f} s. Pass --rate to count frames instead."
         )
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Say of a file that cannot be opened what it is instead, or what it lacks."""
+    try:
+        yield
+    except VideoError as error:
+        complaint = _complaint(path)
+        if not complaint:
+            raise
+        raise VideoError(f"{path} must be a readable video; {complaint}. {_REMEDY}") from error
+
+
+def _complaint(path: Path) -> str:
+    """Why a file is no video, as far as its first bytes tell; empty if they do not."""
+    if not path.is_file():
+        return ""
+    with path.open("rb") as file:
+        head = file.read(HEAD)
+        if head[4:8] == b"ftyp" and not _has_index(file):
+            return "its index (moov) is missing: the recording or the copy was cut short"
+    kind = kind_of(head)
+    return came(head) if not head or (kind and "video" not in kind) else ""
+
+
+def _has_index(file: BinaryIO) -> bool:
+    """Whether an MP4 or QuickTime file has a box `moov` (ISO/IEC 14496-12, 4.2)."""
+    at, end = 0, file.seek(0, 2)
+    while at + 8 <= end:
+        file.seek(at)
+        header = file.read(16)
+        size, name = int.from_bytes(header[:4]), header[4:8]
+        if name == b"moov":
+            return True
+        size = int.from_bytes(header[8:]) if size == 1 else size
+        if size < 8:  # 0: to the end of the file
+            return False
+        at += size
+    return False
 
 
 def _described(stream: Any) -> str:

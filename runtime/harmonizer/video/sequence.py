@@ -120,6 +120,7 @@ class SequenceReader:
     Attributes:
         start: The first image's number.
         missing: Numbers between the first and the last that have no image.
+        others: Files in the folder that are no images of the sequence; none for a pattern.
 
     Raises:
         VideoError: If there are no images, or no rate is given.
@@ -135,6 +136,11 @@ class SequenceReader:
                 "--rate, such as --rate 25."
             )
         self._skip = skip_damaged
+        self.others: list[str] = []
+        if self.path.is_dir():
+            used = {file.name for file in self._files.values()}
+            files = sorted(file for file in self.path.iterdir() if file.is_file())
+            self.others = [file.name for file in files if file.name not in used]
         self.rate: Fraction = rate
         self.time_base = 1 / rate
         self.start, end = min(self._files), max(self._files)
