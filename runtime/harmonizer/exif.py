@@ -11,6 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint8 | np.uint16]
+
 ORIENTATION = 0x0112
 X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 0x011A, 0x011B, 0x0128
 EXIF_IFD = 0x8769
@@ -167,6 +172,17 @@ def of_resolution(across: float, down: float) -> bytes:
     """An EXIF structure that says nothing but pixels per inch."""
     packed, start = pack_directories(resolution_entries("<", across, down), {}, 8, "<")
     return b"II*\0" + struct.pack("<I", start) + packed
+
+
+def upright(pixels: Pixels, orientation: int) -> Pixels:
+    """Apply an orientation (EXIF 2.32, 4.6.4) to (H, W, C) pixels; a view."""
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return pixels
 
 
 def interoperability(structure: bytes) -> bytes:

@@ -17,18 +17,12 @@ from numpy.typing import NDArray
 from harmonizer.describing import NOTHING, Description, other_colours
 from harmonizer.errors import ImageFileError
 from harmonizer.exif import resolution as exif_resolution
-from harmonizer.fitting import Fit
-from harmonizer.masks import (
-    FAINT_REMEDY,
-    Levels,
-    faintness,
-    full_value,
-    noise_note,
-    without_noise,
-)
+from harmonizer.exif import upright
+from harmonizer.fitting import Fit, scaled
+from harmonizer.mask_reading import check_brightness, read_mask
+from harmonizer.masks import Levels
 
 if TYPE_CHECKING:
-    from harmonizer.decoding import Raster
     from harmonizer.encoding import Quality
 
 Pixels = NDArray[np.uint8 | np.uint16]
@@ -92,7 +86,7 @@ def load_photo(path: str | Path, max_pixels: int = MAX_PIXELS) -> Photo:
     from harmonizer.decoding import decode
 
     raster = decode(Path(path), max_pixels)
-    pixels, notes, icc = _upright(raster), list(raster.notes), raster.icc
+    pixels, notes, icc = upright(raster.pixels, raster.orientation), list(raster.notes), raster.icc
     colours = pixels[..., :-1] if raster.channels.endswith("A") else pixels
     if colours.shape[2] == 1:
         colours = np.repeat(colours, 3, axis=2)
@@ -156,60 +150,8 @@ def load_mask(
             none of which is bright.
         MaskError: If the levels are beyond the file's type.
     """
-    mask, notes, _ = _read_mask(path, max_pixels, levels, may_be_faint)
+    mask, notes, _ = read_mask(path, max_pixels, levels, may_be_faint)
     return mask, notes
-
-
-def _read_mask(
-    path: str | Path, max_pixels: int, levels: Levels | None, may_be_faint: bool
-) -> tuple[Pixels, tuple[str, ...], int]:
-    """`load_mask`, and the EXIF orientation that was applied."""
-    from harmonizer.decoding import decode
-
-    raster = decode(Path(path), max_pixels)
-    pixels, notes, noise = _upright(raster), list(raster.notes), raster.noise
-    if raster.channels.endswith("A"):
-        alpha, pixels = pixels[..., -1], pixels[..., :-1]
-        if alpha.min() < np.iinfo(alpha.dtype).max:
-            notes.append("the mask is its alpha channel")
-            pixels, noise = alpha[..., None], 0.0
-        else:
-            notes.append("its alpha channel is opaque everywhere and is not used")
-    if pixels.shape[2] == 3:
-        grey = bool((pixels[..., 0] == pixels[..., 1]).all()) and bool(
-            (pixels[..., 0] == pixels[..., 2]).all()
-        )
-        if not grey and raster.palette and pixels.max() < 255:
-            raise ImageFileError(
-                f"{path} must be black and white, with grey for soft edges; it is a palette image "
-                f"whose colours stand for labels (the brightest value is {pixels.max()} of 255). "
-                "Write the foreground's label as 255 and the others as 0."
-            )
-        if not grey:
-            notes.append(
-                "it is coloured; the mask is the largest of red, green and blue: were composite "
-                "and mask swapped?"
-            )
-        pixels = pixels.max(axis=2, keepdims=True)
-    mask = np.ascontiguousarray(pixels[..., 0])
-    if levels is not None:
-        return levels.apply(mask), tuple(notes), raster.orientation
-    if not may_be_faint:
-        _check_brightness(path, mask)
-    if noise and mask.dtype == np.uint8:
-        mask, changed = without_noise(mask, noise)
-        if changed:
-            notes.append(noise_note(raster.form, noise))
-    return mask, tuple(notes), raster.orientation
-
-
-def _check_brightness(path: str | Path, mask: Pixels) -> None:
-    """Refuse labels and other scales, which would draw nearly nothing."""
-    complaint = faintness(
-        float(mask.max()), full_value(mask.dtype), f"the mask in {path}", FAINT_REMEDY
-    )
-    if complaint:
-        raise ImageFileError(complaint)
 
 
 def load_pair(
@@ -252,42 +194,20 @@ def load_pair(
         said = f"{composite}: its alpha channel is the mask"
         if levels is not None:
             return photo, levels.apply(photo.alpha), (*notes, said)
-        _check_brightness(composite, photo.alpha)
+        check_brightness(composite, photo.alpha)
         return photo, photo.alpha, (*notes, said)
-    values, mask_notes, orientation = _read_mask(mask, max_pixels, levels, False)
+    values, mask_notes, orientation = read_mask(mask, max_pixels, levels, False)
     notes += [f"{mask}: {note}" for note in mask_notes]
     size = photo.pixels.shape[0], photo.pixels.shape[1]
     fit = Fit(str(mask), (values.shape[0], values.shape[1]), "composite", size, photo.stored_size)
     if refusal := fit.refusal(fit_mask):
         raise ImageFileError(refusal)
     if fit.size != size:
-        values = _resize_mask(values, *size)
+        values = scaled(values, *size)
         notes.append(fit.note())
     elif photo.orientation != 1 and (doubt := fit.doubt(orientation != 1)):
         notes.append(doubt)
     return photo, values, tuple(notes)
-
-
-def _resize_mask(mask: Pixels, height: int, width: int) -> Pixels:
-    """Scale bilinearly (antialiased when shrinking), back to the mask's dtype by rounding."""
-    from PIL import Image
-
-    image = Image.fromarray(mask.astype(np.float32))
-    resized = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
-    result: Pixels = np.rint(resized).astype(mask.dtype)
-    return result
-
-
-def _upright(raster: "Raster") -> Pixels:
-    """Apply the EXIF orientation (EXIF 2.32, 4.6.4) to (H, W, C) pixels."""
-    pixels = raster.pixels
-    if raster.orientation in (5, 6, 7, 8):
-        pixels = pixels.swapaxes(0, 1)
-    if raster.orientation in (2, 3, 6, 7):
-        pixels = pixels[:, ::-1]
-    if raster.orientation in (3, 4, 7, 8):
-        pixels = pixels[::-1]
-    return pixels
 
 
 def output_format(path: str | Path) -> str:

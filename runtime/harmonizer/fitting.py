@@ -1,6 +1,11 @@
-"""Whether a mask of another size can be scaled to a picture, and what is said of it."""
+"""Whether a mask of another size can be scaled to a picture, what is said of it, and how it is."""
 
 from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint8 | np.uint16]
 
 _SAME = 0.01
 """Relative difference of two aspect ratios that counts as rounding of sizes."""
@@ -77,3 +82,13 @@ class Fit:
     def _is_swapped(self) -> bool:
         (rows, columns), (height, width) = self.size, self.wanted
         return rows != columns and height != width and (rows > columns) != (height > width)
+
+
+def scaled(mask: Pixels, height: int, width: int) -> Pixels:
+    """Scale bilinearly (antialiased when shrinking), back to the mask's dtype by rounding."""
+    from PIL import Image
+
+    image = Image.fromarray(mask.astype(np.float32))
+    resized = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
+    result: Pixels = np.rint(resized).astype(mask.dtype)
+    return result

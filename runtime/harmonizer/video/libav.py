@@ -41,8 +41,15 @@ def check_version() -> None:
         )
 
 
-def open_container(path: str | Path, mode: Literal["r", "w"]) -> Any:
+def open_container(
+    path: str | Path, mode: Literal["r", "w"], options: dict[str, str] | None = None
+) -> Any:
     """Open a media file to read or to write.
+
+    Args:
+        path: The file.
+        mode: As of `av.open`.
+        options: Of the container, by libav's names.
 
     Raises:
         VideoError: If this PyAV is outside the declared range.
@@ -50,5 +57,7 @@ def open_container(path: str | Path, mode: Literal["r", "w"]) -> Any:
     """
     check_version()
     if version_of(av.__version__) < (19,):
-        return av.open(str(path), mode, metadata_errors="surrogateescape")
-    return av.open(str(path), mode)
+        return av.open(
+            str(path), mode, container_options=options, metadata_errors="surrogateescape"
+        )
+    return av.open(str(path), mode, container_options=options)
