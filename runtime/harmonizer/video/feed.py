@@ -11,6 +11,7 @@ from harmonizer.video.colour import (
     FULL,
     HDR_TRANSFERS,
     LIMITED,
+    WIDE_PRIMARIES,
     Colour,
     Converter,
     colour_of,
@@ -223,6 +224,12 @@ class Feed:
             self.notes.append(
                 f"{self.reader.path}: is {transfer}; the filters run on its encoded values, which "
                 "the network was not trained on, and HDR metadata of frames may be lost"
+            )
+        primaries = WIDE_PRIMARIES.get(self.source_colour.primaries)
+        if primaries and not transfer:
+            self.notes.append(
+                f"{self.reader.path}: its colours are {primaries}'s, not those for which the "
+                "network was trained; they are kept as they are: look at the result"
             )
 
     def _compose(self, picture: Picture, packets: list[Any]) -> Shot:
