@@ -311,6 +311,15 @@ def test_mask_with_swapped_sides_is_never_scaled(
         load_pair(tmp_path / "c.jpg", tmp_path / "s.png", fit_mask=True)
 
 
+def test_mask_that_is_nearly_square_is_scaled(tmp_path: Path) -> None:
+    Image.fromarray(picture(0, 50, 49)).save(tmp_path / "c.png")
+    Image.new("L", (254, 256), 255).save(tmp_path / "m.png")
+    load_pair(tmp_path / "c.png", tmp_path / "m.png", fit_mask=True)
+    Image.new("L", (49, 50), 255).save(tmp_path / "m.png")
+    with pytest.raises(ImageFileError, match="turn the mask first"):
+        load_pair(tmp_path / "c.png", tmp_path / "m.png", fit_mask=True)
+
+
 def test_scaled_mask_of_another_aspect_is_said(tmp_path: Path) -> None:
     Image.fromarray(picture(0)).save(tmp_path / "c.png")
     Image.new("L", (32, 32), 255).save(tmp_path / "m.png")

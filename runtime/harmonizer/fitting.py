@@ -11,6 +11,10 @@ _SAME = 0.01
 """Relative difference of two aspect ratios that counts as rounding of sizes."""
 
 
+_NEARLY_SQUARE = 1.05
+"""Up to this ratio of its sides nothing is upright or lies on its side."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fit:
     """A mask's size beside that of the picture that it is for.
@@ -81,7 +85,10 @@ class Fit:
 
     def _is_swapped(self) -> bool:
         (rows, columns), (height, width) = self.size, self.wanted
-        return rows != columns and height != width and (rows > columns) != (height > width)
+        if (rows, columns) == (width, height):
+            return True
+        slender = min(max(rows / columns, columns / rows), max(height / width, width / height))
+        return slender > _NEARLY_SQUARE and (rows > columns) != (height > width)
 
 
 def scaled(mask: Pixels, height: int, width: int) -> Pixels:
