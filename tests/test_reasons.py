@@ -132,3 +132,15 @@ def test_video_of_other_primaries_is_noted(
     assert main(words) == 0
     said = capsys.readouterr().err
     assert f"its colours are {noted}'s" in said if noted else "its colours" not in said
+
+
+@pytest.mark.parametrize(
+    ("name", "crf", "said"),
+    [("o.mp4", "900", "[0, 51] for libx264"), ("o.webm", "64", "[0, 63]"), ("o.mp4", "-1", "-1")],
+)
+def test_crf_that_an_encoder_would_clamp_is_refused(
+    name: str, crf: str, said: str, scene: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_pair(scene, 2)
+    words = ["video", "c.mp4", "m.mp4", "-o", name, "--set", "shadow=0.1", "--crf", crf]
+    assert said in refused(capsys, 2, *words)
