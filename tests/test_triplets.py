@@ -125,3 +125,11 @@ def test_pixels_bad_images_are_refused(benchmark: Path) -> None:
     second.composite.write_bytes(second.composite.read_bytes()[:900])
     with pytest.raises(ImageFileError, match=r"c1_1_2\.jpg must be an image; it cannot be read"):
         second.thumbnails()
+
+
+def test_pixels_mask_of_labels_is_refused(benchmark: Path) -> None:
+    first, *_ = benchmark_triplets(benchmark)
+    labels = (np.asarray(Image.open(first.mask).convert("L")) > 127).astype(np.uint8)
+    Image.fromarray(labels).save(first.mask)
+    with pytest.raises(ImageFileError, match=r"c0_1\.png must have 255.*is 1,.*Multiply it by 255"):
+        first.pixels()

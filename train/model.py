@@ -1,14 +1,11 @@
 """Reading and writing network checkpoints; nothing in a checkpoint is ever executed.
 
 Own checkpoints are safetensors with the configuration in the file's metadata. The published
-``harmonizer.pth`` (a plain dictionary of tensors) loads unchanged.
+``harmonizer.pth`` (a plain dictionary of tensors) loads unchanged, and as training scripts wrap it.
 """
 
 import dataclasses
-import io
 import json
-import re
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,23 +16,21 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from harmonizer.documents import parse_document
-from harmonizer.errors import ModelError, brief
+from harmonizer.errors import brief
 from harmonizer.files import write_atomically
-from harmonizer.reading import CHECKPOINT_LIMIT, read_regular
+from harmonizer.mistaken import HEAD, kind_of
 from harmonizer.storage import sweep
 from train.colour_statistics import LAYOUT
 from train.efficientnet import PUBLISHED
 from train.network import HarmonizerNet
+from train.published import CheckpointError as CheckpointError
+from train.published import own_names, read_checkpoint, read_published
 from train.registry import DEFAULT_MODEL, MODELS, Network
 
 FORMAT = "harmonizer-checkpoint"
 
 LARGE = 1024
 """Elements from which on a tensor may be stored in half precision."""
-
-
-class CheckpointError(ModelError):
-    """A checkpoint cannot be read, or its tensors do not fit the network."""
 
 
 def save_checkpoint(
@@ -87,7 +82,8 @@ def load_checkpoint(path: str | Path) -> Network:
     """Load an own (``.safetensors``) or Harmonizer's published (``.pth``) checkpoint for inference.
 
     Args:
-        path: The file. Torch files are read with ``weights_only=True``.
+        path: The file. Torch files are read with ``weights_only=True``; names may have the prefixes
+            of DataParallel and torch.compile, and the tensors lie beside a training's state.
 
     Returns:
         The network in eval mode, float32, on the CPU.
@@ -101,10 +97,11 @@ def load_checkpoint(path: str | Path) -> Network:
     if not path.exists() or path.is_dir():
         raise FileNotFoundError(f"there is no checkpoint at {path}. Give the path of a file.")
     sweep(path.parent)  # a training that was killed may have left its last step to do
-    if path.suffix == ".safetensors":
-        tensors, config_fields, name = _read_safetensors(path)
+    data = read_checkpoint(path)
+    if path.suffix.lower() == ".safetensors" or _is_safetensors(data):
+        tensors, config_fields, name = _read_safetensors(path, data)
     else:
-        tensors, config_fields, name = _read_published(path), {}, DEFAULT_MODEL
+        tensors, config_fields, name = read_published(path, data), {}, DEFAULT_MODEL
     try:
         check_fields(MODELS[name].config, config_fields)
         fields: dict[str, Any] = {
@@ -138,18 +135,30 @@ def load_harmonizer(path: str | Path) -> HarmonizerNet:
     return network
 
 
-def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any], str]:
-    """The tensors, the configuration's fields and the model's name."""
-    data = _read(path)
+def _is_safetensors(data: bytes) -> bool:
+    """Whether a file begins as safetensors do: a length of 8 bytes, then JSON."""
+    return data[8:10] == b'{"'
+
+
+def _read_safetensors(path: Path, data: bytes) -> tuple[dict[str, Tensor], dict[str, Any], str]:
+    """The tensors, the configuration's fields and the model's name.
+
+    Without this project's metadata it may be the published checkpoint, converted.
+    """
     try:
         metadata = _safetensors_metadata(data)
         tensors: dict[str, Tensor] = load(data)
     except (SafetensorError, AttributeError, TypeError, ValueError, OverflowError) as error:
+        kind = kind_of(data[:HEAD])
+        came = f"it cannot be read ({brief(error)}). It may be truncated: copy it again."
         raise CheckpointError(
-            f"{path} must be a safetensors file; it cannot be read ({brief(error)}). It may be "
-            "truncated: copy it again."
+            f"{path} must be a safetensors file; {f'it is {kind}.' if kind else came}"
         ) from error
     name = metadata.get("model", "")
+    if metadata.get("format") != FORMAT:
+        published = own_names(tensors)
+        if published.keys() == HarmonizerNet().state_dict().keys():
+            return published, {}, DEFAULT_MODEL
     if metadata.get("format") != FORMAT or name not in MODELS:
         raise CheckpointError(
             f"{path} must have been written by this project's training (format {FORMAT}, model "
@@ -177,34 +186,6 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any], st
     return tensors, config, name
 
 
-def _read_published(path: Path) -> dict[str, Tensor]:
-    data = _read(path)
-    _check_archive(path, data)
-    try:
-        content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except Exception as error:  # on foreign bytes the unpickler raises whatever they lead it to
-        raise CheckpointError(
-            f"{path} must be a torch file that holds tensors only; it cannot be read safely. Save "
-            "the network's state_dict() alone."
-        ) from error
-    if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
-        raise CheckpointError(
-            f"{path} must hold a dictionary of tensors; got {type(content).__name__}. Save the "
-            "network's state_dict() alone."
-        )
-    return {_from_published(str(name)): tensor for name, tensor in content.items()}
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return read_regular(path, CHECKPOINT_LIMIT)
-    except OSError as error:
-        raise CheckpointError(
-            f"{path} must be a readable checkpoint; it is not: {error.strerror or error}. Check "
-            "the path and its permissions."
-        ) from error
-
-
 def _safetensors_metadata(data: bytes) -> dict[str, str]:
     """The texts in the header: eight bytes of length, then JSON (safetensors, "Format")."""
     length = int.from_bytes(data[:8], "little")
@@ -215,22 +196,6 @@ def _safetensors_metadata(data: bytes) -> dict[str, str]:
     if not all(isinstance(value, str) for value in metadata.values()):
         raise ValueError("its metadata is not text")
     return dict(metadata)
-
-
-def _check_archive(path: Path, data: bytes) -> None:
-    """Refuse a torch file whose parts unpack to more than they are: torch stores, never packs."""
-    if not data.startswith(b"PK"):
-        return
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            swollen = sum(part.file_size for part in archive.infolist()) > len(data)
-    except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError):
-        return  # torch says what is wrong
-    if swollen:
-        raise CheckpointError(
-            f"{path} must be a torch file as torch writes them; its parts are compressed. Save it "
-            "again with torch.save."
-        )
 
 
 def check_fields(config: type[Any], fields: Mapping[str, object]) -> None:
@@ -265,54 +230,6 @@ MAX_HEADER = 16 << 20
 
 MAX_WHOLE = 1 << 16
 """Largest whole number in a configuration; they count layers, looks and channels."""
-
-
-def _from_published(name: str) -> str:
-    """Our name of a tensor of the published checkpoint; unknown names come back unchanged."""
-    match = re.fullmatch(r"backbone\._blocks\.(\d+)\._(\w+)\.(\w+)", name)
-    if match:
-        index, layer, kind = int(match[1]), match[2], match[3]
-        stage, block = _BLOCKS[index] if index < len(_BLOCKS) else (index, 0)
-        layers = _PLAIN_LAYERS if index == 0 else _EXPANDED_LAYERS
-        return f"encoder.blocks.{stage}.{block}.{layers.get(layer, layer)}.{kind}"
-    match = re.fullmatch(r"regressor\.headers\.(\d+)\.([01])\.(\w+)", name)
-    if match:
-        return f"regressor.{('steps', 'outputs')[int(match[2])]}.{match[1]}.{match[3]}"
-    for published, own in _OUTER_LAYERS.items():
-        if name.startswith(f"{published}."):
-            return own + name.removeprefix(published)
-    return name
-
-
-_BLOCKS = [
-    (stage, block) for stage, count in enumerate((1, 2, 2, 3, 3, 4, 1)) for block in range(count)
-]
-"""EfficientNet-B0's 16 blocks, numbered through there, by stage and block here."""
-
-_SQUEEZE = {"se_reduce": "se.conv_reduce", "se_expand": "se.conv_expand"}
-_PLAIN_LAYERS = _SQUEEZE | {
-    "depthwise_conv": "conv_dw",
-    "bn1": "bn1",
-    "project_conv": "conv_pw",
-    "bn2": "bn2",
-}
-"""The first block has no expansion; its names follow from that."""
-_EXPANDED_LAYERS = _SQUEEZE | {
-    "expand_conv": "conv_pw",
-    "bn0": "bn1",
-    "depthwise_conv": "conv_dw",
-    "bn1": "bn2",
-    "project_conv": "conv_pwl",
-    "bn2": "bn3",
-}
-_OUTER_LAYERS = {
-    "backbone._conv_fg": "encoder.stem_fg",
-    "backbone._bn_fg": "encoder.bn_fg",
-    "backbone._conv_bg": "encoder.stem_bg",
-    "backbone._bn_bg": "encoder.bn_bg",
-    "backbone._conv_head": "encoder.conv_head",
-    "backbone._bn1": "encoder.bn_head",
-}
 
 
 def _check_tensors(path: Path, found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:

@@ -116,9 +116,11 @@ def pair_files(
     """
     found = find_images(composites, [output] if masks is None else [output, masks])
     if not found:
+        rest = [path.name for path in sorted(composites.rglob("*")) if path.is_file()]
+        came = f", among {len(rest)} files such as {', '.join(rest[:3])}" if rest else ""
         raise ImageFileError(
-            f"{composites} must contain images ({', '.join(FORMATS)}); it has none. Name a folder "
-            "of composites."
+            f"{composites} must contain images ({', '.join(FORMATS)}); it has none{came}. Name a "
+            "folder of composites."
         )
     places: dict[tuple[Path, str], list[Path]] = {}
     if masks is not None:

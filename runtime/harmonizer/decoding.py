@@ -8,7 +8,7 @@ directly: the file's first bytes say which, and no other is imported. Before a d
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harmonizer import exif, tiff
+from harmonizer import exif, mistaken, tiff
+from harmonizer.describing import NOTHING, Description, describe
 from harmonizer.errors import ImageFileError
 from harmonizer.inspection import Size, inspect
 from harmonizer.limits import check_size, max_file_bytes
+from harmonizer.lossy import noise_of
 from harmonizer.reading import read_regular
 
 if TYPE_CHECKING:
@@ -44,6 +46,8 @@ class Raster:
         notes: Conversions done on the way, one sentence each.
         form: "JPEG", "PNG", "TIFF" or "WebP".
         palette: The file stores indices into a table of colours.
+        noise: Standard deviation, in levels, of what lossy compression left; 0 without loss.
+        description: Resolution, XMP and colours as the file states them.
     """
 
     pixels: Pixels
@@ -54,6 +58,8 @@ class Raster:
     notes: tuple[str, ...]
     form: str
     palette: bool = False
+    noise: float = 0.0
+    description: Description = NOTHING
 
 
 def identify(path: Path, head: bytes) -> str:
@@ -67,9 +73,10 @@ def identify(path: Path, head: bytes) -> str:
             return name
     if head[:4] in _TIFF_STARTS:
         return "TIFF"
-    came = f"it begins with {head[:8]!r}" if head else "it is empty"
+    failed = ": " in mistaken.kind_of(head)  # its remedy is said there
     raise ImageFileError(
-        f"{path} must be a JPEG, PNG, TIFF or WebP image; {came}. Convert it to one of these."
+        f"{path} must be a JPEG, PNG, TIFF or WebP image; {mistaken.came(head)}."
+        + ("" if failed else " Convert it to one of these.")
     )
 
 
@@ -104,14 +111,14 @@ def decode(path: Path, max_pixels: int) -> Raster:
             `max_pixels`, or has colours that would have to be guessed (CMYK, Lab, premultiplied).
     """
     data = read_file(path, max_pixels)
-    form = identify(path, data[:16])
+    form = identify(path, data[: mistaken.HEAD])
     decoder = {"TIFF": _decode_tiff, "PNG": _decode_png}.get(form, _decode_with_pillow)
     with _damage_named(path, form):
         size = _measured(path, form, data, max_pixels)
         raster = decoder(path, data, form, max_pixels)
         if raster.pixels.shape[:2] != (size.height, size.width):
             raise ValueError(f"{size.width}x{size.height} in its header, else in its pixels")
-        return raster
+        return replace(raster, noise=noise_of(form, data), description=describe(form, data))
 
 
 def measure(path: Path, max_pixels: int) -> Size:
@@ -121,7 +128,7 @@ def measure(path: Path, max_pixels: int) -> Size:
         ImageFileError: As `decode` does, as far as that shows without decoding.
     """
     data = read_file(path, max_pixels)
-    form = identify(path, data[:16])
+    form = identify(path, data[: mistaken.HEAD])
     with _damage_named(path, form):
         return _measured(path, form, data, max_pixels)
 

@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 
 from harmonizer.checks import check_threads
 from harmonizer.contract import OUTPUT, REMEDY, THUMBNAIL_SIZE, read_contract
-from harmonizer.errors import ModelError, brief
+from harmonizer.errors import ModelError, brief, shortened
 from harmonizer.interruptible import DeadlineError, run_interruptibly
+from harmonizer.mistaken import HEAD, kind_of
 from harmonizer.onnx_files import OnnxFile, read_onnx
+from harmonizer.reading import open_regular
 
 LONGEST_RUN_S = 120.0
 """Seconds that one prediction may take; an image takes milliseconds."""
@@ -109,7 +111,7 @@ class OnnxPredictor:
         except Exception as error:  # ONNX Runtime's error classes share no public base
             raise ModelError(
                 f"{self.path} must run on thumbnails of {THUMBNAIL_SIZE}x{THUMBNAIL_SIZE}; ONNX "
-                f"Runtime fails ({_one_line(error)}). {REMEDY}"
+                f"Runtime fails ({shortened(error)}). {REMEDY}"
             ) from error
         if answer.shape != (len(inputs[0]), self.contract.count):
             raise ModelError(
@@ -219,10 +221,6 @@ def import_onnxruntime() -> Any:
     return onnxruntime
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
-
-
 def _read_file(path: Path) -> OnnxFile:
     if path.is_dir():
         raise ModelError(
@@ -240,9 +238,9 @@ def _read_file(path: Path) -> OnnxFile:
     except ModelError:
         raise
     except ValueError as error:
-        raise ModelError(
-            f"{path} must be a complete ONNX model; it is not ({brief(error)}). {REMEDY}"
-        ) from error
+        kind = kind_of(_head(path))
+        came = f"it is {kind}" if kind else f"it is not ({brief(error)})"
+        raise ModelError(f"{path} must be a complete ONNX model; {came}. {REMEDY}") from error
 
 
 def _check_graph(file: OnnxFile) -> None:
@@ -297,7 +295,26 @@ def _open_session(file: OnnxFile, threads: int | None) -> Any:
             disabled_optimizers=["ConstantFolding"],
         )
     except Exception as error:  # ONNX Runtime's error classes share no public base
+        text = shortened(error)
+        newer = any(word in text for word in _NEWER)
         raise ModelError(
             f"{file.path} must be a complete ONNX model that ONNX Runtime "
-            f"{onnxruntime.__version__} can run; it is not ({_one_line(error)}). {REMEDY}"
+            f"{onnxruntime.__version__} can run; it is not ({text}). {_UPDATE if newer else REMEDY}"
         ) from error
+
+
+_NEWER = ("Unsupported model IR version", "till opset", "is under development", "Opset version")
+"""In what ONNX Runtime says of a model that is newer than itself."""
+
+_UPDATE = (
+    "The model is newer than this ONNX Runtime: update it (pip install --upgrade onnxruntime), or "
+    "export the model again with the versions that are here."
+)
+
+
+def _head(path: Path) -> bytes:
+    try:
+        with open_regular(path) as file:
+            return file.read(HEAD)
+    except OSError:
+        return b""

@@ -39,12 +39,21 @@ def nested(name: str, value: Value) -> object:
 
 
 def describe(name: str, value: Value) -> str:
-    """A value in a few characters."""
+    """A value in a few characters, as it is drawn: clamped to its operation's range.
+
+    Where that makes it another, what it was is said behind it.
+    """
+    operation = OPERATIONS[name]
+    drawn = np.clip(to_numbers(value), operation.minimum, operation.maximum)
     if isinstance(value, float):
-        return f"{value:+.3f}"
+        said = f"{drawn[0]:+.3f}"
+        return said if drawn[0] == value else f"{said} (clamped from {value:+.3f})"
     count = len(value) // (3 * CURVE_KNOTS)
     curves = "1 curve" if count == 1 else f"{count} curves"
-    return f"{curves} a channel, slopes {min(value):.2f}..{max(value):.2f}"
+    said = f"{curves} a channel, slopes {drawn.min():.2f}..{drawn.max():.2f}"
+    if (drawn == value).all():
+        return said
+    return f"{said} (clamped from {min(value):.2f}..{max(value):.2f})"
 
 
 def check_value(name: str, value: object) -> Value:

@@ -174,7 +174,7 @@ def _check_share(skipped: Sequence[str], count: int, kind: str, max_corrupt: flo
         raise ValueError(
             f"at most {max_corrupt:.1%} of {count:,} {kind} may be unusable; {len(skipped):,} "
             f"already are ({'; '.join(skipped[-SHOWN:])}). Repair or remove them (python -m train "
-            "check-data names all), or allow a larger share with --max-corrupt."
+            "check-data --report FILE names all), or allow a larger share with --max-corrupt."
         )
 
 

@@ -216,7 +216,8 @@ class State:
             SaveError: If there is no room; the best one of before is intact.
         """
         try:
-            write_together({output / BEST: (output / CHECKPOINT).read_bytes()})
+            content = read_regular(output / CHECKPOINT, CHECKPOINT_LIMIT)
+            write_set({output / BEST: content})
         except OSError as error:
             raise SaveError(
                 f"the best checkpoint could not be kept in {output}: {error.strerror or error}. "

@@ -166,6 +166,17 @@ harmonizer::MaskView Picture::mask() const {
     return bytes == 1 ? mask_of<uint8_t>(*this) : mask_of<uint16_t>(*this);
 }
 
+Picture Picture::coverage() const {
+    if (channels == 1) return *this;
+    Picture grey;
+    grey.width = width, grey.height = height, grey.channels = 1, grey.bytes = bytes;
+    grey.data.resize(static_cast<size_t>(grey.row_bytes() * height));
+    const size_t size = static_cast<size_t>(bytes), stride = static_cast<size_t>(channels) * size;
+    for (size_t i = 0; i * size < grey.data.size(); ++i)
+        std::memcpy(&grey.data[i * size], &data[(i + 1) * stride - size], size);
+    return grey;
+}
+
 Picture read_picture(const std::string& path) {
     const std::vector<uint8_t> bytes = read_bytes(path);
     if (bytes.size() > 8 && !std::memcmp(bytes.data(), "\x89PNG\r\n\x1a\n", 8))

@@ -21,6 +21,7 @@ from harmonizer.cli.options import (
     say,
 )
 from harmonizer.files import FORMATS, check_writable, make_folder
+from harmonizer.others import find_others
 
 _MOST_WORKERS = 4
 """Default limit: each worker holds an image in memory."""
@@ -33,7 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "without the last _number of the name (iHarmony4). Without MASKS, the subfolders\n"
         "composite/ and mask/ (or composites/ and masks/, composite_images/ and masks/) are used\n"
         "if they are there, else the alpha channels. What is done is skipped when run again\n"
-        f"(OUTDIR/{RECORD_NAME} says what is); bad files are reported at the end, exit code 1."
+        f"(OUTDIR/{RECORD_NAME} says what is); bad files are reported at the end, exit code 1.\n"
+        "Other files in these folders are counted and named."
     )
     parser.add_argument("composites", type=Path, metavar="COMPOSITES")
     parser.add_argument("masks", type=Path, nargs="?", metavar="MASKS")
@@ -66,6 +68,9 @@ def run(options: argparse.Namespace) -> int:
         composites, masks = split_layout(composites)
     check_masks(composites, masks)
     jobs, failures = pair_files(composites, masks, options.output, options.format)
+    others = find_others(composites, masks, options.output, jobs, failures)
+    for note in others.notes():
+        say("note", note)
     make_folder(options.output)
     check_writable(options.output / RECORD_NAME)
     cores = available_cores()
@@ -86,5 +91,6 @@ def run(options: argparse.Namespace) -> int:
             failures.append(outcome)
     for outcome in sorted(failures, key=lambda failure: failure.composite):
         say("failed", f"{outcome.composite}: {outcome.error}")
-    print(f"{counts['done']} done, {counts['skipped']} skipped, {counts['failed']} failed")
+    rest = f", {others.count()} other files left alone" if others.count() else ""
+    print(f"{counts['done']} done, {counts['skipped']} skipped, {counts['failed']} failed{rest}")
     return FAILURE if failures else SUCCESS

@@ -3,6 +3,7 @@
 import argparse
 import math
 import os
+import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,6 +17,7 @@ from harmonizer.encoding import SUBSAMPLINGS, Quality
 from harmonizer.errors import HarmonizerError
 from harmonizer.files import MAX_PIXELS, output_format
 from harmonizer.jobs import FileOptions, Recipe, Tools
+from harmonizer.masks import Levels
 from harmonizer.ops import OPERATIONS, PHOTO_FILTERS
 from harmonizer.pipeline import Harmonizer
 
@@ -23,6 +25,8 @@ _JPEG_LEVEL = 95
 
 _MOST_PIXELS = (1 << 32) - 1
 """What the renderer's counters hold."""
+
+_LEVEL = re.compile(r"[0-9]{1,9}")
 
 
 def describe_filters() -> str:
@@ -78,7 +82,7 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_input_options(parser: argparse.ArgumentParser) -> None:
-    """--max-pixels and --fit-mask."""
+    """--max-pixels, --fit-mask and --mask-levels."""
     group = parser.add_argument_group("input files")
     group.add_argument(
         "--max-pixels",
@@ -89,6 +93,14 @@ def add_input_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--fit-mask", action="store_true", help="scale a mask of another size to the composite's"
+    )
+    group.add_argument(
+        "--mask-levels",
+        type=mask_levels,
+        metavar="BLACK,WHITE",
+        help="values of the mask, as its file stores them, that count as no and as full "
+        "foreground, such as 0,1 for labels; default: 0 and the largest value of its type, and "
+        "what lossy compression left beside edges is taken off",
     )
 
 
@@ -144,7 +156,9 @@ def read_file_options(options: argparse.Namespace) -> FileOptions:
             options.subsampling or SUBSAMPLINGS[0],
             options.lossless,
         )
-    return FileOptions(options.max_pixels, options.fit_mask, options.depth, quality)
+    return FileOptions(
+        options.max_pixels, options.fit_mask, options.depth, quality, options.mask_levels
+    )
 
 
 def check_format_options(options: argparse.Namespace, form: str) -> None:
@@ -267,6 +281,19 @@ def image_format(text: str) -> str:
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r} is not an image format") from error
     return suffix
+
+
+def mask_levels(text: str) -> Levels:
+    """argparse type of --mask-levels."""
+    parts = text.split(",")
+    if len(parts) != 2 or not all(_LEVEL.fullmatch(part.strip()) for part in parts):
+        raise argparse.ArgumentTypeError(
+            f"must be two whole numbers such as 8,247; got {text[:40]!r}"
+        )
+    try:
+        return Levels(int(parts[0]), int(parts[1]))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error).rstrip(".")) from error
 
 
 def count(text: str) -> int:

@@ -16,6 +16,7 @@ from harmonizer.cli.options import (
     check_outputs,
     check_suffix,
     count,
+    mask_levels,
     open_tools,
     place_of,
     read_recipe,
@@ -89,11 +90,11 @@ def _add_input_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--mask-levels",
-        type=_levels,
-        default=(8, 247),
+        type=mask_levels,
         metavar="BLACK,WHITE",
-        help="values of a video's mask that count as black and white; default 8,247, for the noise "
-        "of lossy coding; 0,255 takes it as it is",
+        help="values of the mask that count as no and as full foreground: 0 to 255 of a video, the "
+        "files' own of images; default 8,247 for videos, for the noise of lossy coding; 0,255 "
+        "takes a mask as it is",
     )
     group.add_argument(
         "--fit-mask", action="store_true", help="scale a mask of another size to the video's"
@@ -247,7 +248,7 @@ def _refuse_smoothing(options: argparse.Namespace) -> None:
 
 
 def _read_inputs(options: argparse.Namespace) -> "Inputs":
-    from harmonizer.video import Inputs, Levels
+    from harmonizer.video import Inputs
 
     kinds = {"audio": options.no_audio, "subtitle": options.no_subtitles}
     return Inputs(
@@ -258,7 +259,7 @@ def _read_inputs(options: argparse.Namespace) -> "Inputs":
         options.when_short,
         options.skip_damaged,
         options.fit_mask,
-        Levels(*options.mask_levels),
+        options.mask_levels,
         tuple(kind for kind, unwanted in kinds.items() if not unwanted),
         options.max_pixels,
     )
@@ -325,13 +326,6 @@ def _rate(text: str) -> Fraction:
         )
     # Time bases are pairs of 32-bit integers.
     return value.limit_denominator(100_000)
-
-
-def _levels(text: str) -> tuple[int, int]:
-    parts = text.split(",")
-    if len(parts) != 2 or not all(part.strip().isdigit() for part in parts):
-        raise argparse.ArgumentTypeError(f"must be two whole numbers such as 8,247; got {text!r}")
-    return int(parts[0]), int(parts[1])
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -17,7 +17,7 @@ import numpy as np
 from harmonizer.contract import OUTPUT, THUMBNAIL_SIZE, Contract
 from harmonizer.cuda.device import Device, Fence
 from harmonizer.cuda.slot import Memory
-from harmonizer.errors import DeviceError, EngineError, ModelError
+from harmonizer.errors import DeviceError, EngineError, ModelError, shortened
 from harmonizer.predictor import OnnxPredictor, default_model, import_onnxruntime
 
 THUMBNAIL_PIXELS = THUMBNAIL_SIZE * THUMBNAIL_SIZE
@@ -104,7 +104,7 @@ class OnnxCudaPredictor:
             except Exception as error:  # ONNX Runtime's error classes share no public base
                 raise ModelError(
                     f"{self.path} must run with ONNX Runtime's CUDA provider; it does not "
-                    f"({' '.join(str(error).split())[:300]}). Use backend `cpu`, or an engine."
+                    f"({shortened(error)}). Use backend `cpu`, or an engine."
                 ) from error
         if "CUDAExecutionProvider" not in self._session.get_providers():
             self.close()
@@ -140,7 +140,7 @@ class OnnxCudaPredictor:
             except Exception as error:  # ONNX Runtime's error classes share no public base
                 raise ModelError(
                     f"{self.path} must run on {batch} thumbnails; ONNX Runtime fails "
-                    f"({' '.join(str(error).split())[:300]}). Use a smaller batch."
+                    f"({shortened(error)}). Use a smaller batch."
                 ) from error
             self._fence.order(own, stream)
 

@@ -35,7 +35,7 @@ from harmonizer.engine.library import (
 from harmonizer.engine.options import BuildOptions
 from harmonizer.engine.progress import BuildProgress, make_monitor
 from harmonizer.engine.timing import open_timing_cache, save_timing_cache
-from harmonizer.errors import DeviceError, DeviceMemoryError, EngineError, brief
+from harmonizer.errors import DeviceError, DeviceMemoryError, EngineError, brief, shortened
 
 _REMEDIES = {
     "workspace": "Allow it more workspace.",
@@ -207,13 +207,13 @@ def _configure(trt: Any, builder: Any, contract: Contract, options: BuildOptions
 
 
 def _refuse_build(path: Path, trt: Any, heard: list[str]) -> NoReturn:
-    text = quoted(heard)
-    if "outofmemory" in text.lower().replace(" ", ""):
+    text, whole = quoted(heard), " ".join(heard)
+    if "outofmemory" in whole.lower().replace(" ", ""):
         raise DeviceMemoryError(
             f"building {path} needs more GPU memory than is free {text}. Close other programs, or "
             "give a smaller largest batch."
         )
-    remedy = next((told for word, told in _REMEDIES.items() if word in text), _REMEDY)
+    remedy = next((told for word, told in _REMEDIES.items() if word in whole), _REMEDY)
     raise EngineError(
         f"{trt.__name__} {trt.__version__} must build {path}; it fails {text}. {remedy}",
         tuple(heard),
@@ -224,7 +224,7 @@ def _parser_errors(parser: Any) -> str:
     errors = [parser.get_error(index) for index in range(parser.num_errors)]
     told = [
         f"{error.node_operator() or 'the graph'} {error.node_name()!r}: "
-        f"{' '.join(error.desc().split())[:300]}"
+        f"{shortened(error.desc(), 400)}"
         for error in errors[:3]
     ]
     if len(errors) > len(told):

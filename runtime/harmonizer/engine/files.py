@@ -17,6 +17,7 @@ from harmonizer.documents import read_document
 from harmonizer.engine.library import Module
 from harmonizer.engine.schema import complaints_of
 from harmonizer.errors import EngineError, brief
+from harmonizer.mistaken import HEAD, came
 from harmonizer.predictor import OnnxPredictor
 from harmonizer.reading import ENGINE_LIMIT, open_regular, read_regular
 from harmonizer.storage import sweep, write_set
@@ -88,7 +89,7 @@ def read_plan(path: Path) -> Plan:
         )
     module = _MAGIC.get(data[:4])
     if module is None or len(data) < _HEADER_BYTES:
-        found = f"it begins with {data[:8]!r}" if data else "it is empty"
+        found = came(data[:HEAD])
         raise EngineError(
             f"{path} must be a serialised TensorRT engine; {found}. Build one with: {_BUILD}"
         )

@@ -1,17 +1,22 @@
 """Read a video: its frames with checked timestamps, and the packets that are only copied."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import av
 
-from harmonizer.limits import MAX_FRAME_PIXELS
+from harmonizer.limits import MAX_FRAME_PIXELS, MAX_PARTS
 from harmonizer.machine import available_cores
-from harmonizer.reading import check_regular
+from harmonizer.mistaken import HEAD, came, kind_of
+from harmonizer.reading import check_regular, open_regular
 from harmonizer.video.errors import VideoError, translated
+from harmonizer.video.libav import open_container
+
+_REMEDY = "Check the path and that the file is complete."
 
 DAMAGED = "Repair or download it again, or pass --skip-damaged to use what can be decoded."
 
@@ -55,6 +60,7 @@ class VideoReader:
         max_pixels: Larger frames are refused before one is decoded.
 
     Attributes:
+        place: What libav was given to open.
         stream: The video stream: the first that is no cover picture.
         copies: The streams whose packets `items` gives.
         dropped: Kind and codec of the streams that are not copied.
@@ -82,18 +88,11 @@ class VideoReader:
         self._rate, self._skip = rate, skip_damaged
         if self.path.is_dir():
             raise VideoError(f"{path} must be a video file; it is a folder. Name a file in it.")
-        remedy = "Check the path and that the file is complete."
-        with translated(path, "must be a readable video", remedy):
+        with _named(self.path), translated(path, "must be a readable video", _REMEDY):
             check_regular(self.path)
             # A path is a path: libav would take a local "http:x.mp4" for an address.
-            place = f"file:{self.path.absolute()}"
-            # Tags in another encoding than UTF-8 are copied byte by byte.
-            self.container: Any = av.open(
-                place,
-                "r",
-                options={**_WALLS, "max_pixels": str(max_pixels)},
-                metadata_errors="surrogateescape",
-            )
+            self.place = f"file:{self.path.absolute()}"
+            self.container: Any = self.reopened()
         try:
             self.stream: Any = self._find_stream()
             self._check_size()
@@ -208,6 +207,15 @@ class VideoReader:
             if isinstance(item, Picture):
                 yield item
 
+    def reopened(self) -> Any:
+        """The file's container, opened once more.
+
+        Raises:
+            av.FFmpegError, OSError: As `av.open` does.
+        """
+        options = {**_WALLS, "max_pixels": str(self._max_pixels)}
+        return open_container(self.place, "r", options)
+
     def close(self) -> None:
         """Close the file."""
         self.container.close()
@@ -289,6 +297,49 @@ class VideoReader:
             f"{float(pts * self.time_base):.3f} s, the one before at "
             f"{float(last * self.time_base):.3f} s. Pass --rate to count frames instead."
         )
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Say of a file that cannot be opened what it is instead, or what it lacks."""
+    try:
+        yield
+    except VideoError as error:
+        complaint = _complaint(path)
+        if not complaint:
+            raise
+        raise VideoError(f"{path} must be a readable video; {complaint}. {_REMEDY}") from error
+
+
+def _complaint(path: Path) -> str:
+    """Why a file is no video, as far as its first bytes tell; empty if they do not."""
+    try:
+        with open_regular(path) as file:
+            head = file.read(HEAD)
+            if head[4:8] == b"ftyp" and not _has_index(file):
+                return "its index (moov) is missing: the recording or the copy was cut short"
+    except OSError:
+        return ""
+    kind = kind_of(head)
+    return came(head) if not head or (kind and "video" not in kind) else ""
+
+
+def _has_index(file: BinaryIO) -> bool:
+    """Whether an MP4 or QuickTime file has a box `moov` (ISO/IEC 14496-12, 4.2)."""
+    at, end = 0, file.seek(0, 2)
+    for _ in range(MAX_PARTS):
+        if at + 8 > end:
+            return False
+        file.seek(at)
+        header = file.read(16)
+        size, name = int.from_bytes(header[:4]), header[4:8]
+        if name == b"moov":
+            return True
+        size = int.from_bytes(header[8:]) if size == 1 else size
+        if size < 8:  # 0: to the end of the file
+            return False
+        at += size
+    return True  # so many that nobody can say
 
 
 def _described(stream: Any) -> str:

@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harmonizer.errors import ImageFileError
-from harmonizer.files import FORMATS, load_mask, load_photo
+from harmonizer.files import FORMATS, load_mask, load_photo, to_depth
 from harmonizer.limits import MAX_FRAME_PIXELS
+from harmonizer.masks import Levels, full_value
 from harmonizer.video.errors import VideoError
+from harmonizer.video.masks import Brightness
 from harmonizer.video.reader import Picture
 
 Content = TypeVar("Content")
@@ -128,6 +130,7 @@ class SequenceReader:
     Attributes:
         start: The first image's number.
         missing: Numbers between the first and the last that have no image.
+        others: Files in the folder that are no images of the sequence; none for a pattern.
 
     Raises:
         VideoError: If there are no images, or no rate is given.
@@ -149,6 +152,11 @@ class SequenceReader:
                 "--rate, such as --rate 25."
             )
         self._skip, self._max_pixels = skip_damaged, max_pixels
+        self.others: list[str] = []
+        if self.path.is_dir():
+            used = {file.name for file in self._files.values()}
+            files = sorted(file for file in self.path.iterdir() if file.is_file())
+            self.others = [file.name for file in files if file.name not in used]
         self.rate: Fraction = rate
         self.time_base = 1 / rate
         self.start, end = min(self._files), max(self._files)
@@ -187,16 +195,23 @@ class SequenceReader:
         """As `items`."""
         return self.items()
 
-    def masks(self) -> Iterator[tuple[float, NDArray[np.uint8]]]:
-        """Yield (seconds, mask), each read as a mask file.
+    def masks(
+        self, levels: Levels | None, brightness: Brightness
+    ) -> Iterator[tuple[float, NDArray[np.uint8], tuple[str, ...]]]:
+        """Yield (seconds, mask, notes), each read as a mask file.
+
+        Args:
+            levels: What is black and white in them; see `load_mask`.
+            brightness: Is told of each.
 
         Raises:
-            ImageFileError: If one cannot be read, or holds labels.
+            ImageFileError, MaskError: If one cannot be read, or holds labels.
+            VideoError: As `Brightness.see` does.
         """
         for number, path in self._files.items():
-            mask = self._read(still_mask, path)
-            if mask is not None:
-                yield float((number - self.start) / self.rate), mask
+            read = self._read(lambda file, most: still_mask(file, most, levels, brightness), path)
+            if read is not None:
+                yield float((number - self.start) / self.rate), *read
 
     def close(self) -> None:
         """Nothing is open."""
@@ -211,13 +226,25 @@ class SequenceReader:
             return None
 
 
-def still_mask(path: Path, max_pixels: int = MAX_FRAME_PIXELS) -> NDArray[np.uint8]:
-    """A mask file as (H, W) uint8; 16-bit masks are rounded.
+def still_mask(
+    path: Path,
+    max_pixels: int = MAX_FRAME_PIXELS,
+    levels: Levels | None = None,
+    brightness: Brightness | None = None,
+) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+    """A mask file as (H, W) uint8, and notes on what was done; 16-bit masks are rounded.
+
+    Args:
+        path: Image file.
+        max_pixels: Larger ones are refused.
+        levels: What is black and white in it; see `load_mask`.
+        brightness: Of a sequence: is told this mask's brightest value; the file may be faint.
 
     Raises:
-        ImageFileError: As `load_mask` does.
+        ImageFileError, MaskError: As `load_mask` does.
+        VideoError: As `Brightness.see` does.
     """
-    values, _ = load_mask(path, max_pixels)
-    if values.dtype == np.uint16:
-        values = ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    return values.astype(np.uint8, copy=False)
+    values, notes = load_mask(path, max_pixels, levels, brightness is not None)
+    if brightness is not None:
+        brightness.see(float(values.max()), full_value(values.dtype))
+    return to_depth(values, 8).astype(np.uint8, copy=False), notes
