@@ -160,6 +160,15 @@ def test_what_is_not_carried_is_named(tmp_path: Path) -> None:
     assert "not carried over: its text (Author)" in load_photo(tmp_path / "c.png").notes
 
 
+def test_what_is_not_carried_cannot_command_a_terminal_nor_fill_it(tmp_path: Path) -> None:
+    info = PngImagePlugin.PngInfo()
+    for index in range(50):
+        info.add_text(f"\x1b[2J{index}", "x")
+    Image.fromarray(picture()).save(tmp_path / "c.png", pnginfo=info)
+    (note,) = load_photo(tmp_path / "c.png").notes
+    assert note.isprintable() and len(note) < 300 and note.endswith("and 40 more")
+
+
 def test_xmp_too_long_for_jpeg_is_left_out_with_a_note(tmp_path: Path) -> None:
     like = Photo(picture(), description=Description(None, b"<x>" + b" " * 70000))
     (note,) = save_photo(tmp_path / "o.jpg", picture(), like)
@@ -207,6 +216,15 @@ def test_colours_of_another_profile_are_said(name: str, suffix: str, tmp_path: P
     assert photo.icc == PROFILES[name]
     (note,) = photo.notes
     assert f"those of the profile {name!r}, not sRGB's" in note
+
+
+def test_curve_of_complex_numbers_is_no_srgb() -> None:
+    numbers = struct.pack(">3i", round(65536 * 2.4), -65536, 0)
+    curve = b"para" + bytes(4) + struct.pack(">HH", 1, 0) + numbers
+    broken = bytearray(PROFILES["linear sRGB"])
+    for at in range(132 + 12 * 4, 132 + 12 * 7, 12):
+        broken[at + 4 : at + 12] = struct.pack(">II", len(broken), len(curve))
+    assert not is_srgb(bytes(broken) + curve)
 
 
 def test_srgb_profiles_are_known_by_their_numbers(tmp_path: Path) -> None:

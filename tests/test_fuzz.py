@@ -14,7 +14,7 @@ SHORT = {
     "images": 1200,
     "models": 150,
     "engine descriptions": 200,
-    "checkpoints": 25,
+    "checkpoints": 60,
     "clips": 60,
     "JSON documents": 600,
 }

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from harmonizer import exif
 from harmonizer.containers import TiffTags, jpeg_segments, png_chunks, webp_chunks
+from harmonizer.errors import printable
 from harmonizer.icc import is_srgb, profile_name
 
 _INCH_CM, _INCH_M = 2.54, 0.0254
@@ -17,6 +18,9 @@ _INCH_CM, _INCH_M = 2.54, 0.0254
 XMP_JPEG = b"http://ns.adobe.com/xap/1.0/\0"
 _XMP_JPEG_MORE = b"http://ns.adobe.com/xmp/extension/\0"
 _XMP_PNG = b"XML:com.adobe.xmp\0"
+
+_NAMED = 10
+"""Things that are not carried over that a note names."""
 
 JPEG_XMP_LIMIT = 65533 - len(XMP_JPEG)
 """Bytes of XMP that one JPEG segment holds."""
@@ -126,7 +130,8 @@ def _of_png(data: bytes) -> Description:
             else:
                 lost["its compressed XMP data"] = None
         elif kind in (b"tEXt", b"zTXt", b"iTXt"):
-            lost["its text (" + content.split(b"\0")[0].decode("latin-1")[:40] + ")"] = None
+            keyword = content[:79].split(b"\0")[0].decode("latin-1")
+            lost[f"its text ({printable(keyword, 40)})"] = None
     return Description(resolution, xmp, _png_colours(found), _not_carried(lost))
 
 
@@ -169,7 +174,8 @@ def _per_inch(across: float, down: float, scale: float) -> tuple[float, float] |
 
 
 def _not_carried(lost: dict[str, None]) -> tuple[str, ...]:
-    return (f"not carried over: {', '.join(lost)}",) if lost else ()
+    more = f" and {len(lost) - _NAMED} more" if len(lost) > _NAMED else ""
+    return (f"not carried over: {', '.join(list(lost)[:_NAMED])}{more}",) if lost else ()
 
 
 def _with_clean_xmp(description: Description) -> Description:

@@ -20,6 +20,11 @@ def shortened(text: object, most: int = 500) -> str:
     return f"{line[:beginning]} ... {line[beginning - most :]}"
 
 
+def printable(text: str, most: int) -> str:
+    """What a file says of itself, for a message: shortened, and nothing that a terminal obeys."""
+    return shortened("".join(letter for letter in text if letter.isprintable()), most)
+
+
 def brief(error: BaseException, most: int = 200) -> str:
     """An error's kind and its text, shortened, to be part of another's message.
 

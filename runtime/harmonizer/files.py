@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harmonizer.describing import NOTHING, Description, other_colours
-from harmonizer.errors import ImageFileError
+from harmonizer.errors import ImageFileError, printable
 from harmonizer.exif import resolution as exif_resolution
 from harmonizer.exif import upright
 from harmonizer.fitting import Fit, scaled
@@ -88,7 +88,7 @@ def load_photo(path: str | Path, max_pixels: int = MAX_PIXELS) -> Photo:
         colours = np.repeat(colours, 3, axis=2)
         notes.append("it is greyscale and is converted to RGB")
     if icc and icc[16:20] != b"RGB ":
-        kind = icc[16:20].decode("ascii", "replace").strip()
+        kind = printable(icc[16:20].decode("ascii", "replace"), 4)
         notes.append(f"its ICC profile is for {kind or 'unknown'} colours, not RGB, and is dropped")
         icc = b""
     alpha = np.ascontiguousarray(pixels[..., -1]) if raster.channels.endswith("A") else None

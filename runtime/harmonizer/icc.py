@@ -2,7 +2,7 @@
 
 import struct
 
-from harmonizer.errors import shortened
+from harmonizer.errors import printable
 
 _SRGB_COLUMNS = {
     b"rXYZ": (0.4360, 0.2225, 0.0139),
@@ -29,8 +29,7 @@ def profile_name(profile: bytes) -> str:
     elif content[:4] == b"mluc" and len(content) >= 28:
         length, offset = int.from_bytes(content[20:24]), int.from_bytes(content[24:28])
         name = content[offset : offset + length].decode("utf-16-be", "replace")
-    printable = "".join(letter for letter in name if letter.isprintable())
-    return shortened(printable, 60) or "unnamed"
+    return printable(name, 60) or "unnamed"
 
 
 def is_srgb(profile: bytes) -> bool:
@@ -52,8 +51,8 @@ def is_srgb(profile: bytes) -> bool:
             for curve in curves
             for at, expected in _CURVE.items()
         )
-    except (struct.error, IndexError, ValueError, ZeroDivisionError, OverflowError):
-        return False
+    except (struct.error, IndexError, TypeError, ValueError, ArithmeticError):
+        return False  # TypeError: a power of a negative number is complex
 
 
 def _tags(profile: bytes) -> dict[bytes, bytes]:
