@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export HARMONIZER_DATA ?= $(abspath ../shared/data)
 
-.PHONY: help setup cuda train train-gpu model demo test test-all check format bench bench-gpu gpu-test pycuda wheel clean
+.PHONY: help attack setup prerequisites cuda train train-gpu model demo test test-all check format bench bench-gpu gpu-test pycuda wheel clean
 
 help:
 	@echo "make demo      set up, export with parity, harmonize sample photographs"
@@ -18,14 +18,17 @@ help:
 	@echo "make gpu-test  on a GPU machine: every GPU test, result in bench/results/gpu-test.json"
 	@echo "make bench-gpu on a GPU machine: measure, write bench/results/gpu.json"
 	@echo "make cuda      compile the CUDA kernels for every supported GPU (nvcc, or NVRTC's wheels)"
-	@echo "make wheel     build dist/*.whl"
+	@echo "make wheel     build dist/*.whl (needs a C++ compiler alone; no set-up)"
+	@echo "make attack    attack files, models, the C interface; write the tables of docs/reliability.md"
 
 setup: .venv/.ready
 
-.venv/.ready: pyproject.toml constraints.txt hatch_build.py $(shell find runtime/kernels runtime/cpp -type f)
+prerequisites:
 	@command -v $(PYTHON) >/dev/null || { echo "set-up needs Python 3.11 or newer: apt-get install python3 python3-venv"; exit 1; }
 	@$(PYTHON) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' || { echo "set-up needs Python 3.11 or newer with venv: apt-get install python3-venv (or give PYTHON=...)"; exit 1; }
 	@command -v c++ >/dev/null || command -v g++ >/dev/null || command -v clang++ >/dev/null || { echo "set-up needs a C++ compiler: apt-get install g++"; exit 1; }
+
+.venv/.ready: pyproject.toml constraints.txt hatch_build.py $(shell find runtime/kernels runtime/cpp -type f) | prerequisites
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
@@ -40,6 +43,7 @@ train-gpu: setup
 model: setup
 	$(BIN)/python export/to_onnx.py --checkpoint models/harmonizer.safetensors --output models/harmonizer.onnx
 	$(BIN)/python export/to_onnx.py --checkpoint models/s2crnet.safetensors --output models/s2crnet.onnx
+	$(BIN)/python export/hashes.py models
 
 demo: setup
 	$(BIN)/python export/to_onnx.py --checkpoint models/harmonizer.safetensors --output out/demo/harmonizer.onnx
@@ -52,6 +56,9 @@ test: setup
 
 test-all: setup
 	$(BIN)/python -m pytest -m ''
+
+attack: setup
+	$(BIN)/python tests/fuzz/report.py
 
 check: setup
 	$(BIN)/ruff format --check .
@@ -78,8 +85,9 @@ bench-gpu: pycuda
 cuda: setup
 	$(BIN)/python build_kernels.py
 
-wheel: setup
-	$(BIN)/python -m build --wheel
+wheel: prerequisites
+	test -x build/wheel/bin/python || $(PYTHON) -m venv build/wheel
+	build/wheel/bin/pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
 
 clean:
 	rm -rf build dist out .venv

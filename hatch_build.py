@@ -6,6 +6,7 @@ sources of the CUDA kernels, for NVRTC, and their compiled image if `make cuda` 
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sysconfig
@@ -48,13 +49,27 @@ class RendererBuildHook(BuildHookInterface[Any]):
             staged = target.with_suffix(".new")
             shutil.copyfile(Path(folder) / LIBRARY, staged)
             staged.replace(target)
-        platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
         build_data["pure_python"] = False
-        build_data["tag"] = f"py3-none-{platform}"
+        build_data["tag"] = f"py3-none-{platform_tag(target)}"
         if version == "standard":
             build_data["force_include"][str(target)] = f"harmonizer/_native/{LIBRARY}"
             for path, place in kernel_files(root).items():
                 build_data["force_include"][str(path)] = place
+
+
+def platform_tag(library: Path) -> str:
+    """The platform that a wheel with this library runs on, as pip compares it.
+
+    On Linux the oldest glibc that has every symbol the library asks for (PEP 600), so that pip
+    refuses the wheel where it could be installed and not loaded; without glibc, as Python names
+    the platform. The versions stand in the library's string table, each as text of its own.
+    """
+    platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
+    asked = re.findall(rb"\0GLIBC_(\d+)\.(\d+)(?=[.\0])", library.read_bytes())
+    if not platform.startswith("linux_") or not asked:
+        return platform
+    major, minor = max((int(major), int(minor)) for major, minor in asked)
+    return f"manylinux_{major}_{minor}_{platform.removeprefix('linux_')}"
 
 
 def kernel_files(root: Path) -> dict[Path, str]:

@@ -12,6 +12,7 @@ from calibration.errors import CacheError
 from calibration.graph import PredictorGraph
 from calibration.images import ImageSet
 from calibration.ranges import BINS, PERCENTILE, Method, collect_ranges
+from harmonizer.documents import read_document
 from harmonizer.errors import brief
 from harmonizer.files import write_atomically
 
@@ -81,7 +82,7 @@ def read_cache(path: Path, key: Key, tensors: Sequence[str]) -> dict[str, float]
         CacheError: If they are not, or the file is damaged.
     """
     try:
-        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        document: dict[str, Any] = read_document(path)
         if document["format"] != FORMAT:
             raise ValueError(f"its format is {document['format']!r}")
         content = {"key": document["key"], "ranges": document["ranges"]}

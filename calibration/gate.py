@@ -26,6 +26,7 @@ from calibration.judging import LIMITS, Row, default_sets, judge, verdict
 from calibration.outputs import prepare_outputs
 from calibration.report import argument_rows, write_html
 from harmonizer import __version__
+from harmonizer.documents import read_document
 from harmonizer.engine.files import description_path
 from harmonizer.errors import HarmonizerError, brief
 from harmonizer.files import write_atomically
@@ -157,10 +158,10 @@ def run(args: argparse.Namespace) -> bool:
 
 def _read_sensitivity(path: Path) -> Row:
     try:
-        document: Row = json.loads(path.read_text(encoding="utf-8"))
+        document: Row = read_document(path)
         if document["format"] != "harmonizer-precision-report":
             raise ValueError(f"its format is {document['format']!r}")
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"{path} must be a report of calibration/quantize.py; it is not ({brief(error)}). Name "
             "the FILE.report.json beside the quantised model."

@@ -101,7 +101,9 @@ def _describe(args: argparse.Namespace) -> int:
     if not has_gpu():
         print(f"{path}: written; the engine was not loaded, as there is no GPU to load it on")
         return 0
-    with EnginePredictor(args.describe, args.model, args.module) as predictor:
+    with EnginePredictor(
+        args.describe, args.model, args.module, allow_host_code=args.version_compatible
+    ) as predictor:
         print(
             f"{path}: written; the engine loads, takes {predictor.thumbnail_type} thumbnails, at "
             f"most {predictor.largest_batch} at once, and predicts {', '.join(predictor.filters)}"

@@ -88,7 +88,9 @@ def composites(images: Path | None, filters: tuple[str, ...]) -> Iterator[tuple[
     if images is None:
         pairs = [(_unit(photo.pixels), _unit(photo.mask)) for photo in sample_photos()] * 3
     else:
-        paths = sorted(p for p in images.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+        paths = sorted(
+            p for p in images.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.name[0] != "."
+        )
         if not paths:
             raise ValueError(
                 f"{images} must hold photographs ({', '.join(IMAGE_SUFFIXES)}); it holds none. "

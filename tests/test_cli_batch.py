@@ -179,3 +179,61 @@ def test_batch_interrupted_leaves_no_half_files_and_resumes(scene: Path, model: 
     assert again.returncode == 0, again.stderr
     done, skipped = map(int, re.findall(r"\d+", again.stdout)[:2])
     assert done + skipped == 40 and skipped >= 1
+
+
+def test_batch_counts_and_names_what_it_leaves_alone(
+    scene: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders(scene)
+    for name in (
+        "composites/phone.heic",
+        "composites/sub/notes.txt",
+        "composites/no_suffix",
+        "composites/._b.png",
+        "composites/.DS_Store",
+        "masks/b.bmp",
+    ):
+        Path(name).write_bytes(b"x")
+    Image.open("m.png").save("masks/unused.png")
+    words = ["batch", "composites", "masks", "-o", "out", "--model", str(model)]
+    for counts in ("4 done, 0 skipped", "0 done, 4 skipped"):
+        assert main(words) == 0
+        captured = capsys.readouterr()
+        assert captured.out == f"{counts}, 0 failed, 7 other files left alone\n"
+        notes = [line for line in captured.err.splitlines() if "left alone" in line]
+        strangers, hidden, unused = notes
+        for name in ("phone.heic", "sub/notes.txt", "no_suffix", "masks/b.bmp"):
+            assert name in strangers
+        assert "4 left alone, not named as images" in strangers
+        assert "2 left alone, hidden" in hidden
+        assert "composites/.DS_Store" in hidden and "composites/._b.png" in hidden
+        assert "1 left alone, masks without a composite: masks/unused.png" in unused
+
+
+def test_batch_with_its_output_inside_counts_no_outputs(
+    scene: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("all").mkdir()
+    Image.open("rgba.png").save("all/a.png")
+    words = ["batch", "all", "-o", "all/out", "--model", str(model)]
+    for counts in ("1 done, 0 skipped", "0 done, 1 skipped"):
+        assert main(words) == 0
+        assert capsys.readouterr().out == f"{counts}, 0 failed\n"
+
+
+def test_batch_without_images_says_what_is_there(
+    scene: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("phone").mkdir()
+    for name in ("a.heic", "b.heic"):
+        Path("phone", name).write_bytes(b"x")
+    said = refused(capsys, 2, "batch", "phone", "-o", "out")
+    assert "it has none, among 2 files such as a.heic, b.heic." in said
+
+
+@pytest.mark.parametrize("module", ["harmonizer", "harmonizer.cli"])
+def test_package_runs_as_a_module(module: str, scene: Path) -> None:
+    result = subprocess.run(
+        [COMMAND[0], "-m", module, "--version"], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0 and result.stdout.startswith("harmonizer ")

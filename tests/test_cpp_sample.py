@@ -228,6 +228,52 @@ def test_wrong_use_is_refused_with_the_reason(
     assert (tmp_path / "c.ppm").read_bytes() == ppm
 
 
+@pytest.mark.parametrize(("white", "depth"), [(1, 8), (15, 8), (255, 16)])
+def test_mask_of_another_scale_is_refused_and_levels_spread_it(
+    white: int, depth: int, picture: Array, foreground: Array, tmp_path: Path
+) -> None:
+    kind = np.uint8 if depth == 8 else np.uint16
+    labels = (foreground == 255).astype(kind) * kind(white)
+    source = write_netpbm(tmp_path / "c.ppm", picture)
+    mask = write_netpbm(tmp_path / "m.pgm", labels)
+    rgba = write_netpbm(tmp_path / "c.pam", np.dstack([picture.astype(kind), labels]))
+    full = np.iinfo(kind).max
+    out = tmp_path / "o.ppm"
+    for words in ((source, mask, "-o", out), (rgba, "-o", tmp_path / "o.pam")):
+        result = run(sample(), *words, "--arguments", PAIRS)
+        assert result.returncode == 1 and not words[-1].exists()
+        assert f"must have {full} where the foreground is full" in result.stderr
+        assert f"its largest value is {white}," in result.stderr
+        assert f"--mask-levels 0,{white};" in result.stderr
+    levels = ["--mask-levels", f"0,{white}"]
+    succeed(sample(), source, mask, "-o", out, "--arguments", PAIRS, *levels)
+    spread = np.where(labels == white, 255, 0).astype(np.uint8)
+    assert np.array_equal(read_netpbm(out, picture), drawn(picture, spread))
+    succeed(sample(), rgba, "-o", tmp_path / "o.pam", "--arguments", PAIRS, *levels)
+    result = read_netpbm(tmp_path / "o.pam", np.dstack([picture.astype(kind), labels]))
+    assert np.array_equal(result[..., 3], labels)
+    for wrong in ("1", "5,5", "0,70000", "0,1x"):
+        refused = run(
+            sample(), source, mask, "-o", out, "--arguments", PAIRS, "--mask-levels", wrong
+        )
+        assert refused.returncode == 1 and "0 <= black < white" in refused.stderr
+
+
+def test_stream_of_dark_masks_is_refused_and_levels_spread_it(
+    picture: Array, foreground: Array, tmp_path: Path
+) -> None:
+    labels = (foreground == 255).astype(np.uint8)
+    (tmp_path / "m.gray").write_bytes(labels.tobytes() + labels.tobytes())
+    command = [str(sample()), "--raw", "120x90", str(tmp_path / "m.gray"), "--arguments", PAIRS]
+    frames = picture.tobytes() * 2
+    result = subprocess.run(command, input=frames, capture_output=True, check=False)
+    assert result.returncode == 1 and b"its largest value is 1," in result.stderr
+    command += ["--mask-levels", "0,1"]
+    result = subprocess.run(command, input=frames, capture_output=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == drawn(picture, labels * 255).tobytes() * 2
+
+
 def test_help_names_every_option() -> None:
     text = succeed(sample(), "--help")
     for option in ("--arguments", "--engine", "--raw", "--backend", "--kernels", "--label"):

@@ -254,7 +254,7 @@ def test_onnx_model_runs_as_an_engine_where_tensorrt_is_installed(
 
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name == "tensorrt")
     monkeypatch.setattr(engine, "cached_engine", build)
-    monkeypatch.setattr(engine, "EnginePredictor", lambda path: ("engine", str(path)))
+    monkeypatch.setattr(engine, "EnginePredictor", lambda path, *rest: ("engine", str(path)))
     for name in ("OnnxCudaPredictor", "OnnxHostPredictor"):
         monkeypatch.setattr(predictor, name, lambda path, *rest: ("onnx", str(path)))
     device = SimpleNamespace(current=nullcontext)

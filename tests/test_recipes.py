@@ -84,6 +84,23 @@ def test_pieces_absent_or_of_two_saves_are_refused(run: Path, tmp_path: Path) ->
         join(tmp_path, joined)
 
 
+@pytest.mark.parametrize(
+    "index",
+    [
+        "",
+        "[]",
+        "[" * 100_000,
+        '{"a": 5}',
+        '{"../a": {"pieces": [], "sha256": ""}}',
+        '{"a": {"pieces": ["../b"], "sha256": ""}}',
+    ],
+)
+def test_pieces_of_a_malformed_index_are_refused(index: str, tmp_path: Path) -> None:
+    (tmp_path / "pieces.json").write_text(index)
+    with pytest.raises(PiecesError, match=r"pieces\.json must"):
+        join(tmp_path, tmp_path / "joined")
+
+
 def test_pieces_command_says_what_it_wrote(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

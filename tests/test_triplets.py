@@ -175,3 +175,11 @@ def test_recoloured_triplets_absent_donor_is_named(tmp_path: Path) -> None:
         FileNotFoundError, match=r"donors\.csv names must be there; absent: .*a\.png|a\.webp"
     ):
         recoloured_triplets(tmp_path, donors)
+
+
+def test_pixels_mask_of_labels_is_refused(benchmark: Path) -> None:
+    first, *_ = benchmark_triplets(benchmark)
+    labels = (np.asarray(Image.open(first.mask).convert("L")) > 127).astype(np.uint8)
+    Image.fromarray(labels).save(first.mask)
+    with pytest.raises(ImageFileError, match=r"c0_1\.png must have 255.*is 1,.*Multiply it by 255"):
+        first.pixels()

@@ -15,6 +15,7 @@ from harmonizer.jobs import Recipe, Tools
 from harmonizer.renderer import CpuRenderer
 from harmonizer.video import OFF, Encoding, Inputs, Job, VideoError, harmonize_video
 from harmonizer.video.job import Report
+from harmonizer.video.libav import open_container
 from harmonizer.video.orientation import Orientation, orientation_of
 
 BRIGHT = Recipe(Arguments.identity(), overrides={"brightness": 0.4})
@@ -260,7 +261,7 @@ def test_a_stream_of_an_unknown_codec_is_refused_or_left_out_with_a_note(
 def test_tags_that_are_not_utf8_are_copied_as_they_are(tmp_path: Path, mask: Path) -> None:
     with av.open(str(write_clip(tmp_path / "c.mkv", [picture(0)] * 2))) as clip:
         packets = list(clip.demux(video=0))
-        with av.open(str(tmp_path / "t.mkv"), "w", metadata_errors="surrogateescape") as out:
+        with open_container(tmp_path / "t.mkv", "w") as out:
             stream = out.add_stream_from_template(clip.streams.video[0])
             out.metadata["title"] = "Caf\udce9"
             for packet in packets:

@@ -1,8 +1,11 @@
 """The built wheel, as a user without torch meets it."""
 
 import os
+import platform
+import re
 import subprocess
 import sys
+import sysconfig
 import venv
 import zipfile
 from pathlib import Path
@@ -13,6 +16,7 @@ from conftest import ROOT
 from PIL import Image
 
 from export.samples import sample_photos
+from hatch_build import platform_tag
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +56,38 @@ def test_wheel_holds_the_package_its_library_and_its_model_alone(wheel: Path) ->
     assert "harmonizer/_native/libharmonizer_cpu.so" in names
     model = zipfile.ZipFile(wheel).read("harmonizer/assets/harmonizer.onnx")
     assert model == (ROOT / "models/harmonizer.onnx").read_bytes()
+
+
+def test_wheel_says_which_glibc_it_needs(wheel: Path, tmp_path: Path) -> None:
+    library = tmp_path / "library.so"
+    library.write_bytes(zipfile.ZipFile(wheel).read("harmonizer/_native/libharmonizer_cpu.so"))
+    tag = wheel.stem.rsplit("-", 1)[1]
+    assert tag == platform_tag(library)
+    if not sys.platform.startswith("linux") or platform.libc_ver()[0] != "glibc":
+        pytest.skip("the platform has no glibc")
+    needed = tuple(map(int, re.fullmatch(r"manylinux_(\d+)_(\d+)_\w+", tag).groups()))  # type: ignore[union-attr]
+    assert needed <= tuple(map(int, platform.libc_ver()[1].split(".")[:2]))
+
+
+@pytest.mark.parametrize(
+    ("strings", "tag"),
+    [
+        (b"\0GLIBC_2.2.5\0GLIBC_2.17\0", "manylinux_2_17_"),
+        (b"\0GLIBC_2.34\0GLIBC_2.4\0", "manylinux_2_34_"),
+        (b"\0GLIBCXX_3.4.30\0", "linux_"),
+    ],
+)
+def test_tag_follows_the_symbols(strings: bytes, tag: str, tmp_path: Path) -> None:
+    (tmp_path / "library.so").write_bytes(b"\x7fELF" + strings)
+    if not sysconfig.get_platform().startswith("linux"):
+        pytest.skip("tags of Linux")
+    assert platform_tag(tmp_path / "library.so").startswith(tag)
+
+
+def test_make_wheel_needs_no_set_up() -> None:
+    command = ["make", "--dry-run", "--always-make", "wheel", "PYTHON=python3"]
+    planned = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "pip wheel" in planned and ".venv/" not in planned and "[dev]" not in planned
 
 
 def test_wheel_in_a_clean_environment_harmonizes_without_torch(

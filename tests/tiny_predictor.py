@@ -18,6 +18,20 @@ def weights(count: int) -> tuple[np.ndarray, np.ndarray]:
     return matrix, generator.uniform(-0.1, 0.1, count).astype(np.float32)
 
 
+def _finite(offset: float) -> float:
+    return offset if np.isfinite(offset) else 0.0
+
+
+def _offset_nodes(source: str, answer: str, offset: float) -> list[onnx.NodeProto]:
+    """The last layer; an infinite offset, or one that is not a number, comes of running it."""
+    made = ["answer", "overflow", answer] if np.isnan(offset) else ["answer", answer]
+    made = [answer] if np.isfinite(offset) else made
+    nodes = [helper.make_node("Gemm", [source, "matrix", "bias"], [made[0]])]
+    for index, operator in enumerate(("Add", "Sub")[: len(made) - 1]):
+        nodes.append(helper.make_node(operator, [made[index], "infinity"], [made[index + 1]]))
+    return nodes
+
+
 def write_predictor(
     path: Path,
     filters: tuple[str, ...] = DEFAULT_FILTERS,
@@ -38,7 +52,7 @@ def write_predictor(
         helper.make_node("GlobalAveragePool", [mask], ["pooled_mask"]),
         helper.make_node("Concat", ["pooled_composite", "pooled_mask"], ["joined"], axis=1),
         helper.make_node("Flatten", ["joined"], ["flat"]),
-        helper.make_node("Gemm", ["flat", "matrix", "bias"], [answer]),
+        *_offset_nodes("flat", answer, offset),
     ]
     graph = helper.make_graph(
         nodes,
@@ -50,7 +64,8 @@ def write_predictor(
         [helper.make_tensor_value_info(answer, TensorProto.FLOAT, [batch, count])],
         [
             numpy_helper.from_array(matrix, "matrix"),
-            numpy_helper.from_array(bias + np.float32(offset), "bias"),
+            numpy_helper.from_array(bias + np.float32(_finite(offset)), "bias"),
+            numpy_helper.from_array(np.float32(np.inf), "infinity"),
         ],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
@@ -83,7 +98,7 @@ def write_curve_predictor(
     rows = [f"{name}_row" for name in means] + ["label"] * labelled
     nodes += [
         helper.make_node("Concat", rows, ["joined"], axis=1),
-        helper.make_node("Gemm", ["joined", "matrix", "bias"], ["arguments"]),
+        *_offset_nodes("joined", "arguments", offset),
     ]
     shapes = {
         name: ["N", channels] if name == "label" else ["N", channels, 256, 256]
@@ -96,7 +111,8 @@ def write_curve_predictor(
         [helper.make_tensor_value_info("arguments", TensorProto.FLOAT, ["N", count])],
         [
             numpy_helper.from_array(matrix, "matrix"),
-            numpy_helper.from_array(np.full(count, 1 + offset, np.float32), "bias"),
+            numpy_helper.from_array(np.full(count, 1 + _finite(offset), np.float32), "bias"),
+            numpy_helper.from_array(np.float32(np.inf), "infinity"),
         ],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)

@@ -10,6 +10,7 @@ import numpy as np
 import skimage.data
 from numpy.typing import NDArray
 
+from harmonizer.video.libav import open_container
 from harmonizer.video.planes import views
 
 WIDTH, HEIGHT, RATE = 64, 48, 25
@@ -109,7 +110,7 @@ def write_pair(folder: Path, count: int = 8, **settings: Any) -> tuple[Path, Pat
 
 def decoded(path: Path) -> list[Any]:
     """All frames of a file."""
-    with av.open(str(path), metadata_errors="surrogateescape") as container:
+    with open_container(path, "r") as container:
         return list(container.decode(video=0))
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from harmonizer.errors import HarmonizerError
+from harmonizer.pipes import leave_pipe
 from train.fitting.config import ConfigError
 from train.fitting.distributed import join_processes
 from train.fitting.fit import InterruptedFitError, fit
@@ -25,7 +26,12 @@ COMMANDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; 2 for bad input or a diverged run, 130 for an interrupted one."""
+    """Run a command.
+
+    Returns:
+        0 or the command's own code; 2 for bad input or a diverged run, 130 for an interrupted one,
+        141 if the reader of the output has gone.
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
     command: Callable[[Sequence[str]], int] = run_fit
     if arguments and arguments[0] in COMMANDS:
@@ -34,7 +40,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if command is not run_fit and int(os.environ.get("WORLD_SIZE", "1")) > 1:
             raise ConfigError("only fitting takes several processes; run this without torchrun.")
-        return command(arguments)
+        code = command(arguments)
+        sys.stdout.flush()  # here, not when Python ends: the reader may be gone
+        return code
+    except BrokenPipeError:
+        leave_pipe()
+        return 141
     except (InterruptedFitError, KeyboardInterrupt) as stopped:
         print(f"train: {stopped or 'interrupted'}", file=sys.stderr)
         return 130

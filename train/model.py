@@ -1,36 +1,36 @@
 """Reading and writing network checkpoints; nothing in a checkpoint is ever executed.
 
 Own checkpoints are safetensors with the configuration in the file's metadata. The published
-``harmonizer.pth`` (a plain dictionary of tensors) loads unchanged.
+``harmonizer.pth`` (a plain dictionary of tensors) loads unchanged, and as training scripts wrap it.
 """
 
 import dataclasses
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 
-from harmonizer.errors import ModelError
+from harmonizer.documents import parse_document
+from harmonizer.errors import brief
 from harmonizer.files import write_atomically
+from harmonizer.mistaken import HEAD, kind_of
+from harmonizer.storage import sweep
 from train.colour_statistics import LAYOUT
 from train.efficientnet import PUBLISHED
 from train.network import HarmonizerNet
+from train.published import CheckpointError as CheckpointError
+from train.published import own_names, read_checkpoint, read_published
 from train.registry import DEFAULT_MODEL, MODELS, Network
 
 FORMAT = "harmonizer-checkpoint"
 
 LARGE = 1024
 """Elements from which on a tensor may be stored in half precision."""
-
-
-class CheckpointError(ModelError):
-    """A checkpoint cannot be read, or its tensors do not fit the network."""
 
 
 def save_checkpoint(
@@ -82,29 +82,37 @@ def load_checkpoint(path: str | Path) -> Network:
     """Load an own (``.safetensors``) or Harmonizer's published (``.pth``) checkpoint for inference.
 
     Args:
-        path: The file. Torch files are read with ``weights_only=True``.
+        path: The file. Torch files are read with ``weights_only=True``; names may have the prefixes
+            of DataParallel and torch.compile, and the tensors lie beside a training's state.
 
     Returns:
         The network in eval mode, float32, on the CPU.
 
     Raises:
-        CheckpointError: If the file is not a checkpoint, or if tensors are missing, extra or
-            misshapen; the message names them.
+        CheckpointError: If the file is not a checkpoint, if tensors are missing, extra or
+            misshapen, or hold numbers that are not finite; the message names them.
         FileNotFoundError: If there is no such file.
     """
     path = Path(path)
-    if not path.is_file():
+    if not path.exists() or path.is_dir():
         raise FileNotFoundError(f"there is no checkpoint at {path}. Give the path of a file.")
-    if path.suffix == ".safetensors":
-        tensors, config_fields, name = _read_safetensors(path)
+    sweep(path.parent)  # a training that was killed may have left its last step to do
+    data = read_checkpoint(path)
+    if path.suffix.lower() == ".safetensors" or _is_safetensors(data):
+        tensors, config_fields, name = _read_safetensors(path, data)
     else:
-        tensors, config_fields, name = _read_published(path), {}, DEFAULT_MODEL
+        tensors, config_fields, name = read_published(path, data), {}, DEFAULT_MODEL
     try:
-        config = MODELS[name].config(**config_fields)
-    except (TypeError, ValueError) as error:
+        check_fields(MODELS[name].config, config_fields)
+        fields: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in config_fields.items()
+        }
+        config = MODELS[name].config(**fields)
+    except (AttributeError, TypeError, ValueError) as error:
         raise CheckpointError(
-            f"{path} has a network configuration that this version does not know ({error}). "
-            "Load it with the version that wrote it."
+            f"{path} has a network configuration that this version does not know "
+            f"({brief(error)}). Load it with the version that wrote it."
         ) from error
     network = MODELS[name].network(config)
     _check_tensors(path, tensors, network.state_dict())
@@ -127,98 +135,103 @@ def load_harmonizer(path: str | Path) -> HarmonizerNet:
     return network
 
 
-def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any], str]:
-    """The tensors, the configuration's fields and the model's name."""
+def _is_safetensors(data: bytes) -> bool:
+    """Whether a file begins as safetensors do: a length of 8 bytes, then JSON."""
+    return data[8:10] == b'{"'
+
+
+def _read_safetensors(path: Path, data: bytes) -> tuple[dict[str, Tensor], dict[str, Any], str]:
+    """The tensors, the configuration's fields and the model's name.
+
+    Without this project's metadata it may be the published checkpoint, converted.
+    """
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
+        metadata = _safetensors_metadata(data)
+        tensors: dict[str, Tensor] = load(data)
+    except (SafetensorError, AttributeError, TypeError, ValueError, OverflowError) as error:
+        kind = kind_of(data[:HEAD])
+        came = f"it cannot be read ({brief(error)}). It may be truncated: copy it again."
         raise CheckpointError(
-            f"{path} must be a safetensors file; it cannot be read ({error}). It may be "
-            "truncated: copy it again."
+            f"{path} must be a safetensors file; {f'it is {kind}.' if kind else came}"
         ) from error
     name = metadata.get("model", "")
+    if metadata.get("format") != FORMAT:
+        published = own_names(tensors)
+        with torch.device("meta"):  # for its names alone
+            names = HarmonizerNet().state_dict().keys()
+        if published.keys() == names:
+            return published, {}, DEFAULT_MODEL
     if metadata.get("format") != FORMAT or name not in MODELS:
         raise CheckpointError(
             f"{path} must have been written by this project's training (format {FORMAT}, model "
-            f"{' or '.join(MODELS)}); its metadata says {metadata or 'nothing'}."
+            f"{' or '.join(MODELS)}); its metadata says "
+            f"{str(metadata or 'nothing')[:200]}."
         )
-    config = json.loads(metadata["config"])
+    try:
+        config = parse_document(metadata["config"])
+        statistics = parse_document(metadata.get("statistics", "null"))
+        if not isinstance(config, dict):
+            raise TypeError(f"the configuration is a {type(config).__name__}")
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{path} must hold its network's configuration as a JSON object; it does not "
+            f"({brief(error)}). Load it with the version that wrote it, or copy it again."
+        ) from error
     if isinstance(config.get("encoder"), bool):  # said whether, before encoders had names
         config["encoder"] = PUBLISHED if config["encoder"] else None
-    if "depths" in config:
-        config["depths"] = tuple(config["depths"])
-    if config.get("statistics") and json.loads(metadata.get("statistics", "null")) != LAYOUT:
+    if config.get("statistics") and statistics != LAYOUT:
         raise CheckpointError(
             f"{path} must have been trained on this version's statistics {LAYOUT}; its own are "
-            f"{metadata.get('statistics')}. Load it with the version that wrote it, or train anew."
+            f"{str(metadata.get('statistics'))[:200]}. Load it with the version that wrote it, or "
+            "train anew."
         )
     return tensors, config, name
 
 
-def _read_published(path: Path) -> dict[str, Tensor]:
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # on foreign bytes the unpickler raises whatever they lead it to
-        raise CheckpointError(
-            f"{path} must be a torch file that holds tensors only; it cannot be read safely. Save "
-            "the network's state_dict() alone."
-        ) from error
-    if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
-        raise CheckpointError(
-            f"{path} must hold a dictionary of tensors; got {type(content).__name__}. Save the "
-            "network's state_dict() alone."
-        )
-    return {_from_published(str(name)): tensor for name, tensor in content.items()}
+def _safetensors_metadata(data: bytes) -> dict[str, str]:
+    """The texts in the header: eight bytes of length, then JSON (safetensors, "Format")."""
+    length = int.from_bytes(data[:8], "little")
+    if len(data) < 8 or length > min(len(data) - 8, MAX_HEADER):
+        raise ValueError(f"its header has {length:,} bytes, of {len(data):,}")
+    header = parse_document(data[8 : 8 + length])
+    metadata = header.get("__metadata__") or {}
+    if not all(isinstance(value, str) for value in metadata.values()):
+        raise ValueError("its metadata is not text")
+    return dict(metadata)
 
 
-def _from_published(name: str) -> str:
-    """Our name of a tensor of the published checkpoint; unknown names come back unchanged."""
-    match = re.fullmatch(r"backbone\._blocks\.(\d+)\._(\w+)\.(\w+)", name)
-    if match:
-        index, layer, kind = int(match[1]), match[2], match[3]
-        stage, block = _BLOCKS[index] if index < len(_BLOCKS) else (index, 0)
-        layers = _PLAIN_LAYERS if index == 0 else _EXPANDED_LAYERS
-        return f"encoder.blocks.{stage}.{block}.{layers.get(layer, layer)}.{kind}"
-    match = re.fullmatch(r"regressor\.headers\.(\d+)\.([01])\.(\w+)", name)
-    if match:
-        return f"regressor.{('steps', 'outputs')[int(match[2])]}.{match[1]}.{match[3]}"
-    for published, own in _OUTER_LAYERS.items():
-        if name.startswith(f"{published}."):
-            return own + name.removeprefix(published)
-    return name
+def check_fields(config: type[Any], fields: Mapping[str, object]) -> None:
+    """Refuse values of other types than the defaults of a configuration have.
+
+    Raises:
+        TypeError: If there is such, or a field that it does not have.
+        ValueError: If a whole number is beyond any that makes sense.
+    """
+    defaults = {item.name: item.default for item in dataclasses.fields(config)}
+    for name, value in fields.items():
+        if name not in defaults:
+            raise TypeError(f"there is no field {name[:80]!r}")
+        default = defaults[name]
+        if default is None or value is None:
+            fits = isinstance(value, str | int | float | None)
+        elif isinstance(default, tuple):
+            scalars = str | int | float
+            fits = isinstance(value, list | tuple) and all(isinstance(v, scalars) for v in value)
+        elif isinstance(default, float):
+            fits = isinstance(value, float | int) and not isinstance(value, bool)
+        else:
+            fits = type(value) is type(default)
+        if not fits:
+            raise TypeError(f"{name} is {str(value)[:80]!r}")
+        if isinstance(value, int) and abs(value) > MAX_WHOLE:
+            raise ValueError(f"{name} is {str(value)[:80]}")
 
 
-_BLOCKS = [
-    (stage, block) for stage, count in enumerate((1, 2, 2, 3, 3, 4, 1)) for block in range(count)
-]
-"""EfficientNet-B0's 16 blocks, numbered through there, by stage and block here."""
+MAX_HEADER = 16 << 20
+"""Bytes of a safetensors header; ours have some thousand."""
 
-_SQUEEZE = {"se_reduce": "se.conv_reduce", "se_expand": "se.conv_expand"}
-_PLAIN_LAYERS = _SQUEEZE | {
-    "depthwise_conv": "conv_dw",
-    "bn1": "bn1",
-    "project_conv": "conv_pw",
-    "bn2": "bn2",
-}
-"""The first block has no expansion; its names follow from that."""
-_EXPANDED_LAYERS = _SQUEEZE | {
-    "expand_conv": "conv_pw",
-    "bn0": "bn1",
-    "depthwise_conv": "conv_dw",
-    "bn1": "bn2",
-    "project_conv": "conv_pwl",
-    "bn2": "bn3",
-}
-_OUTER_LAYERS = {
-    "backbone._conv_fg": "encoder.stem_fg",
-    "backbone._bn_fg": "encoder.bn_fg",
-    "backbone._conv_bg": "encoder.stem_bg",
-    "backbone._bn_bg": "encoder.bn_bg",
-    "backbone._conv_head": "encoder.conv_head",
-    "backbone._bn1": "encoder.bn_head",
-}
+MAX_WHOLE = 1 << 16
+"""Largest whole number in a configuration; they count layers, looks and channels."""
 
 
 def _check_tensors(path: Path, found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
@@ -234,6 +247,13 @@ def _check_tensors(path: Path, found: dict[str, Tensor], expected: dict[str, Ten
         if names:
             more = f" and {len(names) - 5} more" if len(names) > 5 else ""
             complaints.append(f"{word}: {', '.join(names[:5])}{more}")
+    if not complaints:
+        odd = [n for n, t in found.items() if t.is_floating_point() and not t.isfinite().all()]
+        if odd:
+            complaints.append(f"with numbers that are not finite: {', '.join(odd[:5])}")
+        complex_or_text = [name for name, tensor in found.items() if tensor.is_complex()]
+        if complex_or_text:
+            complaints.append(f"complex: {', '.join(complex_or_text[:5])}")
     if complaints:
         raise CheckpointError(
             f"{path} must hold exactly the network's tensors; {'; '.join(complaints)}. Is it a "

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harmonizer.checks import is_number
+from harmonizer.documents import read_document
 from harmonizer.errors import ArgumentsError, FilterListError
 from harmonizer.files import write_atomically
 from harmonizer.ops import DEFAULT_FILTERS, OPERATIONS, Operation, check_filters
@@ -151,14 +152,13 @@ class Arguments(Mapping[str, Value]):
             FilterListError: If its filter list is not valid.
         """
         try:
-            text = Path(path).read_text(encoding="utf-8")
-            document = json.loads(text, object_pairs_hook=_unrepeated)
+            document = read_document(path)
         except OSError as error:
             raise ArgumentsError(
                 f"{path} must be a readable file of arguments; {error.strerror or error}. Check "
                 "the path, or write one with --save-arguments."
             ) from error
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             raise ArgumentsError(
                 f"{path} must be a JSON file of arguments; it cannot be parsed ({error}). "
                 "Write one with --save-arguments and edit that."
@@ -287,13 +287,3 @@ class Arguments(Mapping[str, Value]):
 
     def __str__(self) -> str:
         return "  ".join(f"{name} {describe(name, value)}" for name, value in self.items())
-
-
-def _unrepeated(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """A JSON object's entries, or ValueError where a key comes twice."""
-    entries = dict(pairs)
-    if len(entries) != len(pairs):
-        names = [name for name, _ in pairs]
-        repeated = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the key {repeated!r} comes twice")
-    return entries

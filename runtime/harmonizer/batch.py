@@ -2,9 +2,13 @@
 
 A record in the output folder (``harmonizer-batch.jsonl``, one line a finished file) says from what
 each output was made; a file is skipped when its composite, its mask, the model and the settings are
-what the record says and the output is still there.
+what the record says and the output still is what was written.
+
+The workers share the memory of one image of `FileOptions.max_pixels`: small images are worked on
+side by side, of the largest one at a time.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -13,12 +17,20 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
+from harmonizer.decoding import measure
+from harmonizer.documents import parse_document
 from harmonizer.errors import ImageFileError
 from harmonizer.files import FORMATS, make_folder
 from harmonizer.jobs import FileOptions, Recipe, Tools, harmonize_file
+from harmonizer.limits import PixelBudget, max_file_bytes
+from harmonizer.machine import available_cores as available_cores
+from harmonizer.reading import open_regular
 
 RECORD_NAME = "harmonizer-batch.jsonl"
+
+_LONGEST_LINE = 1 << 16
 
 LAYOUTS = (("composite", "mask"), ("composites", "masks"), ("composite_images", "masks"))
 """Pairs of folders, below one that is named alone, in which composites and masks are looked for."""
@@ -104,9 +116,11 @@ def pair_files(
     """
     found = find_images(composites, [output] if masks is None else [output, masks])
     if not found:
+        rest = [path.name for path in sorted(composites.rglob("*")) if path.is_file()]
+        came = f", among {len(rest)} files such as {', '.join(rest[:3])}" if rest else ""
         raise ImageFileError(
-            f"{composites} must contain images ({', '.join(FORMATS)}); it has none. Name a folder "
-            "of composites."
+            f"{composites} must contain images ({', '.join(FORMATS)}); it has none{came}. Name a "
+            "folder of composites."
         )
     places: dict[tuple[Path, str], list[Path]] = {}
     if masks is not None:
@@ -183,31 +197,35 @@ def run_batch(
     record = output / RECORD_NAME
     done = {} if force else _read_record(record)
     make_folder(output)
+    budget, most = PixelBudget(options.max_pixels), max_file_bytes(options.max_pixels)
 
-    def work(job: Job) -> tuple[Outcome, str]:
+    def work(job: Job) -> tuple[Outcome, tuple[str, str]]:
         try:
-            key = _key(job, settings)
-            if done.get(job.output.relative_to(output).as_posix()) == key and job.output.is_file():
-                return Outcome(job.composite, "skipped"), key
+            key = _key(job, settings, most)
+            name = job.output.relative_to(output).as_posix()
+            if name in done and done[name] == (key, _written(job.output)):
+                return Outcome(job.composite, "skipped"), done[name]
             make_folder(job.output.parent)
-            result = harmonize_file(tools, job.composite, job.mask, job.output, recipe, options)
+            inputs = [job.composite] if job.mask is None else [job.composite, job.mask]
+            with budget.of(max(measure(path, options.max_pixels).pixels for path in inputs)):
+                result = harmonize_file(tools, job.composite, job.mask, job.output, recipe, options)
+            proof = key, _written(job.output)
         except Exception as error:  # one bad file must not end the batch; the report names it
             known = isinstance(error, ValueError)
             reason = str(error) if known else f"{type(error).__name__}: {error}"
-            return Outcome(job.composite, "failed", error=reason), ""
-        return Outcome(job.composite, "done", result.notes), key
+            return Outcome(job.composite, "failed", error=reason), ("", "")
+        return Outcome(job.composite, "done", result.notes), proof
 
     pool = ThreadPoolExecutor(workers)
     try:
-        torn = record.is_file() and not record.read_bytes().endswith(b"\n")
-        with record.open("a", encoding="utf-8") as file:
-            file.write("\n" * torn)
+        with _append(record) as file:
             futures = {pool.submit(work, job): job for job in jobs}
             for future in as_completed(futures):
-                outcome, key = future.result()
+                outcome, (key, written) = future.result()
                 if outcome.status == "done":
                     name = futures[future].output.relative_to(output).as_posix()
-                    file.write(json.dumps({"output": name, "key": key}) + "\n")
+                    entry = {"output": name, "key": key, "sha256": written}
+                    file.write(json.dumps(entry).encode() + b"\n")
                     file.flush()
                 yield outcome
     finally:
@@ -222,30 +240,63 @@ def _settings(tools: Tools, recipe: Recipe, options: FileOptions) -> str:
     return repr((__version__, model, recipe, options))
 
 
-def _key(job: Job, settings: str) -> str:
-    stamps = []
-    for path in (job.composite, job.mask):
-        status = path.stat() if path is not None else None
-        stamps.append(None if status is None else (status.st_size, status.st_mtime_ns))
-    return hashlib.sha256(repr((settings, stamps)).encode()).hexdigest()
+def _key(job: Job, settings: str, most: int) -> str:
+    """What an output follows from: settings, and the inputs by their times and contents."""
+    paths = [job.composite] if job.mask is None else [job.composite, job.mask]
+    inputs = [(path.stat().st_mtime_ns, _sha256(path, most)) for path in paths]
+    return hashlib.sha256(repr((settings, inputs)).encode()).hexdigest()
 
 
-def _read_record(path: Path) -> dict[str, str]:
-    """Output name -> key; a line torn by an interruption counts as not written."""
-    done: dict[str, str] = {}
-    if not path.is_file():
+def _sha256(path: Path, most: int | None = None) -> str:
+    with open_regular(path, most) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _written(output: Path) -> str:
+    """SHA-256 of what lies at an output's place; empty if nothing that can be read does."""
+    try:
+        return _sha256(output)
+    except OSError:
+        return ""
+
+
+def _append(record: Path) -> BinaryIO:
+    """Open the record to write at its end, past a line that an interruption has torn.
+
+    Raises:
+        ImageFileError: If it is no regular file, or cannot be written.
+    """
+    torn = False
+    try:
+        if record.exists():
+            with open_regular(record) as before:
+                size = before.seek(0, os.SEEK_END)
+                before.seek(max(0, size - 1))
+                torn = size > 0 and before.read() != b"\n"
+        file = record.open("ab")
+    except OSError as error:
+        raise ImageFileError(
+            f"{record} cannot be written: {error.strerror or error}. Remove it, or name another "
+            "output folder."
+        ) from error
+    file.write(b"\n" * torn)
+    return file
+
+
+def _read_record(path: Path) -> dict[str, tuple[str, str]]:
+    """Output name -> key and digest; a line torn by an interruption counts as not written."""
+    done: dict[str, tuple[str, str]] = {}
+    if not path.exists():
         return done
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            entry = json.loads(line)
-            done[entry["output"]] = entry["key"]
-        except (ValueError, KeyError, TypeError):
-            continue
+    try:
+        with open_regular(path) as file:
+            for line in iter(lambda: file.readline(_LONGEST_LINE), b""):
+                with contextlib.suppress(ValueError, KeyError, TypeError):
+                    entry = parse_document(line)
+                    done[str(entry["output"])] = str(entry["key"]), str(entry["sha256"])
+    except OSError as error:
+        raise ImageFileError(
+            f"{path} cannot be read: {error.strerror or error}. Remove it, or name another output "
+            "folder."
+        ) from error
     return done
-
-
-def available_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

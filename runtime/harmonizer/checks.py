@@ -1,5 +1,6 @@
 """Checks of plain numbers that several modules share."""
 
+import math
 from numbers import Integral, Real
 from typing import TypeGuard
 
@@ -9,12 +10,27 @@ def is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
+def finite(value: object) -> float | None:
+    """A real number as Python's float; None for what is none, not finite, or too large for one."""
+    if not is_number(value):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:  # a whole number of 400 digits
+        return None
+    return number if math.isfinite(number) else None
+
+
+MAX_THREADS = 4096
+"""More are a slip of the keyboard, and no system starts them."""
+
+
 def check_threads(threads: object) -> int | None:
     """Return `threads` as Python's int, or None.
 
     Raises:
         TypeError: If it is neither a whole number nor None.
-        ValueError: If it is below 1.
+        ValueError: If it is below 1 or above `MAX_THREADS`.
     """
     if threads is None:
         return None
@@ -25,4 +41,8 @@ def check_threads(threads: object) -> int | None:
         )
     if threads < 1:
         raise ValueError(f"`threads` must be at least 1, or None for all; got {threads}.")
+    if int(threads) > MAX_THREADS:
+        raise ValueError(
+            f"`threads` must be at most {MAX_THREADS}, or None for all; got {threads}."
+        )
     return int(threads)

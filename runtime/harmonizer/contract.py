@@ -4,12 +4,12 @@ The promise is written in the file's metadata by the export and checked once, wh
 whatever runs the file: ONNX Runtime or TensorRT.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from harmonizer.documents import parse_document
 from harmonizer.errors import FilterListError, ModelError
 from harmonizer.ops import OPERATIONS, check_filters
 
@@ -90,18 +90,18 @@ def read_contract(path: Path, metadata: Mapping[str, str]) -> Contract:
     if kind != FORMAT:
         raise ModelError(
             f'{path} must say harmonizer.format = "{FORMAT}" in its metadata; it says '
-            f"{kind!r}: it was not written by this project. {REMEDY}"
+            f"{kind if kind is None else kind[:80]!r}: it was not written by this project. {REMEDY}"
         )
     version = metadata.get("harmonizer.format_version")
     if version != FORMAT_VERSION:
         raise ModelError(
-            f"{path} must have format version {FORMAT_VERSION}; it has {version!r}. Export it "
-            "again with this version, or update harmonizer."
+            f"{path} must have format version {FORMAT_VERSION}; it has {str(version)[:40]!r}. "
+            "Export it again with this version, or update harmonizer."
         )
     model = metadata.get("harmonizer.model", "harmonizer")
     if model not in _IMAGES:
         raise ModelError(
-            f"{path} must be one of {', '.join(_IMAGES)} (harmonizer.model); it is {model!r}. "
+            f"{path} must be one of {', '.join(_IMAGES)} (harmonizer.model); it is {model[:80]!r}. "
             f"Update harmonizer. {REMEDY}"
         )
     filters = _filters(path, metadata.get("harmonizer.filters", ""))
@@ -133,7 +133,7 @@ def find_label(contract: Contract, label: str | None) -> int | None:
 
 def _filters(path: Path, listed: str) -> tuple[str, ...]:
     try:
-        names = json.loads(listed)
+        names = parse_document(listed)
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise ValueError("not a list of names")
         return check_filters(names)
@@ -146,23 +146,26 @@ def _filters(path: Path, listed: str) -> tuple[str, ...]:
 
 def _sizes(path: Path, listed: str, filters: tuple[str, ...]) -> tuple[int, ...]:
     try:
-        given = json.loads(listed)
+        given = parse_document(listed)
         sizes = tuple(given.get(name, 1) for name in filters)
     except (AttributeError, ValueError) as error:
         raise ModelError(
             f"{path} must hold an object in harmonizer.sizes; it has {listed[:200]!r}. {REMEDY}"
         ) from error
     for name, size in zip(filters, sizes, strict=True):
-        if size not in OPERATIONS[name].sizes:
+        if type(size) is not int or size not in OPERATIONS[name].sizes:
             raise ModelError(
                 f"{path} must predict {' or '.join(map(str, OPERATIONS[name].sizes))} numbers for "
-                f"{name} (harmonizer.sizes); it says {size!r}. {REMEDY}"
+                f"{name} (harmonizer.sizes); it says {str(size)[:80]!r}. {REMEDY}"
             )
     return sizes
 
 
 def _labelled(path: Path, listed: str) -> bool:
-    labels = json.loads(listed) if listed.startswith("[") else listed
+    try:
+        labels = parse_document(listed)
+    except ValueError:
+        labels = None
     if labels not in ([], list(LABELS)):
         raise ModelError(
             f"{path} must know the labels {', '.join(LABELS)}, or none (harmonizer.labels); it has "

@@ -1,11 +1,14 @@
 """Decode JPEG, PNG, TIFF and WebP files to arrays, refusing what would have to be guessed.
 
 Pillow reads JPEG, WebP and 8-bit PNG; imagecodecs (libpng) reads 16-bit PNG, which Pillow cuts to
-8 bits; tifffile reads TIFF (docs/decisions/0003-image-files.md). The plug-ins are called directly:
-the file's first bytes say which, and no other is imported.
+8 bits; `harmonizer.tiff` reads TIFF (docs/decisions/0003-image-files.md). The plug-ins are called
+directly: the file's first bytes say which, and no other is imported. Before a decoder sees a file,
+`harmonizer.inspection` has looked through it.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,8 +16,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harmonizer import exif
+from harmonizer import exif, mistaken, tiff
+from harmonizer.describing import NOTHING, Description, describe
 from harmonizer.errors import ImageFileError
+from harmonizer.inspection import Size, inspect
+from harmonizer.limits import check_size, max_file_bytes
+from harmonizer.lossy import noise_of
+from harmonizer.reading import read_regular
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -38,6 +46,8 @@ class Raster:
         notes: Conversions done on the way, one sentence each.
         form: "JPEG", "PNG", "TIFF" or "WebP".
         palette: The file stores indices into a table of colours.
+        noise: Standard deviation, in levels, of what lossy compression left; 0 without loss.
+        description: Resolution, XMP and colours as the file states them.
     """
 
     pixels: Pixels
@@ -48,6 +58,8 @@ class Raster:
     notes: tuple[str, ...]
     form: str
     palette: bool = False
+    noise: float = 0.0
+    description: Description = NOTHING
 
 
 def identify(path: Path, head: bytes) -> str:
@@ -61,24 +73,30 @@ def identify(path: Path, head: bytes) -> str:
             return name
     if head[:4] in _TIFF_STARTS:
         return "TIFF"
-    came = f"it begins with {head[:8]!r}" if head else "it is empty"
+    failed = ": " in mistaken.kind_of(head)  # its remedy is said there
     raise ImageFileError(
-        f"{path} must be a JPEG, PNG, TIFF or WebP image; {came}. Convert it to one of these."
+        f"{path} must be a JPEG, PNG, TIFF or WebP image; {mistaken.came(head)}."
+        + ("" if failed else " Convert it to one of these.")
     )
 
 
-def read_file(path: Path) -> bytes:
-    """The bytes of a file.
+def read_file(path: Path, max_pixels: int) -> bytes:
+    """The bytes of an image file.
 
     Raises:
-        ImageFileError: If it cannot be read.
+        ImageFileError: If it cannot be read, is no regular file, or is larger than an image of
+            `max_pixels` can be.
     """
     try:
-        return path.read_bytes()
+        return read_regular(path, max_file_bytes(max_pixels))
     except OSError as error:
-        raise ImageFileError(
-            f"{path} cannot be read: {error.strerror or error}. Check the path and its permissions."
-        ) from error
+        raise _read_error(path, error) from error
+
+
+def _read_error(path: Path, error: OSError) -> ImageFileError:
+    return ImageFileError(
+        f"{path} cannot be read: {error.strerror or error}. Check the path and its permissions."
+    )
 
 
 def decode(path: Path, max_pixels: int) -> Raster:
@@ -92,11 +110,40 @@ def decode(path: Path, max_pixels: int) -> Raster:
         ImageFileError: If it cannot be read, is of another format, is damaged, is larger than
             `max_pixels`, or has colours that would have to be guessed (CMYK, Lab, premultiplied).
     """
-    data = read_file(path)
-    form = identify(path, data[:16])
+    data = read_file(path, max_pixels)
+    form = identify(path, data[: mistaken.HEAD])
     decoder = {"TIFF": _decode_tiff, "PNG": _decode_png}.get(form, _decode_with_pillow)
+    with _damage_named(path, form):
+        size = _measured(path, form, data, max_pixels)
+        raster = decoder(path, data, form, max_pixels)
+        if raster.pixels.shape[:2] != (size.height, size.width):
+            raise ValueError(f"{size.width}x{size.height} in its header, else in its pixels")
+        return replace(raster, noise=noise_of(form, data), description=describe(form, data))
+
+
+def measure(path: Path, max_pixels: int) -> Size:
+    """The size of an image file, by its header; nothing is decoded.
+
+    Raises:
+        ImageFileError: As `decode` does, as far as that shows without decoding.
+    """
+    data = read_file(path, max_pixels)
+    form = identify(path, data[: mistaken.HEAD])
+    with _damage_named(path, form):
+        return _measured(path, form, data, max_pixels)
+
+
+def _measured(path: Path, form: str, data: bytes, max_pixels: int) -> Size:
+    if form == "TIFF":
+        return tiff.read_layout(path, data, max_pixels).size
+    return inspect(path, form, data, max_pixels)
+
+
+@contextmanager
+def _damage_named(path: Path, form: str) -> Iterator[None]:
+    """Turn whatever a decoder raises into an ImageFileError."""
     try:
-        return decoder(path, data, form, max_pixels)
+        yield
     except (ImageFileError, MemoryError):
         raise
     except Exception as error:  # the decoders' own error types are many and undocumented
@@ -104,19 +151,6 @@ def decode(path: Path, max_pixels: int) -> Raster:
             f"{path} must be a complete {form} file; it is damaged or truncated "
             f"({type(error).__name__}: {error}). Copy or export it again."
         ) from error
-
-
-def check_size(path: Path, width: int, height: int, max_pixels: int) -> None:
-    """Refuse an image of more than `max_pixels`.
-
-    Raises:
-        ImageFileError: If it is larger.
-    """
-    if width * height > max_pixels:
-        raise ImageFileError(
-            f"{path} must have at most {max_pixels:,} pixels; it has {width}x{height} = "
-            f"{width * height:,}. Scale it down, or pass --max-pixels {width * height}."
-        )
 
 
 def _decode_with_pillow(path: Path, data: bytes, form: str, max_pixels: int) -> Raster:
@@ -231,76 +265,43 @@ def _decode_png(path: Path, data: bytes, form: str, max_pixels: int) -> Raster:
 
 
 def _decode_tiff(path: Path, data: bytes, form: str, max_pixels: int) -> Raster:
-    from tifffile import TiffFile, TiffPage
-
+    layout = tiff.read_layout(path, data, max_pixels)
     notes: list[str] = []
-    with TiffFile(BytesIO(data)) as file:
-        page = file.pages[0]
-        if not isinstance(page, TiffPage):
-            raise ImageFileError(f"{path} must hold an image in its first directory; it does not.")
-        check_size(path, page.imagewidth, page.imagelength, max_pixels)
-        if len(file.pages) > 1:
-            notes.append(f"it holds {len(file.pages)} pages; the first is used")
-        ends = (a + n for a, n in zip(page.dataoffsets, page.databytecounts, strict=True))
-        if max(ends) > len(data):
-            raise ValueError("its pixel data ends after the end of the file")
-        pixels, channels = _tiff_pixels(path, page, notes)
-        tag = page.tags.get(exif.ORIENTATION)
-        orientation = tag.value if tag is not None and tag.value in range(1, 9) else 1
-        icc = page.iccprofile or b""
-        palette = page.photometric == 3
+    if layout.pages > 1:
+        notes.append(f"it holds {layout.pages} pages; the first is used")
+    pixels = tiff.read_pixels(data, layout, _tiff_channels(layout, notes))
+    if layout.photometric == tiff.WHITE_IS_0:
+        pixels = np.iinfo(pixels.dtype).max - pixels
+    if layout.colours is not None:
+        notes.append("its palette colours are converted to RGB")
+        indices = pixels[..., 0] if layout.bits > 1 else pixels[..., 0] // 255
+        pixels = (layout.colours.T[indices] >> 8).astype(np.uint8)
+    channels = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[pixels.shape[2]]
     structure = b""
     try:
         structure = exif.from_tiff(data)
     except ValueError as error:
         notes.append(f"its descriptive tags cannot be carried over ({error})")
-    return Raster(pixels, channels, structure, icc, int(orientation), tuple(notes), form, palette)
+    palette = layout.colours is not None
+    return Raster(
+        pixels, channels, structure, layout.icc, layout.orientation, tuple(notes), form, palette
+    )
 
 
-def _tiff_pixels(path: Path, page: Any, notes: list[str]) -> tuple[Pixels, str]:
-    """The first page as (H, W, C) uint8 or uint16, and its channels."""
-    photometric = page.photometric.name if page.photometric is not None else "unknown"
-    ycbcr_jpeg = photometric == "YCBCR" and page.compression.name == "JPEG"
-    if photometric not in ("RGB", "MINISBLACK", "MINISWHITE", "PALETTE") and not ycbcr_jpeg:
-        raise ImageFileError(
-            f"{path} must be RGB or greyscale; its TIFF colours are {photometric}. Convert it to "
-            "RGB in a colour-managed editor."
+def _tiff_channels(layout: tiff.Layout, notes: list[str]) -> list[int]:
+    """Which samples of a TIFF are its colours and its alpha."""
+    colours = 3 if layout.photometric in (tiff.RGB, tiff.YCBCR) else 1
+    count = layout.samples - colours
+    if count < 0:
+        raise ValueError(f"it has {layout.samples} values a pixel for RGB")
+    if layout.photometric == tiff.PALETTE and count:
+        raise ValueError(f"it has {layout.samples} values a pixel for a palette")
+    # TIFF 6.0, ExtraSamples: 2 is straight alpha; 0, or no entry, may be anything.
+    meanings = layout.extra[:count]
+    alphas = [colours + index for index, meaning in enumerate(meanings) if meaning == 2][:1]
+    if count > len(alphas):
+        notes.append(
+            f"it has {count - len(alphas)} extra channel(s) not marked as its alpha, which are "
+            "dropped"
         )
-    if page.bitspersample not in (1, 8, 16) or page.sampleformat != 1:
-        raise ImageFileError(
-            f"{path} must have 8 or 16 bits of unsigned integer a channel; it has "
-            f"{page.bitspersample} (sample format {int(page.sampleformat)}). Save it as 8- or "
-            "16-bit TIFF."
-        )
-    if 1 in page.extrasamples:
-        raise ImageFileError(
-            f"{path} must have straight alpha; its alpha is premultiplied into the colours. Save "
-            "it with straight (unassociated) alpha."
-        )
-    pixels = page.asarray()
-    if page.axes == "SYX":
-        pixels = np.moveaxis(pixels, 0, 2)
-    elif page.axes == "YX":
-        pixels = pixels[..., None]
-    elif page.axes != "YXS":
-        raise ImageFileError(f"{path} must hold one flat image; its axes are {page.axes}.")
-    if pixels.dtype == np.bool_ or page.bitspersample == 1:
-        pixels = np.where(pixels, 255, 0).astype(np.uint8)
-    if photometric == "MINISWHITE":
-        pixels = np.iinfo(pixels.dtype).max - pixels
-    elif photometric == "PALETTE":
-        notes.append("its palette colours are converted to RGB")
-        pixels = (page.colormap.T[pixels[..., 0]] >> 8).astype(np.uint8)
-    colours = 1 if photometric.startswith("MINIS") else 3
-    count = pixels.shape[2] - colours
-    if count > 0:
-        # TIFF 6.0, ExtraSamples: 2 is straight alpha; 0, or no entry, may be anything.
-        meanings = page.extrasamples[:count]
-        alphas = [colours + index for index, meaning in enumerate(meanings) if meaning == 2][:1]
-        pixels = pixels[..., [*range(colours), *alphas]]
-        if count > len(alphas):
-            notes.append(
-                f"it has {count - len(alphas)} extra channel(s) not marked as its alpha, which "
-                "are dropped"
-            )
-    return pixels, {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[pixels.shape[2]]
+    return [*range(colours), *alphas]

@@ -8,15 +8,18 @@ import os
 import platform
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
+from fractions import Fraction
 from importlib import metadata
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
 from harmonizer.errors import HarmonizerError
 
-PACKAGES = ("numpy", "onnxruntime", "Pillow", "tifffile", "imagecodecs", "av")
+PACKAGES = ("numpy", "onnxruntime", "Pillow", "imagecodecs", "av")
 GPU_PACKAGES = ("pycuda", "cuda-bindings", "onnxruntime-gpu", "tensorrt", "tensorrt-rtx")
 
 
@@ -46,6 +49,8 @@ def examine(model: Path | None = None) -> Iterator[Finding]:
     yield from _check("renderer", _describe_renderer)
     yield from _check("model", lambda: _describe_model(model))
     yield from _check("providers", _describe_providers)
+    yield from _check("pictures", _test_pictures)
+    yield from _check("video", _test_video)
     yield from _gpu()
     yield from _check("self-test", lambda: _test_renderer(model))
 
@@ -54,8 +59,10 @@ def _check(topic: str, run: Callable[[], str]) -> Iterator[Finding]:
     """One finding: what `run` says, or why it could not."""
     try:
         yield Finding(topic, run())
-    except (HarmonizerError, ImportError, OSError, ValueError) as error:
+    except HarmonizerError as error:
         yield Finding(topic, str(error), False)
+    except Exception as error:  # a library of another version may raise anything
+        yield Finding(topic, f"{type(error).__name__}: {error}", False)
 
 
 def _version(package: str) -> str | None:
@@ -86,6 +93,54 @@ def _describe_providers() -> str:
     from harmonizer.predictor import import_onnxruntime
 
     return ", ".join(import_onnxruntime().get_available_providers())
+
+
+def _test_pictures() -> str:
+    """Write and read a small picture of every format and depth."""
+    from harmonizer.files import DEEP_FORMATS, FORMATS, load_photo, save_photo, to_depth
+
+    random, done = np.random.default_rng(3), []
+    with TemporaryDirectory() as folder:
+        for suffix, form in {form: (suffix, form) for suffix, form in FORMATS.items()}.values():
+            for depth in (8, 16) if form in DEEP_FORMATS else (8,):
+                pixels = to_depth(random.integers(0, 256, (16, 24, 3), dtype=np.uint8), depth)
+                path = Path(folder) / f"picture{suffix}"
+                save_photo(path, pixels)
+                read = load_photo(path).pixels
+                exact = form in DEEP_FORMATS
+                if read.shape != pixels.shape or (exact and not np.array_equal(read, pixels)):
+                    raise ValueError(f"{form} must be read as it was written; it is not.")
+                done.append(f"{form} {depth}")
+    return f"writes and reads {', '.join(done)} bits"
+
+
+def _test_video() -> str:
+    """Encode a tiny clip from images, then harmonize that clip."""
+    from harmonizer.arguments import Arguments
+    from harmonizer.files import save_photo
+    from harmonizer.jobs import Recipe, Tools
+    from harmonizer.renderer import CpuRenderer
+    from harmonizer.video import OFF, Inputs, Job, harmonize_video
+    from harmonizer.video.reader import VideoReader
+
+    frames, tools = 3, Tools(CpuRenderer(1))
+    job = Job(Recipe(Arguments(("brightness",), (0.2,))), OFF)
+    pixels = np.random.default_rng(4).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "frames").mkdir()
+        for index in range(frames):
+            save_photo(folder / "frames" / f"{index}.png", np.roll(pixels, index, axis=1))
+        mask = folder / "mask.png"
+        save_photo(mask, np.where(np.indices((48, 64, 3))[1] < 32, np.uint8(255), np.uint8(0)))
+        clip, output = folder / "clip.mp4", folder / "output.mp4"
+        harmonize_video(tools, Inputs(folder / "frames", mask, rate=Fraction(25)), clip, job)
+        report = harmonize_video(tools, Inputs(clip, mask), output, job)
+        with closing(VideoReader(output)) as reader:
+            count = sum(1 for _ in reader.pictures())
+    if (count, report.drawn) != (frames, frames):
+        raise ValueError(f"a clip of {frames} frames must stay one; {count} are left.")
+    return f"decodes, draws and encodes a clip with {report.codec}"
 
 
 def _gpu() -> Iterator[Finding]:

@@ -14,12 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harmonizer import exif as exif_tags
+from harmonizer.describing import NOTHING, XMP_JPEG, Description
 from harmonizer.errors import ImageFileError
 
 Pixels = NDArray[np.uint8 | np.uint16]
 
 JPEG_EXIF_LIMIT = 65533 - 6
 """Bytes of EXIF that one JPEG segment holds beside its prefix."""
+
+_PNG_HEADER = 8 + 4 + 4 + 13 + 4
+"""Bytes of the signature and the IHDR chunk."""
+
+_INCH_M = 0.0254
 
 WEBP_SIDE_LIMIT = 16383
 JPEG_SIDE_LIMIT = 65535
@@ -42,7 +48,14 @@ class Quality:
     lossless: bool = False
 
 
-def encode(form: str, pixels: Pixels, exif: bytes, icc: bytes, quality: Quality) -> bytes:
+def encode(
+    form: str,
+    pixels: Pixels,
+    exif: bytes,
+    icc: bytes,
+    quality: Quality,
+    description: Description = NOTHING,
+) -> bytes:
     """Encode an image file.
 
     Args:
@@ -52,6 +65,7 @@ def encode(form: str, pixels: Pixels, exif: bytes, icc: bytes, quality: Quality)
         exif: EXIF structure without prefix; may be empty.
         icc: ICC profile; may be empty.
         quality: Settings of JPEG and WebP.
+        description: Resolution and XMP; WebP holds a resolution in EXIF alone.
 
     Raises:
         ImageFileError: If the image is larger than the format allows, or the encoder fails.
@@ -65,10 +79,16 @@ def encode(form: str, pixels: Pixels, exif: bytes, icc: bytes, quality: Quality)
     pixels = np.ascontiguousarray(pixels)
     try:
         if form == "TIFF":
-            return _encode_tiff(pixels, exif, icc)
+            return _encode_tiff(pixels, exif, icc, description)
+        if form == "WebP" and not exif and description.resolution:
+            exif = exif_tags.of_resolution(*description.resolution)
         if pixels.dtype == np.uint16:
-            return _encode_png16(pixels, exif, icc)
-        return _encode_with_pillow(form, pixels, exif, icc, quality)
+            return _described(form, _encode_png16(pixels, exif, icc), description)
+        options: dict[str, object] = {}
+        if form == "WebP" and description.xmp:
+            options["xmp"] = description.xmp
+        file = _encode_with_pillow(form, pixels, exif, icc, quality, options)
+        return _described(form, file, description)
     except (ImageFileError, MemoryError):
         raise
     except Exception as error:  # the encoders' own error types are many and undocumented
@@ -79,7 +99,12 @@ def encode(form: str, pixels: Pixels, exif: bytes, icc: bytes, quality: Quality)
 
 
 def _encode_with_pillow(
-    form: str, pixels: Pixels, exif: bytes, icc: bytes, quality: Quality
+    form: str,
+    pixels: Pixels,
+    exif: bytes,
+    icc: bytes,
+    quality: Quality,
+    options: dict[str, object],
 ) -> bytes:
     import importlib
 
@@ -88,7 +113,7 @@ def _encode_with_pillow(
     # One plug-in alone: Pillow would import all of its forty to find the one for a format.
     plugin = {"JPEG": "Jpeg", "PNG": "Png", "WebP": "WebP"}[form]
     importlib.import_module(f"PIL.{plugin}ImagePlugin")
-    options: dict[str, object] = {}
+    options = dict(options)
     if exif:
         options["exif"] = b"Exif\0\0" + exif
     if icc:
@@ -110,21 +135,51 @@ def _png_chunk(name: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + body + struct.pack(">I", zlib.crc32(body))
 
 
+def _described(form: str, file: bytes, description: Description) -> bytes:
+    """A JPEG or PNG with resolution and XMP put in behind what must come first."""
+    if form == "JPEG":
+        return _described_jpeg(file, description)
+    if form != "PNG":
+        return file
+    extra = b""
+    if description.resolution:
+        metric = [round(number / _INCH_M) for number in description.resolution]
+        extra += _png_chunk(b"pHYs", struct.pack(">IIB", *metric, 1))
+    if description.xmp:
+        extra += _png_chunk(b"iTXt", b"XML:com.adobe.xmp" + b"\0" * 5 + description.xmp)
+    return file[:_PNG_HEADER] + extra + file[_PNG_HEADER:]
+
+
+def _described_jpeg(file: bytes, description: Description) -> bytes:
+    """JFIF 1.02: the density lies in the first segment, APP0; XMP (part 3, 1.1.3) in an APP1."""
+    start = 4 + int.from_bytes(file[4:6])
+    head = bytearray(file[:start])
+    if description.resolution and head[6:11] == b"JFIF\0":
+        density = [min(max(round(number), 1), 65535) for number in description.resolution]
+        head[13:18] = struct.pack(">BHH", 1, *density)
+    extra = b""
+    if description.xmp:
+        content = XMP_JPEG + description.xmp
+        extra = b"\xff\xe1" + struct.pack(">H", len(content) + 2) + content
+    while file[start : start + 2] == b"\xff\xe1":  # EXIF comes before XMP
+        start += 2 + int.from_bytes(file[start + 2 : start + 4])
+    return bytes(head) + file[len(head) : start] + extra + file[start:]
+
+
 def _encode_png16(pixels: Pixels, exif: bytes, icc: bytes) -> bytes:
     """PNG (third edition): the iCCP and eXIf chunks go between IHDR and IDAT."""
     from imagecodecs import png_encode
 
     file = bytes(png_encode(pixels, level=4))
-    header = 8 + 4 + 4 + 13 + 4
     extra = b""
     if icc:
         extra += _png_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(icc))
     if exif:
         extra += _png_chunk(b"eXIf", exif)
-    return file[:header] + extra + file[header:]
+    return file[:_PNG_HEADER] + extra + file[_PNG_HEADER:]
 
 
-def _encode_tiff(pixels: Pixels, exif: bytes, icc: bytes) -> bytes:
+def _encode_tiff(pixels: Pixels, exif: bytes, icc: bytes, description: Description) -> bytes:
     """TIFF 6.0: strips, Deflate with horizontal differencing, in the byte order of the EXIF."""
     order = exif_tags.byte_order(exif) if exif else "<"
     height, width, channels = pixels.shape
@@ -160,6 +215,10 @@ def _encode_tiff(pixels: Pixels, exif: bytes, icc: bytes) -> bytes:
         first[338] = exif_tags.pack_integers(order, short, [2])  # straight alpha
     if icc:
         first[34675] = exif_tags.Entry(7, len(icc), icc)
+    if description.resolution and exif_tags.X_RESOLUTION not in first:
+        first |= exif_tags.resolution_entries(order, *description.resolution)
+    if description.xmp:
+        first[700] = exif_tags.Entry(1, len(description.xmp), description.xmp)
     packed, start = exif_tags.pack_directories(first, nested, end, order)
     if end + len(packed) >= 1 << 32:
         raise ImageFileError(

@@ -8,12 +8,29 @@ class HarmonizerError(Exception):
     """Base of the errors that a caller may want to catch together."""
 
 
-def brief(error: BaseException, length: int = 200) -> str:
-    """An error's kind and the beginning of its text, to be part of another's message.
+def shortened(text: object, most: int = 500) -> str:
+    """A library's message in one line; of a long one the beginning and, above all, the end.
+
+    Libraries put where before why: the reason comes last.
+    """
+    line = " ".join(str(text).split())
+    if len(line) <= most:
+        return line
+    beginning = most // 4
+    return f"{line[:beginning]} ... {line[beginning - most :]}"
+
+
+def printable(text: str, most: int) -> str:
+    """What a file says of itself, for a message: shortened, and nothing that a terminal obeys."""
+    return shortened("".join(letter for letter in text if letter.isprintable()), most)
+
+
+def brief(error: BaseException, most: int = 200) -> str:
+    """An error's kind and its text, shortened, to be part of another's message.
 
     Its repr will not do: that of a UnicodeDecodeError holds the whole file.
     """
-    return f"{type(error).__name__}: {str(error)[:length]}"
+    return f"{type(error).__name__}: {shortened(error, most)}"
 
 
 class FilterListError(HarmonizerError, ValueError):
@@ -29,7 +46,7 @@ class ImageFileError(HarmonizerError, ValueError):
 
 
 class MaskError(HarmonizerError, ValueError):
-    """A mask's foreground is too thin for a model that crops to it."""
+    """A mask has values of another scale, or a foreground too thin for a model that crops to it."""
 
 
 class ModelError(HarmonizerError, ValueError):

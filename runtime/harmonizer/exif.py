@@ -9,8 +9,15 @@ of, or into, the file's own first directory.
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint8 | np.uint16]
 
 ORIENTATION = 0x0112
+X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 0x011A, 0x011B, 0x0128
 EXIF_IFD = 0x8769
 GPS_IFD = 0x8825
 _INTEROPERABILITY_IFD = 0xA005
@@ -70,9 +77,11 @@ def read_directory(structure: bytes, offset: int, order: str) -> Directory:
     """Read one IFD; tags of unknown type are left out.
 
     Raises:
-        ValueError: If it points outside the structure.
+        ValueError: If it points outside the structure, or its tags use the same bytes so often
+            that their values together are longer than the structure.
     """
     directory: Directory = {}
+    claimed = 0
     try:
         (count,) = struct.unpack_from(order + "H", structure, offset)
         for at in range(offset + 2, offset + 2 + 12 * count, 12):
@@ -81,6 +90,9 @@ def read_directory(structure: bytes, offset: int, order: str) -> Directory:
             start = at + 8
             if size > 4:
                 (start,) = struct.unpack_from(order + "I", structure, start)
+            claimed += size
+            if claimed > len(structure):
+                raise ValueError(f"its tags claim more than its {len(structure):,} bytes")
             data = structure[start : start + size]
             if len(data) != size:
                 raise ValueError(f"tag {tag:#06x} points outside the structure")
@@ -122,6 +134,76 @@ def orientation(structure: bytes) -> int:
         return 1
     (value,) = struct.unpack(order + "H", entry.data)
     return value if 1 <= value <= 8 else 1
+
+
+def resolution(structure: bytes) -> tuple[float, float] | None:
+    """Pixels per inch, across and down (EXIF 2.32, 4.6.4); None where absent or without unit."""
+    try:
+        order = byte_order(structure)
+        directory = read_directory(structure, first_directory(structure), order)
+        scale = 1.0
+        if RESOLUTION_UNIT in directory:
+            (unit,) = struct.unpack(order + "H", directory[RESOLUTION_UNIT].data)
+            scale = {2: 1.0, 3: 2.54}.get(unit, 0.0)
+        parts = [
+            struct.unpack(order + "II", directory[tag].data) for tag in (X_RESOLUTION, Y_RESOLUTION)
+        ]
+        across, down = (scale * above / below for above, below in parts)
+    except (ValueError, KeyError, struct.error, ZeroDivisionError):
+        return None
+    return (across, down) if is_resolution(across) and is_resolution(down) else None
+
+
+def is_resolution(number: float) -> bool:
+    """Whether a number can be meant as pixels per inch."""
+    return 1 <= number <= 1_000_000
+
+
+def resolution_entries(order: str, across: float, down: float) -> Directory:
+    """The three tags that state pixels per inch."""
+
+    def rational(number: float) -> Entry:
+        above, below = Fraction(number).limit_denominator(1000).as_integer_ratio()
+        return Entry(5, 1, struct.pack(order + "II", min(above, 2**32 - 1), below))
+
+    return {
+        X_RESOLUTION: rational(across),
+        Y_RESOLUTION: rational(down),
+        RESOLUTION_UNIT: pack_integers(order, 3, [2]),
+    }
+
+
+def of_resolution(across: float, down: float) -> bytes:
+    """An EXIF structure that says nothing but pixels per inch."""
+    packed, start = pack_directories(resolution_entries("<", across, down), {}, 8, "<")
+    return b"II*\0" + struct.pack("<I", start) + packed
+
+
+def upright(pixels: Pixels, orientation: int) -> Pixels:
+    """Apply an orientation (EXIF 2.32, 4.6.4) to (H, W, C) pixels; a view."""
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return pixels
+
+
+def interoperability(structure: bytes) -> bytes:
+    """The interoperability index (EXIF 2.32, 4.6.7), such as b"R98"; empty where absent."""
+    try:
+        order = byte_order(structure)
+        directory = read_directory(structure, first_directory(structure), order)
+        for link in (EXIF_IFD, _INTEROPERABILITY_IFD):
+            if link not in directory or len(directory[link].data) != 4:
+                return b""
+            (offset,) = struct.unpack(order + "I", directory[link].data)
+            directory = read_directory(structure, offset, order)
+    except ValueError:
+        return b""
+    entry = directory.get(1)
+    return entry.data.rstrip(b"\0") if entry is not None else b""
 
 
 def without_orientation(structure: bytes) -> bytes:

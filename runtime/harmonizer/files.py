@@ -4,26 +4,27 @@ Nothing is lost or converted in silence: what was done is in ``Photo.notes``. Fi
 encoded (display-referred) values; an ICC profile is carried over, not applied.
 """
 
-import contextlib
-import os
-import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harmonizer.errors import ImageFileError
+from harmonizer.describing import NOTHING, Description, other_colours
+from harmonizer.errors import ImageFileError, printable
+from harmonizer.exif import resolution as exif_resolution
+from harmonizer.exif import upright
+from harmonizer.fitting import Fit, scaled
+from harmonizer.limits import MAX_PIXELS as MAX_PIXELS
+from harmonizer.mask_reading import check_brightness, read_mask
+from harmonizer.masks import Levels
+from harmonizer.storage import Temporary, resolved, write_file
 
 if TYPE_CHECKING:
-    from harmonizer.decoding import Raster
     from harmonizer.encoding import Quality
 
 Pixels = NDArray[np.uint8 | np.uint16]
-
-MAX_PIXELS = 200_000_000
-"""Larger images are refused unless the caller raises the limit."""
 
 FORMATS = {
     ".jpg": "JPEG",
@@ -55,6 +56,7 @@ class Photo:
         stored_size: (height, width) before the EXIF orientation was applied.
         form: The file's format, such as "PNG"; empty if it came from no file.
         orientation: 1 to 8, the EXIF orientation that was applied.
+        description: Resolution and XMP, for the upright picture.
     """
 
     pixels: Pixels
@@ -65,12 +67,14 @@ class Photo:
     stored_size: tuple[int, int] = field(default=(0, 0))
     form: str = ""
     orientation: int = 1
+    description: Description = NOTHING
 
 
 def load_photo(path: str | Path, max_pixels: int = MAX_PIXELS) -> Photo:
     """Read a photograph: JPEG, PNG (8/16), TIFF (8/16) or WebP.
 
-    The EXIF orientation is applied. Greyscale and palette images become RGB, and the notes say so.
+    The EXIF orientation is applied. Greyscale and palette images become RGB, and the notes say so,
+    as they do of colours that are not sRGB's and of what is not carried over.
 
     Raises:
         ImageFileError: As `harmonizer.decoding.decode` does.
@@ -78,17 +82,29 @@ def load_photo(path: str | Path, max_pixels: int = MAX_PIXELS) -> Photo:
     from harmonizer.decoding import decode
 
     raster = decode(Path(path), max_pixels)
-    pixels, notes, icc = _upright(raster), list(raster.notes), raster.icc
+    pixels, notes, icc = upright(raster.pixels, raster.orientation), list(raster.notes), raster.icc
     colours = pixels[..., :-1] if raster.channels.endswith("A") else pixels
     if colours.shape[2] == 1:
         colours = np.repeat(colours, 3, axis=2)
         notes.append("it is greyscale and is converted to RGB")
     if icc and icc[16:20] != b"RGB ":
-        kind = icc[16:20].decode("ascii", "replace").strip()
+        kind = printable(icc[16:20].decode("ascii", "replace"), 4)
         notes.append(f"its ICC profile is for {kind or 'unknown'} colours, not RGB, and is dropped")
         icc = b""
     alpha = np.ascontiguousarray(pixels[..., -1]) if raster.channels.endswith("A") else None
     size = (raster.pixels.shape[0], raster.pixels.shape[1])
+    description = raster.description
+    if description.resolution is None:
+        description = replace(description, resolution=exif_resolution(raster.exif))
+    if raster.orientation in (5, 6, 7, 8):
+        description = description.turned()
+    if other := other_colours(icc, raster.exif, description):
+        notes.append(
+            f"its colours are {other}, not sRGB's, for which the network was trained and the "
+            "filters are meant; they are carried over as they are: look at the result, or convert "
+            "the picture to sRGB first"
+        )
+    notes += description.notes
     return Photo(
         np.ascontiguousarray(colours),
         alpha,
@@ -98,62 +114,40 @@ def load_photo(path: str | Path, max_pixels: int = MAX_PIXELS) -> Photo:
         size,
         raster.form,
         raster.orientation,
+        description,
     )
 
 
-def load_mask(path: str | Path, max_pixels: int = MAX_PIXELS) -> tuple[Pixels, tuple[str, ...]]:
+def load_mask(
+    path: str | Path,
+    max_pixels: int = MAX_PIXELS,
+    levels: Levels | None = None,
+    may_be_faint: bool = False,
+) -> tuple[Pixels, tuple[str, ...]]:
     """Read a mask file: white is foreground, values between are soft.
 
     A file with an alpha channel that is not opaque everywhere gives its alpha; otherwise the
-    largest of its colour channels counts, which for grey is the grey value.
+    largest of its colour channels counts, which for grey is the grey value. What lossy compression
+    left where the mask was black or white is taken off, unless levels are given.
+
+    Args:
+        path: Image file.
+        max_pixels: Limit.
+        levels: What is black and white, in the file's own values; None for 0 and the largest value
+            of its type.
+        may_be_faint: Without levels, accept a mask that comes nowhere near white.
 
     Returns:
         (H, W) uint8 or uint16, upright, and notes on what was done.
 
     Raises:
         ImageFileError: As `harmonizer.decoding.decode` does, or if the file holds labels where
-            a mask has black and white: 0 and 1, or a palette of colours none of which is bright.
+            a mask has black and white: nothing as bright as half of white, or a palette of colours
+            none of which is bright.
+        MaskError: If the levels are beyond the file's type.
     """
-    from harmonizer.decoding import decode
-
-    raster = decode(Path(path), max_pixels)
-    pixels, notes = _upright(raster), list(raster.notes)
-    if raster.channels.endswith("A"):
-        alpha, pixels = pixels[..., -1], pixels[..., :-1]
-        if alpha.min() < np.iinfo(alpha.dtype).max:
-            notes.append("the mask is its alpha channel")
-            pixels = alpha[..., None]
-        else:
-            notes.append("its alpha channel is opaque everywhere and is not used")
-    if pixels.shape[2] == 3:
-        grey = bool((pixels[..., 0] == pixels[..., 1]).all()) and bool(
-            (pixels[..., 0] == pixels[..., 2]).all()
-        )
-        if not grey and raster.palette and pixels.max() < 255:
-            raise ImageFileError(
-                f"{path} must be black and white, with grey for soft edges; it is a palette image "
-                f"whose colours stand for labels (the brightest value is {pixels.max()} of 255). "
-                "Write the foreground's label as 255 and the others as 0."
-            )
-        if not grey:
-            notes.append(
-                "it is coloured; the mask is the largest of red, green and blue: were composite "
-                "and mask swapped?"
-            )
-        pixels = pixels.max(axis=2, keepdims=True)
-    mask = np.ascontiguousarray(pixels[..., 0])
-    _check_scale(path, mask)
-    return mask, tuple(notes)
-
-
-def _check_scale(path: str | Path, mask: Pixels) -> None:
-    """Refuse labels 0 and 1, which would draw nearly nothing."""
-    if mask.max() == 1:
-        full = np.iinfo(mask.dtype).max
-        raise ImageFileError(
-            f"the mask in {path} must have {full} where the foreground is full; its largest value "
-            f"is 1, as in labels 0 and 1. Multiply it by {full}."
-        )
+    mask, notes, _ = read_mask(path, max_pixels, levels, may_be_faint)
+    return mask, notes
 
 
 def load_pair(
@@ -161,6 +155,7 @@ def load_pair(
     mask: str | Path | None,
     max_pixels: int = MAX_PIXELS,
     fit_mask: bool = False,
+    levels: Levels | None = None,
 ) -> tuple[Photo, Pixels, tuple[str, ...]]:
     """Read a composite and its mask; without a mask file the composite's alpha is the mask.
 
@@ -169,6 +164,7 @@ def load_pair(
         mask: Mask file, or None.
         max_pixels: Limit for either.
         fit_mask: Scale a mask of another size to the composite's.
+        levels: What is black and white in the mask; see `load_mask`.
 
     Returns:
         The photo, the mask (H, W), and all notes, each naming its file.
@@ -176,6 +172,7 @@ def load_pair(
     Raises:
         ImageFileError: If a file cannot be read, there is no mask, its values are labels, or the
             sizes differ.
+        MaskError: If the levels are beyond the mask's type.
     """
     photo = load_photo(composite, max_pixels)
     notes = [f"{composite}: {note}" for note in photo.notes]
@@ -190,46 +187,23 @@ def load_pair(
                 f"{composite} must have an alpha channel that marks the foreground when no mask "
                 "is given; its alpha is opaque everywhere. Name a mask file."
             )
-        _check_scale(composite, photo.alpha)
-        return photo, photo.alpha, (*notes, f"{composite}: its alpha channel is the mask")
-    values, mask_notes = load_mask(mask, max_pixels)
+        said = f"{composite}: its alpha channel is the mask"
+        if levels is not None:
+            return photo, levels.apply(photo.alpha), (*notes, said)
+        check_brightness(composite, photo.alpha)
+        return photo, photo.alpha, (*notes, said)
+    values, mask_notes, orientation = read_mask(mask, max_pixels, levels, False)
     notes += [f"{mask}: {note}" for note in mask_notes]
-    (height, width), (rows, columns) = photo.pixels.shape[:2], values.shape
-    if (rows, columns) != (height, width):
-        came = f"{mask} is {columns}x{rows} for a {width}x{height} composite"
-        if not fit_mask:
-            hint = "Resize it, or pass --fit-mask."
-            if (rows, columns) == photo.stored_size:
-                hint = (
-                    "It has the size that the composite has before its EXIF orientation is "
-                    "applied: turn the mask likewise."
-                )
-            raise ImageFileError(f"the mask must have the composite's size; {came}. {hint}")
-        values = _resize_mask(values, height, width)
-        notes.append(f"{came}; it is scaled to fit")
+    size = photo.pixels.shape[0], photo.pixels.shape[1]
+    fit = Fit(str(mask), (values.shape[0], values.shape[1]), "composite", size, photo.stored_size)
+    if refusal := fit.refusal(fit_mask):
+        raise ImageFileError(refusal)
+    if fit.size != size:
+        values = scaled(values, *size)
+        notes.append(fit.note())
+    elif photo.orientation != 1 and (doubt := fit.doubt(orientation != 1)):
+        notes.append(doubt)
     return photo, values, tuple(notes)
-
-
-def _resize_mask(mask: Pixels, height: int, width: int) -> Pixels:
-    """Scale bilinearly (antialiased when shrinking), back to the mask's dtype by rounding."""
-    from PIL import Image
-
-    image = Image.fromarray(mask.astype(np.float32))
-    resized = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
-    result: Pixels = np.rint(resized).astype(mask.dtype)
-    return result
-
-
-def _upright(raster: "Raster") -> Pixels:
-    """Apply the EXIF orientation (EXIF 2.32, 4.6.4) to (H, W, C) pixels."""
-    pixels = raster.pixels
-    if raster.orientation in (5, 6, 7, 8):
-        pixels = pixels.swapaxes(0, 1)
-    if raster.orientation in (2, 3, 6, 7):
-        pixels = pixels[:, ::-1]
-    if raster.orientation in (3, 4, 7, 8):
-        pixels = pixels[::-1]
-    return pixels
 
 
 def output_format(path: str | Path) -> str:
@@ -282,7 +256,7 @@ def save_photo(
     Args:
         path: Output, ending in one of `FORMATS`.
         pixels: (H, W, 3) RGB, uint8, or uint16 for PNG and TIFF.
-        like: Where EXIF and ICC come from.
+        like: Where EXIF, ICC, XMP and resolution come from.
         alpha: (H, W) of the pixels' dtype; dropped, with a note, where the format has none.
         quality: Settings of JPEG and WebP; None for 95, 4:4:4.
 
@@ -295,6 +269,7 @@ def save_photo(
         ImageFileError: If the suffix is unknown, the format cannot hold the pixels, or the file
             cannot be encoded or written.
     """
+    from harmonizer.describing import JPEG_XMP_LIMIT
     from harmonizer.encoding import JPEG_EXIF_LIMIT, Quality, encode
 
     if pixels.dtype not in (np.uint8, np.uint16):
@@ -314,23 +289,31 @@ def save_photo(
     if form == "JPEG" and len(exif) > JPEG_EXIF_LIMIT:
         notes.append(f"{path}: its EXIF data has {len(exif)} bytes, too many for JPEG; left out")
         exif = b""
-    write_atomically(path, encode(form, pixels, exif, icc, quality or Quality()))
+    description = like.description if like is not None else NOTHING
+    if form == "JPEG" and len(description.xmp) > JPEG_XMP_LIMIT:
+        notes.append(
+            f"{path}: its XMP data has {len(description.xmp)} bytes, too many for JPEG; left out"
+        )
+        description = replace(description, xmp=b"")
+    if form == "WebP" and exif and description.resolution and not exif_resolution(exif):
+        notes.append(f"{path}: its EXIF data states no resolution, and WebP holds none beside it")
+    write_atomically(path, encode(form, pixels, exif, icc, quality or Quality(), description))
     return tuple(notes)
 
 
 def check_writable(path: str | Path) -> None:
     """Find out before the work whether a file can be written there.
 
+    What killed runs left in its folder is removed.
+
     Raises:
         ImageFileError: If it cannot.
     """
-    target = _target(path)
+    target = resolved(path)
     if target.is_dir():
         raise ImageFileError(f"{path} must be a file to write; it is a folder. Name a file in it.")
     try:
-        probe = _temporary(target)
-        os.close(os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        probe.unlink()
+        Temporary(target).discard()
     except OSError as error:
         raise _write_error(path, error) from error
 
@@ -339,38 +322,27 @@ def write_atomically(path: str | Path, data: bytes) -> None:
     """Put a whole file in place, or leave what was there.
 
     The data goes to a temporary file in the same folder, to the disk, and is then renamed. An
-    existing file's permissions are kept; a symbolic link is followed.
+    existing file's permissions are kept; a symbolic link is followed; what is no regular file is
+    not replaced.
 
     Raises:
         ImageFileError: If the file cannot be written.
     """
-    target = _target(path)
-    temporary = _temporary(target)
     try:
-        descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        with contextlib.suppress(FileNotFoundError):
-            temporary.chmod(target.stat().st_mode & 0o7777)
-        temporary.replace(target)
+        write_file(path, data)
     except OSError as error:
         raise _write_error(path, error) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
-def copy_atomically(source: str | Path, path: str | Path) -> None:
-    """Copy a file's bytes as `write_atomically` writes them.
+def copy_atomically(source: str | Path, path: str | Path, max_pixels: int = MAX_PIXELS) -> None:
+    """Copy an image file's bytes as `write_atomically` writes them.
 
     Raises:
         ImageFileError: If a file cannot be read or written.
     """
     from harmonizer.decoding import read_file
 
-    write_atomically(path, read_file(Path(source)))
+    write_atomically(path, read_file(Path(source), max_pixels))
 
 
 def make_folder(path: Path) -> None:
@@ -386,14 +358,6 @@ def make_folder(path: Path) -> None:
             f"{path} must be a folder to write in; it cannot be created: "
             f"{error.strerror or error}. Name another output folder."
         ) from error
-
-
-def _target(path: str | Path) -> Path:
-    return Path(os.path.realpath(path))
-
-
-def _temporary(target: Path) -> Path:
-    return target.with_name(f".{secrets.token_hex(8)}.tmp")
 
 
 def _write_error(path: str | Path, error: OSError) -> ImageFileError:

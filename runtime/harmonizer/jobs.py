@@ -24,6 +24,7 @@ from harmonizer.files import (
     save_photo,
     to_depth,
 )
+from harmonizer.masks import Levels
 
 if TYPE_CHECKING:
     from harmonizer.backends import Renderer
@@ -80,12 +81,14 @@ class FileOptions:
         fit_mask: Scale a mask of another size.
         depth: 8 or 16 bits a channel in the output; None for the composite's.
         quality: Settings of JPEG and WebP; None for the default ones.
+        mask_levels: What is black and white in masks; None for 0 and the largest value.
     """
 
     max_pixels: int = MAX_PIXELS
     fit_mask: bool = False
     depth: int | None = None
     quality: Quality | None = None
+    mask_levels: Levels | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,9 +152,12 @@ def harmonize_file(
 
     Raises:
         ImageFileError: If a file cannot be read or written, or the mask does not fit.
+        MaskError: If the mask levels are beyond the mask's type.
         ArgumentsError, ModelError: If the arguments cannot be had.
     """
-    photo, values, notes = load_pair(composite, mask, options.max_pixels, options.fit_mask)
+    photo, values, notes = load_pair(
+        composite, mask, options.max_pixels, options.fit_mask, options.mask_levels
+    )
     if photo.pixels.dtype == np.uint8 and options.depth == 16:
         photo = replace(photo, pixels=to_depth(photo.pixels, 16))
         notes += (f"{composite}: its 8-bit values are widened to 16 bits",)
@@ -164,7 +170,7 @@ def harmonize_file(
     if not values.any() or arguments.is_identity():
         obstacle = _copy_obstacle(photo, output, options)
         if obstacle is None:
-            copy_atomically(composite, output)
+            copy_atomically(composite, output, options.max_pixels)
             undone = {f"{composite}: {note}" for note in photo.notes}
             notes = tuple(note for note in notes if note not in undone)
             said = f"{output}: nothing is drawn; the file is a copy of the composite's"

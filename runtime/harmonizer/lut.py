@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 SIZES = (33, 65)
 """Lattice points along each axis: what colour tools agree on."""
 
+TOLERABLE = 4.0
+"""Levels of 255 by which an interpolated LUT may be off before a person is warned: a step that can
+be seen in a smooth gradient."""
+
 _CHUNK = 1 << 18
 
 Floats = NDArray[np.float32]

@@ -15,6 +15,7 @@ from harmonizer.checks import check_threads
 from harmonizer.concerns import EMPTY_MASK, FULL_MASK, VANISHED_MASK
 from harmonizer.contract import LABELS, Contract, find_label
 from harmonizer.errors import DeviceError, HarmonizerWarning, MaskError, ModelError
+from harmonizer.masks import Levels, settled
 from harmonizer.predictor import OnnxPredictor, default_model
 from harmonizer.renderer import check_image, check_mask
 
@@ -40,10 +41,16 @@ class Harmonizer:
         device: For "cuda": number of the GPU among the visible ones.
         label: What the foreground shows, for a model that asks for it: person, animal, food,
             vehicle or other; None for other.
+        allow_host_code: Run code for the host that an engine holds, as `EnginePredictor` has it.
+        mask_levels: (black, white): the values of masks that count as no and as full foreground,
+            such as (0, 1) for labels in uint8. None for 0 and the largest value of the mask's type;
+            masks that nowhere reach half of that are then refused. Not for arrays on a GPU, which
+            are taken as they are.
 
     Attributes:
         filters: The model's filters, in drawing order.
         backend: The one in use, "cpu" or "cuda".
+        mask_levels: As given, or None.
 
     Raises:
         ModelError: If the model is missing, damaged or keeps another contract.
@@ -53,6 +60,7 @@ class Harmonizer:
         TypeError: If `threads` is not a whole number.
         ValueError: If the backend is unknown, `threads` is below 1, or the label is unknown or
             given to a model that asks for none.
+        MaskError: If the mask levels are not 0 <= black < white.
     """
 
     def __init__(
@@ -62,8 +70,11 @@ class Harmonizer:
         threads: int | None = None,
         device: int = 0,
         label: str | None = None,
+        allow_host_code: bool = False,
+        mask_levels: tuple[float, float] | None = None,
     ) -> None:
         check_threads(threads)
+        self.mask_levels = None if mask_levels is None else Levels(*mask_levels)
         is_engine = model is not None and Path(model).suffix.lower() == ".engine"
         if is_engine and backend == "auto":
             backend = "cuda"
@@ -84,7 +95,9 @@ class Harmonizer:
         self._label: tuple[NDArray[np.float32], ...] = ()
         if _is_cuda(self.renderer):
             self.backend = "cuda"
-            self.predictor, self._cuda = _open_cuda(self.renderer, model, threads, label)
+            self.predictor, self._cuda = _open_cuda(
+                self.renderer, model, threads, label, allow_host_code
+            )
         else:
             self.predictor = OnnxPredictor(default_model() if model is None else model, threads)
             shown = find_label(self.predictor.contract, label)
@@ -100,19 +113,22 @@ class Harmonizer:
         Raises:
             TypeError: If an array's type is not supported; a mask is always needed.
             ValueError: If a shape does not fit, or floats are not finite and within [0, 1].
-            MaskError: If the model crops to the foreground (S2CRNet) and that is 1 pixel wide.
+            MaskError: If the mask's values are of another scale, or the model crops to the
+                foreground (S2CRNet) and that is 1 pixel wide.
             ModelError: If the network's answer is not finite.
 
         Warns:
             HarmonizerWarning: If the mask is empty, full, or vanishes in the thumbnail.
         """
-        arguments, concerns = self.examine(image, mask)
+        arguments, concerns = self.examine(image, settled(mask, self.mask_levels))
         for concern in concerns:
             warnings.warn(concern, HarmonizerWarning, stacklevel=2)
         return arguments
 
     def examine(self, image: Array, mask: Array) -> tuple[Arguments, tuple[str, ...]]:
         """Predict the arguments, and return what `predict` would warn of instead of warning.
+
+        The mask is taken as it is, without `mask_levels`.
 
         Raises:
             TypeError, ValueError, ModelError: As `predict` does.
@@ -182,8 +198,10 @@ class Harmonizer:
         Raises:
             ArgumentsError, TypeError: As `prepare` does.
             TypeError, ValueError: If an array is not supported or its shape does not fit.
+            MaskError: If the mask's values are of another scale.
         """
         checked = self._checked(arguments)
+        mask = settled(mask, self.mask_levels)
         if self._cuda is not None:
             drawn: Array = self.renderer.render(image, mask, checked, out, stream)
             return drawn
@@ -283,7 +301,8 @@ class Harmonizer:
             HarmonizerWarning: As `predict` does.
         """
         if self._cuda is not None:
-            results = self._cuda.stream(frames, strength)
+            level = ((image, settled(mask, self.mask_levels)) for image, mask in frames)
+            results = self._cuda.stream(level, strength)
         else:
             results = (
                 (drawn[0], concerns)
@@ -321,6 +340,7 @@ class Harmonizer:
         outs: Sequence[Array | None],
         stream: object | None,
     ) -> tuple[list[Array], tuple[str, ...]]:
+        masks = [settled(mask, self.mask_levels) for mask in masks]
         if self._cuda is not None:
             return self._cuda.harmonize(images, masks, strength, outs, stream)
         _refuse_stream(stream)
@@ -328,7 +348,8 @@ class Harmonizer:
         said: dict[str, None] = {}
         for image, mask, out in zip(images, masks, outs, strict=True):
             arguments, concerns = self.examine(image, mask)
-            results.append(self.render(image, mask, arguments.scaled(strength), out))
+            plan = self.renderer.prepare(image, arguments.scaled(strength))
+            results.append(self.renderer.apply(image, mask, plan, out))
             said |= dict.fromkeys(concerns)
         return results, tuple(said)
 
@@ -362,14 +383,18 @@ def _is_cuda(renderer: object) -> bool:
 
 
 def _open_cuda(
-    renderer: Any, model: str | Path | None, threads: int | None, label: str | None
+    renderer: Any,
+    model: str | Path | None,
+    threads: int | None,
+    label: str | None,
+    allow_host_code: bool,
 ) -> "tuple[Any, CudaPipeline]":
     """The predictor for a GPU, and what joins it with the renderer; closes that on failure."""
     from harmonizer.cuda.pipeline import CudaPipeline
     from harmonizer.cuda.predictor import open_predictor
 
     try:
-        predictor = open_predictor(model, renderer.device, threads)
+        predictor = open_predictor(model, renderer.device, threads, allow_host_code)
         try:
             pipeline = CudaPipeline(renderer, predictor, find_label(predictor.contract, label))
         except BaseException:

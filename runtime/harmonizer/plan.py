@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harmonizer.checks import is_number
+from harmonizer.checks import finite, is_number
 from harmonizer.errors import ArgumentsError
 from harmonizer.ops import OPERATIONS, Statistics, check_filters
 from harmonizer.values import Value, check_value, check_within, nested, to_numbers
@@ -40,15 +40,18 @@ class Step:
     def __post_init__(self) -> None:
         check_filters((self.operation,))
         object.__setattr__(self, "argument", check_value(self.operation, self.argument))
-        object.__setattr__(self, "statistics", tuple(float(value) for value in self.statistics))
+        numbers = tuple(number for number in map(finite, self.statistics) if number is not None)
         check_within(self.operation, self.argument)
         operation = OPERATIONS[self.operation]
         count = STATISTICS_COUNTS[operation.statistics]
-        if len(self.statistics) != count or not all(0 <= value <= 1 for value in self.statistics):
+        short = len(self.statistics) != count or len(numbers) != count
+        if short or not all(0 <= value <= 1 for value in numbers):
             raise ArgumentsError(
                 f"step `{self.operation}` needs {count} finite statistics in [0, 1] "
-                f"({operation.statistics}); got {self.statistics}. Measure them with prepare()."
+                f"({operation.statistics}); got {str(self.statistics)[:80]}. Measure them with "
+                "prepare()."
             )
+        object.__setattr__(self, "statistics", numbers)
 
     @property
     def is_identity(self) -> bool:

@@ -3,7 +3,7 @@
 A predictor returns arguments and never draws.
 """
 
-import hashlib
+import functools
 import os
 from pathlib import Path
 from types import TracebackType
@@ -14,7 +14,17 @@ from numpy.typing import NDArray
 
 from harmonizer.checks import check_threads
 from harmonizer.contract import OUTPUT, REMEDY, THUMBNAIL_SIZE, read_contract
-from harmonizer.errors import ModelError
+from harmonizer.errors import ModelError, brief, shortened
+from harmonizer.interruptible import DeadlineError, run_interruptibly
+from harmonizer.mistaken import HEAD, kind_of
+from harmonizer.onnx_files import OnnxFile, read_onnx
+from harmonizer.reading import open_regular
+
+LONGEST_RUN_S = 120.0
+"""Seconds that one prediction may take; an image takes milliseconds."""
+
+MOST_MEMORY = 2 << 30
+"""Bytes that ONNX Runtime may take for all models of the process together."""
 
 
 def default_model() -> Path:
@@ -46,19 +56,22 @@ class OnnxPredictor:
         metadata: Everything that the file says of itself.
 
     Raises:
-        ModelError: If the file is missing or damaged, is not a harmonizer predictor, or has
-            another contract.
+        ModelError: If the file is missing or damaged, is not a harmonizer predictor, has another
+            contract, operators that are not in `onnx_files.OPERATORS`, or weights that are not
+            finite.
         TypeError, ValueError: If `threads` is not a whole number, or below 1.
     """
 
     def __init__(self, path: str | Path, threads: int | None = None) -> None:
         self.path = Path(path)
-        self._session: Any = _open_session(self.path, check_threads(threads))
-        self.metadata: dict[str, str] = dict(
-            self._session.get_modelmeta().custom_metadata_map or {}
-        )
+        threads = check_threads(threads)
+        file = _read_file(self.path)
+        self.metadata = file.metadata
         self.contract = read_contract(self.path, self.metadata)
         self.filters = self.contract.filters
+        _check_graph(file)
+        self._sha256 = file.sha256
+        self._session: Any = _open_session(file, threads)
         self._check_contract()
 
     def predict(self, *inputs: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -83,12 +96,22 @@ class OnnxPredictor:
         if session is None:
             raise ModelError(f"the predictor {self.path} must be open; it was closed. Load it.")
         feed = self._feed(inputs)
+        options = import_onnxruntime().RunOptions()
         try:
-            answer: NDArray[np.float32] = session.run([OUTPUT], feed)[0]
+            answer: NDArray[np.float32] = run_interruptibly(
+                lambda: session.run([OUTPUT], feed, options)[0],
+                lambda: setattr(options, "terminate", True),
+                LONGEST_RUN_S,
+            )
+        except DeadlineError as error:
+            raise ModelError(
+                f"{self.path} must answer within {LONGEST_RUN_S:g} s; it does not. Use a smaller "
+                f"model or batch. {REMEDY}"
+            ) from error
         except Exception as error:  # ONNX Runtime's error classes share no public base
             raise ModelError(
                 f"{self.path} must run on thumbnails of {THUMBNAIL_SIZE}x{THUMBNAIL_SIZE}; ONNX "
-                f"Runtime fails ({_one_line(error)}). {REMEDY}"
+                f"Runtime fails ({shortened(error)}). {REMEDY}"
             ) from error
         if answer.shape != (len(inputs[0]), self.contract.count):
             raise ModelError(
@@ -103,8 +126,22 @@ class OnnxPredictor:
         return answer
 
     def sha256(self) -> str:
-        """The SHA-256 of the model file, in hexadecimal."""
-        return hashlib.sha256(self.path.read_bytes()).hexdigest()
+        """The SHA-256 of the model file as it was loaded, in hexadecimal."""
+        return self._sha256
+
+    def read_again(self) -> bytes:
+        """The bytes of the model, which are those that were checked when it was loaded.
+
+        Raises:
+            ModelError: If the file has changed since.
+        """
+        file = _read_file(self.path)
+        if file.sha256 != self._sha256:
+            raise ModelError(
+                f"{self.path} must not change while it is used; it did. Start again, once it is "
+                "written."
+            )
+        return file.data
 
     def close(self) -> None:
         """Release the session; `predict` raises afterwards."""
@@ -184,34 +221,100 @@ def import_onnxruntime() -> Any:
     return onnxruntime
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
-
-
-def _open_session(path: Path, threads: int | None) -> Any:
+def _read_file(path: Path) -> OnnxFile:
     if path.is_dir():
         raise ModelError(
             f"the model must be an ONNX file; {path} is a folder. Name the .onnx file in it."
         )
-    if not path.is_file():
+    if not path.exists():
         raise ModelError(f"the model must be an ONNX file; {path} does not exist. Check the path.")
+    try:
+        return read_onnx(path)
+    except OSError as error:
+        raise ModelError(
+            f"the model must be a readable ONNX file; {path} is not: {error.strerror or error}. "
+            "Check the path and its permissions."
+        ) from error
+    except ModelError:
+        raise
+    except ValueError as error:
+        kind = kind_of(_head(path))
+        came = f"it is {kind}" if kind else f"it is not ({brief(error)})"
+        raise ModelError(f"{path} must be a complete ONNX model; {came}. {REMEDY}") from error
+
+
+def _check_graph(file: OnnxFile) -> None:
+    """Refuse what a predictor of this project never has.
+
+    Raises:
+        ModelError: If there is such.
+    """
+    if "its weights are in another file" in file.complaints:
+        raise ModelError(
+            f"{file.path} must hold its weights; they are in another file. Copy that file too and "
+            "save both as one with onnx.save, or export again: one file holds all."
+        )
+    if file.complaints:
+        raise ModelError(
+            f"{file.path} must be made of known operators, without loops and graphs inside, and "
+            f"have finite weights; {'; '.join(file.complaints)[:600]}. The model is damaged, or "
+            f"overflowed in its precision (use the FP32 export), or is another kind. {REMEDY}"
+        )
+
+
+@functools.cache
+def _share_memory() -> bool:
+    """Give ONNX Runtime one pool of memory with an end; False where somebody has set up another."""
+    onnxruntime = import_onnxruntime()
+    kind = onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR
+    place = onnxruntime.OrtMemoryInfo("Cpu", kind, 0, onnxruntime.OrtMemType.DEFAULT)
+    try:
+        pool = onnxruntime.OrtArenaCfg({"max_mem": MOST_MEMORY})
+        onnxruntime.create_and_register_allocator(place, pool)
+    except Exception:  # ONNX Runtime's error classes share no public base
+        return False
+    return True
+
+
+def _open_session(file: OnnxFile, threads: int | None) -> Any:
     onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what goes wrong is raised, and said once
     # Waiting threads would spin on the cores that the renderer needs next.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if _share_memory():
+        options.add_session_config_entry("session.use_env_allocators", "1")
     if threads is not None:
         options.intra_op_num_threads = threads
     try:
-        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(
+            file.data,
+            options,
+            providers=["CPUExecutionProvider"],
+            # It works outside of the pool, and an export has nothing left to fold.
+            disabled_optimizers=["ConstantFolding"],
+        )
     except Exception as error:  # ONNX Runtime's error classes share no public base
-        text = _one_line(error)
-        if "external data" in text.lower() or "external_data" in text.lower():
-            raise ModelError(
-                f"{path} must hold its weights; they are in another file that is missing "
-                f"({text}). Copy that file too, or export again: one file holds all."
-            ) from error
+        text = shortened(error)
+        newer = any(word in text for word in _NEWER)
         raise ModelError(
-            f"{path} must be a complete ONNX model that ONNX Runtime {onnxruntime.__version__} "
-            f"can run; it is not ({text}). {REMEDY}"
+            f"{file.path} must be a complete ONNX model that ONNX Runtime "
+            f"{onnxruntime.__version__} can run; it is not ({text}). {_UPDATE if newer else REMEDY}"
         ) from error
+
+
+_NEWER = ("Unsupported model IR version", "till opset", "is under development", "Opset version")
+"""In what ONNX Runtime says of a model that is newer than itself."""
+
+_UPDATE = (
+    "The model is newer than this ONNX Runtime: update it (pip install --upgrade onnxruntime), or "
+    "export the model again with the versions that are here."
+)
+
+
+def _head(path: Path) -> bytes:
+    try:
+        with open_regular(path) as file:
+            return file.read(HEAD)
+    except OSError:
+        return b""

@@ -1,13 +1,12 @@
 """The value of one argument: a float, or as many as its operation takes."""
 
-import math
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harmonizer.checks import is_number
+from harmonizer.checks import finite, is_number
 from harmonizer.errors import ArgumentsError
 from harmonizer.ops import CURVE_KNOTS, OPERATIONS
 
@@ -40,12 +39,21 @@ def nested(name: str, value: Value) -> object:
 
 
 def describe(name: str, value: Value) -> str:
-    """A value in a few characters."""
+    """A value in a few characters, as it is drawn: clamped to its operation's range.
+
+    Where that makes it another, what it was is said behind it.
+    """
+    operation = OPERATIONS[name]
+    drawn = np.clip(to_numbers(value), operation.minimum, operation.maximum)
     if isinstance(value, float):
-        return f"{value:+.3f}"
+        said = f"{drawn[0]:+.3f}"
+        return said if drawn[0] == value else f"{said} (clamped from {value:+.3f})"
     count = len(value) // (3 * CURVE_KNOTS)
     curves = "1 curve" if count == 1 else f"{count} curves"
-    return f"{curves} a channel, slopes {min(value):.2f}..{max(value):.2f}"
+    said = f"{curves} a channel, slopes {drawn.min():.2f}..{drawn.max():.2f}"
+    if (drawn == value).all():
+        return said
+    return f"{said} (clamped from {min(value):.2f}..{max(value):.2f})"
 
 
 def check_value(name: str, value: object) -> Value:
@@ -108,11 +116,8 @@ def _finite(name: str, value: object) -> float:
         raise ArgumentsError(
             f"argument `{name}` must be a number; got {value!r} ({type(value).__name__}). {remedy}"
         )
-    try:
-        number = float(value)
-    except OverflowError:
-        number = math.inf
-    if not math.isfinite(number):
+    number = finite(value)
+    if number is None:
         raise ArgumentsError(
             f"argument `{name}` must be a finite number; got {str(value)[:20]}. {remedy}"
         )

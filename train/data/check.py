@@ -16,11 +16,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from harmonizer.files import check_writable
 from harmonizer.ops import DEFAULT_FILTERS
 from train.data.config import DataConfig
 from train.data.iharmony4 import FOLDERS, PUBLISHED, SUBSETS, Pair, Subset
 from train.data.packing import SHOWN, check_mask, decode, in_parallel
-from train.data.photos import Photo, absent_files, list_photos, read_photo
+from train.data.photos import (
+    Photo,
+    absent_files,
+    hidden_images,
+    list_photos,
+    other_files,
+    read_photo,
+)
 from train.data.regions import random_region, superpixels
 from train.data.synthesis import clipping_loss, draw_arguments
 
@@ -55,11 +63,16 @@ class Findings:
             (self.notes if note else self.problems).setdefault(kind, []).extend(lines)
 
     def print(self) -> None:
-        """One line a kind: its count and its first files."""
+        """One line a kind: its count and its first files; `write` names all."""
         for kinds in (self.problems, self.notes):
             for kind, lines in kinds.items():
-                more = ", ..." if len(lines) > SHOWN else ""
+                more = f", and {len(lines) - SHOWN:,} more" if len(lines) > SHOWN else ""
                 print(f"{kind}: {len(lines):,} ({', '.join(lines[:SHOWN])}{more})")
+
+    def is_cut(self) -> bool:
+        """Whether `print` leaves files out."""
+        kinds = (*self.problems.values(), *self.notes.values())
+        return any(len(lines) > SHOWN for lines in kinds)
 
     def write(self, path: Path) -> None:
         """All of them as CSV: kind, file and detail."""
@@ -131,6 +144,9 @@ def check_photos(folder: Path) -> Findings:
     """
     findings = Findings()
     photos = list_photos(folder)
+    if not (folder / "MANIFEST.csv").is_file():
+        findings.add("hidden, left out", hidden_images(folder), note=True)
+        findings.add("not named as images are, left out", other_files(folder), note=True)
     absent = set(absent_files(folder, photos))
     findings.add("absent", sorted(absent))
     photos = [p for p in photos if p.file not in absent and p.mask not in absent]
@@ -214,7 +230,8 @@ def main(arguments: Sequence[str]) -> int:
 
     Raises:
         ValueError: If the flags, the manifest or the folder's content make no sense.
-        OSError: If there is no such folder, or the report cannot be written.
+        OSError: If there is no such folder.
+        ImageFileError: If the report cannot be written.
     """
     parser = _Parser(
         prog="python -m train check-data", description="Check a data set.", allow_abbrev=False
@@ -230,6 +247,8 @@ def main(arguments: Sequence[str]) -> int:
     )
     options = parser.parse_args(arguments)
     DataConfig(subsets=options.subsets)  # refuses unknown ones
+    if options.report:
+        check_writable(options.report)
     folder: Path = options.folder
     if (folder / FOLDERS[0]).is_dir():
         raise ValueError(
@@ -243,6 +262,8 @@ def main(arguments: Sequence[str]) -> int:
     findings.print()
     if options.report:
         findings.write(options.report)
+    elif findings.is_cut():
+        print("--report FILE names all of them")
     count = sum(map(len, findings.problems.values()))
     print(f"{count:,} problems" if count else "sound")
     return 1 if count else 0

@@ -84,7 +84,11 @@ class Subset:
                 "--subsets."
             )
         self.files = {
-            folder: {p.stem: p.name for p in sorted((self.root / name / folder).iterdir())}
+            folder: {
+                p.stem: p.name
+                for p in sorted((self.root / name / folder).iterdir())
+                if not p.name.startswith(".")
+            }
             for folder in FOLDERS
         }
 
@@ -147,7 +151,7 @@ def open_pairs(
             if wrong:
                 raise (FileNotFoundError if wrong is listed.absent else ValueError)(
                     f"what {name}_train.txt lists must {what}; {len(wrong):,} do not, {wrong[0]} "
-                    f"first. python -m train check-data {root} names all."
+                    f"first. python -m train check-data {root} --report FILE names all."
                 )
         pairs += listed.pairs
     return open_packed(

@@ -18,8 +18,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from harmonizer.private import locked
 from train.data.crops import usable
-from train.data.packing import PACKED_SIZE, PackedImages, in_parallel, locked
+from train.data.packing import PACKED_SIZE, PackedImages, in_parallel
 from train.data.regions import random_region
 from train.pretrained import SHA256, Embedder
 

@@ -5,14 +5,12 @@ Decoding a large photograph takes longer than a training step may wait for it. T
 what can be opened is whole.
 """
 
-import fcntl
 import hashlib
 import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -21,6 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
+
+from harmonizer.private import locked
 
 PACKED_SIZE = 256
 """Images are kept as squares of this side, aspect not kept, like the network's thumbnails."""
@@ -174,7 +174,7 @@ def _check_share(skipped: Sequence[str], count: int, kind: str, max_corrupt: flo
         raise ValueError(
             f"at most {max_corrupt:.1%} of {count:,} {kind} may be unusable; {len(skipped):,} "
             f"already are ({'; '.join(skipped[-SHOWN:])}). Repair or remove them (python -m train "
-            "check-data names all), or allow a larger share with --max-corrupt."
+            "check-data --report FILE names all), or allow a larger share with --max-corrupt."
         )
 
 
@@ -243,14 +243,6 @@ def in_parallel(
         )
     finally:
         executor.shutdown(cancel_futures=True)
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold a lock file while several processes may want to make the same cache."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # the kernel lets go of it when the process ends
-        yield
 
 
 def decode(

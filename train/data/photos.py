@@ -37,8 +37,8 @@ def list_photos(folder: str | Path) -> list[Photo]:
     """The photographs of a folder.
 
     With MANIFEST.csv: what its columns `file` and `mask` (may be empty) name. Without: every image
-    file at any depth; the mask of `a/x.jpg` is `a/masks/x.png`, `masks/x.png` beside `a`, or
-    `a/x_mask.png`, whichever exists.
+    file at any depth that is not hidden; the mask of `a/x.jpg` is `a/masks/x.png`, `masks/x.png`
+    beside `a`, or `a/x_mask.png`, whichever exists.
 
     Raises:
         FileNotFoundError: If the folder is absent or the manifest names absent files.
@@ -69,7 +69,14 @@ def _listed(manifest: Path) -> list[Photo]:
 
 
 def _found(folder: Path) -> list[Photo]:
-    images = {p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file()}
+    hidden = set(hidden_images(folder))
+    images = {
+        p
+        for p in folder.rglob("*")
+        if p.suffix.lower() in SUFFIXES
+        and p.is_file()
+        and p.relative_to(folder).as_posix() not in hidden
+    }
     composite = min((p for p in images if p.parent.name == FOLDERS[0]), default=None)
     if composite is not None:
         raise ValueError(
@@ -87,6 +94,31 @@ def _found(folder: Path) -> list[Photo]:
         mask = next((m.relative_to(folder).as_posix() for m in masks if m in images), None)
         photos.append(Photo(path.relative_to(folder).as_posix(), mask))
     return photos
+
+
+def hidden_images(folder: Path) -> list[str]:
+    """Image files by name that are no photographs: hidden ones, and those in hidden folders.
+
+    macOS puts a file ``._x.jpg`` (AppleDouble) beside each ``x.jpg`` on foreign disks, and into
+    ``__MACOSX`` in archives.
+    """
+    found = (p.relative_to(folder) for p in sorted(folder.rglob("*")) if p.is_file())
+    return [
+        path.as_posix()
+        for path in found
+        if path.suffix.lower() in SUFFIXES
+        and any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
+    ]
+
+
+def other_files(folder: Path) -> list[str]:
+    """Files that are neither hidden nor named as images are."""
+    found = (p.relative_to(folder) for p in sorted(folder.rglob("*")) if p.is_file())
+    return [
+        path.as_posix()
+        for path in found
+        if path.suffix.lower() not in SUFFIXES and not any(p.startswith(".") for p in path.parts)
+    ]
 
 
 def absent_files(folder: str | Path, photos: list[Photo]) -> list[str]:
@@ -115,7 +147,8 @@ def open_photos(folder: str | Path, cache: str | Path, max_corrupt: float = 0.01
     if absent:
         raise FileNotFoundError(
             f"{folder}/MANIFEST.csv must name files that exist; {len(absent):,} do not, "
-            f"{absent[0]} first. python -m train check-data {folder} names all."
+            f"{absent[0]} first. python -m train check-data {folder} --report FILE "
+            "names all."
         )
     return open_packed(
         cache,

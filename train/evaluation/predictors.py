@@ -20,7 +20,7 @@ from torch import Tensor
 
 from harmonizer import Harmonizer
 from harmonizer.contract import DEFAULT_LABEL, END_TO_END_FORMAT, FORMAT
-from harmonizer.errors import ModelError
+from harmonizer.errors import ModelError, shortened
 from harmonizer.predictor import import_onnxruntime
 from train.evaluation.triplets import planes
 from train.filters import apply_filters, blend, split_arguments
@@ -240,7 +240,7 @@ def _open_session(path: Path) -> Any:
     except Exception as error:  # ONNX Runtime's error classes share no public base
         raise ModelError(
             f"{path} must be an ONNX model that ONNX Runtime {onnxruntime.__version__} can run; "
-            f"it is not ({_one_line(error)})."
+            f"it is not ({shortened(error)})."
         ) from error
 
 
@@ -253,7 +253,7 @@ def _run(
     except Exception as error:  # ONNX Runtime's error classes share no public base
         raise ModelError(
             f"{path} must run on {', '.join(f'{k} {v.shape}' for k, v in feed.items())}; ONNX "
-            f"Runtime fails ({_one_line(error)})."
+            f"Runtime fails ({shortened(error)})."
         ) from error
     low, high = answer.min().item(), answer.max().item()
     # Written as "not" so that NaN fails too.
@@ -263,10 +263,6 @@ def _run(
             f"from {low:g} to {high:g}. Wrap the model so that it takes and gives [0, 1]."
         )
     return answer
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
 
 
 def _pixels(image: Tensor, dtype: np.dtype[Any]) -> Array:

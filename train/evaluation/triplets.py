@@ -25,6 +25,7 @@ from torch import Tensor
 
 from harmonizer.contract import THUMBNAIL_SIZE
 from harmonizer.errors import ImageFileError
+from harmonizer.masks import faintness
 from harmonizer.ops import DEFAULT_FILTERS
 from train.data import development, transfer
 from train.data.iharmony4 import SUBSETS, Subset
@@ -114,7 +115,8 @@ class Triplet:
             (H, W, 3), (H, W) and (H, W, 3) uint8.
 
         Raises:
-            ImageFileError: If a file cannot be read or the sizes differ.
+            ImageFileError: If a file cannot be read, the sizes differ, or the mask's values are of
+                another scale.
         """
         real, mask = _read(self.real, "RGB"), _read(self.mask, "L")
         composite = _read(self.composite, "RGB") if self.composite else real
@@ -125,6 +127,9 @@ class Triplet:
                     f"{path} is {array.shape[1]}x{array.shape[0]} and {self.real} is "
                     f"{real.shape[1]}x{real.shape[0]}. Are they of one triplet?"
                 )
+        brightest, name = float(mask.max()), f"the mask in {self.mask}"
+        if faint := faintness(brightest, 255, name, "Multiply it by {factor}."):
+            raise ImageFileError(faint)
         return composite, mask, real
 
     def thumbnails(self) -> tuple[Tensor, Tensor, Tensor]:

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from harmonizer.arguments import Arguments
+from harmonizer.masks import Levels
 from harmonizer.ops import DEFAULT_FILTERS, OPERATIONS
 from harmonizer.renderer import CpuRenderer
-from harmonizer.video.masks import Levels, luma_mask
+from harmonizer.video.masks import luma_mask
 from train.evaluation.triplets import validation_triplets
 
 Pixels = NDArray[np.uint8]

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from harmonizer.documents import read_document
 from harmonizer.errors import HarmonizerError
 from train.data.config import DataConfig
 from train.efficientnet import STAGES
@@ -203,7 +204,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
         FileNotFoundError: If there is no such file.
     """
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = read_document(path)
     except ValueError as error:
         raise ConfigError(f"{path} must be JSON in UTF-8; it is not ({error}).") from error
     if not isinstance(content, dict):

@@ -10,8 +10,10 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from harmonizer.errors import HarmonizerError
+from harmonizer.documents import read_document
+from harmonizer.errors import HarmonizerError, brief
 from harmonizer.files import make_folder, write_atomically
+from harmonizer.reading import CHECKPOINT_LIMIT, read_regular
 from train.fitting.log import LOG
 from train.fitting.state import BEST, CHECKPOINT, CONFIG, STATE
 
@@ -58,22 +60,39 @@ def join(pieces: Path, run: Path) -> list[str]:
     """
     if not (pieces / INDEX).is_file():
         raise PiecesError(f"{pieces} must hold the pieces of a run; there is no {INDEX} in it.")
-    index = json.loads((pieces / INDEX).read_text(encoding="utf-8"))
     contents = {}
-    for name, entry in index.items():
-        absent = [piece for piece in entry["pieces"] if not (pieces / piece).is_file()]
+    for name, (parts, sha256) in _read_index(pieces / INDEX).items():
+        absent = [part for part in parts if not (pieces / part).is_file()]
         if absent:
             raise PiecesError(f"{pieces} must hold all pieces of {name}; {absent[0]} is absent.")
-        contents[name] = b"".join((pieces / piece).read_bytes() for piece in entry["pieces"])
-        if hashlib.sha256(contents[name]).hexdigest() != entry["sha256"]:
+        contents[name] = b"".join(read_regular(pieces / part, CHECKPOINT_LIMIT) for part in parts)
+        if hashlib.sha256(contents[name]).hexdigest() != sha256:
             raise PiecesError(
                 f"the pieces of {name} in {pieces} must be of one save; they are not. Fetch them "
                 "again."
             )
     make_folder(run)
     for name, content in contents.items():
-        write_atomically(run / Path(name).name, content)
+        write_atomically(run / name, content)
     return list(contents)
+
+
+def _read_index(path: Path) -> dict[str, tuple[list[str], str]]:
+    """Each file's pieces and SHA-256, by names of files without folders."""
+    try:
+        index = {
+            str(name): ([str(part) for part in entry["pieces"]], str(entry["sha256"]))
+            for name, entry in read_document(path).items()
+        }
+    except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
+        raise PiecesError(
+            f"{path} must list the pieces of a run; it cannot be read ({brief(error)}). Fetch it "
+            "again."
+        ) from error
+    for name in [*index, *(part for parts, _ in index.values() for part in parts)]:
+        if not name or name != Path(name).name or name.startswith("."):
+            raise PiecesError(f"{path} must name files in its own folder; it names {name[:80]!r}.")
+    return index
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -5,10 +5,7 @@ weights, their average, the optimizer, the loss scaler and the step; and the dat
 notice other data.
 """
 
-import contextlib
 import io
-import os
-import secrets
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,6 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from harmonizer.errors import HarmonizerError
+from harmonizer.reading import CHECKPOINT_LIMIT, read_regular
+from harmonizer.storage import sweep, write_set
 from train.fitting.config import (
     ConfigError,
     FitConfig,
@@ -115,6 +114,7 @@ def stored_config(output: Path) -> dict[str, Any]:
     Raises:
         FileNotFoundError: If there is no run in it.
     """
+    sweep(output)  # a run that was killed may have left its last step to do
     for name in (STATE, CONFIG):
         if not (output / name).is_file():
             raise FileNotFoundError(
@@ -200,9 +200,7 @@ class State:
         facts = {"step": self.step, "seconds": self.seconds, "data": dict(self.data)}
         torch.save(content | facts, buffer)
         try:
-            write_together(
-                {path: checkpoint_bytes(self.best, notes), output / STATE: buffer.getvalue()}
-            )
+            write_set({path: checkpoint_bytes(self.best, notes), output / STATE: buffer.getvalue()})
         except OSError as error:
             raise SaveError(
                 f"step {self.step} could not be saved; what was saved before is intact. "
@@ -218,7 +216,8 @@ class State:
             SaveError: If there is no room; the best one of before is intact.
         """
         try:
-            write_together({output / BEST: (output / CHECKPOINT).read_bytes()})
+            content = read_regular(output / CHECKPOINT, CHECKPOINT_LIMIT)
+            write_set({output / BEST: content})
         except OSError as error:
             raise SaveError(
                 f"the best checkpoint could not be kept in {output}: {error.strerror or error}. "
@@ -234,7 +233,8 @@ class State:
         """
         device = next(self.network.parameters()).device
         try:
-            content = torch.load(output / STATE, map_location=device, weights_only=True)
+            data = read_regular(output / STATE, CHECKPOINT_LIMIT)
+            content = torch.load(io.BytesIO(data), map_location=device, weights_only=True)
             for name, part in self._parts().items():
                 part.load_state_dict(content[name])
             self.step, self.seconds, before = (
@@ -261,29 +261,6 @@ class State:
                 f"or changed since in {', '.join(changed)} (a copy must keep the files' times). "
                 f"Change that back, or start another run with --init {output / CHECKPOINT}."
             )
-
-
-def write_together(contents: Mapping[Path, bytes]) -> None:
-    """Put several whole files in place, or leave all that were there.
-
-    All data goes to temporary files beside the targets first; only then are they renamed.
-
-    Raises:
-        OSError: If a file cannot be written.
-    """
-    staged = {path.with_name(f".{secrets.token_hex(8)}.tmp"): path for path in contents}
-    try:
-        for temporary, path in staged.items():
-            with temporary.open("xb") as file:
-                file.write(contents[path])
-                file.flush()
-                os.fsync(file.fileno())
-        for temporary, path in staged.items():
-            temporary.replace(path)
-    finally:
-        for temporary in staged:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
 
 
 @torch.no_grad()

@@ -2,14 +2,15 @@
 
 #include <cmath>
 #include <cstdlib>
-#include <fstream>
 #include <sstream>
 
+#include "../src/files.h"
 #include "json.h"
 
 namespace {
 
 constexpr double kMinima[] = HZ_OP_MINIMA, kMaxima[] = HZ_OP_MAXIMA;
+constexpr int64_t kMostBytes = 16 << 20;
 constexpr const char* kFormat = "harmonizer-arguments";
 
 std::vector<std::string> split(const std::string& text) {
@@ -92,14 +93,16 @@ harmonizer::Program parse_pairs(const std::string& text) {
 }
 
 harmonizer::Program read_document(const std::string& path) {
-    std::ifstream file(path, std::ios::binary);
-    std::ostringstream text;
-    if (!file || !(text << file.rdbuf()))
-        throw InputError(path + " must be a readable file of arguments. Write one with "
-                                "`harmonizer image --save-arguments`.");
+    std::string reason;
+    const std::vector<char> bytes = hz_files::read_regular(path, kMostBytes, reason);
+    const std::string text(bytes.begin(), bytes.end());
+    if (!reason.empty())
+        throw InputError(path + " must be a readable file of arguments; " + reason +
+                         ". Write one with "
+                         "`harmonizer image --save-arguments`.");
     Json document;
     try {
-        document = parse_json(text.str());
+        document = parse_json(text);
     } catch (const std::runtime_error& error) {
         throw InputError(path + " must be a JSON file of arguments; " + error.what() + ".");
     }

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "arguments.h"
+#include "mask_values.h"
 #include "options.h"
 #include "pictures.h"
 
@@ -111,20 +112,36 @@ void check_picture(const Options& options, const Picture& picture, const Picture
                          ". Scale it.");
 }
 
+/* Levels applied, or checked that it needs none. */
+template <typename T>
+void settle(Picture& mask, const std::string& name, const MaskLevels& levels) {
+    T* const values = reinterpret_cast<T*>(mask.data.data());
+    const size_t count = mask.data.size() / sizeof(T);
+    if (levels.given()) return apply_levels(values, count, levels);
+    Brightness(name, 1).see(values, count);
+}
+
+/* Faint frames with a foreground after which a stream of masks is given up. */
+constexpr int kPatience = 250;
+
 void harmonize_file(const Options& options) {
+    MaskLevels levels;
+    if (!options.mask_levels.empty()) levels = read_levels(options.mask_levels);
     Harmonizer harmonizer(options);
     const double start = now_ms();
     Picture picture = read_picture(options.image), mask;
     if (!options.mask.empty()) mask = read_picture(options.mask);
     check_picture(options, picture, mask);
+    const std::string& named = options.mask.empty() ? options.image : options.mask;
+    if (options.mask.empty()) mask = picture.coverage();
+    mask.bytes == 1 ? settle<uint8_t>(mask, named, levels) : settle<uint16_t>(mask, named, levels);
     const double read = now_ms();
     const std::vector<uint8_t> source =
         options.repeat > 1 ? picture.data : std::vector<uint8_t>();
     Program drawn;
     for (int i = 0; i < options.repeat; ++i) {
         if (i > 0) picture.data = source;
-        drawn = harmonizer.draw(picture.image(),
-                                options.mask.empty() ? picture.mask() : mask.mask());
+        drawn = harmonizer.draw(picture.image(), mask.mask());
     }
     const double write = now_ms();
     write_picture(options.output, picture);
@@ -144,8 +161,10 @@ size_t read_up_to(std::FILE* file, std::vector<uint8_t>& data, const std::string
 /* One mask for all frames, or one for each. */
 class MaskStream {
 public:
-    MaskStream(const std::string& path, long long width, long long height)
+    MaskStream(const std::string& path, long long width, long long height,
+               const std::string& levels)
         : path_(path),
+          brightness_(path, kPatience),
           width_(width),
           height_(height),
           data_(static_cast<size_t>(width * height)),
@@ -153,6 +172,7 @@ public:
         if (!file_)
             throw InputError(path + " must be a readable file of masks; " + std::strerror(errno) +
                              ".");
+        if (!levels.empty()) levels_ = read_levels(levels);
     }
 
     MaskView next() {
@@ -164,13 +184,24 @@ public:
                                  std::to_string(data_.size()) + " bytes; mask " +
                                  std::to_string(frames_ + 1) + " has " + std::to_string(count) +
                                  ". Check --raw, and that it is 8-bit grey without a header.");
+            if (levels_.given())
+                apply_levels(data_.data(), constant_ ? 0 : data_.size(), levels_);
+            else
+                brightness_.see(data_.data(), data_.size());
         }
         ++frames_;
         return MaskView::of(data_.data(), width_, height_);
     }
 
+    /* After the last frame; throws InputError if no mask came near white. */
+    void judge() const {
+        if (!levels_.given()) brightness_.judge();
+    }
+
 private:
     std::string path_;
+    Brightness brightness_;
+    MaskLevels levels_;
     long long width_, height_;
     std::vector<uint8_t> data_;
     std::unique_ptr<std::FILE, int (*)(std::FILE*)> file_;
@@ -180,7 +211,7 @@ private:
 
 void harmonize_stream(const Options& options) {
     Harmonizer harmonizer(options);
-    MaskStream masks(options.mask, options.width, options.height);
+    MaskStream masks(options.mask, options.width, options.height, options.mask_levels);
     std::vector<uint8_t> frame(static_cast<size_t>(3 * options.width * options.height));
     const double start = now_ms();
     long long frames = 0;
@@ -200,6 +231,7 @@ void harmonize_stream(const Options& options) {
     if (std::fflush(stdout) != 0)
         throw InputError(std::string("stdout must take the frames; ") + std::strerror(errno) +
                          ".");
+    masks.judge();
     if (frames == 0)
         throw InputError("stdin must hold at least one frame; it is empty.");
     const double seconds = (now_ms() - start) / 1000;

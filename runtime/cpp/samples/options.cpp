@@ -24,6 +24,8 @@ of bytes: one mask for all frames, or one for each. Timings go to stderr.
   --label NAME           what the foreground shows, for S2CRNet: person, animal, food, vehicle or
                          other (the default)
   --strength S           0 to 1.5, default 1
+  --mask-levels B,W      values of the mask that count as no and as full foreground, such as 0,1 for
+                         labels; default: 0 and 255 (65535)
   --backend cpu|cuda     default cpu
   --threads N            of the CPU; default: all
   --device N             of CUDA; default 0
@@ -108,6 +110,7 @@ Options read_options(const std::vector<std::string>& words) {
         {"--engine", [&](const std::string& text) { options.engine = text; }},
         {"--filters", [&](const std::string& text) { options.filters = text; }},
         {"--label", [&](const std::string& text) { options.label = text; }},
+        {"--mask-levels", [&](const std::string& text) { options.mask_levels = text; }},
         {"--tensorrt", [&](const std::string& text) { options.tensorrt = text; }},
         {"--kernels", [&](const std::string& text) { options.kernels = text; }},
         {"--backend", [&](const std::string& text) { options.backend = text; }},

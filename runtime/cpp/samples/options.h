@@ -10,6 +10,7 @@ struct Options {
     std::string raw;                 /* WIDTHxHEIGHT: frames on stdin instead */
     std::string backend = "cpu", kernels;
     std::string arguments, engine, filters, label, tensorrt;
+    std::string mask_levels;
     double strength = 1;
     int threads = 0, device = 0, repeat = 1;
     long long width = 0, height = 0; /* of raw frames */

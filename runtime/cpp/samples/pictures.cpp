@@ -8,12 +8,13 @@
 #include <memory>
 #include <sstream>
 
+#include "../src/files.h"
 #include "arguments.h"
 #include "png_files.h"
 
 namespace {
 
-constexpr int64_t kMostBytes = int64_t{1} << 36;
+constexpr int64_t kMostBytes = int64_t{1} << 36, kMostFileBytes = int64_t{8} << 30;
 
 std::string suffix_of(const std::string& path) {
     const size_t dot = path.rfind('.');
@@ -21,16 +22,10 @@ std::string suffix_of(const std::string& path) {
 }
 
 std::vector<uint8_t> read_bytes(const std::string& path) {
-    const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rb"),
-                                                               std::fclose);
-    std::vector<uint8_t> bytes;
-    char block[1 << 16];
-    if (file)
-        for (size_t n; (n = std::fread(block, 1, sizeof block, file.get())) > 0;)
-            bytes.insert(bytes.end(), block, block + n);
-    if (!file || std::ferror(file.get()))
-        throw InputError(path + " must be a readable picture; " + std::strerror(errno) + ".");
-    return bytes;
+    std::string reason;
+    const std::vector<char> bytes = hz_files::read_regular(path, kMostFileBytes, reason);
+    if (!reason.empty()) throw InputError(path + " must be a readable picture; " + reason + ".");
+    return std::vector<uint8_t>(bytes.begin(), bytes.end());
 }
 
 /* Netpbm stores 16-bit values with the high byte first. */
@@ -171,6 +166,17 @@ harmonizer::MaskView Picture::mask() const {
     return bytes == 1 ? mask_of<uint8_t>(*this) : mask_of<uint16_t>(*this);
 }
 
+Picture Picture::coverage() const {
+    if (channels == 1) return *this;
+    Picture grey;
+    grey.width = width, grey.height = height, grey.channels = 1, grey.bytes = bytes;
+    grey.data.resize(static_cast<size_t>(grey.row_bytes() * height));
+    const size_t size = static_cast<size_t>(bytes), stride = static_cast<size_t>(channels) * size;
+    for (size_t i = 0; i * size < grey.data.size(); ++i)
+        std::memcpy(&grey.data[i * size], &data[(i + 1) * stride - size], size);
+    return grey;
+}
+
 Picture read_picture(const std::string& path) {
     const std::vector<uint8_t> bytes = read_bytes(path);
     if (bytes.size() > 8 && !std::memcmp(bytes.data(), "\x89PNG\r\n\x1a\n", 8))
@@ -186,6 +192,9 @@ void write_picture(const std::string& path, const Picture& picture) {
     const std::string header = header_of(path, picture);
     std::vector<uint8_t> data = picture.data;
     swap_if_needed(data, picture.bytes);
+    struct stat status;
+    if (stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode))
+        throw InputError(path + " must be a file to write; there is another thing of that name.");
     std::FILE* const file = std::fopen(path.c_str(), "wb");
     const bool written =
         file && std::fwrite(header.data(), 1, header.size(), file) == header.size() &&

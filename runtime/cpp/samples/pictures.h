@@ -17,6 +17,8 @@ struct Picture {
     harmonizer::ImageView image();
     /* Of a grey picture, or the alpha of one with four channels. */
     harmonizer::MaskView mask() const;
+    /* That as a grey picture of its own. */
+    Picture coverage() const;
 };
 
 /* The kind of file is told from its first bytes. Throws InputError. */

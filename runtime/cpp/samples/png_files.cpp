@@ -5,6 +5,10 @@
 #if defined(HARMONIZE_PNG)
 #include <png.h>
 
+namespace {
+constexpr uint64_t kMostPixels = 200000000;
+}
+
 bool png_supported() { return true; }
 
 Picture read_png(const std::string& path, const std::vector<uint8_t>& bytes) {
@@ -15,6 +19,11 @@ Picture read_png(const std::string& path, const std::vector<uint8_t>& bytes) {
     if (image.format & PNG_FORMAT_FLAG_LINEAR) {
         png_image_free(&image);
         throw InputError(path + " must have 8 bits a value; it has 16. Convert it to PAM.");
+    }
+    if (uint64_t{image.width} * image.height > kMostPixels) {
+        png_image_free(&image);
+        throw InputError(path + " must have at most " + std::to_string(kMostPixels) +
+                         " pixels. Scale it down.");
     }
     Picture picture;
     picture.width = image.width;

@@ -11,6 +11,9 @@ namespace {
 
 constexpr int64_t kMostPixels = (int64_t{1} << 32) - 1; /* what 32-bit counters hold */
 
+/* Farther apart nothing of one picture lies; sums of a few such distances and addresses fit. */
+constexpr int64_t kFarthest = int64_t{1} << 56;
+
 constexpr const char* kNames[] = HZ_OP_NAMES;
 
 [[noreturn]] void refuse(const std::string& message) { throw Invalid(message); }
@@ -139,6 +142,9 @@ void check_image(const hz_image* image, const char* name) {
     if (image->width < 1 || image->height < 1 || image->width > kMostPixels / image->height)
         refuse(label + " must have 1 to " + std::to_string(kMostPixels) + " pixels; got " +
                size_of(image->height, image->width) + ".");
+    check_reach(name, "row_stride", image->height, image->row_stride);
+    check_reach(name, "pixel_stride", image->width, image->pixel_stride);
+    check_reach(name, "channel_stride", 3, image->channel_stride);
 }
 
 void check_mask(const hz_mask* mask, const hz_image& image) {
@@ -151,6 +157,8 @@ void check_mask(const hz_mask* mask, const hz_image& image) {
         refuse("mask must have the image's height and width; got " +
                size_of(mask->height, mask->width) + " for a " +
                size_of(image.height, image.width) + " image.");
+    check_reach("mask", "row_stride", mask->height, mask->row_stride);
+    check_reach("mask", "pixel_stride", mask->width, mask->pixel_stride);
 }
 
 void check_region_inputs(const hz_image* image, const hz_mask* mask, const float* foreground,
@@ -184,6 +192,15 @@ void check_program(const hz_program* program) {
                    " is another. Draw the second one afterwards.");
         check_curves(program->curves, label);
     }
+}
+
+void check_reach(const char* name, const char* stride_name, int64_t count, int64_t stride) {
+    const int64_t apart = stride < -kFarthest || stride > kFarthest ? kFarthest + 1
+                                                                    : std::llabs(stride);
+    if (apart > kFarthest || (apart > 0 && count - 1 > kFarthest / apart))
+        refuse(std::string(name) + " must lie in the memory of one machine; a " + stride_name +
+               " of " + std::to_string(stride) + " bytes, " + std::to_string(count) +
+               " times, reaches beyond. Correct it.");
 }
 
 void check_apart(const char* stride_name, int64_t count, int64_t stride, int64_t bytes) {

@@ -11,6 +11,8 @@ void check_image(const hz_image* image, const char* name);
 void check_mask(const hz_mask* mask, const hz_image& image);
 void check_program(const hz_program* program);
 void check_out(const hz_image& image, const hz_mask* mask, const hz_image& out);
+/* That `count` parts of a picture `stride` apart lie within what an address can reach. */
+void check_reach(const char* name, const char* stride_name, int64_t count, int64_t stride);
 /* That `count` parts of a picture that is drawn to, each of `bytes`, lie `stride` apart. */
 void check_apart(const char* stride_name, int64_t count, int64_t stride, int64_t bytes);
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "errors.h"
+#include "files.h"
 
 namespace hz_cuda {
 namespace {
@@ -15,20 +16,14 @@ namespace {
 using hz_cpu::Invalid;
 using hz_cpu::Unavailable;
 
+constexpr int64_t kMostBytes = int64_t{1} << 28; /* of compiled kernels */
 constexpr const char* kImageName = "hz_kernels.fatbin";
 constexpr int kProcessors = 16, kMajorCapability = 75,
               kMinorCapability = 76; /* CU_DEVICE_ATTRIBUTE_ */
 
 std::vector<char> read_file(const std::string& path) {
-    std::vector<char> bytes;
-    const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rb"),
-                                                               std::fclose);
-    if (!file) return bytes;
-    char block[1 << 16];
-    for (size_t n; (n = std::fread(block, 1, sizeof block, file.get())) > 0;)
-        bytes.insert(bytes.end(), block, block + n);
-    if (std::ferror(file.get())) bytes.clear();
-    return bytes;
+    std::string reason; /* which file lacks says the caller */
+    return hz_files::read_regular(path, kMostBytes, reason);
 }
 
 std::string folder_of_this_library() {

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "errors.h"
+#include "files.h"
 #include "renderer_cuda.h"
 
 namespace hz_cuda {
@@ -25,6 +26,8 @@ using hz_cpu::Unavailable;
 #define HZ_TEXT_OF(number) #number
 #define HZ_TEXT(number) HZ_TEXT_OF(number)
 constexpr const char* kLibrary = "libnvinfer.so." HZ_TEXT(NV_TENSORRT_MAJOR);
+
+constexpr int64_t kMostBytes = int64_t{4} << 30; /* of an engine */
 
 /* An input of one picture: its name, and its shape after the batch. */
 struct Input {
@@ -126,17 +129,11 @@ void check_kind(const std::string& path, const std::vector<char>& bytes) {
 }
 
 std::vector<char> read_engine(const std::string& path) {
-    std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rb"),
-                                                         std::fclose);
-    std::vector<char> bytes;
-    if (file) {
-        char block[1 << 16];
-        for (size_t n; (n = std::fread(block, 1, sizeof block, file.get())) > 0;)
-            bytes.insert(bytes.end(), block, block + n);
-    }
-    if (!file || std::ferror(file.get()))
-        throw BadModel(path + " must be a readable TensorRT engine; it cannot be read. Check the "
-                              "path, or build one with export/build_engine.py or trtexec.");
+    std::string reason;
+    const std::vector<char> bytes = hz_files::read_regular(path, kMostBytes, reason);
+    if (!reason.empty())
+        throw BadModel(path + " must be a readable TensorRT engine; it cannot be read: " + reason +
+                       ". Check the path, or build one with export/build_engine.py or trtexec.");
     check_kind(path, bytes);
     return bytes;
 }

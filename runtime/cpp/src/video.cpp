@@ -66,6 +66,8 @@ void check_video(const hz_video* video, const char* name) {
                       std::to_string(video->matrix) + ".");
     const hz_image picture = picture_of(*video);
     hz_cpu::check_image(&picture, name); /* the size */
+    hz_cpu::check_reach(name, "luma_stride", video->height, video->luma_stride);
+    hz_cpu::check_reach(name, "chroma_stride", video->height, video->chroma_stride);
     const int64_t pair = is_deep(*video) ? 4 : 2;
     const auto luma = reinterpret_cast<uintptr_t>(video->luma);
     const auto chroma = reinterpret_cast<uintptr_t>(video->chroma);

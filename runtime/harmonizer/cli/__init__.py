@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 from harmonizer import __version__
 from harmonizer.errors import HarmonizerError, NativeLibraryError
+from harmonizer.pipes import leave_pipe
 
 COMMANDS = {
     "image": ("harmonizer.cli.image", "harmonize one composite"),
@@ -21,7 +22,7 @@ COMMANDS = {
     "doctor": ("harmonizer.cli.doctor", "check this installation"),
 }
 
-SUCCESS, FAILURE, USAGE, INTERRUPTED = 0, 1, 2, 130
+SUCCESS, FAILURE, USAGE, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141
 
 
 class UsageError(Exception):
@@ -70,13 +71,28 @@ def main(argv: list[str] | None = None) -> int:
 
     Returns:
         0 on success, 1 if something failed, 2 for a wrong command line or bad input, 130 after
-        Ctrl-C.
+        Ctrl-C, 141 if the reader of the output has gone, as in ``harmonizer doctor | head -1``.
     """
-    words = sys.argv[1:] if argv is None else argv
+    try:
+        code = _run(sys.argv[1:] if argv is None else argv)
+        sys.stdout.flush()  # here, not when Python ends: the reader may be gone
+    except BrokenPipeError:
+        leave_pipe()
+        return BROKEN_PIPE
+    return code
+
+
+def _run(words: list[str]) -> int:
+    """`main`, whose output's reader may go: BrokenPipeError is raised for it."""
     try:
         options = build_parser(words[0] if words else None).parse_args(words)
         module = importlib.import_module(COMMANDS[options.command][0])
-        return int(module.run(options))
+        from harmonizer.cli.progress import ended_by_signals
+
+        with ended_by_signals():
+            return int(module.run(options))
+    except BrokenPipeError:
+        raise
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else FAILURE
     except KeyboardInterrupt:

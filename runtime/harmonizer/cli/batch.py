@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from harmonizer.batch import RECORD_NAME, available_cores, pair_files, run_batch, split_layout
+from harmonizer.checks import MAX_THREADS
 from harmonizer.cli import FAILURE, SUCCESS, UsageError
 from harmonizer.cli.options import (
     add_input_options,
@@ -20,6 +21,7 @@ from harmonizer.cli.options import (
     say,
 )
 from harmonizer.files import FORMATS, check_writable, make_folder
+from harmonizer.others import find_others
 
 _MOST_WORKERS = 4
 """Default limit: each worker holds an image in memory."""
@@ -32,7 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "without the last _number of the name (iHarmony4). Without MASKS, the subfolders\n"
         "composite/ and mask/ (or composites/ and masks/, composite_images/ and masks/) are used\n"
         "if they are there, else the alpha channels. What is done is skipped when run again\n"
-        f"(OUTDIR/{RECORD_NAME} says what is); bad files are reported at the end, exit code 1."
+        f"(OUTDIR/{RECORD_NAME} says what is); bad files are reported at the end, exit code 1.\n"
+        "Other files in these folders are counted and named."
     )
     parser.add_argument("composites", type=Path, metavar="COMPOSITES")
     parser.add_argument("masks", type=Path, nargs="?", metavar="MASKS")
@@ -54,8 +57,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Do the folder; print the counts on stdout and the failures on stderr."""
-    if options.jobs is not None and options.jobs < 1:
-        raise UsageError(f"--jobs must be at least 1; got {options.jobs}.")
+    if options.jobs is not None and not 1 <= options.jobs <= MAX_THREADS:
+        rule = "at least 1" if options.jobs < 1 else f"at most {MAX_THREADS}"
+        raise UsageError(f"--jobs must be {rule}; got {options.jobs}.")
     if options.format is not None:
         check_format_options(options, FORMATS[options.format])
     recipe = read_recipe(options)
@@ -64,6 +68,9 @@ def run(options: argparse.Namespace) -> int:
         composites, masks = split_layout(composites)
     check_masks(composites, masks)
     jobs, failures = pair_files(composites, masks, options.output, options.format)
+    others = find_others(composites, masks, options.output, jobs, failures)
+    for note in others.notes():
+        say("note", note)
     make_folder(options.output)
     check_writable(options.output / RECORD_NAME)
     cores = available_cores()
@@ -84,5 +91,6 @@ def run(options: argparse.Namespace) -> int:
             failures.append(outcome)
     for outcome in sorted(failures, key=lambda failure: failure.composite):
         say("failed", f"{outcome.composite}: {outcome.error}")
-    print(f"{counts['done']} done, {counts['skipped']} skipped, {counts['failed']} failed")
+    rest = f", {others.count()} other files left alone" if others.count() else ""
+    print(f"{counts['done']} done, {counts['skipped']} skipped, {counts['failed']} failed{rest}")
     return FAILURE if failures else SUCCESS

@@ -56,7 +56,11 @@ def run(options: argparse.Namespace) -> int:
     )
     recipe = read_recipe(options)
     photo, mask, notes = load_pair(
-        options.composite, options.mask, options.max_pixels, options.fit_mask
+        options.composite,
+        options.mask,
+        options.max_pixels,
+        options.fit_mask,
+        options.mask_levels,
     )
     tools = open_tools(options, recipe)
     arguments, concerns = tools.arguments(recipe, photo.pixels, mask)

@@ -9,8 +9,9 @@ from harmonizer.cli import FAILURE, SUCCESS
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.description = (
-        "Check versions, processor, compiled renderer, model and GPU libraries, and draw a small\n"
-        "test picture. Exit code 1 if something that is needed does not work."
+        "Check versions, processor, compiled renderer, model and GPU libraries; write, read and\n"
+        "draw small pictures of every format and a short clip. Exit code 1 if something that is\n"
+        "needed does not work."
     )
     parser.add_argument("--model", type=Path, metavar="FILE.onnx", help="predictor to check")
 

@@ -17,7 +17,7 @@ from harmonizer.cli.options import (
 )
 from harmonizer.errors import ImageFileError
 from harmonizer.files import load_pair, write_atomically
-from harmonizer.lut import SIZES, build_lattice, format_cube, measure_errors
+from harmonizer.lut import SIZES, TOLERABLE, build_lattice, format_cube, measure_errors
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,7 +50,11 @@ def run(options: argparse.Namespace) -> int:
     )
     recipe = read_recipe(options)
     photo, mask, notes = load_pair(
-        options.composite, options.mask, options.max_pixels, options.fit_mask
+        options.composite,
+        options.mask,
+        options.max_pixels,
+        options.fit_mask,
+        options.mask_levels,
     )
     if not mask.any():
         raise ImageFileError(
@@ -71,6 +75,15 @@ def run(options: argparse.Namespace) -> int:
     write_atomically(options.output, format_cube(lattice, title, comments))
     for note in (*notes, *(f"{options.composite}: {concern}" for concern in concerns)):
         say("note", note)
+    worst = max(errors, key=lambda error: error.maximum)
+    if worst.maximum > TOLERABLE:
+        finer = f"Pass --size {SIZES[-1]}, or lower" if options.size != SIZES[-1] else "Lower"
+        say(
+            "warning",
+            f"{options.output} does not show this look everywhere: interpolated, it is off by up "
+            f"to {worst.maximum:.0f} levels of 255 ({worst.interpolation}, 99.9 % below "
+            f"{worst.p999:.1f}). {finer} --strength, or draw it with `harmonizer image`.",
+        )
     print(arguments)
     for error in errors:
         print(error)

@@ -3,22 +3,30 @@
 import argparse
 import math
 import os
+import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 from harmonizer.arguments import MAX_STRENGTH, Arguments
 from harmonizer.backends import BACKENDS, build_renderer
+from harmonizer.checks import MAX_THREADS
 from harmonizer.cli import UsageError
 from harmonizer.contract import DEFAULT_LABEL, LABELS
 from harmonizer.encoding import SUBSAMPLINGS, Quality
 from harmonizer.errors import HarmonizerError
 from harmonizer.files import MAX_PIXELS, output_format
 from harmonizer.jobs import FileOptions, Recipe, Tools
+from harmonizer.masks import Levels
 from harmonizer.ops import OPERATIONS, PHOTO_FILTERS
 from harmonizer.pipeline import Harmonizer
 
 _JPEG_LEVEL = 95
+
+_MOST_PIXELS = (1 << 32) - 1
+"""What the renderer's counters hold."""
+
+_LEVEL = re.compile(r"[0-9]{1,9}")
 
 
 def describe_filters() -> str:
@@ -40,8 +48,15 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
         choices=LABELS,
         help=f"what the foreground shows, for S2CRNet models; default {DEFAULT_LABEL}",
     )
+    group.add_argument(
+        "--allow-host-code",
+        action="store_true",
+        help="run code for the host in a version compatible engine; for engines of your own",
+    )
     group.add_argument("--backend", choices=BACKENDS, default="auto")
-    group.add_argument("--threads", type=_count, metavar="N", help="threads; default: every core")
+    group.add_argument(
+        "--threads", type=thread_count, metavar="N", help="threads; default: every core"
+    )
     group.add_argument(
         "--strength",
         type=_strength,
@@ -67,17 +82,25 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_input_options(parser: argparse.ArgumentParser) -> None:
-    """--max-pixels and --fit-mask."""
+    """--max-pixels, --fit-mask and --mask-levels."""
     group = parser.add_argument_group("input files")
     group.add_argument(
         "--max-pixels",
-        type=_count,
+        type=count,
         default=MAX_PIXELS,
         metavar="N",
         help=f"refuse larger images; default {MAX_PIXELS:,}",
     )
     group.add_argument(
         "--fit-mask", action="store_true", help="scale a mask of another size to the composite's"
+    )
+    group.add_argument(
+        "--mask-levels",
+        type=mask_levels,
+        metavar="BLACK,WHITE",
+        help="values of the mask, as its file stores them, that count as no and as full "
+        "foreground, such as 0,1 for labels; default: 0 and the largest value of its type, and "
+        "what lossy compression left beside edges is taken off",
     )
 
 
@@ -133,7 +156,9 @@ def read_file_options(options: argparse.Namespace) -> FileOptions:
             options.subsampling or SUBSAMPLINGS[0],
             options.lossless,
         )
-    return FileOptions(options.max_pixels, options.fit_mask, options.depth, quality)
+    return FileOptions(
+        options.max_pixels, options.fit_mask, options.depth, quality, options.mask_levels
+    )
 
 
 def check_format_options(options: argparse.Namespace, form: str) -> None:
@@ -223,7 +248,13 @@ def open_tools(options: argparse.Namespace, recipe: Recipe, threads: int | None 
     if recipe.given is not None:
         return Tools(build_renderer(options.backend, threads))
     try:
-        harmonizer = Harmonizer(options.model, options.backend, threads, label=options.label)
+        harmonizer = Harmonizer(
+            options.model,
+            options.backend,
+            threads,
+            label=options.label,
+            allow_host_code=options.allow_host_code,
+        )
     except HarmonizerError:  # among them one of the model, which is a ValueError as well
         raise
     except ValueError as error:  # of --label alone: the parser has checked the others
@@ -252,18 +283,45 @@ def image_format(text: str) -> str:
     return suffix
 
 
-def _count(text: str) -> int:
+def mask_levels(text: str) -> Levels:
+    """argparse type of --mask-levels."""
+    parts = text.split(",")
+    if len(parts) != 2 or not all(_LEVEL.fullmatch(part.strip()) for part in parts):
+        raise argparse.ArgumentTypeError(
+            f"must be two whole numbers such as 8,247; got {text[:40]!r}"
+        )
+    try:
+        return Levels(int(parts[0]), int(parts[1]))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error).rstrip(".")) from error
+
+
+def count(text: str) -> int:
+    """argparse type of --max-pixels."""
+    return _whole(text, _MOST_PIXELS)
+
+
+def thread_count(text: str) -> int:
+    """argparse type of --threads."""
+    return _whole(text, MAX_THREADS)
+
+
+def _whole(text: str, most: int) -> int:
     try:
         value = int(text)
     except ValueError:
         value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number above 0; got {text!r}")
+    if not 1 <= value <= most:
+        raise argparse.ArgumentTypeError(
+            f"must be a whole number above 0 and up to {most:,}; got {text[:40]!r}"
+            if value > 0
+            else f"must be a whole number above 0; got {text[:40]!r}"
+        )
     return value
 
 
 def _quality(text: str) -> int:
-    value = _count(text)
+    value = count(text)
     if value > 100:
         raise argparse.ArgumentTypeError(f"must lie in 1..100; got {text!r}")
     return value

@@ -2,6 +2,7 @@
 
 import argparse
 import copy
+import re
 import threading
 from fractions import Fraction
 from pathlib import Path
@@ -14,6 +15,8 @@ from harmonizer.cli.options import (
     check_masks,
     check_outputs,
     check_suffix,
+    count,
+    mask_levels,
     open_tools,
     place_of,
     read_recipe,
@@ -21,6 +24,7 @@ from harmonizer.cli.options import (
 )
 from harmonizer.cli.progress import Bars, interrupts
 from harmonizer.jobs import Recipe, Tools
+from harmonizer.limits import MAX_FRAME_PIXELS
 
 if TYPE_CHECKING:
     from harmonizer.video import Encoding, Inputs, Job, Smoothing, Track
@@ -86,17 +90,24 @@ def _add_input_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--mask-levels",
-        type=_levels,
-        default=(8, 247),
+        type=mask_levels,
         metavar="BLACK,WHITE",
-        help="values of a video's mask that count as black and white; default 8,247, for the noise "
-        "of lossy coding; 0,255 takes it as it is",
+        help="values of the mask that count as no and as full foreground: 0 to 255 of a video, the "
+        "files' own of images; default 8,247 for videos, for the noise of lossy coding; 0,255 "
+        "takes a mask as it is",
     )
     group.add_argument(
         "--fit-mask", action="store_true", help="scale a mask of another size to the video's"
     )
     group.add_argument(
         "--skip-damaged", action="store_true", help="go on past what cannot be decoded"
+    )
+    group.add_argument(
+        "--max-pixels",
+        type=count,
+        default=MAX_FRAME_PIXELS,
+        metavar="N",
+        help=f"refuse larger frames; default {MAX_FRAME_PIXELS:,}",
     )
     group.add_argument("--no-audio", action="store_true", help="do not copy audio")
     group.add_argument("--no-subtitles", action="store_true", help="do not copy subtitles")
@@ -237,7 +248,7 @@ def _refuse_smoothing(options: argparse.Namespace) -> None:
 
 
 def _read_inputs(options: argparse.Namespace) -> "Inputs":
-    from harmonizer.video import Inputs, Levels
+    from harmonizer.video import Inputs
 
     kinds = {"audio": options.no_audio, "subtitle": options.no_subtitles}
     return Inputs(
@@ -248,8 +259,9 @@ def _read_inputs(options: argparse.Namespace) -> "Inputs":
         options.when_short,
         options.skip_damaged,
         options.fit_mask,
-        Levels(*options.mask_levels),
+        options.mask_levels,
         tuple(kind for kind, unwanted in kinds.items() if not unwanted),
+        options.max_pixels,
     )
 
 
@@ -302,9 +314,11 @@ def _read_smoothing(options: argparse.Namespace) -> "Smoothing":
 
 
 def _rate(text: str) -> Fraction:
+    # Not any text that Fraction takes: of 1e999999999 it makes a number of that many digits.
+    plain = re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9}|/[0-9]{1,9})?", text.strip())
     try:
-        value = Fraction(text)
-    except (ValueError, ZeroDivisionError):
+        value = Fraction(text) if plain else Fraction(0)
+    except ZeroDivisionError:
         value = Fraction(0)
     if not 0 < value <= 1000:
         raise argparse.ArgumentTypeError(
@@ -312,13 +326,6 @@ def _rate(text: str) -> Fraction:
         )
     # Time bases are pairs of 32-bit integers.
     return value.limit_denominator(100_000)
-
-
-def _levels(text: str) -> tuple[int, int]:
-    parts = text.split(",")
-    if len(parts) != 2 or not all(part.strip().isdigit() for part in parts):
-        raise argparse.ArgumentTypeError(f"must be two whole numbers such as 8,247; got {text!r}")
-    return int(parts[0]), int(parts[1])
 
 
 def _pair(text: str) -> tuple[str, str]:

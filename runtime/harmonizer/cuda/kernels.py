@@ -7,7 +7,6 @@ version of sources, options and compiler: the result is kept in a folder for cac
 
 import hashlib
 import os
-import secrets
 import warnings
 from pathlib import Path
 
@@ -21,6 +20,8 @@ from harmonizer.cuda.compiler import (
     read_sources,
 )
 from harmonizer.errors import DeviceError, HarmonizerWarning
+from harmonizer.private import make_private_folder, read_private
+from harmonizer.storage import write_file, write_set
 
 IMAGE = _native.LIBRARY.with_name("hz_kernels.fatbin")
 """Where `make cuda` puts the image made ahead of time."""
@@ -32,6 +33,7 @@ CACHE_VARIABLE = "HARMONIZER_CACHE"
 """Environment variable with a folder for compiled kernels."""
 
 _DIGEST_BYTES = 32
+_MOST_BYTES = 1 << 28
 
 
 def kernel_image(capability: tuple[int, int]) -> bytes:
@@ -98,8 +100,8 @@ def write_image(path: Path, image: bytes, digest: str) -> None:
         OSError: If a file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    _replace(path, image)
-    _replace(path.with_suffix(DIGEST.suffix), f"{digest} {_checksum(image).hex()}\n".encode())
+    facts = f"{digest} {_checksum(image).hex()}\n".encode()
+    write_set({path: image, path.with_suffix(DIGEST.suffix): facts})
 
 
 def cache_folder() -> Path:
@@ -117,9 +119,9 @@ def _checksum(image: bytes) -> bytes:
 
 
 def _read_cached(path: Path) -> bytes | None:
-    """A whole entry; None if there is none, or it is damaged."""
+    """A whole entry; None if there is none, it is damaged, or others could have written it."""
     try:
-        entry = path.read_bytes()
+        entry = read_private(path, _MOST_BYTES)
     except OSError:
         return None
     checksum, image = entry[:_DIGEST_BYTES], entry[_DIGEST_BYTES:]
@@ -127,15 +129,5 @@ def _read_cached(path: Path) -> bytes | None:
 
 
 def _write_cached(path: Path, image: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _replace(path, _checksum(image) + image)
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Write a file that is seen whole or not at all."""
-    staged = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    try:
-        staged.write_bytes(data)
-        staged.replace(path)
-    finally:
-        staged.unlink(missing_ok=True)
+    make_private_folder(path.parent)
+    write_file(path, _checksum(image) + image)

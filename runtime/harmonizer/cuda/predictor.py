@@ -17,7 +17,7 @@ import numpy as np
 from harmonizer.contract import OUTPUT, THUMBNAIL_SIZE, Contract
 from harmonizer.cuda.device import Device, Fence
 from harmonizer.cuda.slot import Memory
-from harmonizer.errors import DeviceError, EngineError, ModelError
+from harmonizer.errors import DeviceError, EngineError, ModelError, shortened
 from harmonizer.predictor import OnnxPredictor, default_model, import_onnxruntime
 
 THUMBNAIL_PIXELS = THUMBNAIL_SIZE * THUMBNAIL_SIZE
@@ -79,6 +79,7 @@ class OnnxCudaPredictor:
         checked = OnnxPredictor(path, threads=1)
         self.path, self.contract, self.filters = checked.path, checked.contract, checked.filters
         self.metadata = checked.metadata
+        data = checked.read_again()
         checked.close()
         self._device = device
         self._lock = threading.Lock()
@@ -96,14 +97,14 @@ class OnnxCudaPredictor:
             options.log_severity_level = 3
             try:
                 self._session: Any = onnxruntime.InferenceSession(
-                    self.path,
+                    data,
                     options,
                     providers=[("CUDAExecutionProvider", provider), "CPUExecutionProvider"],
                 )
             except Exception as error:  # ONNX Runtime's error classes share no public base
                 raise ModelError(
                     f"{self.path} must run with ONNX Runtime's CUDA provider; it does not "
-                    f"({' '.join(str(error).split())[:300]}). Use backend `cpu`, or an engine."
+                    f"({shortened(error)}). Use backend `cpu`, or an engine."
                 ) from error
         if "CUDAExecutionProvider" not in self._session.get_providers():
             self.close()
@@ -139,7 +140,7 @@ class OnnxCudaPredictor:
             except Exception as error:  # ONNX Runtime's error classes share no public base
                 raise ModelError(
                     f"{self.path} must run on {batch} thumbnails; ONNX Runtime fails "
-                    f"({' '.join(str(error).split())[:300]}). Use a smaller batch."
+                    f"({shortened(error)}). Use a smaller batch."
                 ) from error
             self._fence.order(own, stream)
 
@@ -219,7 +220,10 @@ class OnnxHostPredictor:
 
 
 def open_predictor(
-    model: str | Path | None, device: Device, threads: int | None = None
+    model: str | Path | None,
+    device: Device,
+    threads: int | None = None,
+    allow_host_code: bool = False,
 ) -> DevicePredictor:
     """Load a predictor for the GPU: an .engine file by TensorRT, an ONNX file by what is installed.
 
@@ -231,13 +235,14 @@ def open_predictor(
         model: The file; None for the model that ships with the package.
         device: The GPU.
         threads: Of ONNX Runtime on the CPU.
+        allow_host_code: As in `EnginePredictor`.
 
     Raises:
         ModelError: If the file is not a predictor of this project, or cannot run here.
     """
     path = default_model() if model is None else Path(model)
     if path.suffix.lower() == ".engine":
-        return _open_engine(path, device)
+        return _open_engine(path, device, allow_host_code)
     if importlib.util.find_spec("tensorrt") is not None:
         try:
             return _build_engine(path, device)
@@ -252,11 +257,11 @@ def open_predictor(
     return OnnxHostPredictor(path, device, threads)
 
 
-def _open_engine(path: Path, device: Device) -> DevicePredictor:
+def _open_engine(path: Path, device: Device, allow_host_code: bool) -> DevicePredictor:
     from harmonizer.engine import EnginePredictor
 
     with device.current():
-        predictor: DevicePredictor = EnginePredictor(path)
+        predictor: DevicePredictor = EnginePredictor(path, None, "auto", allow_host_code)
     return predictor
 
 
@@ -267,4 +272,4 @@ def _build_engine(path: Path, device: Device) -> DevicePredictor:
     _log.info("TensorRT runs %s; the engine is built on its first use.", path)
     with device.current():
         engine = cached_engine(path, module="tensorrt")
-    return _open_engine(engine, device)
+    return _open_engine(engine, device, allow_host_code=False)

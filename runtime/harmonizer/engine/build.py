@@ -5,6 +5,8 @@ The precision comes from the graph: FP32, FP16, or INT8 by Q/DQ nodes. No builde
 
 import hashlib
 import json
+import math
+import re
 import time
 from collections import Counter
 from dataclasses import asdict, dataclass
@@ -35,7 +37,7 @@ from harmonizer.engine.library import (
 from harmonizer.engine.options import BuildOptions
 from harmonizer.engine.progress import BuildProgress, make_monitor
 from harmonizer.engine.timing import open_timing_cache, save_timing_cache
-from harmonizer.errors import DeviceError, DeviceMemoryError, EngineError, brief
+from harmonizer.errors import DeviceError, DeviceMemoryError, EngineError, brief, shortened
 
 _REMEDIES = {
     "workspace": "Allow it more workspace.",
@@ -163,7 +165,7 @@ def _build(
     if monitor is not None and monitor.error is not None:
         raise monitor.error
     if serialised is None:
-        _refuse_build(model.path, trt, heard)
+        _refuse_build(model.path, trt, heard, options)
     if cache is not None and timing_cache is not None:
         save_timing_cache(config, Path(timing_cache))
     return bytes(serialised), {
@@ -206,14 +208,19 @@ def _configure(trt: Any, builder: Any, contract: Contract, options: BuildOptions
     return config
 
 
-def _refuse_build(path: Path, trt: Any, heard: list[str]) -> NoReturn:
-    text = quoted(heard)
-    if "outofmemory" in text.lower().replace(" ", ""):
+def _refuse_build(path: Path, trt: Any, heard: list[str], options: BuildOptions) -> NoReturn:
+    text, whole = quoted(heard), " ".join(heard)
+    requested = re.search(r"Requested size was (\d+)", whole)
+    allowed = math.inf if options.workspace_mib is None else options.workspace_mib << 20
+    over = requested is not None and int(requested[1]) > allowed
+    if "outofmemory" in whole.lower().replace(" ", "") and not over:
         raise DeviceMemoryError(
             f"building {path} needs more GPU memory than is free {text}. Close other programs, or "
             "give a smaller largest batch."
         )
-    remedy = next((told for word, told in _REMEDIES.items() if word in text), _REMEDY)
+    remedy = next((told for word, told in _REMEDIES.items() if word in whole), _REMEDY)
+    if over:
+        remedy = _REMEDIES["workspace"]
     raise EngineError(
         f"{trt.__name__} {trt.__version__} must build {path}; it fails {text}. {remedy}",
         tuple(heard),
@@ -224,7 +231,7 @@ def _parser_errors(parser: Any) -> str:
     errors = [parser.get_error(index) for index in range(parser.num_errors)]
     told = [
         f"{error.node_operator() or 'the graph'} {error.node_name()!r}: "
-        f"{' '.join(error.desc().split())[:300]}"
+        f"{shortened(error.desc(), 400)}"
         for error in errors[:3]
     ]
     if len(errors) > len(told):

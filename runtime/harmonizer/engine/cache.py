@@ -9,12 +9,13 @@ from typing import Any
 
 from harmonizer.engine.build import build_engine
 from harmonizer.engine.driver import find_gpu
-from harmonizer.engine.files import read_description, read_model, read_plan
+from harmonizer.engine.files import description_path, read_description, read_model, read_plan
 from harmonizer.engine.library import choose_module, cuda_of, import_tensorrt
-from harmonizer.engine.locks import locked
 from harmonizer.engine.options import BuildOptions, digest
 from harmonizer.engine.progress import BuildProgress
 from harmonizer.errors import EngineError, HarmonizerWarning
+from harmonizer.private import check_own_file, locked, make_private_folder
+from harmonizer.storage import sweep
 
 
 def cache_folder() -> Path:
@@ -49,7 +50,7 @@ def cached_engine(
 
     Raises:
         ModelError, EngineError, DeviceError, DeviceMemoryError, ValueError: As `build_engine` does.
-        OSError: If the folder cannot be written.
+        OSError: If the folder cannot be written, or others could have put engines there.
 
     Warns:
         HarmonizerWarning: If an engine in the cache was damaged or is not what its name says; it
@@ -68,11 +69,12 @@ def cached_engine(
         "options": options.as_dict(),
     }
     place = cache_folder() if folder is None else Path(folder)
-    place.mkdir(parents=True, exist_ok=True)
+    make_private_folder(place)
     name = digest(wanted)[:32]
     engine = place / f"{name}.engine"
     with locked(place / f"{name}.lock"):
-        if engine.exists() and not _is_usable(engine, wanted):
+        sweep(place, again=True)
+        if os.path.lexists(engine) and not _is_usable(engine, wanted):
             warnings.warn(
                 f"{engine} is not the engine that its name says; it is built again.",
                 HarmonizerWarning,
@@ -89,8 +91,10 @@ def cached_engine(
 
 def _is_usable(engine: Path, wanted: dict[str, Any]) -> bool:
     try:
+        for path in (engine, description_path(engine)):
+            check_own_file(path)
         description = read_description(read_plan(engine))
-    except EngineError:
+    except (EngineError, OSError):
         return False
     return description is not None and all(
         description[key] == value for key, value in wanted.items()

@@ -7,16 +7,20 @@ description, holds the metadata of the ONNX file and what the engine was built w
 import hashlib
 import json
 import re
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harmonizer.contract import Contract
+from harmonizer.documents import read_document
 from harmonizer.engine.library import Module
+from harmonizer.engine.schema import complaints_of
 from harmonizer.errors import EngineError, brief
+from harmonizer.mistaken import HEAD, came
 from harmonizer.predictor import OnnxPredictor
+from harmonizer.reading import ENGINE_LIMIT, open_regular, read_regular
+from harmonizer.storage import sweep, write_set
 
 FORMAT = "harmonizer-engine"
 FORMAT_VERSION = "1"
@@ -54,7 +58,7 @@ def is_engine_file(path: str | Path) -> bool:
     path = Path(path)
     if not path.is_file():
         return False
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return file.read(4) in _MAGIC
 
 
@@ -71,14 +75,21 @@ def read_plan(path: Path) -> Plan:
     if path.is_dir() or not path.exists():
         what = "is a folder" if path.is_dir() else "does not exist"
         raise EngineError(f"the engine must be a file; {path} {what}. Build one with: {_BUILD}")
-    data = path.read_bytes()
+    sweep(path.parent)  # a build that was killed may have left its last step to do
+    try:
+        data = read_regular(path, ENGINE_LIMIT)
+    except OSError as error:
+        raise EngineError(
+            f"the engine must be a readable file; {path} is not: {error.strerror or error}. Build "
+            f"one with: {_BUILD}"
+        ) from error
     if looks_like_onnx(data):
         raise EngineError(
             f"{path} must be a TensorRT engine; it is an ONNX model. Build one from it: {_BUILD}"
         )
     module = _MAGIC.get(data[:4])
     if module is None or len(data) < _HEADER_BYTES:
-        found = f"it begins with {data[:8]!r}" if data else "it is empty"
+        found = came(data[:HEAD])
         raise EngineError(
             f"{path} must be a serialised TensorRT engine; {found}. Build one with: {_BUILD}"
         )
@@ -140,12 +151,18 @@ def read_description(plan: Plan) -> dict[str, Any] | None:
         EngineError: If it is damaged, of another format, or describes another engine.
     """
     path = description_path(plan.path)
-    if not path.is_file():
+    sweep(path.parent)
+    if not path.exists():
         return None
     remedy = f"Write it again with: {_DESCRIBE} {plan.path.name}"
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
+        facts = read_document(path)
         kinds = {key: type(facts[key]) for key in make_description(plan, "", {}, None, {})}
+    except OSError as error:
+        raise EngineError(
+            f"{path} must be a readable description of {plan.path.name}; "
+            f"{error.strerror or error}. {remedy}"
+        ) from error
     except (ValueError, KeyError, TypeError) as error:
         raise EngineError(
             f"{path} must describe {plan.path.name} in JSON; it is damaged ({brief(error)}). "
@@ -153,11 +170,17 @@ def read_description(plan: Plan) -> dict[str, Any] | None:
         ) from error
     if (facts["format"], facts["format_version"]) != (FORMAT, FORMAT_VERSION):
         raise EngineError(
-            f"{path} must be of format {FORMAT} {FORMAT_VERSION}; it is of {facts['format']} "
-            f"{facts['format_version']}. {remedy}"
+            f"{path} must be of format {FORMAT} {FORMAT_VERSION}; it is of "
+            f"{str(facts['format'])[:40]} {str(facts['format_version'])[:40]}. {remedy}"
         )
     if kinds["metadata"] is not dict or kinds["options"] is not dict:
         raise EngineError(f"{path} must hold objects `metadata` and `options`. {remedy}")
+    complaints = complaints_of(facts)
+    if complaints:
+        raise EngineError(
+            f"{path} must describe {plan.path.name} in the terms of build_engine; "
+            f"{'; '.join(complaints[:5])}. {remedy}"
+        )
     if facts["engine_sha256"] != plan.sha256:
         raise EngineError(
             f"{path} describes another engine than {plan.path.name}, or this one is damaged: its "
@@ -180,7 +203,7 @@ def read_model(onnx: Path) -> tuple[dict[str, str], Contract, bytes]:
             "it was built from."
         )
     with OnnxPredictor(onnx, threads=1) as predictor:
-        return predictor.metadata, predictor.contract, onnx.read_bytes()
+        return predictor.metadata, predictor.contract, predictor.read_again()
 
 
 def describe_engine(
@@ -253,11 +276,10 @@ def to_json(facts: Mapping[str, Any]) -> bytes:
 
 
 def publish(files: Mapping[Path, bytes]) -> None:
-    """Write files of one folder completely, then put them in place one after the other."""
-    folder = next(iter(files)).parent
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".engine-", dir=folder) as unfinished:
-        for path, data in files.items():
-            (Path(unfinished) / path.name).write_bytes(data)
-        for path in files:
-            (Path(unfinished) / path.name).replace(path)
+    """Put the files of an engine in place: all of them, or none.
+
+    Raises:
+        OSError: If one cannot be written.
+    """
+    next(iter(files)).parent.mkdir(parents=True, exist_ok=True)
+    write_set(files)

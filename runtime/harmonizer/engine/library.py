@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from importlib import metadata
 from typing import Any, Literal, get_args
 
-from harmonizer.errors import DeviceError
+from harmonizer.errors import DeviceError, shortened
 
 Module = Literal["tensorrt", "tensorrt_rtx"]
 MODULES: tuple[Module, ...] = get_args(Module)
@@ -127,4 +127,6 @@ def listening() -> Iterator[list[str]]:
 
 def quoted(heard: list[str]) -> str:
     """The last messages in one parenthesis, or what to say without any."""
-    return f"({'; '.join(heard[-3:])[:700]})" if heard else "(TensorRT gave no reason)"
+    if not heard:
+        return "(TensorRT gave no reason)"
+    return f"({'; '.join(shortened(message, 400) for message in heard[-3:])})"

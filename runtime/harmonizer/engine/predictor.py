@@ -30,6 +30,11 @@ from harmonizer.engine.files import (
 from harmonizer.engine.library import cuda_of, import_tensorrt, listening, logger_of, quoted
 from harmonizer.errors import DeviceMemoryError, EngineError
 
+_HOST_CODE = (
+    ", being version compatible: it holds code for the host, which is not run unless "
+    "allow_host_code=True (--allow-host-code) says that you trust whoever made it"
+)
+
 ALIGNMENT = 256
 """Bytes; TensorRT's rule for the address of every tensor."""
 
@@ -46,6 +51,8 @@ class EnginePredictor:
         onnx: The model that it was built from. Needed where the engine has no description beside
             it (trtexec writes none); if both are there they must agree.
         module: "tensorrt" or "tensorrt_rtx"; "auto" for the one that the file was built by.
+        allow_host_code: Let TensorRT run code for the host that the engine holds, as version
+            compatible ones do. It is code of whoever made the file: allow it for files of your own.
 
     Attributes:
         path: The file.
@@ -69,6 +76,7 @@ class EnginePredictor:
         path: str | Path,
         onnx: str | Path | None = None,
         module: Literal["auto", "tensorrt", "tensorrt_rtx"] = "auto",
+        allow_host_code: bool = False,
     ) -> None:
         self.path = Path(path)
         self._guard = threading.Lock()
@@ -90,8 +98,8 @@ class EnginePredictor:
         check_version(plan, self._trt.__version__, compatible)
         with listening() as heard:
             self._runtime = self._trt.Runtime(logger_of(self._trt))
-            # Such an engine holds code for the host, which is only run where it is expected.
-            self._runtime.engine_host_code_allowed = compatible
+            self._runtime.engine_host_code_allowed = allow_host_code
+            self._hint = _HOST_CODE if compatible and not allow_host_code else ""
             self._engine = self._load(plan, heard)
             check_model(self.path, self._engine, self.description["onnx_sha256"])
             capacity = check_contract(self._trt, self._engine, self.contract, self.path)
@@ -177,7 +185,7 @@ class EnginePredictor:
                 self._refuse(f"it cannot run here: {cause}", heard)
         engine = self._runtime.deserialize_cuda_engine(plan.data)
         if engine is None:
-            self._refuse("it cannot be loaded", heard)
+            self._refuse(f"it cannot be loaded{self._hint}", heard)
         return engine
 
     def _new_context(self, heard: list[str]) -> Any:

@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from harmonizer.engine.files import publish
-from harmonizer.engine.locks import locked
 from harmonizer.errors import EngineError
+from harmonizer.private import locked
+from harmonizer.reading import DOCUMENT_LIMIT, read_regular
 
 
 def open_timing_cache(config: Any, path: Path) -> Any:
@@ -14,7 +15,7 @@ def open_timing_cache(config: Any, path: Path) -> Any:
     Raises:
         EngineError: If the file is of another TensorRT or GPU, or none at all.
     """
-    data = path.read_bytes() if path.is_file() else b""
+    data = _read(path)
     cache = config.create_timing_cache(data)
     if cache is None or not config.set_timing_cache(cache, False):
         raise EngineError(
@@ -29,8 +30,22 @@ def save_timing_cache(config: Any, path: Path) -> None:
     cache = config.get_timing_cache()
     path.parent.mkdir(parents=True, exist_ok=True)
     with locked(path.with_name(path.name + ".lock")):
-        if path.is_file():
-            other = config.create_timing_cache(path.read_bytes())
+        written = _read(path)
+        if written:
+            other = config.create_timing_cache(written)
             if other is not None:
                 cache.combine(other, False)
         publish({path: bytes(cache.serialize())})
+
+
+def _read(path: Path) -> bytes:
+    """The bytes of the cache; none where there is no file."""
+    try:
+        return read_regular(path, 16 * DOCUMENT_LIMIT)
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise EngineError(
+            f"{path} must be a readable timing cache; it is not: {error.strerror or error}. Delete "
+            "it or name another file."
+        ) from error

@@ -4,12 +4,12 @@ The stages are iterators; those that work on files run in threads with bounded q
 read -> compose -> predict, smooth, measure -> draw -> encode. docs/video.md describes them.
 """
 
+from harmonizer.masks import Levels
 from harmonizer.video.encoders import Encoding
 from harmonizer.video.errors import VideoError
 from harmonizer.video.frames import Harmonized, harmonize_frames
 from harmonizer.video.inputs import Inputs
 from harmonizer.video.job import Job, Report
-from harmonizer.video.masks import Levels
 from harmonizer.video.pipeline import harmonize_video
 from harmonizer.video.smoothing import OFF, Smoothing
 from harmonizer.video.track import Track

@@ -39,6 +39,9 @@ _UNSUPPORTED = {8: "YCgCo", 10: "BT.2020 constant luminance", 14: "ICtCp"}
 _HD_HEIGHT = 720
 """Untagged video of this height or more is BT.709 to every player, below it BT.601."""
 
+WIDE_PRIMARIES = {9: "BT.2020", 11: "DCI-P3", 12: "Display P3"}
+"""Colour primaries in H.273's codes that are not those of sRGB and BT.709, nor near them."""
+
 HDR_TRANSFERS = {16: "PQ (SMPTE ST 2084)", 18: "HLG (ARIB STD-B67)"}
 
 # Full chroma interpolation and accurate rounding: without them libswscale's fast paths darken luma

@@ -9,13 +9,15 @@ from typing import Any
 import av
 import numpy as np
 
-from harmonizer.files import load_photo
+from harmonizer.files import load_photo, to_depth
+from harmonizer.fitting import Fit
+from harmonizer.masks import FAINT_REMEDY, Levels, faintness, full_value
 from harmonizer.video.colour import Colour, Converter, colour_of
 from harmonizer.video.errors import VideoError
 from harmonizer.video.inputs import Inputs, Opener, Reader, interval_of
-from harmonizer.video.masks import Levels, luma_mask
+from harmonizer.video.masks import Brightness, luma_mask
 from harmonizer.video.matching import Companion, Follower, Still, too_short
-from harmonizer.video.orientation import Orientation, orientation_of
+from harmonizer.video.orientation import UPRIGHT, Orientation, orientation_of
 from harmonizer.video.planes import Mask
 from harmonizer.video.sequence import SequenceReader, is_still, still_mask
 
@@ -48,6 +50,10 @@ class Companions:
         opener: Opens files.
         stack: Closes what is read ahead.
         threads: Of each conversion.
+
+    Attributes:
+        notes: What a person should know of masks, each once; grows while they are read.
+        brightness: Of the mask, where it moves; None before `mask` and where it stands still.
     """
 
     def __init__(
@@ -55,6 +61,8 @@ class Companions:
     ) -> None:
         self._inputs, self._leader, self._opener = inputs, leader, opener
         self._stack, self._threads = stack, threads
+        self.notes: dict[str, None] = {}
+        self.brightness: Brightness | None = None
 
     def mask(self, path: Path) -> Companion[Mask]:
         """A mask in the leader's size, as stored.
@@ -62,15 +70,20 @@ class Companions:
         Raises:
             VideoError, ImageFileError: If it cannot be read or does not fit.
         """
+        levels = self._inputs.levels
         if is_still(path):
-            return Still(self._stored(self._fitted(still_mask(path), path)))
+            still, notes = still_mask(path, self._inputs.max_pixels, levels)
+            self._note(path, notes)
+            return Still(self._stored(self._fitted(still, path)))
+        brightness = self.brightness = Brightness(f"the mask in {path}", levels is not None)
         reader = self._opener.open(path)
         self._check_length(reader, "mask")
         values: Callable[[], Iterator[tuple[float, Mask]]]
         if isinstance(reader, SequenceReader):
 
             def values() -> Iterator[tuple[float, Mask]]:
-                for seconds, mask in reader.masks():
+                for seconds, mask, notes in reader.masks(levels, brightness):
+                    self._note(path, notes)
                     yield seconds, self._stored(self._fitted(mask, path))
         else:
 
@@ -109,32 +122,39 @@ class Companions:
         Raises:
             VideoError, ImageFileError: If it cannot be read or has none.
         """
-        return Still(self._stored(_still_alpha(path)))
+        inputs = self._inputs
+        return Still(self._stored(_still_alpha(path, inputs.max_pixels, inputs.levels)))
 
     def _video_mask(self, frame: av.VideoFrame, path: Path) -> Mask:
         own, leading = orientation_of(frame, path), self._leader.orientation
         size = own.size(*leading.size(*self._leader.size))
-        fits = (frame.height, frame.width) == size
-        if not fits:
-            self._check_fit((frame.height, frame.width), size, path)
-        mask = luma_mask(frame, self._inputs.levels, None if fits else size)
+        fit = self._checked_fit((frame.height, frame.width), own, path)
+        levels, target = self._inputs.coded_levels, None if fit.size == fit.wanted else size
+        mask = luma_mask(frame, levels, target, self.brightness)
         return mask if own == leading else self._stored(own.upright(mask))
 
     def _fitted(self, mask: Mask, path: Path) -> Mask:
         """A mask from an image file, which is upright, in the upright size."""
-        size = self._leader.orientation.size(*self._leader.size)
-        if mask.shape == size:
+        fit = self._checked_fit((mask.shape[0], mask.shape[1]), UPRIGHT, path)
+        if fit.size == fit.wanted:
             return mask
-        self._check_fit(mask.shape, size, path)
         frame = av.VideoFrame.from_ndarray(mask, "gray")
-        return luma_mask(frame, Levels(0, 255), size)
+        return luma_mask(frame, Levels(0, 255), fit.wanted)
 
-    def _check_fit(self, came: tuple[int, ...], size: tuple[int, ...], path: Path) -> None:
-        if not self._inputs.fit_mask:
-            raise VideoError(
-                f"the mask must have the video's size; {path} is {came[1]}x{came[0]} for a "
-                f"{size[1]}x{size[0]} video. Resize it, or pass --fit-mask."
-            )
+    def _checked_fit(self, size: tuple[int, int], own: Orientation, path: Path) -> Fit:
+        """How a mask of a stored size fits the leader, both as they are displayed."""
+        stored, leading = self._leader.size, self._leader.orientation
+        fit = Fit(str(path), own.size(*size), "video", leading.size(*stored), stored)
+        if refusal := fit.refusal(self._inputs.fit_mask):
+            raise VideoError(refusal)
+        if fit.size != fit.wanted:
+            self.notes[fit.note()] = None
+        elif leading != UPRIGHT and (doubt := fit.doubt(own != UPRIGHT)):
+            self.notes[doubt] = None
+        return fit
+
+    def _note(self, path: Path, notes: tuple[str, ...]) -> None:
+        self.notes |= dict.fromkeys(f"{path}: {note}" for note in notes)
 
     def _stored(self, array: Any) -> Any:
         """An upright picture as the leader stores its own."""
@@ -142,7 +162,7 @@ class Companions:
 
     def _still_frame(self, path: Path) -> av.VideoFrame:
         leader = self._leader
-        pixels = self._stored(load_photo(path).pixels)
+        pixels = self._stored(load_photo(path, self._inputs.max_pixels).pixels)
         if pixels.shape[:2] != leader.size:
             raise VideoError(_other_size(path, pixels.shape, leader.size))
         converter = Converter(self._threads)
@@ -171,15 +191,20 @@ def normalised(frame: av.VideoFrame, converter: Converter, leader: Leader) -> av
     return converter.to_format(frame, colour_of(frame), leader.working_format, leader.colour)
 
 
-def _still_alpha(path: Path) -> Mask:
-    photo = load_photo(path)
+def _still_alpha(path: Path, max_pixels: int, levels: Levels | None) -> Mask:
+    photo = load_photo(path, max_pixels)
     if photo.alpha is None:
         raise VideoError(
             f"{path} must have an alpha channel when no mask is given; it has none. Name a mask."
         )
-    deep = photo.alpha.dtype == np.uint16
-    values = (photo.alpha.astype(np.uint32) + 128) // 257 if deep else photo.alpha
-    return values.astype(np.uint8)
+    values = photo.alpha
+    if levels is not None:
+        values = levels.apply(values)
+    elif complaint := faintness(
+        float(values.max()), full_value(values.dtype), f"the mask in {path}", FAINT_REMEDY
+    ):
+        raise VideoError(complaint)
+    return to_depth(values, 8).astype(np.uint8, copy=False)
 
 
 def _other_size(path: Path, came: tuple[int, ...], size: tuple[int, ...]) -> str:

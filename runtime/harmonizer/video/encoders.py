@@ -47,6 +47,9 @@ _QUALITY = {
 }
 """The option that --crf sets, and its default: little visible loss."""
 
+_WORST = {"libx264": 51, "libx264rgb": 51, "libx265": 51, "libvpx-vp9": 63, "libsvtav1": 63}
+"""The largest --crf of software encoders, which would take more for it without a word."""
+
 _EXTRA = {
     "libvpx-vp9": {"b": "0", "row-mt": "1", "deadline": "good", "cpu-used": "4"},
     "h264_nvenc": {"rc": "vbr", "b": "0"},
@@ -222,6 +225,12 @@ def _quality_options(codec: str, encoding: Encoding) -> dict[str, str]:
         raise VideoError(
             f"--crf must go with an encoder that has such a scale ({', '.join(_QUALITY)}); {codec} "
             "has none. Leave it out, or use --codec-option."
+        )
+    worst = _WORST.get(codec)
+    if encoding.crf is not None and worst is not None and not 0 <= encoding.crf <= worst:
+        raise VideoError(
+            f"--crf must lie in [0, {worst}] for {codec}; got {encoding.crf:g}. Lower is better; "
+            f"{default:g} is the default."
         )
     if name == "q:v":
         # libav's own encoders take the quality in units of FF_QP2LAMBDA, 118, with a flag.

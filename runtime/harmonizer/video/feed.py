@@ -11,6 +11,7 @@ from harmonizer.video.colour import (
     FULL,
     HDR_TRANSFERS,
     LIMITED,
+    WIDE_PRIMARIES,
     Colour,
     Converter,
     colour_of,
@@ -19,7 +20,7 @@ from harmonizer.video.colour import (
 from harmonizer.video.companions import Companions, Leader, normalised
 from harmonizer.video.errors import VideoError
 from harmonizer.video.inputs import Inputs, Opener, Reader, interval_of
-from harmonizer.video.masks import alpha_mask, has_alpha
+from harmonizer.video.masks import Brightness, alpha_mask, has_alpha
 from harmonizer.video.matching import Companion, EndedError
 from harmonizer.video.orientation import display_matrix, orientation_of
 from harmonizer.video.planes import Mask, blend, foreground_box
@@ -116,6 +117,7 @@ class Feed:
         self._converter = Converter(self._threads)
         self._leader = Leader(self.reader, self.size, self.orientation, working_format, self.colour)
         companions = Companions(inputs, self._leader, self._opener, self._stack, self._threads)
+        self._companions = companions
         self._mask: Companion[Mask] | None = None
         if inputs.mask is not None:
             self._mask = companions.mask(inputs.mask)
@@ -126,12 +128,21 @@ class Feed:
                 f"{inputs.composite} must have an alpha channel when no mask is given; its pixel "
                 f"format is {frame.format.name}. Name a mask."
             )
+        else:
+            name = f"the alpha channel of {inputs.composite}"
+            companions.brightness = Brightness(name, inputs.levels is not None)
         self._other: Companion[av.VideoFrame] | None = None
         if self._leads_background:
             self._other = companions.background(inputs.composite)
         elif inputs.background is not None:
             self._other = companions.background(inputs.background)
         for reader in self._opener.readers:
+            if isinstance(reader, SequenceReader) and reader.others:
+                names = ", ".join(reader.others[:10])
+                more = f" and {len(reader.others) - 10} more" if len(reader.others) > 10 else ""
+                self.notes.append(
+                    f"{reader.path}: {len(reader.others)} other files are left alone: {names}{more}"
+                )
             if isinstance(reader, SequenceReader) and reader.missing:
                 self.notes.append(
                     f"{reader.path}: {reader.missing} numbers have no image; the images keep "
@@ -142,7 +153,8 @@ class Feed:
         """Compose frame by frame; ends early where a companion does, if that was asked for.
 
         Raises:
-            VideoError, ImageFileError: If an input is damaged, too short or of another size.
+            VideoError, ImageFileError: If an input is damaged, too short or of another size, or
+                the mask nowhere comes near white.
         """
         packets: list[Any] = []
         try:
@@ -159,6 +171,8 @@ class Feed:
                 "frames were read"
             )
         self.trailing = packets
+        if self._companions.brightness is not None:
+            self._companions.brightness.judge()
 
     def close(self) -> None:
         """Close everything, also while `shots` is under way in another thread that has ended."""
@@ -176,7 +190,8 @@ class Feed:
         Args:
             complete: Whether everything was to be read.
         """
-        notes = [
+        notes = list(self._companions.notes)
+        notes += [
             f"{reader.path}: {reader.damaged} damaged packets or frames were passed over"
             for reader in self._opener.readers
             if reader.damaged
@@ -189,7 +204,18 @@ class Feed:
                     f"{self.reader.path}: ends after {came:.1f} s, where its header promises "
                     f"{promised:.1f} s; it may be cut short"
                 )
+            else:
+                notes += self._missing_frames()
         return notes
+
+    def _missing_frames(self) -> list[str]:
+        promised = getattr(self.reader, "promised_frames", None)
+        if promised is None or self.reader.frames_read >= promised:
+            return []
+        return [
+            f"{self.reader.path}: has {self.reader.frames_read} frames, where its header promises "
+            f"{promised}; it may be cut short"
+        ]
 
     def _peek(self) -> Picture:
         for item in self._items:
@@ -210,6 +236,12 @@ class Feed:
                 f"{self.reader.path}: is {transfer}; the filters run on its encoded values, which "
                 "the network was not trained on, and HDR metadata of frames may be lost"
             )
+        primaries = WIDE_PRIMARIES.get(self.source_colour.primaries)
+        if primaries and not transfer:
+            self.notes.append(
+                f"{self.reader.path}: its colours are {primaries}'s, not those for which the "
+                "network was trained; they are kept as they are: look at the result"
+            )
 
     def _compose(self, picture: Picture, packets: list[Any]) -> Shot:
         time, frame = float(picture.time), picture.frame
@@ -220,7 +252,10 @@ class Feed:
             )
         self.captions += "A53_CC" in frame.side_data
         given = self._mask
-        mask = alpha_mask(frame, self.inputs.levels) if given is None else given.at(time)
+        if given is None:
+            mask = alpha_mask(frame, self.inputs.coded_levels, self._companions.brightness)
+        else:
+            mask = given.at(time)
         box = foreground_box(mask)
         shown = normalised(frame, self._converter, self._leader)
         if self._other is not None:

@@ -9,10 +9,12 @@ from numpy.typing import NDArray
 
 from harmonizer.arguments import Arguments
 from harmonizer.jobs import Recipe, Tools
+from harmonizer.masks import ARRAY_REMEDY, Levels, full_value
 from harmonizer.pipeline import Harmonizer
 from harmonizer.plan import Plan
 from harmonizer.renderer import check_image, check_mask
 from harmonizer.video.errors import VideoError
+from harmonizer.video.masks import Brightness
 from harmonizer.video.planes import foreground_box
 from harmonizer.video.residency import residency_for, sent
 from harmonizer.video.shots import Shot, Tally, interpolated, planned, predicted
@@ -54,7 +56,8 @@ def harmonize_frames(
     Args:
         harmonizer: What predicts and draws.
         frames: (image, mask, time): (H, W, 3) RGB, (H, W), and seconds, which must increase.
-            Frames may differ in size. They must not change until their result has come.
+            Single masks may be faint, as in a fade. Frames may differ in size. They must not
+            change until their result has come.
         smoothing: Of arguments and statistics; None for the default.
         recipe: Strength, overrides or constant arguments; None for the prediction itself.
         ahead: Frames that may be read and predicted ahead of the drawing, in another thread; 0
@@ -65,13 +68,14 @@ def harmonize_frames(
         One result for each frame, in order.
 
     Raises:
-        VideoError: If times do not increase.
+        VideoError: If times do not increase, or no mask comes near white, which is known after
+            the last frame or some hundred.
         TypeError, ValueError, ModelError, ArgumentsError: As `Harmonizer.predict` and `render` do.
     """
     smoothing, recipe = smoothing or Smoothing(), recipe or Recipe()
     tools = Tools(harmonizer.renderer, harmonizer)
     residency = residency_for(tools, smoothing, recipe.given is None)
-    read = residency.lodged(_shots(frames), ahead > 0)
+    read = residency.lodged(_shots(frames, harmonizer.mask_levels), ahead > 0)
     keyed = predicted(read, tools, recipe, smoothing, Tally())
     shots: Iterable[Shot] = sent(planned(interpolated(keyed), tools, recipe, smoothing))
     if ahead:
@@ -92,7 +96,8 @@ def harmonize_frames(
         residency.close()
 
 
-def _shots(frames: Iterable[tuple[Array, Array, float]]) -> Iterator[Shot]:
+def _shots(frames: Iterable[tuple[Array, Array, float]], levels: Levels | None) -> Iterator[Shot]:
+    brightness = Brightness("the frames' mask", levels is not None, ARRAY_REMEDY)
     last: float | None = None
     try:
         for index, (image, mask, time) in enumerate(frames):
@@ -104,7 +109,11 @@ def _shots(frames: Iterable[tuple[Array, Array, float]]) -> Iterator[Shot]:
                     f"one before at {last:g} s. Pass each frame's own time in seconds."
                 )
             last = time
+            if levels is not None:
+                mask = levels.apply(mask)
+            brightness.see(float(mask.max()), full_value(mask.dtype))
             plain = mask.view(np.uint8) if mask.dtype == np.bool_ else mask
             yield Shot(index, time, image, mask, foreground_box(plain))
+        brightness.judge()
     finally:
         close(frames)

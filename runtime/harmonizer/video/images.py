@@ -1,10 +1,6 @@
 """Write the output as numbered image files, that appear together when all are written."""
 
-import contextlib
-import os
 import re
-import secrets
-import shutil
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +12,7 @@ from numpy.typing import NDArray
 
 from harmonizer.errors import ImageFileError
 from harmonizer.files import ALPHA_FORMATS, DEEP_FORMATS, FORMATS, save_photo
+from harmonizer.storage import Temporary, rename_together, resolved, sweep, sync_folder
 from harmonizer.video.encoders import Choice, Encoding
 from harmonizer.video.errors import VideoError, translated
 from harmonizer.video.formats import depth_of, has_alpha_channel
@@ -83,6 +80,7 @@ def check_pattern(path: Path) -> None:
             f"{path} must hold one %d for the number of each image, such as frames/%05d.png; it "
             "does not. Name it so, or a video."
         )
+    sweep(resolved(path.parent), again=True)  # a killed run may have left its last step to do
     there = numbered_files(path)
     if there:
         raise VideoError(
@@ -112,11 +110,12 @@ class ImageWriter:
         self.path, self.frames = path, 0
         self.notes: list[str] = []
         self._orientation, self._start = orientation, start
-        self._folder = Path(os.path.realpath(path.parent))
-        beside = self._folder if self._folder.is_dir() else self._folder.parent
-        self._temporary = beside / f".{secrets.token_hex(8)}"
+        self._folder = resolved(path.parent)
+        # Beside the folder, to become it; or in it, if it is there.
+        target = self._folder / "images" if self._folder.is_dir() else self._folder
         with translated(path, "must be writable", "Check that its folder exists and is writable."):
-            self._temporary.mkdir()
+            self._hidden = Temporary(target, ".images", folder=True)
+        self._temporary = self._hidden.path
         self._workers = ThreadPoolExecutor(_WORKERS, "hz-images")
         self._pending: deque[Future[Any]] = deque()
 
@@ -155,12 +154,14 @@ class ImageWriter:
             self._workers.shutdown()
             check_pattern(self.path)
             with translated(self.path, "must be writable", _REMEDY):
+                sync_folder(self._temporary)
                 if self._folder.is_dir():
-                    for file in sorted(self._temporary.iterdir()):
-                        file.replace(self._folder / file.name)
-                    self._temporary.rmdir()
+                    files = sorted(file.name for file in self._temporary.iterdir())
+                    within = self._temporary.name
+                    rename_together(self._folder, {f"{within}/{name}": name for name in files})
+                    self._hidden.discard()
                 else:
-                    self._temporary.replace(self._folder)
+                    self._hidden.publish()
         except BaseException:
             self.discard()
             raise
@@ -169,8 +170,7 @@ class ImageWriter:
         """Remove what was written."""
         self._workers.shutdown(cancel_futures=True)
         self._pending.clear()
-        with contextlib.suppress(OSError):
-            shutil.rmtree(self._temporary)
+        self._hidden.discard()
 
     def _land(self) -> None:
         try:

@@ -1,11 +1,14 @@
 """What a video job reads, and how its files are opened."""
 
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from harmonizer.video.masks import Levels
+from harmonizer.limits import MAX_FRAME_PIXELS
+from harmonizer.masks import Levels
+from harmonizer.video.errors import VideoError
+from harmonizer.video.masks import CODED
 from harmonizer.video.matching import WhenShort
 from harmonizer.video.reader import VideoReader
 from harmonizer.video.sequence import SequenceReader, is_sequence
@@ -28,8 +31,11 @@ class Inputs:
         when_short: What happens where a mask or background ends before the video.
         skip_damaged: Go on past what cannot be decoded.
         fit_mask: Scale a mask of another size.
-        levels: What counts as black and white in masks that come from video.
+        levels: What counts as black and white in masks: 0 to 255 for those that come from video,
+            the files' own values for images. None for `masks.CODED`, and for images 0 and the
+            largest value.
         copied: Kinds of other streams that are copied.
+        max_pixels: Larger frames and images are refused.
     """
 
     composite: Path
@@ -39,8 +45,24 @@ class Inputs:
     when_short: WhenShort = "refuse"
     skip_damaged: bool = False
     fit_mask: bool = False
-    levels: Levels = field(default_factory=Levels)
+    levels: Levels | None = None
     copied: tuple[str, ...] = ("audio", "subtitle")
+    max_pixels: int = MAX_FRAME_PIXELS
+
+    @property
+    def coded_levels(self) -> Levels:
+        """What counts as black and white in masks that come from video.
+
+        Raises:
+            VideoError: If the levels are beyond 8 bits, as which videos count.
+        """
+        levels = self.levels or CODED
+        if levels.white > 255:
+            raise VideoError(
+                "the white of mask levels must be at most 255 for a video, whose values count as 8 "
+                f"bits; got {levels.white:g}. Name the value that full foreground has there."
+            )
+        return levels
 
 
 class Opener:
@@ -64,9 +86,9 @@ class Opener:
         reader: Reader
         if is_sequence(path):
             known = rate or (self.readers[0].rate if self.readers else None)
-            reader = SequenceReader(path, known, skip)
+            reader = SequenceReader(path, known, skip, self._inputs.max_pixels)
         else:
-            reader = VideoReader(path, rate, skip, copied)
+            reader = VideoReader(path, rate, skip, copied, self._inputs.max_pixels)
         self._stack.callback(reader.close)
         self.readers.append(reader)
         return reader

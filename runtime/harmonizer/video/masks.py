@@ -1,6 +1,5 @@
 """Masks out of video frames: luma or alpha to coverage, with the coder's noise taken off."""
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -9,6 +8,7 @@ import numpy as np
 from av.video.reformatter import Interpolation
 from numpy.typing import NDArray
 
+from harmonizer.masks import FAINT_REMEDY, Levels, faintness
 from harmonizer.video.colour import FULL, LIMITED, colour_of
 from harmonizer.video.errors import VideoError
 from harmonizer.video.planes import Mask, views
@@ -16,26 +16,53 @@ from harmonizer.video.planes import Mask, views
 Table = NDArray[np.uint8]
 
 
-@dataclass(frozen=True, slots=True)
-class Levels:
-    """Values that count as no and as full foreground, 0 to 255; between them it is linear.
+CODED = Levels()
+"""What is black and white in a mask that comes from a video, unless the caller says."""
 
-    Lossy coding leaves noise of a few levels where a mask is black or white; without these limits
-    it would be drawn on, and the background would not stay as it is.
+PATIENCE = 250
+"""Frames with a foreground after which a mask that never came near white is given up."""
 
-    Raises:
-        VideoError: If they are not 0 <= black < white <= 255.
+
+class Brightness:
+    """Remembers how bright a moving mask has been: single frames may be faint, as in a fade.
+
+    Args:
+        name: What messages call the mask.
+        given: Whether the caller said what is black and white; then nothing is refused.
+        remedy: As in `faintness`.
     """
 
-    black: int = 8
-    white: int = 247
+    def __init__(self, name: str, given: bool, remedy: str = FAINT_REMEDY) -> None:
+        self._name, self._given, self._remedy = name, given, remedy
+        self._brightest, self._full = 0.0, 255.0
+        self._frames = 0
 
-    def __post_init__(self) -> None:
-        if not 0 <= self.black < self.white <= 255:
-            raise VideoError(
-                "mask levels must be two numbers, 0 <= black < white <= 255; got "
-                f"{self.black}, {self.white}. 0,255 takes the mask as it is."
-            )
+    def see(self, value: float, full: float = 255.0) -> None:
+        """Take note of a frame's brightest value.
+
+        Args:
+            value: From 0.
+            full: What is full foreground in the frame.
+
+        Raises:
+            VideoError: If it is the last of `PATIENCE` frames that were all faint.
+        """
+        if value / full > self._brightest / self._full:
+            self._brightest, self._full = value, full
+        self._frames += value > 0
+        if self._frames >= PATIENCE:
+            self.judge()
+            self._frames = 0
+
+    def judge(self) -> None:
+        """Refuse a mask that has been faint in every frame so far.
+
+        Raises:
+            VideoError: If it has.
+        """
+        complaint = faintness(self._brightest, self._full, self._name, self._remedy)
+        if complaint and not self._given:
+            raise VideoError(complaint)
 
 
 @lru_cache(maxsize=8)
@@ -53,7 +80,16 @@ def _table(bits: int, color_range: int, levels: Levels) -> Table:
     return table
 
 
-def _look_up(plane: NDArray[Any], bits: int, color_range: int, levels: Levels) -> Mask:
+def _look_up(
+    plane: NDArray[Any],
+    bits: int,
+    color_range: int,
+    levels: Levels,
+    brightness: Brightness | None,
+) -> Mask:
+    if brightness is not None:
+        shown = _table(bits, color_range, Levels(0, 255))
+        brightness.see(float(shown[plane.max()]))
     table = _table(bits, color_range, levels)
     if bits == 8:
         # Five times as fast as numpy's indexing.
@@ -63,16 +99,25 @@ def _look_up(plane: NDArray[Any], bits: int, color_range: int, levels: Levels) -
     return mask
 
 
-def luma_mask(frame: av.VideoFrame, levels: Levels, size: tuple[int, int] | None = None) -> Mask:
+def luma_mask(
+    frame: av.VideoFrame,
+    levels: Levels,
+    size: tuple[int, int] | None = None,
+    brightness: Brightness | None = None,
+) -> Mask:
     """The coverage that a black-and-white frame shows.
 
     Args:
         frame: Any format; colours count by their luma.
         levels: What is black and white.
         size: (height, width) to scale to, or None.
+        brightness: Is told the brightest value as the frame shows it, before levels.
 
     Returns:
         (H, W) uint8, 255 is full foreground; read-only. Deeper masks are rounded to 8 bits.
+
+    Raises:
+        VideoError: As `Brightness.see` does.
     """
     colour = colour_of(frame)
     name, color_range = frame.format.name, colour.range
@@ -90,7 +135,8 @@ def luma_mask(frame: av.VideoFrame, levels: Levels, size: tuple[int, int] | None
             interpolation=int(Interpolation.BILINEAR | Interpolation.ACCURATE_RND),
         )
         color_range = color_range if plain else FULL
-    return _look_up(views(frame)[0], frame.format.components[0].bits, color_range, levels)
+    bits = frame.format.components[0].bits
+    return _look_up(views(frame)[0], bits, color_range, levels, brightness)
 
 
 def has_alpha(frame: av.VideoFrame) -> bool:
@@ -98,11 +144,18 @@ def has_alpha(frame: av.VideoFrame) -> bool:
     return any(part.is_alpha for part in frame.format.components)
 
 
-def alpha_mask(frame: av.VideoFrame, levels: Levels) -> Mask:
+def alpha_mask(frame: av.VideoFrame, levels: Levels, brightness: Brightness | None = None) -> Mask:
     """The coverage in a frame's alpha channel, which is always full range.
+
+    Args:
+        frame: With alpha.
+        levels, brightness: As in `luma_mask`.
 
     Returns:
         (H, W) uint8, 255 is full foreground.
+
+    Raises:
+        VideoError: As `Brightness.see` does.
     """
     parts = list(frame.format.components)
     index = next(i for i, part in enumerate(parts) if part.is_alpha)
@@ -111,4 +164,5 @@ def alpha_mask(frame: av.VideoFrame, levels: Levels) -> Mask:
         frame = frame.reformat(format="gbrap16le" if deep else "gbrap")
         parts = list(frame.format.components)
         index = next(i for i, part in enumerate(parts) if part.is_alpha)
-    return _look_up(views(frame)[parts[index].plane], parts[index].bits, FULL, levels)
+    plane = views(frame)[parts[index].plane]
+    return _look_up(plane, parts[index].bits, FULL, levels, brightness)

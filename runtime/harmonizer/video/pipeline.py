@@ -18,6 +18,7 @@ from harmonizer.video.feed import Feed, Frame
 from harmonizer.video.images import ImageWriter, check_pattern, choose_images, is_image_output
 from harmonizer.video.inputs import Inputs
 from harmonizer.video.job import Job, Report
+from harmonizer.video.libav import check_version
 from harmonizer.video.planes import Box, paste
 from harmonizer.video.reader import VideoReader
 from harmonizer.video.residency import HostResidency, Residency, residency_for, sent
@@ -68,6 +69,7 @@ def harmonize_video(
         ImageFileError: If an image file among the inputs cannot be read, or the track not written.
         ArgumentsError, ModelError: As `Harmonizer` does.
     """
+    check_version()
     job = job or Job()
     output, cancel = Path(output), cancel or threading.Event()
     report, tally = Report(), Tally()

@@ -1,16 +1,35 @@
 """Read a video: its frames with checked timestamps, and the packets that are only copied."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import av
 
+from harmonizer.limits import MAX_FRAME_PIXELS, MAX_PARTS
+from harmonizer.machine import available_cores
+from harmonizer.mistaken import HEAD, came, kind_of
+from harmonizer.reading import check_regular, open_regular
 from harmonizer.video.errors import VideoError, translated
+from harmonizer.video.libav import open_container
+
+_REMEDY = "Check the path and that the file is complete."
 
 DAMAGED = "Repair or download it again, or pass --skip-damaged to use what can be decoded."
+
+CONTAINERS = (
+    *("mov", "mp4", "m4a", "3gp", "3g2", "mj2", "matroska", "webm", "avi", "mpegts", "mpeg"),
+    *("mpegvideo", "m4v", "h264", "hevc", "vvc", "av1", "obu", "ivf", "flv", "ogg", "asf", "mxf"),
+    *("nut", "dv", "yuv4mpegpipe", "gif", "apng", "rm", "gxf", "vc1", "swf", "wtv", "mjpeg"),
+)
+"""What is read. Playlists and lists of other files are not among them, nor what reads a device."""
+
+_WALLS = {"format_whitelist": ",".join(CONTAINERS), "protocol_whitelist": "file"}
+
+_MOST_THREADS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +53,14 @@ class VideoReader:
     """An open video file; iterate over it once.
 
     Args:
-        path: File, or anything else that libav opens.
+        path: A regular file, in one of `CONTAINERS`.
         rate: Frames per second to count by instead of the timestamps; None for those.
         skip_damaged: Go on past what cannot be decoded, and count it in `damaged`.
         copied: Kinds of streams whose packets `items` gives, such as "audio".
+        max_pixels: Larger frames are refused before one is decoded.
 
     Attributes:
+        place: What libav was given to open.
         stream: The video stream: the first that is no cover picture.
         copies: The streams whose packets `items` gives.
         dropped: Kind and codec of the streams that are not copied.
@@ -57,26 +78,31 @@ class VideoReader:
         rate: Fraction | None = None,
         skip_damaged: bool = False,
         copied: tuple[str, ...] = (),
+        max_pixels: int = MAX_FRAME_PIXELS,
     ) -> None:
         self.path = Path(path)
+        self._max_pixels = max_pixels
         self.damaged = 0
         self.frames_read = 0
         self.last_time = 0.0
         self._rate, self._skip = rate, skip_damaged
         if self.path.is_dir():
             raise VideoError(f"{path} must be a video file; it is a folder. Name a file in it.")
-        remedy = "Check the path and that the file is complete."
-        with translated(path, "must be a readable video", remedy):
-            # libav would take a local "http:x.mp4" for an address; an absolute path it does not.
-            place = self.path.absolute() if self.path.exists() else path
-            # Tags in another encoding than UTF-8 are copied byte by byte.
-            self.container: Any = av.open(str(place), "r", metadata_errors="surrogateescape")
+        with _named(self.path), translated(path, "must be a readable video", _REMEDY):
+            check_regular(self.path)
+            # A path is a path: libav would take a local "http:x.mp4" for an address.
+            self.place = f"file:{self.path.absolute()}"
+            self.container: Any = self.reopened()
         try:
             self.stream: Any = self._find_stream()
+            self._check_size()
         except BaseException:
             self.container.close()
             raise
         self.stream.thread_type = "AUTO"
+        # Each thread holds a frame.
+        self.stream.codec_context.thread_count = min(available_cores(), _MOST_THREADS)
+        self.stream.codec_context.options = {"max_pixels": str(max_pixels)}
         self._decoder = self._alpha_decoder()
         self.time_base = Fraction(1) / rate if rate else Fraction(self.stream.time_base)
         others = [s for s in self.container.streams if s is not self.stream]
@@ -119,6 +145,12 @@ class VideoReader:
         if self._rate is None and (self.stream.duration or len(self.container.streams) == 1):
             return self.duration
         return None
+
+    @property
+    def promised_frames(self) -> int | None:
+        """Frames that the header states, where libav does not shorten them to what is there."""
+        kept = self.container.format.name == "avi" and self.stream.frames
+        return int(self.stream.frames) if kept else None
 
     @property
     def frame_count(self) -> int | None:
@@ -175,6 +207,15 @@ class VideoReader:
             if isinstance(item, Picture):
                 yield item
 
+    def reopened(self) -> Any:
+        """The file's container, opened once more.
+
+        Raises:
+            av.FFmpegError, OSError: As `av.open` does.
+        """
+        options = {**_WALLS, "max_pixels": str(self._max_pixels)}
+        return open_container(self.place, "r", options)
+
     def close(self) -> None:
         """Close the file."""
         self.container.close()
@@ -193,6 +234,20 @@ class VideoReader:
             )
         return stream
 
+    def _check_size(self) -> None:
+        if not self.width * self.height:  # libav gave up at the same limit, before it knew the size
+            raise VideoError(
+                f"{self.path} must have frames of at most {self._max_pixels:,} pixels, of a size "
+                "that its beginning tells; they are larger, or it does not tell. Scale it down, or "
+                "pass a larger --max-pixels."
+            )
+        if self.width * self.height > self._max_pixels:
+            raise VideoError(
+                f"{self.path} must have at most {self._max_pixels:,} pixels a frame; it has "
+                f"{self.width}x{self.height} = {self.width * self.height:,}. Scale it down, or "
+                f"pass --max-pixels {self.width * self.height}."
+            )
+
     def _alpha_decoder(self) -> Any:
         """The decoder that sees alpha in VP8 and VP9, where the usual one does not."""
         context = self.stream.codec_context
@@ -202,6 +257,7 @@ class VideoReader:
             return None
         decoder: Any = av.CodecContext.create(better, "r")
         decoder.extradata = context.extradata
+        decoder.options = {"max_pixels": str(self._max_pixels)}
         return decoder
 
     def _decode(self, packet: Any) -> list[av.VideoFrame]:
@@ -241,6 +297,49 @@ class VideoReader:
             f"{float(pts * self.time_base):.3f} s, the one before at "
             f"{float(last * self.time_base):.3f} s. Pass --rate to count frames instead."
         )
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Say of a file that cannot be opened what it is instead, or what it lacks."""
+    try:
+        yield
+    except VideoError as error:
+        complaint = _complaint(path)
+        if not complaint:
+            raise
+        raise VideoError(f"{path} must be a readable video; {complaint}. {_REMEDY}") from error
+
+
+def _complaint(path: Path) -> str:
+    """Why a file is no video, as far as its first bytes tell; empty if they do not."""
+    try:
+        with open_regular(path) as file:
+            head = file.read(HEAD)
+            if head[4:8] == b"ftyp" and not _has_index(file):
+                return "its index (moov) is missing: the recording or the copy was cut short"
+    except OSError:
+        return ""
+    kind = kind_of(head)
+    return came(head) if not head or (kind and "video" not in kind) else ""
+
+
+def _has_index(file: BinaryIO) -> bool:
+    """Whether an MP4 or QuickTime file has a box `moov` (ISO/IEC 14496-12, 4.2)."""
+    at, end = 0, file.seek(0, 2)
+    for _ in range(MAX_PARTS):
+        if at + 8 > end:
+            return False
+        file.seek(at)
+        header = file.read(16)
+        size, name = int.from_bytes(header[:4]), header[4:8]
+        if name == b"moov":
+            return True
+        size = int.from_bytes(header[8:]) if size == 1 else size
+        if size < 8:  # 0: to the end of the file
+            return False
+        at += size
+    return True  # so many that nobody can say
 
 
 def _described(stream: Any) -> str:

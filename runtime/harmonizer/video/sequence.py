@@ -11,13 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harmonizer.errors import ImageFileError
-from harmonizer.files import FORMATS, load_mask, load_photo
+from harmonizer.files import FORMATS, load_mask, load_photo, to_depth
+from harmonizer.limits import MAX_FRAME_PIXELS
+from harmonizer.masks import Levels, full_value
 from harmonizer.video.errors import VideoError
+from harmonizer.video.masks import Brightness
 from harmonizer.video.reader import Picture
 
 Content = TypeVar("Content")
 
-_NUMBER = re.compile(r"%0?\d*d")
+_NUMBER = re.compile(r"%0?[0-9]{0,2}d")
+
+MAX_NUMBER = (1 << 31) - 1
+"""Largest number of an image: libav counts time in 64 bits of small units."""
 
 
 def is_pattern(path: str | Path) -> bool:
@@ -42,7 +48,7 @@ def numbered_files(path: Path) -> dict[int, Path]:
     Raises:
         VideoError: If two have the same number.
     """
-    name = re.compile(r"(\d+)".join(map(re.escape, _NUMBER.split(path.name, maxsplit=1))))
+    name = re.compile(r"([0-9]+)".join(map(re.escape, _NUMBER.split(path.name, maxsplit=1))))
     there = path.parent.iterdir() if path.parent.is_dir() else iter(())
     return _by_number([(int(m[1]), p) for p in there if (m := name.fullmatch(p.name))], path)
 
@@ -68,7 +74,7 @@ def find_sequence(path: str | Path) -> dict[int, Path]:
     else:
         images = [p for p in sorted(path.iterdir()) if p.suffix.lower() in FORMATS and p.is_file()]
         images = [p for p in images if not p.name.startswith(".")]
-        parts = [re.fullmatch(r"(.*?)(\d+)(\D*)", p.name) for p in images]
+        parts = [re.fullmatch(r"(.*?)([0-9]+)([^0-9]*)", p.name) for p in images]
         kinds = {(m[1], m[3].lower()) if m else p.name for m, p in zip(parts, images, strict=True)}
         if len(kinds) > 1:
             one, other = sorted(map(str, kinds))[:2]
@@ -90,6 +96,11 @@ def find_sequence(path: str | Path) -> dict[int, Path]:
 def _by_number(pairs: list[tuple[int, Path]], path: Path) -> dict[int, Path]:
     files: dict[int, Path] = {}
     for number, file in sorted(pairs):
+        if number > MAX_NUMBER:
+            raise VideoError(
+                f"{path} must have image numbers up to {MAX_NUMBER:,}; {file.name[:80]} has a "
+                "larger one. Number them anew."
+            )
         if number in files:
             raise VideoError(
                 f"{path} must have one image of each number; {files[number].name} and {file.name} "
@@ -114,17 +125,25 @@ class SequenceReader:
         path: As `find_sequence` takes.
         rate: Frames per second.
         skip_damaged: Go on past images that cannot be read, and count them in `damaged`.
+        max_pixels: Larger images are refused.
 
     Attributes:
         start: The first image's number.
         missing: Numbers between the first and the last that have no image.
+        others: Files in the folder that are no images of the sequence; none for a pattern.
 
     Raises:
         VideoError: If there are no images, or no rate is given.
         ImageFileError: If the first one cannot be read.
     """
 
-    def __init__(self, path: str | Path, rate: Fraction | None, skip_damaged: bool = False) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        rate: Fraction | None,
+        skip_damaged: bool = False,
+        max_pixels: int = MAX_FRAME_PIXELS,
+    ) -> None:
         self.path = Path(path)
         self._files = find_sequence(path)
         if rate is None:
@@ -132,7 +151,12 @@ class SequenceReader:
                 f"{path} is a sequence of images and must have a frame rate; none is given. Pass "
                 "--rate, such as --rate 25."
             )
-        self._skip = skip_damaged
+        self._skip, self._max_pixels = skip_damaged, max_pixels
+        self.others: list[str] = []
+        if self.path.is_dir():
+            used = {file.name for file in self._files.values()}
+            files = sorted(file for file in self.path.iterdir() if file.is_file())
+            self.others = [file.name for file in files if file.name not in used]
         self.rate: Fraction = rate
         self.time_base = 1 / rate
         self.start, end = min(self._files), max(self._files)
@@ -147,7 +171,7 @@ class SequenceReader:
         self.copies: list[Any] = []
         self.dropped: list[str] = []
         self.aspect: Fraction | None = None
-        first = load_photo(self._files[self.start]).pixels
+        first = load_photo(self._files[self.start], max_pixels).pixels
         self.height, self.width = first.shape[:2]
 
     def items(self) -> Iterator[Picture]:
@@ -171,23 +195,30 @@ class SequenceReader:
         """As `items`."""
         return self.items()
 
-    def masks(self) -> Iterator[tuple[float, NDArray[np.uint8]]]:
-        """Yield (seconds, mask), each read as a mask file.
+    def masks(
+        self, levels: Levels | None, brightness: Brightness
+    ) -> Iterator[tuple[float, NDArray[np.uint8], tuple[str, ...]]]:
+        """Yield (seconds, mask, notes), each read as a mask file.
+
+        Args:
+            levels: What is black and white in them; see `load_mask`.
+            brightness: Is told of each.
 
         Raises:
-            ImageFileError: If one cannot be read, or holds labels.
+            ImageFileError, MaskError: If one cannot be read, or holds labels.
+            VideoError: As `Brightness.see` does.
         """
         for number, path in self._files.items():
-            mask = self._read(still_mask, path)
-            if mask is not None:
-                yield float((number - self.start) / self.rate), mask
+            read = self._read(lambda file, most: still_mask(file, most, levels, brightness), path)
+            if read is not None:
+                yield float((number - self.start) / self.rate), *read
 
     def close(self) -> None:
         """Nothing is open."""
 
-    def _read(self, load: Callable[[Path], Content], path: Path) -> Content | None:
+    def _read(self, load: Callable[[Path, int], Content], path: Path) -> Content | None:
         try:
-            return load(path)
+            return load(path, self._max_pixels)
         except ImageFileError:
             self.damaged += 1
             if not self._skip:
@@ -195,13 +226,25 @@ class SequenceReader:
             return None
 
 
-def still_mask(path: Path) -> NDArray[np.uint8]:
-    """A mask file as (H, W) uint8; 16-bit masks are rounded.
+def still_mask(
+    path: Path,
+    max_pixels: int = MAX_FRAME_PIXELS,
+    levels: Levels | None = None,
+    brightness: Brightness | None = None,
+) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+    """A mask file as (H, W) uint8, and notes on what was done; 16-bit masks are rounded.
+
+    Args:
+        path: Image file.
+        max_pixels: Larger ones are refused.
+        levels: What is black and white in it; see `load_mask`.
+        brightness: Of a sequence: is told this mask's brightest value; the file may be faint.
 
     Raises:
-        ImageFileError: As `load_mask` does.
+        ImageFileError, MaskError: As `load_mask` does.
+        VideoError: As `Brightness.see` does.
     """
-    values, _ = load_mask(path)
-    if values.dtype == np.uint16:
-        values = ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    return values.astype(np.uint8, copy=False)
+    values, notes = load_mask(path, max_pixels, levels, brightness is not None)
+    if brightness is not None:
+        brightness.see(float(values.max()), full_value(values.dtype))
+    return to_depth(values, 8).astype(np.uint8, copy=False), notes

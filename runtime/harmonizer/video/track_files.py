@@ -2,18 +2,18 @@
 
 import contextlib
 import json
-import math
-import os
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO
 
 from harmonizer.arguments import Arguments
-from harmonizer.checks import is_number
+from harmonizer.checks import finite
+from harmonizer.documents import parse_document
 from harmonizer.errors import ArgumentsError, FilterListError
 from harmonizer.ops import DEFAULT_FILTERS, check_filters
 from harmonizer.plan import Step
+from harmonizer.reading import TRACK_LIMIT, open_regular
+from harmonizer.storage import Temporary, resolved
 from harmonizer.video.entries import Entry
 from harmonizer.video.errors import VideoError, translated
 
@@ -21,6 +21,9 @@ FORMAT = "harmonizer-track"
 FORMAT_VERSION = 1
 
 _WRITABLE = "Check that its folder exists and that the disk has room."
+_LONGEST_LINE = 1 << 20
+"""Bytes; one of three stages of curves has 20,000."""
+
 _KEYS = {"frame", "time", "cut", "arguments", "statistics"}
 
 
@@ -36,12 +39,10 @@ class TrackWriter:
 
     def __init__(self, path: str | Path) -> None:
         self._path = path
-        self._target = Path(os.path.realpath(path))
-        self._temporary = self._target.with_name(f".{secrets.token_hex(8)}.jsonl")
         self._waiting: list[Entry] = []
         self._has_header = False
         with translated(path, "must be writable", _WRITABLE):
-            self._file = self._temporary.open("x", encoding="utf-8")
+            self._temporary = Temporary(resolved(path), ".jsonl")
 
     def add(self, entry: Entry) -> None:
         """Write an entry; those before the first with arguments wait for its filter list."""
@@ -54,7 +55,7 @@ class TrackWriter:
         else:
             lines = [entry.line()]
         with translated(self._path, "must be writable", _WRITABLE):
-            self._file.write("\n".join(lines) + "\n")
+            self._write(lines)
 
     def finish(self) -> None:
         """Close the file and give it its name.
@@ -66,19 +67,18 @@ class TrackWriter:
             with translated(self._path, "must be writable", _WRITABLE):
                 if not self._has_header:
                     lines = [header(DEFAULT_FILTERS), *(e.line() for e in self._waiting)]
-                    self._file.write("\n".join(lines) + "\n")
-                self._file.close()
-                self._temporary.replace(self._target)
+                    self._write(lines)
+                self._temporary.publish()
         except BaseException:
             self.discard()
             raise
 
     def discard(self) -> None:
         """Close and remove what was written."""
-        with contextlib.suppress(OSError):
-            self._file.close()
-        with contextlib.suppress(OSError):
-            self._temporary.unlink(missing_ok=True)
+        self._temporary.discard()
+
+    def _write(self, lines: list[str]) -> None:
+        self._temporary.write(("\n".join(lines) + "\n").encode("utf-8"))
 
 
 def header(filters: tuple[str, ...]) -> str:
@@ -96,10 +96,15 @@ def read_track(path: str | Path) -> tuple[tuple[str, ...], list[Entry]]:
     filters: tuple[str, ...] | None = None
     sizes: tuple[int, ...] | None = None
     with _readable(path) as file:
-        for number, text in enumerate(file, 1):
+        for number, text in enumerate(iter(lambda: file.readline(_LONGEST_LINE), b""), 1):
             if not text.strip():
                 continue
             where = f"line {number} of {path}"
+            if len(text) == _LONGEST_LINE:
+                raise VideoError(
+                    f"{where} must have fewer than {_LONGEST_LINE:,} bytes; it has more. Write one "
+                    "frame in each line."
+                )
             document = _parse(text, where)
             if filters is None:
                 filters = _read_header(document, where)
@@ -133,11 +138,11 @@ def _check_sizes(arguments: Arguments, sizes: tuple[int, ...], where: str) -> No
 
 
 @contextlib.contextmanager
-def _readable(path: str | Path) -> Iterator[TextIO]:
+def _readable(path: str | Path) -> Iterator[BinaryIO]:
     try:
-        with Path(path).open(encoding="utf-8") as file:
+        with open_regular(path, TRACK_LIMIT) as file:
             yield file
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise VideoError(
             f"{path} must be a readable track of arguments; {reason}. Check the path, or write one "
@@ -145,15 +150,15 @@ def _readable(path: str | Path) -> Iterator[TextIO]:
         ) from error
 
 
-def _parse(text: str, where: str) -> dict[str, Any]:
+def _parse(text: bytes, where: str) -> dict[str, Any]:
     try:
-        document = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        document = parse_document(text)
+    except ValueError as error:
         raise VideoError(
             f"{where} must be JSON; it cannot be parsed ({error}). Correct it."
         ) from error
     if not isinstance(document, dict):
-        raise VideoError(f"{where} must be an object; got {text.strip()[:40]}. Correct it.")
+        raise VideoError(f"{where} must be an object; got {text.strip()[:40]!r}. Correct it.")
     return document
 
 
@@ -176,8 +181,8 @@ def _read_entry(
     document: dict[str, Any], filters: tuple[str, ...], index: int, where: str
 ) -> Entry:
     strangers = document.keys() - _KEYS
-    time, given = document.get("time"), document.get("arguments")
-    if strangers or not is_number(time) or not math.isfinite(time) or "arguments" not in document:
+    time, given = finite(document.get("time")), document.get("arguments")
+    if strangers or time is None or "arguments" not in document:
         raise VideoError(
             f'{where} must have a number "time" and "arguments", and beside them only '
             f"{', '.join(sorted(_KEYS))}; got {', '.join(map(repr, document))}. Correct it."
@@ -197,7 +202,7 @@ def _read_entry(
     frame = document.get("frame", index)
     return Entry(
         frame if isinstance(frame, int) else index,
-        float(time),
+        time,
         arguments,
         read,
         document.get("cut") is True,

@@ -1,8 +1,6 @@
 """Write the output: encoded frames, copied streams and metadata; under the final name when done."""
 
 import contextlib
-import os
-import secrets
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -10,12 +8,13 @@ from typing import Any
 
 import av
 
+from harmonizer.storage import Temporary, resolved
 from harmonizer.video.colour import Colour
 from harmonizer.video.encoders import Choice, check_container, open_encoder
 from harmonizer.video.errors import VideoError, translated
+from harmonizer.video.holding import DISK, cannot_hold, flag_without, holding, holds
+from harmonizer.video.libav import open_container
 from harmonizer.video.reader import VideoReader
-
-_REMEDY = "Check that the disk has room and that you may write there."
 
 _ONE = 1 << 16
 """1 in a display matrix."""
@@ -90,17 +89,15 @@ class VideoWriter:
         self.notes: list[str] = []
         self._rate = rate or Fraction(25)
         self._before: tuple[Fraction, int] | None = None
-        target = Path(os.path.realpath(path))
-        self._target = target
-        self._temporary = target.with_name(f".{secrets.token_hex(8)}{target.suffix}")
+        target = resolved(path)
+        self._source = source
         self._streams: dict[int, Any] = {}
         self._closed = False
         with translated(path, "must be writable", "Check that its folder exists and is writable."):
-            self._temporary.touch(exist_ok=False)
-            self._container: Any = av.open(
-                str(self._temporary), "w", metadata_errors="surrogateescape"
-            )
+            self._temporary = Temporary(target, target.suffix)
         try:
+            with translated(path, "must be writable", DISK):
+                self._container: Any = open_container(f"file:{self._temporary.path}", "w")
             if self._kind in _STEADY:
                 time_base = 1 / self._rate
             self._stream = self._add_video(choice, size, time_base)
@@ -114,7 +111,7 @@ class VideoWriter:
             open_encoder(self.path, context, choice)
             if source is not None:
                 self._copy_descriptions(source)
-            with translated(path, f"must hold its streams as {self._kind}", _REMEDY):
+            with self._holding(f"must hold its streams as {self._kind}"):
                 self._container.start_encoding()
         except BaseException:
             self.discard()
@@ -129,7 +126,7 @@ class VideoWriter:
         frame.pict_type = 0  # The decoder's frame types would force the encoder's.
         if self._kind in _STEADY:
             self._count(frame)
-        with translated(self.path, "must be writable", _REMEDY):
+        with self._holding("must be writable"):
             self._container.mux(self._stream.encode(frame))
         self.frames += 1
 
@@ -140,7 +137,7 @@ class VideoWriter:
             VideoError: If the file cannot be written.
         """
         packet.stream = self._streams[packet.stream.index]
-        with translated(self.path, "must be writable", _REMEDY):
+        with self._holding("must be writable"):
             self._container.mux(packet)
 
     def finish(self) -> None:
@@ -150,7 +147,7 @@ class VideoWriter:
             VideoError: If the file cannot be written; nothing is left of it then.
         """
         try:
-            with translated(self.path, "must be writable", _REMEDY):
+            with self._holding("must be writable"):
                 for packet in self._stream.encode(None):
                     # Of one or two frames x265 leaves the decoding times unset (garbage). Nothing
                     # is reordered among so few, so that both times are one.
@@ -159,14 +156,7 @@ class VideoWriter:
                     self._container.mux(packet)
                 self._container.close()
                 self._closed = True
-                with contextlib.suppress(FileNotFoundError):
-                    self._temporary.chmod(self._target.stat().st_mode & 0o7777)
-                descriptor = os.open(self._temporary, os.O_RDONLY)
-                try:
-                    os.fsync(descriptor)
-                finally:
-                    os.close(descriptor)
-                self._temporary.replace(self._target)
+                self._temporary.publish()
         except BaseException:
             self.discard()
             raise
@@ -175,10 +165,12 @@ class VideoWriter:
         """Close and remove what was written; the file of that name stays as it was."""
         if not self._closed:
             self._closed = True
-            with contextlib.suppress(av.FFmpegError, OSError, ValueError):
+            with contextlib.suppress(av.FFmpegError, AttributeError, OSError, ValueError):
                 self._container.close()
-        with contextlib.suppress(OSError):
-            self._temporary.unlink(missing_ok=True)
+        self._temporary.discard()
+
+    def _holding(self, rule: str) -> contextlib.AbstractContextManager[None]:
+        return holding(self.path, self._kind, rule, self._source)
 
     @property
     def _kind(self) -> str:
@@ -234,23 +226,23 @@ class VideoWriter:
     def _copy_descriptions(self, source: VideoReader) -> None:
         for stream in source.copies:
             context = stream.codec_context
-            flag = "--no-audio" if stream.type == "audio" else "--no-subtitles"
             if context is None:
                 raise VideoError(
                     f"{source.path} must have a codec for its {stream.type} stream that this PyAV "
                     f"({av.__version__}) knows; it has an unknown one, which cannot be copied. "
-                    f"Pass {flag}."
+                    f"Pass {flag_without(stream.type)}."
                 )
             codec = context.codec.canonical_name
             try:
                 if self._kind == "mpegts" and codec not in _TRANSPORTED:
                     raise ValueError(codec)
+                # Else some of them would be refused at the end of all the work.
+                if stream.type == "audio" and not holds(self._kind, source, stream.index):
+                    raise ValueError(codec)
                 copy = self._container.add_stream_from_template(stream)
             except (ValueError, av.FFmpegError) as error:
-                raise VideoError(
-                    f"{self.path} must be able to hold the {stream.type} stream ({codec}) of "
-                    f"{source.path}; {self._kind} is not. Write .mkv, or pass {flag}."
-                ) from error
+                said = cannot_hold(self.path, self._kind, stream, source.path)
+                raise VideoError(said) from error
             copy.metadata.update(stream.metadata)
             copy.disposition = stream.disposition
             self._streams[stream.index] = copy

@@ -1,0 +1,170 @@
+"""Peak memory of commands in processes of their own, against what `harmonizer.limits` promises."""
+
+import json
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+import tifffile
+from PIL import Image
+
+from harmonizer.limits import BYTES_PER_PIXEL, FIXED_BYTES, FRAME_BYTES_PER_PIXEL
+
+LOOK = '{"format": "harmonizer-arguments", "version": 1, "filters": ["brightness", "shadow"], '
+LOOK += '"arguments": {"brightness": 0.3, "shadow": 0.2}}'
+
+_MEASURE = """
+import sys
+sys.path.insert(0, sys.argv.pop(1))
+from peak import forget, peak_bytes
+from harmonizer import _native
+from harmonizer.cli import main
+import harmonizer.cli.batch, harmonizer.cli.image, harmonizer.cli.video, harmonizer.video
+import harmonizer.decoding, harmonizer.encoding, harmonizer.renderer, imagecodecs, tqdm
+from PIL import Image, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
+_native.load_library()
+forget()
+before = peak_bytes()
+code = main(sys.argv[1:])
+print()
+print(peak_bytes() - before, code)
+"""
+
+
+@dataclass(frozen=True)
+class Peak:
+    """One measurement.
+
+    Attributes:
+        name: What was done.
+        pixels: Of the limit that was given.
+        peak: Bytes above those of the imported package.
+        promised: The bound.
+    """
+
+    name: str
+    pixels: int
+    peak: int
+    promised: int
+
+    @property
+    def kept(self) -> bool:
+        """Whether it keeps the bound."""
+        return self.peak <= self.promised
+
+
+def measure(folder: Path, *words: str) -> tuple[int, int]:
+    """Bytes above the imports', and the command's exit code."""
+    result = subprocess.run(
+        [sys.executable, "-c", _MEASURE, str(Path(__file__).resolve().parent), *words],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+    if result.returncode:
+        raise RuntimeError(result.stderr[-2000:])
+    peak, code = result.stdout.split()[-2:]
+    return int(peak), int(code)
+
+
+def image_files(folder: Path, side: int) -> dict[str, tuple[str, str]]:
+    """Composite and mask of each form, side by side pixels, as costly as each can be."""
+    dice = np.random.default_rng(2)
+    small = dice.integers(0, 256, (side // 8, side // 8, 4), np.uint8)
+    eight = np.asarray(Image.fromarray(small).resize((side, side)))
+    deep = dice.integers(0, 65536, (side, side, 6), np.uint16)
+    made: dict[str, bytes | None] = {
+        "rgb.jpg": None,
+        "progressive.jpg": None,
+        "rgba.png": None,
+        "rgba.webp": None,
+        "deep.png": bytes(imagecodecs.png_encode(np.ascontiguousarray(deep[..., :4]), level=1)),
+    }
+    Image.fromarray(eight[..., :3]).save(folder / "rgb.jpg", quality=95)
+    Image.fromarray(eight[..., :3]).save(folder / "progressive.jpg", progressive=True)
+    Image.fromarray(eight).save(folder / "rgba.png", compress_level=1)
+    Image.fromarray(eight).save(folder / "rgba.webp", lossless=True, method=0)
+    for name, data in made.items():
+        if data is not None:
+            (folder / name).write_bytes(data)
+    options = {"photometric": "rgb", "extrasamples": [2, 0, 0], "rowsperstrip": side}
+    tifffile.imwrite(folder / "six.tif", deep, **options)
+    tifffile.imwrite(folder / "packed.tif", deep, compression="zlib", **options)
+    names = [*made, "six.tif", "packed.tif"]
+    return {name: (name, f"mask-{name}") for name in names}
+
+
+def image_peaks(side: int) -> list[Peak]:
+    """`harmonizer image` on every form, composite and mask alike, with the tightest limit."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "look.json").write_text(LOOK)
+        peaks = []
+        for composite, mask in image_files(folder, side).values():
+            (folder / mask).write_bytes((folder / composite).read_bytes())
+            suffix = Path(composite).suffix
+            words = ["image", composite, mask, "-o", f"out{suffix}", "--arguments", "look.json"]
+            peak, code = measure(folder, *words, "--max-pixels", str(side * side))
+            if code:
+                raise RuntimeError(f"{composite} was refused")
+            promised = BYTES_PER_PIXEL * side * side + FIXED_BYTES
+            peaks.append(Peak(f"image {composite}", side * side, peak, promised))
+        return peaks
+
+
+def batch_peak(side: int) -> Peak:
+    """`harmonizer batch` with four workers on images of the limit's size."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "look.json").write_text(LOOK)
+        image_files(folder, side)
+        for place in ("composites", "masks"):
+            (folder / place).mkdir()
+            for index in range(8):
+                data = (folder / "deep.png").read_bytes()
+                (folder / place / f"{index}.png").write_bytes(data)
+        words = ["batch", "composites", "masks", "-o", "out", "--jobs", "4"]
+        words += ["--arguments", "look.json"]
+        peak, code = measure(folder, *words, "--max-pixels", str(side * side))
+        if code:
+            raise RuntimeError("the batch failed")
+        return Peak(
+            "batch, 4 workers", side * side, peak, BYTES_PER_PIXEL * side * side + FIXED_BYTES
+        )
+
+
+def video_peak(width: int, height: int) -> Peak:
+    """`harmonizer video` on a few frames of a size."""
+    import av
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "look.json").write_text(LOOK)
+        grain = np.random.default_rng(5).integers(0, 256, (height, width, 3), np.uint8)
+        mask = np.full((height, width), 255, np.uint8)
+        Image.fromarray(mask).save(folder / "m.png")
+        with av.open(str(folder / "c.mp4"), "w") as container:
+            stream = container.add_stream("mpeg4", rate=25)
+            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+            for index in range(24):
+                frame = av.VideoFrame.from_ndarray(np.roll(grain, index, 0), "rgb24")
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
+        words = ["video", "c.mp4", "m.png", "-o", "o.mp4", "--arguments", "look.json"]
+        words += ["--preset", "ultrafast"]
+        peak, code = measure(folder, *words)
+        if code:
+            raise RuntimeError("the video failed")
+        pixels = width * height
+        return Peak("video", pixels, peak, FRAME_BYTES_PER_PIXEL * pixels + FIXED_BYTES)
+
+
+def table(peaks: list[Peak]) -> list[dict[str, object]]:
+    """For the report."""
+    return [json.loads(json.dumps(vars(peak) | {"kept": peak.kept})) for peak in peaks]
