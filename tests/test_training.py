@@ -225,10 +225,10 @@ def test_step_fp16_overflowing_gradients_are_skipped_until_too_many(
 
 def test_fit_not_finite_loss_stops_and_saves_the_batch(workshop: Workshop, tmp_path: Path) -> None:
     network = HarmonizerNet(STATISTICS)
-    torch.nn.init.constant_(network.regressor.f.weight, torch.nan)
-    save_checkpoint(network, tmp_path / "nan.safetensors")
+    torch.nn.init.constant_(network.regressor.f.weight, 3e38)
+    save_checkpoint(network, tmp_path / "huge.safetensors")
     with pytest.raises(NotFiniteError, match="step 0") as caught:
-        fit(workshop.config(init=str(tmp_path / "nan.safetensors")), tmp_path / "run")
+        fit(workshop.config(init=str(tmp_path / "huge.safetensors")), tmp_path / "run")
     assert str(tmp_path / "run" / "not-finite.pt") in str(caught.value)
     saved = torch.load(tmp_path / "run" / "not-finite.pt", weights_only=True)
     assert saved["photo"].shape == (4, 3, 64, 64) and saved["step"] == 0
