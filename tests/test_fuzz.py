@@ -14,7 +14,7 @@ SHORT = {
     "images": 1200,
     "models": 150,
     "engine descriptions": 200,
-    "checkpoints": 50,
+    "checkpoints": 80,
     "clips": 60,
     "JSON documents": 600,
 }

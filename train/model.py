@@ -237,7 +237,7 @@ MAX_WHOLE = 1 << 16
 def _check_tensors(path: Path, found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
     complaints = []
     missing = [name for name in expected if name not in found]
-    extra = [name for name in found if name not in expected]
+    extra = sorted(name for name in found if name not in expected)
     misshapen = [
         f"{name} {tuple(found[name].shape)} instead of {tuple(tensor.shape)}"
         for name, tensor in expected.items()
