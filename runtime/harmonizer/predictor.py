@@ -280,8 +280,9 @@ def _open_session(file: OnnxFile, threads: int | None) -> Any:
     onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # what goes wrong is raised, and said once
-    # Waiting threads would spin on the cores that the renderer needs next.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Threads that wait spin within a run, whose many small steps sleeping would cost a quarter of
+    # it, and not after, when the renderer needs the cores.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     if _share_memory():
         options.add_session_config_entry("session.use_env_allocators", "1")
     if threads is not None:
