@@ -1,5 +1,6 @@
 """Files and sets appear whole or not at all, whatever fails, and nothing stays behind."""
 
+import itertools
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -21,6 +23,7 @@ from harmonizer.storage import Temporary, rename_together, sweep, write_file, wr
 
 OLD, NEW = {"a": b"old a", "b": b"old b", "c": b"old c"}, {"a": b"new a", "b": b"new", "c": b""}
 CALLS = ("open", "write", "fsync", "replace", "fchmod", "link", "unlink")
+UNDOING = ("__exit__", "__del__", "discard", "_remove", "close")
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -275,3 +278,54 @@ def test_check_writable_removes_what_killed_runs_left(tmp_path: Path) -> None:
     assert contents(tmp_path) == {}
     with pytest.raises(ImageFileError, match="a regular file could be replaced"):
         check_writable("/dev/null")
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_interrupt_at_any_line_leaves_old_or_new_and_nothing_else(
+    tmp_path: Path, several: bool
+) -> None:
+    """A signal may come between any two lines; here it comes once at each."""
+    files = {tmp_path / f"{i}.json": b"new" for i in range(2 if several else 1)}
+
+    def put() -> None:
+        if several:
+            write_set(files)
+        else:
+            write_file(*next(iter(files.items())))
+
+    for number in itertools.count():
+        for path in files:
+            path.write_bytes(b"old")
+        if not interrupted_at(number, put):
+            break
+        assert {path.name for path in tmp_path.iterdir()} == {path.name for path in files}, number
+        assert len({path.read_bytes() for path in files}) == 1, number
+    assert number > 20
+    assert all(path.read_bytes() == b"new" for path in files)
+
+
+def interrupted_at(number: int, work: Callable[[], None]) -> bool:
+    """Whether work had as many lines of this module that an interrupt came at that one."""
+    left = number
+
+    def trace(frame: FrameType, event: str, argument: object) -> Any:
+        nonlocal left
+        if frame.f_code.co_filename != storage.__file__:
+            return None
+        # What undoes is not interrupted again: that takes a second signal. Nor is `sweep`: before
+        # its lock is released comes a line event, but never a signal.
+        skipped = frame.f_code.co_name in ("sweep", *UNDOING)
+        if event == "line" and sys.exc_info()[0] is None and not skipped:
+            left -= 1
+            if left == -1:
+                raise KeyboardInterrupt
+        return trace
+
+    sys.settrace(trace)
+    try:
+        work()
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(None)
+    return False

@@ -42,6 +42,8 @@ _guard = threading.Lock()
 class Temporary:
     """A file, or a folder of files, under a hidden name until `publish` gives it its own.
 
+    One that is dropped without that is removed, wherever an interrupt came.
+
     Args:
         target: Its own name; links in it must be resolved. What is there is replaced.
         suffix: End of the hidden name, for writers that choose a format by it.
@@ -57,13 +59,20 @@ class Temporary:
     def __init__(self, target: Path, suffix: str = ".tmp", folder: bool = False) -> None:
         check_target(target)
         self.target = target
+        self._descriptor, self._owner = -1, os.getpid()
         sweep(target.parent)
         for _ in range(_ATTEMPTS):
             self.path = target.with_name(f".harmonizer-{secrets.token_hex(8)}{suffix}")
-            self._descriptor, self._mode = _create(self.path, folder)
-            if _claim(self._descriptor, self.path):
-                return
-            os.close(self._descriptor)
+            try:
+                self._descriptor, self._mode = _create(self.path, folder)
+                if _claim(self._descriptor, self.path):
+                    return
+            except FileExistsError:  # another's
+                raise
+            except BaseException:
+                _remove(self.path)
+                raise
+            self.close()
         raise OSError(errno.EBUSY, "hidden files vanish as they are made", str(target.parent))
 
     def write(self, data: bytes) -> None:
@@ -120,6 +129,10 @@ class Temporary:
         trace: TracebackType | None,
     ) -> None:
         self.discard()
+
+    def __del__(self) -> None:
+        if getattr(self, "_owner", None) == os.getpid():  # a forked process holds copies of it
+            self.discard()
 
     def _adopt_mode(self) -> None:
         """The permissions of the file that is replaced, or those of a new one."""
@@ -208,11 +221,12 @@ def rename_together(folder: Path, names: Mapping[str, str]) -> None:
     with journal:
         journal.write(json.dumps(dict(names)).encode())
         journal.settle()
-        journal.path.replace(final)
-        journal.path = final
-        sync_folder(folder)
-        _rename_or_undo(folder, names)
-        final.unlink()
+        try:
+            journal.path.replace(final)
+            sync_folder(folder)
+            _rename_or_undo(folder, names)
+        finally:
+            _remove(final)
         sync_folder(folder)
 
 
