@@ -49,6 +49,10 @@ class MaskError(HarmonizerError, ValueError):
     """A mask has values of another scale, or a foreground too thin for a model that crops to it."""
 
 
+class PlacementError(HarmonizerError, ValueError):
+    """A foreground cannot be placed on a background as asked."""
+
+
 class ModelError(HarmonizerError, ValueError):
     """A model file is not one of ours or does not keep the contract."""
 
