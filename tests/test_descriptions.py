@@ -274,5 +274,5 @@ def test_image_command_carries_and_says_them(
     for name in ("o.jpg", "o.png", "o.tif"):
         words = ["image", "p.jpg", "m.png", "-o", name, "--model", str(model)]
         assert main(words) == 0
-        assert "p.jpg: its colours are those of the profile 'Display P3'" in capsys.readouterr().err
+        assert "p.jpg: its colours (Display P3) are converted to sRGB" in capsys.readouterr().err
         assert read_back(Path(name)) == (pytest.approx((300, 300), abs=0.02), UPRIGHT_XMP)

@@ -82,6 +82,7 @@ class FileOptions:
         depth: 8 or 16 bits a channel in the output; None for the composite's.
         quality: Settings of JPEG and WebP; None for the default ones.
         mask_levels: What is black and white in masks; None for 0 and the largest value.
+        colour_management: Convert colours other than sRGB's for the filters, and back.
     """
 
     max_pixels: int = MAX_PIXELS
@@ -89,6 +90,7 @@ class FileOptions:
     depth: int | None = None
     quality: Quality | None = None
     mask_levels: Levels | None = None
+    colour_management: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,13 +158,22 @@ def harmonize_file(
         ArgumentsError, ModelError: If the arguments cannot be had.
     """
     photo, values, notes = load_pair(
-        composite, mask, options.max_pixels, options.fit_mask, options.mask_levels
+        composite,
+        mask,
+        options.max_pixels,
+        options.fit_mask,
+        options.mask_levels,
+        options.colour_management,
     )
     if photo.pixels.dtype == np.uint8 and options.depth == 16:
         photo = replace(photo, pixels=to_depth(photo.pixels, 16))
         notes += (f"{composite}: its 8-bit values are widened to 16 bits",)
     if options.depth is None:
         check_depth(output, photo.pixels.dtype)
+    own = photo.pixels
+    if (colours := photo.colours) is not None:
+        photo = replace(photo, pixels=colours.to_srgb(own))
+        notes += (f"{composite}: {colours.say(own)}",)
     arguments, concerns = tools.arguments(recipe, photo.pixels, values)
     plan = tools.renderer.prepare(photo.pixels, arguments)
     height, width = values.shape
@@ -179,6 +190,8 @@ def harmonize_file(
     drawn: NDArray[np.uint8 | np.uint16] = tools.renderer.apply(
         photo.pixels, values, plan, out=photo.pixels
     )
+    if colours is not None:
+        drawn = colours.back(drawn, own)
     pixels = to_depth(drawn, options.depth) if options.depth else drawn
     losses = save_photo(output, pixels, photo, _kept_alpha(photo, mask, output), options.quality)
     return Result(arguments, plan, (*notes, *concerns, *losses), (height, width))

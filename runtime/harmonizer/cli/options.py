@@ -105,7 +105,7 @@ def add_input_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_output_options(parser: argparse.ArgumentParser) -> None:
-    """--depth, --quality, --subsampling, --lossless."""
+    """--depth, --quality, --subsampling, --lossless, --no-colour-management."""
     group = parser.add_argument_group("output files")
     group.add_argument(
         "--depth", type=int, choices=(8, 16), help="bits a channel; default: the composite's"
@@ -122,6 +122,13 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
         help=f"JPEG colour resolution; default {SUBSAMPLINGS[0]}",
     )
     group.add_argument("--lossless", action="store_true", help="WebP without loss")
+    group.add_argument(
+        "--no-colour-management",
+        dest="colour_management",
+        action="store_false",
+        help="take other colours (Display P3, Adobe RGB, ...) for sRGB's; default: convert them "
+        "for the filters, and back",
+    )
 
 
 def read_recipe(options: argparse.Namespace) -> Recipe:
@@ -157,7 +164,12 @@ def read_file_options(options: argparse.Namespace) -> FileOptions:
             options.lossless,
         )
     return FileOptions(
-        options.max_pixels, options.fit_mask, options.depth, quality, options.mask_levels
+        options.max_pixels,
+        options.fit_mask,
+        options.depth,
+        quality,
+        options.mask_levels,
+        options.colour_management,
     )
 
 
