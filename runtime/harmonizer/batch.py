@@ -22,7 +22,7 @@ from typing import BinaryIO
 from harmonizer.decoding import measure
 from harmonizer.documents import parse_document
 from harmonizer.errors import ImageFileError
-from harmonizer.files import FORMATS, make_folder
+from harmonizer.files import FORMATS, READ_SUFFIXES, make_folder
 from harmonizer.jobs import FileOptions, Recipe, Tools, harmonize_file
 from harmonizer.limits import PixelBudget, max_file_bytes
 from harmonizer.machine import available_cores as available_cores
@@ -56,7 +56,7 @@ class Outcome:
 
 
 def find_images(folder: Path, excluded: Iterable[Path] = ()) -> list[Path]:
-    """Every JPEG, PNG, TIFF and WebP below a folder by suffix, sorted.
+    """Every image below a folder by suffix, sorted.
 
     Hidden files are left out, and so is what lies below an `excluded` folder (unless `folder`
     itself does).
@@ -72,7 +72,7 @@ def find_images(folder: Path, excluded: Iterable[Path] = ()) -> list[Path]:
     return sorted(
         path
         for path in folder.rglob("*")
-        if path.suffix.lower() in FORMATS
+        if path.suffix.lower() in READ_SUFFIXES
         and path.is_file()
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
         and not any(_real(path).is_relative_to(other) for other in others)
@@ -105,7 +105,8 @@ def pair_files(
         composites: Folder, searched with its subfolders.
         masks: Folder, or None.
         output: Folder; outputs have the composite's place below it.
-        suffix: The outputs' suffix, or None for the composite's own.
+        suffix: The outputs' suffix, or None for the composite's own, or .png where its format is
+            not written.
 
     Returns:
         The jobs, and a failure for each composite without exactly one mask.
@@ -119,8 +120,8 @@ def pair_files(
         rest = [path.name for path in sorted(composites.rglob("*")) if path.is_file()]
         came = f", among {len(rest)} files such as {', '.join(rest[:3])}" if rest else ""
         raise ImageFileError(
-            f"{composites} must contain images ({', '.join(FORMATS)}); it has none{came}. Name a "
-            "folder of composites."
+            f"{composites} must contain images ({', '.join(READ_SUFFIXES)}); it has none{came}. "
+            "Name a folder of composites."
         )
     places: dict[tuple[Path, str], list[Path]] = {}
     if masks is not None:
@@ -129,7 +130,8 @@ def pair_files(
     jobs, failures = [], []
     for path in found:
         place = path.relative_to(composites)
-        target = output / (place.with_suffix(suffix) if suffix else place)
+        kept = suffix or (place.suffix if place.suffix.lower() in FORMATS else ".png")
+        target = output / place.with_suffix(kept)
         if masks is None:
             jobs.append(Job(path, None, target))
             continue

@@ -34,13 +34,17 @@ FORMATS = {
     ".tif": "TIFF",
     ".tiff": "TIFF",
     ".webp": "WebP",
+    ".avif": "AVIF",
 }
 """The format that a file name's suffix asks for when writing."""
+
+READ_SUFFIXES = (*FORMATS, ".heic", ".heif", ".gif", ".bmp")
+"""Suffixes of files that are looked for when reading; what they hold, their content says."""
 
 DEEP_FORMATS = frozenset({"PNG", "TIFF"})
 """Formats that hold 16 bits a channel."""
 
-ALPHA_FORMATS = frozenset({"PNG", "TIFF", "WebP"})
+ALPHA_FORMATS = frozenset({"PNG", "TIFF", "WebP", "AVIF"})
 """Formats that hold an alpha channel."""
 
 
@@ -77,7 +81,7 @@ class Photo:
 def load_photo(
     path: str | Path, max_pixels: int = MAX_PIXELS, colour_management: bool = False
 ) -> Photo:
-    """Read a photograph: JPEG, PNG (8/16), TIFF (8/16) or WebP.
+    """Read a photograph: JPEG, PNG (8/16), TIFF (8/16), WebP, HEIC, AVIF, GIF or BMP.
 
     The EXIF orientation is applied. Greyscale and palette images become RGB, and the notes say so,
     as they do of what is not carried over.
@@ -276,7 +280,7 @@ def save_photo(
         pixels: (H, W, 3) RGB, uint8, or uint16 for PNG and TIFF.
         like: Where EXIF, ICC, XMP and resolution come from.
         alpha: (H, W) of the pixels' dtype; dropped, with a note, where the format has none.
-        quality: Settings of JPEG and WebP; None for 95, 4:4:4.
+        quality: Settings of JPEG, WebP and AVIF; None for 95, 4:4:4.
 
     Returns:
         Notes on what the format could not hold.
@@ -313,8 +317,9 @@ def save_photo(
             f"{path}: its XMP data has {len(description.xmp)} bytes, too many for JPEG; left out"
         )
         description = replace(description, xmp=b"")
-    if form == "WebP" and exif and description.resolution and not exif_resolution(exif):
-        notes.append(f"{path}: its EXIF data states no resolution, and WebP holds none beside it")
+    in_exif = form in ("WebP", "AVIF")
+    if in_exif and exif and description.resolution and not exif_resolution(exif):
+        notes.append(f"{path}: its EXIF data states no resolution, and {form} holds none beside it")
     write_atomically(path, encode(form, pixels, exif, icc, quality or Quality(), description))
     return tuple(notes)
 

@@ -105,7 +105,17 @@ def image_seeds() -> list[tuple[str, bytes]]:
         "s.tif": _tiff(np.moveaxis(deep, 2, 0), planarconfig="separate", rowsperstrip=7),
         "b.tif": _tiff(eight, bigtiff=True),
         "j.tif": _tiff(eight, compression="jpeg"),
+        "a.avif": _saved(eight, "AVIF", **tags),
+        "d.avif": bytes(imagecodecs.avif_encode(_grain(3, True) >> 6, level=90, bitspersample=10)),
+        "a.gif": _saved(eight, "GIF"),
+        "a.bmp": _saved(eight, "BMP"),
     }
+    with contextlib.suppress(ImportError):
+        import pillow_heif
+
+        phone = pillow_heif.from_bytes(mode="RGB", size=(31, 24), data=eight.tobytes())
+        phone.save(buffer := io.BytesIO(), exif=tags["exif"], xmp=XMP)
+        made["a.heic"] = buffer.getvalue()
     kept = {path.name: path.read_bytes() for path in sorted(SEEDS.glob("image-*"))}
     return list((made | kept).items())
 

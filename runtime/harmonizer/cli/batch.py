@@ -41,7 +41,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("masks", type=Path, nargs="?", metavar="MASKS")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUTDIR")
     parser.add_argument(
-        "--format", type=image_format, metavar="png", help="of the outputs; default: as the input"
+        "--format",
+        type=image_format,
+        metavar="png",
+        help="of the outputs; default: as the input, or png where that is not written",
     )
     parser.add_argument("--force", action="store_true", help="do again what is done")
     parser.add_argument(

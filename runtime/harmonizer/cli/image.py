@@ -27,9 +27,9 @@ from harmonizer.jobs import harmonize_file
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.description = (
-        "Harmonize one composite. JPEG, PNG, TIFF and WebP in and out; EXIF, XMP, resolution and\n"
-        "ICC profile are carried over. An existing output is replaced; an input is not, unless\n"
-        "asked."
+        "Harmonize one composite. JPEG, PNG, TIFF, WebP and AVIF in and out, HEIC, GIF and BMP in;\n"
+        "EXIF, XMP, resolution and ICC profile are carried over. An existing output is replaced;\n"
+        "an input is not, unless asked."
     )
     parser.add_argument("composite", type=Path, metavar="COMPOSITE")
     parser.add_argument(

@@ -114,12 +114,12 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
         "--quality",
         type=_quality,
         metavar="1..100",
-        help=f"of JPEG and WebP; default {_JPEG_LEVEL}",
+        help=f"of JPEG, WebP and AVIF; default {_JPEG_LEVEL}",
     )
     group.add_argument(
         "--subsampling",
         choices=SUBSAMPLINGS,
-        help=f"JPEG colour resolution; default {SUBSAMPLINGS[0]}",
+        help=f"colour resolution of JPEG and AVIF; default {SUBSAMPLINGS[0]}",
     )
     group.add_argument("--lossless", action="store_true", help="WebP without loss")
     group.add_argument(
@@ -181,10 +181,10 @@ def check_format_options(options: argparse.Namespace, form: str) -> None:
     """
     if options.depth == 16 and form not in ("PNG", "TIFF"):
         raise UsageError(f"--depth 16 needs PNG or TIFF; {form} holds 8 bits. Write .png or .tif.")
-    if options.quality is not None and form not in ("JPEG", "WebP"):
-        raise UsageError(f"--quality is for JPEG and WebP; {form} has no loss. Drop it.")
-    if options.subsampling is not None and form != "JPEG":
-        raise UsageError(f"--subsampling is for JPEG; the output is {form}. Drop it.")
+    if options.quality is not None and form not in ("JPEG", "WebP", "AVIF"):
+        raise UsageError(f"--quality is for JPEG, WebP and AVIF; {form} has no loss. Drop it.")
+    if options.subsampling is not None and form not in ("JPEG", "AVIF"):
+        raise UsageError(f"--subsampling is for JPEG and AVIF; the output is {form}. Drop it.")
     if options.lossless and form != "WebP":
         raise UsageError(f"--lossless is for WebP; the output is {form}. Drop it.")
     if options.lossless and options.quality is not None:
