@@ -15,7 +15,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -38,11 +38,19 @@ LAYOUTS = (("composite", "mask"), ("composites", "masks"), ("composite_images", 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One composite to do; `mask` None means its alpha channel."""
+    """One composite to do; `mask` None means its alpha channel.
+
+    With a background it is a cut-out for it.
+    """
 
     composite: Path
     mask: Path | None
     output: Path
+    background: Path | None = None
+
+    def inputs(self) -> list[Path]:
+        """Its files."""
+        return [path for path in (self.composite, self.mask, self.background) if path]
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +159,46 @@ def pair_files(
     return jobs, failures
 
 
+def with_backgrounds(
+    jobs: list[Job], composites: Path, background: Path
+) -> tuple[list[Job], list[Outcome]]:
+    """Give each cut-out its background.
+
+    Args:
+        jobs: From `pair_files`.
+        composites: Folder that they lie below.
+        background: An image for all, or a folder in which each has one of its name and place, with
+            any suffix.
+
+    Returns:
+        The jobs, and a failure for each that has none, or several.
+
+    Raises:
+        ImageFileError: If an output would replace a background.
+    """
+    failures: list[Outcome] = []
+    if not background.is_dir():
+        placed = [replace(job, background=background) for job in jobs]
+    else:
+        places: dict[Path, list[Path]] = {}
+        for path in find_images(background):
+            places.setdefault(path.relative_to(background).with_suffix(""), []).append(path)
+        placed = []
+        for job in jobs:
+            place = job.composite.relative_to(composites).with_suffix("")
+            found = places.get(place, [])
+            if len(found) == 1:
+                placed.append(replace(job, background=found[0]))
+                continue
+            came = ", ".join(map(str, found)) or "none"
+            wanted = f"{job.composite} must have one background {place}.* in {background}"
+            failures.append(Outcome(job.composite, "failed", error=f"{wanted}; found {came}"))
+    _check_targets(placed)
+    return placed, failures
+
+
 def _check_targets(jobs: list[Job]) -> None:
-    inputs = {_real(path) for job in jobs for path in (job.composite, job.mask) if path}
+    inputs = {_real(path) for job in jobs for path in job.inputs()}
     targets: dict[Path, Path] = {}
     for job in jobs:
         target = _real(job.output)
@@ -208,9 +254,12 @@ def run_batch(
             if name in done and done[name] == (key, _written(job.output)):
                 return Outcome(job.composite, "skipped"), done[name]
             make_folder(job.output.parent)
-            inputs = [job.composite] if job.mask is None else [job.composite, job.mask]
-            with budget.of(max(measure(path, options.max_pixels).pixels for path in inputs)):
-                result = harmonize_file(tools, job.composite, job.mask, job.output, recipe, options)
+            own = options
+            if options.placing is not None and job.background is not None:
+                own = replace(options, placing=replace(options.placing, background=job.background))
+            sizes = [measure(path, options.max_pixels).pixels for path in job.inputs()]
+            with budget.of(max(sizes)):
+                result = harmonize_file(tools, job.composite, job.mask, job.output, recipe, own)
             proof = key, _written(job.output)
         except Exception as error:  # one bad file must not end the batch; the report names it
             known = isinstance(error, ValueError)
@@ -244,8 +293,7 @@ def _settings(tools: Tools, recipe: Recipe, options: FileOptions) -> str:
 
 def _key(job: Job, settings: str, most: int) -> str:
     """What an output follows from: settings, and the inputs by their times and contents."""
-    paths = [job.composite] if job.mask is None else [job.composite, job.mask]
-    inputs = [(path.stat().st_mtime_ns, _sha256(path, most)) for path in paths]
+    inputs = [(path.stat().st_mtime_ns, _sha256(path, most)) for path in job.inputs()]
     return hashlib.sha256(repr((settings, inputs)).encode()).hexdigest()
 
 

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harmonizer.arguments import Arguments
-from harmonizer.concerns import EMPTY_MASK
+from harmonizer.concerns import EMPTY_MASK, FLAT_SURROUNDINGS
+from harmonizer.cutouts import Placing, load_placed
 from harmonizer.encoding import Quality
 from harmonizer.errors import ArgumentsError
 from harmonizer.files import (
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from harmonizer.backends import Renderer
     from harmonizer.pipeline import Harmonizer
     from harmonizer.plan import Plan
+
+
+_FLAT_LEVELS, _FLAT_SHARE = 6, 0.97
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,8 @@ class FileOptions:
         quality: Settings of JPEG and WebP; None for the default ones.
         mask_levels: What is black and white in masks; None for 0 and the largest value.
         colour_management: Convert colours other than sRGB's for the filters, and back.
+        placing: What the composites are cut-outs for; None if they are composites.
+        keep: Where the composite and the mask that were made of a cut-out are written, too.
     """
 
     max_pixels: int = MAX_PIXELS
@@ -91,6 +97,8 @@ class FileOptions:
     quality: Quality | None = None
     mask_levels: Levels | None = None
     colour_management: bool = True
+    placing: Placing | None = None
+    keep: tuple[Path | None, Path | None] = (None, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +153,7 @@ def harmonize_file(
 
     Args:
         tools: What predicts and draws.
-        composite: Image file.
+        composite: Image file; a cut-out, if the options have a background for it.
         mask: Mask file; None if the composite's alpha is the mask.
         output: Written in the format that its suffix names, with the composite's EXIF, ICC
             profile and, where the format holds it, alpha.
@@ -155,21 +163,18 @@ def harmonize_file(
     Raises:
         ImageFileError: If a file cannot be read or written, or the mask does not fit.
         MaskError: If the mask levels are beyond the mask's type.
+        PlacementError: If a cut-out cannot be placed.
         ArgumentsError, ModelError: If the arguments cannot be had.
     """
-    photo, values, notes = load_pair(
-        composite,
-        mask,
-        options.max_pixels,
-        options.fit_mask,
-        options.mask_levels,
-        options.colour_management,
-    )
+    photo, values, notes = _load(composite, mask, options)
     if photo.pixels.dtype == np.uint8 and options.depth == 16:
         photo = replace(photo, pixels=to_depth(photo.pixels, 16))
         notes += (f"{composite}: its 8-bit values are widened to 16 bits",)
     if options.depth is None:
         check_depth(output, photo.pixels.dtype)
+    for kept, values_of in zip(options.keep, (photo.pixels, np.dstack([values] * 3)), strict=True):
+        if kept is not None:
+            notes += save_photo(kept, values_of, photo if values_of is photo.pixels else None)
     own = photo.pixels
     if (colours := photo.colours) is not None:
         photo = replace(photo, pixels=colours.to_srgb(own))
@@ -177,6 +182,8 @@ def harmonize_file(
     arguments, concerns = tools.arguments(recipe, photo.pixels, values)
     plan = tools.renderer.prepare(photo.pixels, arguments)
     height, width = values.shape
+    if _is_flat(photo.pixels, values):
+        concerns += (FLAT_SURROUNDINGS,)
     concerns = tuple(f"{composite}: {concern}" for concern in concerns)
     if not values.any() or arguments.is_identity():
         obstacle = _copy_obstacle(photo, output, options)
@@ -197,9 +204,37 @@ def harmonize_file(
     return Result(arguments, plan, (*notes, *concerns, *losses), (height, width))
 
 
+def _is_flat(pixels: Pixels, mask: Pixels) -> bool:
+    """Whether what the mask leaves out is one colour, but for what compression does at edges."""
+    step = max(1, int((mask.size / 250_000) ** 0.5))
+    around = pixels[::step, ::step][mask[::step, ::step] == 0]
+    if not around.size:
+        return False
+    slack = _FLAT_LEVELS * (np.iinfo(pixels.dtype).max // 255)
+    near = (np.abs(around - np.median(around, axis=0)) <= slack).all(axis=1)
+    return bool(near.mean() >= _FLAT_SHARE)
+
+
+def _load(
+    composite: Path, mask: Path | None, options: FileOptions
+) -> tuple[Photo, Pixels, tuple[str, ...]]:
+    """The composite that is there, or one made of a cut-out."""
+    how = (
+        options.max_pixels,
+        options.fit_mask,
+        options.mask_levels,
+        options.colour_management,
+    )
+    if options.placing is None:
+        return load_pair(composite, mask, *how)
+    return load_placed(composite, mask, options.placing, *how)
+
+
 def _copy_obstacle(photo: Photo, output: Path, options: FileOptions) -> str | None:
     """Why the composite's file, unchanged, is not the output that was asked for; or None."""
     form = output_format(output)
+    if options.placing is not None:
+        return "the composite is made here"
     if photo.form != form:
         return f"the composite is {photo.form} and the output {form}"
     if photo.orientation != 1:

@@ -7,17 +7,19 @@ values, and where nothing covers it the background keeps its own.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from harmonizer.checks import finite
 from harmonizer.errors import PlacementError
 from harmonizer.limits import MAX_PIXELS
 from harmonizer.masks import full_value
 from harmonizer.renderer import check_image, check_mask
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 Array = NDArray[Any]
 Position = float | str
@@ -219,6 +221,8 @@ def _moved(
         unit = (colours / np.float32(full_value(colours.dtype))).astype(np.float32)
         layer = np.dstack([unit, coverage])
     else:
+        from PIL import Image
+
         planes = _weighted(colours, coverage)
         planes = [p.resize(size, Image.Resampling.BICUBIC) for p in planes]
         if rest:
@@ -229,8 +233,10 @@ def _moved(
     return layer, corner
 
 
-def _weighted(colours: Array, coverage: Array) -> list[Image.Image]:
+def _weighted(colours: Array, coverage: Array) -> "list[Image.Image]":
     """Linear-light colours times coverage, and the coverage: four planes."""
+    from PIL import Image
+
     linear = _to_linear(colours) * coverage[..., None]
     return [
         Image.fromarray(np.ascontiguousarray(p)) for p in (*np.moveaxis(linear, 2, 0), coverage)
@@ -238,9 +244,11 @@ def _weighted(colours: Array, coverage: Array) -> list[Image.Image]:
 
 
 def _turned(
-    planes: list[Image.Image], degrees: float, anchor: tuple[float, float]
-) -> tuple[list[Image.Image], tuple[float, float]]:
+    planes: "list[Image.Image]", degrees: float, anchor: tuple[float, float]
+) -> "tuple[list[Image.Image], tuple[float, float]]":
     """Turn planes by less than a quarter, on a larger canvas, and where the anchor goes on it."""
+    from PIL import Image
+
     width, height = planes[0].size
     angle = np.radians(degrees)
     cosine, sine = float(np.cos(angle)), float(np.sin(angle))
@@ -273,7 +281,7 @@ def _turned(
     )
 
 
-def _straight(planes: list[Image.Image]) -> NDArray[np.float32]:
+def _straight(planes: "list[Image.Image]") -> NDArray[np.float32]:
     """Encoded straight colours and coverage from four weighted planes, (h, w, 4)."""
     *linear, coverage = (np.asarray(plane, np.float32) for plane in planes)
     covered = np.clip(coverage, 0, 1)

@@ -5,18 +5,27 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from harmonizer.batch import RECORD_NAME, available_cores, pair_files, run_batch, split_layout
+from harmonizer.batch import (
+    RECORD_NAME,
+    available_cores,
+    pair_files,
+    run_batch,
+    split_layout,
+    with_backgrounds,
+)
 from harmonizer.checks import MAX_THREADS
 from harmonizer.cli import FAILURE, SUCCESS, UsageError
 from harmonizer.cli.options import (
     add_input_options,
     add_output_options,
+    add_placing_options,
     add_recipe_options,
     check_format_options,
     check_masks,
     image_format,
     open_tools,
     read_file_options,
+    read_placing,
     read_recipe,
     say,
 )
@@ -54,6 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"files at a time; default: cores, up to {_MOST_WORKERS}",
     )
     add_recipe_options(parser)
+    add_placing_options(parser, "; a folder has one of each cut-out's name")
     add_input_options(parser)
     add_output_options(parser)
 
@@ -71,6 +81,10 @@ def run(options: argparse.Namespace) -> int:
         composites, masks = split_layout(composites)
     check_masks(composites, masks)
     jobs, failures = pair_files(composites, masks, options.output, options.format)
+    placing = read_placing(options)
+    if placing is not None:
+        jobs, without = with_backgrounds(jobs, composites, placing.background)
+        failures += without
     others = find_others(composites, masks, options.output, jobs, failures)
     for note in others.notes():
         say("note", note)
@@ -83,9 +97,8 @@ def run(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     counts = Counter(outcome.status for outcome in failures)
-    results = run_batch(
-        tools, jobs, options.output, recipe, read_file_options(options), workers, options.force
-    )
+    how = read_file_options(options, placing)
+    results = run_batch(tools, jobs, options.output, recipe, how, workers, options.force)
     for outcome in tqdm(results, total=len(jobs), unit="image", disable=None):
         counts[outcome.status] += 1
         for note in outcome.notes:
