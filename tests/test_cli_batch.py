@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -237,3 +238,21 @@ def test_package_runs_as_a_module(module: str, scene: Path) -> None:
         [COMMAND[0], "-m", module, "--version"], capture_output=True, text=True, check=False
     )
     assert result.returncode == 0 and result.stdout.startswith("harmonizer ")
+
+
+def test_batch_finds_masks_beside_their_composites(
+    scene: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("flat/sub").mkdir(parents=True)
+    for name in ("a.png", "sub/b.png"):
+        shutil.copy("c.png", Path("flat", name))
+        shutil.copy("m.png", Path("flat", f"{name.removesuffix('.png')}_mask.png"))
+    Image.open("rgba.png").save("flat/alpha.png")
+    shutil.copy("rgba.png", "flat/lonely_mask.png")  # nothing has its name: a picture of its own
+    look = ["--set", "brightness=0.3", "--strength", "0"]
+    words = ["batch", "flat", "-o", "out", *look]
+    assert main(words) == 0
+    names = sorted(str(path.relative_to("out")) for path in Path("out").rglob("*.png"))
+    assert names == ["a.png", "alpha.png", "lonely_mask.png", "sub/b.png"]
+    assert main(["image", "c.png", "m.png", "-o", "one.png", *look]) == 0
+    assert Path("out/sub/b.png").read_bytes() == Path("one.png").read_bytes()

@@ -32,6 +32,9 @@ RECORD_NAME = "harmonizer-batch.jsonl"
 
 _LONGEST_LINE = 1 << 16
 
+_MASK_ENDINGS = ("_mask", "-mask", ".mask")
+"""Of the stems of masks that lie beside their composites."""
+
 LAYOUTS = (("composite", "mask"), ("composites", "masks"), ("composite_images", "masks"))
 """Pairs of folders, below one that is named alone, in which composites and masks are looked for."""
 
@@ -107,7 +110,8 @@ def pair_files(
 
     A mask has the composite's place below its folder and the composite's stem, with any suffix;
     or that stem without a last ``_number``, as iHarmony4 names them (``a0002_1_4.jpg`` has the
-    mask ``a0002_1.png``). Without a mask folder the alpha channels are the masks.
+    mask ``a0002_1.png``). Without a mask folder, ``photo_mask.png`` beside ``photo.jpg`` is its
+    mask, and of the others the alpha channels are.
 
     Args:
         composites: Folder, searched with its subfolders.
@@ -132,6 +136,8 @@ def pair_files(
             "Name a folder of composites."
         )
     places: dict[tuple[Path, str], list[Path]] = {}
+    beside = _masks_beside(found) if masks is None else {}
+    found = [path for path in found if path not in set(beside.values())]
     if masks is not None:
         for path in find_images(masks, [output]):
             places.setdefault((path.relative_to(masks).parent, path.stem), []).append(path)
@@ -141,7 +147,7 @@ def pair_files(
         kept = suffix or (place.suffix if place.suffix.lower() in FORMATS else ".png")
         target = output / place.with_suffix(kept)
         if masks is None:
-            jobs.append(Job(path, None, target))
+            jobs.append(Job(path, beside.get(path), target))
             continue
         stems = (place.stem, re.sub(r"_\d+$", "", place.stem))
         choices = next((places[place.parent, s] for s in stems if (place.parent, s) in places), [])
@@ -157,6 +163,20 @@ def pair_files(
         )
     _check_targets(jobs)
     return jobs, failures
+
+
+def _masks_beside(found: list[Path]) -> dict[Path, Path]:
+    """Composite -> mask where the mask lies beside it, by its name."""
+    names: dict[Path, list[Path]] = {}
+    for path in found:
+        names.setdefault(path.with_suffix(""), []).append(path)
+    pairs = {}
+    for path in found:
+        for ending in _MASK_ENDINGS:
+            owners = names.get(path.with_name(path.stem.removesuffix(ending)), [])
+            if path.stem.endswith(ending) and len(owners) == 1:
+                pairs[owners[0]] = path
+    return pairs
 
 
 def with_backgrounds(

@@ -18,8 +18,8 @@ def parse_document(data: bytes | str) -> Any:
     """Parse JSON.
 
     Raises:
-        ValueError: If it is not UTF-8, -16 or -32, or no JSON, repeats a key, nests more than `MAX_DEPTH`
-            levels, or has whole numbers of more than `MAX_DIGITS` digits.
+        ValueError: If it is not UTF-8, -16 or -32, or no JSON, repeats a key, nests more than
+            `MAX_DEPTH` levels, or has whole numbers of more than `MAX_DIGITS` digits.
     """
     try:
         # Editors on Windows write UTF-16, or UTF-8 behind a mark.
