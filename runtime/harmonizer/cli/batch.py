@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Harmonize every image below a folder. The mask of COMPOSITES/a/b.jpg is MASKS/a/b.*, or\n"
         "without the last _number of the name (iHarmony4). Without MASKS, the subfolders\n"
         "composite/ and mask/ (or composites/ and masks/, composite_images/ and masks/) are used\n"
-        "if they are there, else b_mask.png beside b.jpg, else the alpha channels. What is done is\n"
+        "if they are there, else b_mask.png beside b.jpg, else alpha channels. What is done is\n"
         f"skipped when run again (OUTDIR/{RECORD_NAME} says what is); bad files are reported\n"
         "at the end, exit code 1. Other files in these folders are counted and named."
     )
