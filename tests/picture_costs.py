@@ -12,7 +12,7 @@ from PIL import Image
 from tiny_predictor import write_curve_predictor, write_predictor
 from video_clips import HEIGHT, WIDTH, disc, picture, write_clip
 
-from harmonizer import Harmonizer, renderer
+from harmonizer import Harmonizer, arrays
 from harmonizer.cli import main
 from harmonizer.video import Smoothing, harmonize_frames
 
@@ -52,8 +52,8 @@ def counted() -> Iterator[Costs]:
 
     with pytest.MonkeyPatch.context() as patch:
         for name, owner, method, place in (
-            ("checks", renderer, "_check_array", 0),
-            ("scans", renderer, "_check_unit_range", 0),
+            ("checks", arrays, "_check_array", 0),
+            ("scans", arrays, "_check_unit_range", 0),
             ("uploads", Slot, "upload", 2),
             ("downloads", Slot, "download", 3),
         ):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
         ModelError,
         NativeLibraryError,
     )
-    from harmonizer.pipeline import Harmonizer
+    from harmonizer.harmonizer import Harmonizer
 
 __version__ = "0.1.0"
 
@@ -45,7 +45,7 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib
 
-    home = {"Arguments": "arguments", "Harmonizer": "pipeline"}.get(name, "errors")
+    home = {"Arguments": "arguments", "Harmonizer": "harmonizer"}.get(name, "errors")
     value: object = getattr(importlib.import_module(f"{__name__}.{home}"), name)
     globals()[name] = value
     return value
