@@ -20,7 +20,7 @@ if TYPE_CHECKING:
         NativeLibraryError,
         PlacementError,
     )
-    from harmonizer.pipeline import Harmonizer
+    from harmonizer.harmonizer import Harmonizer
     from harmonizer.placement import Placed, place
 
 __version__ = "0.1.0"
@@ -52,7 +52,7 @@ def __getattr__(name: str) -> object:
 
     home = {
         "Arguments": "arguments",
-        "Harmonizer": "pipeline",
+        "Harmonizer": "harmonizer",
         "Placed": "placement",
         "place": "placement",
     }.get(name, "errors")

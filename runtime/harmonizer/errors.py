@@ -65,6 +65,10 @@ class DeviceError(NativeLibraryError):
     """The GPU, its driver or a library for it is missing, refused a call or failed."""
 
 
+class BusyError(DeviceError):
+    """Every place for a frame on the GPU is taken."""
+
+
 class DeviceMemoryError(DeviceError, MemoryError):
     """The GPU has not enough free memory for what was asked; nothing of it was kept."""
 

@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from harmonizer.arguments import Arguments
 from harmonizer.concerns import EMPTY_MASK, FLAT_SURROUNDINGS
@@ -29,7 +28,8 @@ from harmonizer.masks import Levels
 
 if TYPE_CHECKING:
     from harmonizer.backends import Renderer
-    from harmonizer.pipeline import Harmonizer
+    from harmonizer.frame import Frame, Network
+    from harmonizer.harmonizer import Harmonizer
     from harmonizer.plan import Plan
 
 
@@ -62,6 +62,17 @@ class Recipe:
                 f"--set must name a filter that is drawn ({', '.join(filters)}); got "
                 f"{', '.join(strangers)}. Leave it out, or use a model that has it."
             )
+
+    def follow(self, frame: "Frame", mask: Pixels) -> tuple[Arguments, tuple[str, ...]]:
+        """The arguments for a picture, and what a person should know.
+
+        Raises:
+            ArgumentsError, ModelError: If they cannot be had.
+        """
+        if self.given is not None:
+            return self.finish(self.given), () if mask.any() else (EMPTY_MASK,)
+        arguments = self.finish(frame.predict())
+        return arguments, frame.concerns
 
     def finish(self, arguments: Arguments) -> Arguments:
         """Blend, then override.
@@ -108,16 +119,14 @@ class Tools:
     renderer: "Renderer"
     harmonizer: "Harmonizer | None" = None
 
-    def arguments(
-        self, recipe: Recipe, image: Pixels, mask: Pixels
-    ) -> tuple[Arguments, tuple[str, ...]]:
-        """Follow the recipe; returns the arguments and what a person should know."""
-        if recipe.given is not None:
-            return recipe.finish(recipe.given), () if mask.any() else (EMPTY_MASK,)
-        if self.harmonizer is None:
-            raise ValueError("`harmonizer` must be there to predict; only a renderer is.")
-        arguments, concerns = self.harmonizer.examine(image, mask)
-        return recipe.finish(arguments), concerns
+    @property
+    def network(self) -> "Network | None":
+        """What predicts."""
+        return None if self.harmonizer is None else self.harmonizer.network
+
+    def open(self, image: Pixels, mask: Pixels, **how: Any) -> "Frame":
+        """Open a picture, as `Renderer.open` does; it can predict where there is a harmonizer."""
+        return self.renderer.open(image, mask, self.network, **how)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,24 +188,23 @@ def harmonize_file(
     if (colours := photo.colours) is not None:
         photo = replace(photo, pixels=colours.to_srgb(own))
         notes += (f"{composite}: {colours.say(own)}",)
-    arguments, concerns = tools.arguments(recipe, photo.pixels, values)
-    plan = tools.renderer.prepare(photo.pixels, arguments)
     height, width = values.shape
-    if _is_flat(photo.pixels, values):
-        concerns += (FLAT_SURROUNDINGS,)
-    concerns = tuple(f"{composite}: {concern}" for concern in concerns)
-    if not values.any() or arguments.is_identity():
-        obstacle = _copy_obstacle(photo, output, options)
-        if obstacle is None:
-            copy_atomically(composite, output, options.max_pixels)
-            undone = {f"{composite}: {note}" for note in photo.notes}
-            notes = tuple(note for note in notes if note not in undone)
-            said = f"{output}: nothing is drawn; the file is a copy of the composite's"
-            return Result(arguments, plan, (*notes, *concerns, said), (height, width))
-        concerns += (f"{output}: nothing is drawn, but the file is re-encoded, for {obstacle}",)
-    drawn: NDArray[np.uint8 | np.uint16] = tools.renderer.apply(
-        photo.pixels, values, plan, out=photo.pixels
-    )
+    with tools.open(photo.pixels, values, brief=True) as frame:
+        arguments, concerns = recipe.follow(frame, values)
+        plan = frame.measure(arguments)
+        if _is_flat(photo.pixels, values):
+            concerns += (FLAT_SURROUNDINGS,)
+        concerns = tuple(f"{composite}: {concern}" for concern in concerns)
+        if not values.any() or arguments.is_identity():
+            obstacle = _copy_obstacle(photo, output, options)
+            if obstacle is None:
+                copy_atomically(composite, output, options.max_pixels)
+                undone = {f"{composite}: {note}" for note in photo.notes}
+                notes = tuple(note for note in notes if note not in undone)
+                said = f"{output}: nothing is drawn; the file is a copy of the composite's"
+                return Result(arguments, plan, (*notes, *concerns, said), (height, width))
+            concerns += (f"{output}: nothing is drawn, but the file is re-encoded, for {obstacle}",)
+        drawn = frame.draw(plan, out=photo.pixels)
     if colours is not None:
         drawn = colours.back(drawn, own)
     pixels = to_depth(drawn, options.depth) if options.depth else drawn

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harmonizer.arrays import check_image, check_mask
 from harmonizer.checks import finite
 from harmonizer.errors import PlacementError
 from harmonizer.limits import MAX_PIXELS
 from harmonizer.masks import full_value
-from harmonizer.renderer import check_image, check_mask
 
 if TYPE_CHECKING:
     from PIL import Image

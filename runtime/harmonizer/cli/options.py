@@ -17,10 +17,10 @@ from harmonizer.cutouts import Placing
 from harmonizer.encoding import SUBSAMPLINGS, Quality
 from harmonizer.errors import HarmonizerError
 from harmonizer.files import MAX_PIXELS, output_format
+from harmonizer.harmonizer import Harmonizer
 from harmonizer.jobs import FileOptions, Recipe, Tools
 from harmonizer.masks import Levels
 from harmonizer.ops import OPERATIONS, PHOTO_FILTERS
-from harmonizer.pipeline import Harmonizer
 from harmonizer.placement import ANCHORS
 
 _JPEG_LEVEL = 95
@@ -363,7 +363,7 @@ def open_tools(options: argparse.Namespace, recipe: Recipe, threads: int | None 
 
 def place_of(tools: Tools) -> str:
     """Where it is drawn, which backend `auto` decides."""
-    return "on the GPU" if type(tools.renderer).__name__ == "CudaRenderer" else "on the CPU"
+    return {"cpu": "on the CPU", "cuda": "on the GPU"}[tools.renderer.backend]
 
 
 def say(kind: str, text: str) -> None:
