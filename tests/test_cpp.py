@@ -209,7 +209,7 @@ def test_driver_functions_are_declared_as_in_cuda_h(tmp_path: Path) -> None:
         """
         #include <cuda.h>
         #include <type_traits>
-        #include "driver.h"
+        #include "cuda/driver.h"
         template <typename T> struct Plain {
             typedef typename std::conditional<std::is_enum<T>::value, int, T>::type type;
         };

@@ -75,7 +75,7 @@ def test_tensorrt_part_compiles_without_warnings_and_links_nothing(tmp_path: Pat
     includes = [f"-I{path}" for path in (CPP / "include", CPP / "src", ROOT / "runtime/kernels")]
     includes += ["-isystem", f"{tensorrt_root()}/include", "-isystem", str(cuda_include())]
     command = [tool("c++"), "-std=c++17", "-O1", "-fPIC", "-Wall", "-Wextra", "-Werror"]
-    succeed(*command, *includes, "-c", CPP / "src/tensorrt.cpp", "-o", tmp_path / "tensorrt.o")
+    succeed(*command, *includes, "-c", CPP / "src/cuda/tensorrt.cpp", "-o", tmp_path / "tensorrt.o")
     undefined = succeed(tool("nm"), "-u", "-C", tmp_path / "tensorrt.o")
     assert "nvinfer1" not in undefined
     assert "createInferRuntime" not in undefined

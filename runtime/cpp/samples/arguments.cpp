@@ -4,7 +4,7 @@
 #include <cstdlib>
 #include <sstream>
 
-#include "../src/files.h"
+#include "../src/api/files.h"
 #include "json.h"
 
 namespace {
@@ -94,7 +94,7 @@ harmonizer::Program parse_pairs(const std::string& text) {
 
 harmonizer::Program read_document(const std::string& path) {
     std::string reason;
-    const std::vector<char> bytes = hz_files::read_regular(path, kMostBytes, reason);
+    const std::vector<char> bytes = hz_api::read_regular(path, kMostBytes, reason);
     const std::string text(bytes.begin(), bytes.end());
     if (!reason.empty())
         throw InputError(path + " must be a readable file of arguments; " + reason +

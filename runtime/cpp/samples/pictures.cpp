@@ -8,7 +8,7 @@
 #include <memory>
 #include <sstream>
 
-#include "../src/files.h"
+#include "../src/api/files.h"
 #include "arguments.h"
 #include "png_files.h"
 
@@ -23,7 +23,7 @@ std::string suffix_of(const std::string& path) {
 
 std::vector<uint8_t> read_bytes(const std::string& path) {
     std::string reason;
-    const std::vector<char> bytes = hz_files::read_regular(path, kMostFileBytes, reason);
+    const std::vector<char> bytes = hz_api::read_regular(path, kMostFileBytes, reason);
     if (!reason.empty()) throw InputError(path + " must be a readable picture; " + reason + ".");
     return std::vector<uint8_t>(bytes.begin(), bytes.end());
 }
