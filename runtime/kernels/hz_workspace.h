@@ -58,7 +58,7 @@ struct Strips {
     u32 rows, per_row, count;
 };
 
-constexpr int kThumbnail = 256;
+constexpr int kThumbnail = HZ_THUMBNAIL_SIZE;
 
 constexpr int kMeasureThreads = 512, kPlanThreads = 512, kReduceThreads = 256, kApplyThreads = 256;
 constexpr int kBoxThreads = 256, kRegionThreads = kThumbnail; /* a thread for each result */

@@ -10,7 +10,7 @@
 
 namespace hz_gpu {
 
-constexpr double kLineError = 2e-7; /* what evaluating a Line may add */
+using hz::kLineError;
 
 /* A switch, because a table in memory would be one on the stack. */
 __device__ __forceinline__ int scope_of(int operation) {

@@ -258,14 +258,14 @@ private:
 
 /* What a predictor sees: planar float RGB and coverage, 256x256, in [0, 1]. */
 struct Thumbnail {
-    static constexpr int size = 256;
+    static constexpr int size = HZ_THUMBNAIL_SIZE;
     std::vector<float> composite = std::vector<float>(3 * size * size);
     std::vector<float> coverage = std::vector<float>(size * size);
 };
 
 /* What a predictor of separate regions sees: two planar float RGB pictures, 256x256, in [0, 1]. */
 struct RegionThumbnails {
-    static constexpr int size = 256;
+    static constexpr int size = HZ_THUMBNAIL_SIZE;
     std::vector<float> foreground = std::vector<float>(3 * size * size);
     std::vector<float> background = std::vector<float>(3 * size * size);
 };

@@ -30,7 +30,6 @@ extern "C" {
 
 #define HZ_PARAMETER_BYTES 384
 #define HZ_MOST_LAUNCHES 16    /* of one call of hz_cuda_schedule */
-#define HZ_THUMBNAIL_SIZE 256  /* side of all thumbnails */
 #define HZ_WORKSPACE_ALIGNMENT 256
 
 typedef struct hz_launch {

@@ -15,8 +15,6 @@ using namespace hz_api;
 
 namespace {
 
-constexpr double kMostStrength = 1.5;
-
 template <typename T>
 void check_handle(const T* handle, const char* name) {
     if (!handle)
@@ -39,7 +37,7 @@ Options read_options(const Options* given, const char* name, size_t least) {
 }
 
 void check_strength(double strength) {
-    if (!(strength >= 0 && strength <= kMostStrength))
+    if (!(strength >= 0 && strength <= HZ_MAX_STRENGTH))
         throw Invalid("`strength` must lie in [0, 1.5]; got " + std::to_string(strength) +
                       ". 0 draws the composite, 1 what was predicted.");
 }

@@ -58,8 +58,6 @@ struct hz_renderer {
 
 namespace hz_api {
 
-constexpr int32_t kThumbnail = 256;
-
 /* identity + strength * (argument - identity), clamped to the operation's range as it is drawn;
    likewise every slope of curves. */
 void scale_arguments(hz_program& program, double strength);

@@ -16,9 +16,6 @@ constexpr int kScopes[] = HZ_OP_SCOPES;
    than other operations. */
 constexpr hz::ErrorBudget kBudget = {hz::kFloatRounding, 2e-5, 1e-6};
 
-/* What evaluating a line in float may add to the error. */
-constexpr double kLineError = 2e-7;
-
 /* Whether a rising table is a line between two flat ends, as gains, contrast and their clips make
    it; vector arithmetic then replaces the look-ups. */
 bool make_line(const double (&table)[256], Line& line) {
@@ -34,7 +31,7 @@ bool make_line(const double (&table)[256], Line& line) {
     for (int value = 0; value < 256; ++value) {
         const float on_line = std::fma(line.slope, static_cast<float>(value), line.offset);
         const float clamped = std::min(std::max(on_line, line.low), line.high);
-        if (!(std::fabs(double{clamped} - table[value]) <= kLineError)) return false;
+        if (!(std::fabs(double{clamped} - table[value]) <= hz::kLineError)) return false;
     }
     return true;
 }
@@ -149,7 +146,7 @@ void make_byte_plan(const Steps& steps, BytePlan& plan) {
     plan.middle_in_float = float_suffices(steps, plan.middle, plan.suffix);
     plan.all_in_float = float_suffices(steps, plan.middle, steps.count);
     tabulate(steps, plan.middle, plan.prefix);
-    plan.prefix_in_lines = float_suffices(steps, plan.middle, plan.suffix, kLineError);
+    plan.prefix_in_lines = float_suffices(steps, plan.middle, plan.suffix, hz::kLineError);
     for (int c = 0; c < 3; ++c)
         plan.prefix_in_lines = plan.prefix_in_lines && make_line(plan.prefix[c], plan.lines[c]);
     for (int c = 0; c < 3; ++c)

@@ -55,8 +55,8 @@ Box bounding_box(const hz_mask& mask, int threads) {
 struct Axis {
     explicit Axis(int64_t source) {
         std::vector<size_t> offsets;
-        for (int i = 0; i < hz_api::kThumbnail; ++i) {
-            const hz::Window window = hz::window_at(i, source, hz_api::kThumbnail);
+        for (int i = 0; i < HZ_THUMBNAIL_SIZE; ++i) {
+            const hz::Window window = hz::window_at(i, source, HZ_THUMBNAIL_SIZE);
             offsets.push_back(weights.size());
             taps.push_back({window.first, window.count, nullptr});
             for (int64_t k = 0; k < window.count; ++k) weights.push_back(window.weight(k));
@@ -97,13 +97,13 @@ void make_region_thumbnails(const hz_image& image, const hz_mask& mask, float* f
         jobs[i].columns = columns[i].taps.data();
     }
     Bands bands = make_bands(image.width, image.height, kPixelsToSearch, 1 << 20, threads);
-    bands.rows = 2 * hz_api::kThumbnail;
+    bands.rows = 2 * HZ_THUMBNAIL_SIZE;
     bands.rows_per_band = kRowsOfBand;
-    bands.count = 2 * hz_api::kThumbnail / kRowsOfBand;
+    bands.count = 2 * HZ_THUMBNAIL_SIZE / kRowsOfBand;
     const Kernels& chosen = kernels();
     for_each_band(bands, [&](int, int64_t first, int64_t end) {
         for (int64_t row = first; row < end; ++row)
-            chosen.draw_region_row(jobs[row / hz_api::kThumbnail], static_cast<int>(row % hz_api::kThumbnail));
+            chosen.draw_region_row(jobs[row / HZ_THUMBNAIL_SIZE], static_cast<int>(row % HZ_THUMBNAIL_SIZE));
     });
 }
 

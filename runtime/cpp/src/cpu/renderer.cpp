@@ -53,7 +53,7 @@ public:
 
     void thumbnail(const hz_image& image, const hz_mask* mask, float* composite,
                    float* coverage) override {
-        make_thumbnail(image, mask, hz_api::kThumbnail, composite, coverage);
+        make_thumbnail(image, mask, HZ_THUMBNAIL_SIZE, composite, coverage);
     }
 
     void region_thumbnails(const hz_image& image, const hz_mask& mask, float* foreground,
@@ -90,10 +90,10 @@ private:
 
     static void predict(hz_predictor& predictor, const hz_image& image, const hz_mask& mask,
                         hz_program& program) {
-        constexpr size_t plane = size_t{hz_api::kThumbnail} * hz_api::kThumbnail;
+        constexpr size_t plane = size_t{HZ_THUMBNAIL_SIZE} * HZ_THUMBNAIL_SIZE;
         std::vector<float> thumbnails(4 * plane);
         float* const coverage = thumbnails.data() + 3 * plane;
-        make_thumbnail(image, &mask, hz_api::kThumbnail, thumbnails.data(), coverage);
+        make_thumbnail(image, &mask, HZ_THUMBNAIL_SIZE, thumbnails.data(), coverage);
         bool seen = false;
         for (size_t i = 0; i < plane; ++i) seen = seen || coverage[i] != 0;
         float arguments[HZ_MAX_STEPS] = {};

@@ -16,7 +16,6 @@ using hz_api::Invalid;
 
 constexpr int kScopes[] = HZ_OP_SCOPES;
 constexpr int kStatistics[] = HZ_OP_STATISTICS;
-constexpr double kMostStrength = 1.5;
 
 /* How many leading steps keep the channels apart. */
 int leading_channel_steps(const hz_frame& frame) {
@@ -104,7 +103,7 @@ void check_frame(const hz_frame* frame, int32_t phase) {
         throw Invalid("stages must be 1 to " + std::to_string(HZ_CURVE_STAGES) +
                       " with piecewise_curve, which may come once, and else 0; got " +
                       std::to_string(frame->stages) + " with " + std::to_string(curves) + ".");
-    if (!(frame->strength >= 0 && frame->strength <= kMostStrength))
+    if (!(frame->strength >= 0 && frame->strength <= HZ_MAX_STRENGTH))
         throw Invalid("strength must lie in [0, 1.5]; got " + std::to_string(frame->strength) +
                       ".");
     if (!frame->arguments && frame->strength != 1)

@@ -14,7 +14,7 @@
 
 namespace hz_cuda {
 
-constexpr int64_t kPlane = int64_t{hz_api::kThumbnail} * hz_api::kThumbnail;
+constexpr int64_t kPlane = int64_t{HZ_THUMBNAIL_SIZE} * HZ_THUMBNAIL_SIZE;
 
 /* A frame's predictor inputs and its answer, in device memory; of a predictor of regions, the first
    two are foreground and background. */

@@ -29,7 +29,6 @@ static_assert(kU8 == HZ_U8 && kU16 == HZ_U16 && kF32 == HZ_F32 && kBool == HZ_BO
               kF16 == HZ_F16);
 static_assert(kSeenForeground == HZ_SEEN_FOREGROUND && kSeenThumbnail == HZ_SEEN_THUMBNAIL &&
               kSeenBackground == HZ_SEEN_BACKGROUND && kSeenNotFinite == HZ_SEEN_NOT_FINITE);
-static_assert(kThumbnail == HZ_THUMBNAIL_SIZE);
 
 /* Blocks for each multiprocessor: as many as run at once, so that each loads its tables once. */
 constexpr int64_t kMeasureBlocks = 2, kBoxBlocks = 4, kApplyBlocks = 4, kStripsOfMeasuringWarp = 2;

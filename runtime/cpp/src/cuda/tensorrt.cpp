@@ -38,7 +38,7 @@ struct Input {
     nvinfer1::Dims shape() const {
         nvinfer1::Dims shape = {};
         shape.nbDims = rank;
-        for (int i = 2; i < rank; ++i) shape.d[i] = hz_api::kThumbnail;
+        for (int i = 2; i < rank; ++i) shape.d[i] = HZ_THUMBNAIL_SIZE;
         shape.d[0] = 1;
         shape.d[1] = channels;
         return shape;
@@ -47,11 +47,9 @@ struct Input {
 
 constexpr Input kWhole[] = {{"composite", 4, 3}, {"mask", 4, 1}};
 constexpr Input kRegions[] = {{"foreground", 4, 3}, {"background", 4, 3}};
-constexpr const char* kLabels[] = {"person", "animal", "food", "vehicle", "other"};
-constexpr int32_t kLabelCount = 5, kDefaultLabel = 4;
-constexpr Input kLabel = {"label", 2, kLabelCount};
-constexpr int32_t kWholeOperations[] = {HZ_OP_TEMPERATURE, HZ_OP_BRIGHTNESS, HZ_OP_CONTRAST,
-                                        HZ_OP_SATURATION,  HZ_OP_HIGHLIGHT,  HZ_OP_SHADOW};
+constexpr const char* kLabels[] = HZ_LABELS;
+constexpr int32_t kDefaultFilters[] = HZ_DEFAULT_FILTERS;
+constexpr Input kLabel = {"label", 2, HZ_LABEL_COUNT};
 constexpr const char* kOutput = "arguments";
 
 /* Keeps TensorRT's last complaint, which says more than the null it returns. */
@@ -147,9 +145,9 @@ std::string text_of(const nvinfer1::Dims& shape) {
 
 /* Index into kLabels. */
 int32_t find_label(const char* label) {
-    if (!label) return kDefaultLabel;
+    if (!label) return HZ_DEFAULT_LABEL;
     std::string known;
-    for (int32_t i = 0; i < kLabelCount; ++i) {
+    for (int32_t i = 0; i < HZ_LABEL_COUNT; ++i) {
         if (!std::strcmp(label, kLabels[i])) return i;
         known += (i ? ", " : "") + std::string(kLabels[i]);
     }
@@ -272,8 +270,8 @@ private:
             count = 1;
             operations[0] = HZ_OP_PIECEWISE_CURVE;
         } else {
-            count = static_cast<int32_t>(std::size(kWholeOperations));
-            std::copy_n(kWholeOperations, count, operations);
+            count = static_cast<int32_t>(std::size(kDefaultFilters));
+            std::copy_n(kDefaultFilters, count, operations);
         }
         check_tensor(kOutput, nvinfer1::TensorIOMode::kOUTPUT);
         const nvinfer1::Dims shape = engine_->getTensorShape(kOutput);
@@ -296,8 +294,8 @@ private:
     /* Once: every picture's foreground shows the same. */
     void write_label(int32_t shown) {
         constexpr uint16_t kHalfOne = 0x3c00;
-        float row[kLabelCount] = {};
-        uint16_t half_row[kLabelCount] = {};
+        float row[HZ_LABEL_COUNT] = {};
+        uint16_t half_row[HZ_LABEL_COUNT] = {};
         row[shown] = 1;
         half_row[shown] = kHalfOne;
         label_.reserve(sizeof row);
