@@ -107,6 +107,29 @@ def test_engine_predicts_on_the_renderers_stream(
     assert first != picture.read_bytes()
 
 
+@pytest.mark.parametrize(
+    ("name", "filters"), [("harmonizer-1f:shadow,tint", None), ("Unnamed", "shadow,tint")]
+)
+def test_engine_is_drawn_with_the_filters_that_it_names_or_that_are_given(
+    name: str, filters: str | None, photograph: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    picture = write_netpbm(tmp_path / "c.ppm", photograph)
+    covered = write_netpbm(tmp_path / "m.pgm", np.full(photograph.shape[:2], 255, np.uint8))
+    engine = tmp_path / "model.engine"
+    engine.write_text(f"ftrt count=2 name={name}")
+    stand_in = tensorrt_folder() / "libnvinfer_stand_in.so"
+    words = [sample(), picture, covered, "--backend", "cuda", "-o", tmp_path / "o.ppm"]
+    words += ["--engine", engine, "--tensorrt", stand_in]
+    result = run(*words, *(["--filters", filters] if filters else []), env=variables())
+    assert result.returncode == 0, result.stderr
+    said = result.stderr.splitlines()[0].split()
+    assert said[:4] == ["shadow", "+0.050", "tint", "-0.100"]
+    if filters is None:
+        result = run(*words, "--filters", "tint,shadow", env=variables())
+        assert result.returncode == 1
+        assert "predicts, shadow,tint; got tint,shadow. Leave them out." in result.stderr
+
+
 def test_engine_that_goes_waits_for_its_queued_frames(tmp_path: Path) -> None:
     engine = tmp_path / "model.engine"
     engine.write_text("ftrt count=6")
@@ -129,6 +152,10 @@ def test_engine_that_goes_waits_for_its_queued_frames(tmp_path: Path) -> None:
         ("ftrt regions=1 lacks=1 count=192", "it lacks background"),
         ("ftrt regions=2 least=2 count=192", "its profile begins at 2x3x256x256"),
         ("ftrt regions=1 size=64 count=192", "foreground of Nx3x256x256; it takes -1x3x64x64"),
+        ("ftrt name=Unnamed", "must say which filters it predicts; those of trtexec do not"),
+        ("ftrt name=harmonizer-1f", "must say which filters it predicts"),
+        ("ftrt name=harmonizer-1f:shadow,grain", "filters that this library knows; it names shad"),
+        ("ftrt count=2 name=harmonizer-1f:shadow", "must predict 1 arguments; it gives -1x2"),
         ("ftrt output=1", "give its arguments in float32"),
         ("ftrt lacks=1", "it lacks mask"),
         ("not an engine", "must be a TensorRT engine; it begins with the bytes 6e 6f 74 20"),

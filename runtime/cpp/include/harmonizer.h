@@ -242,8 +242,8 @@ HZ_API int32_t hz_predictor_create(hz_renderer* renderer, hz_predict predict, vo
 /* Zero it, set `size`, then what differs from the default. */
 typedef struct hz_engine_options {
     size_t size;               /* sizeof(hz_engine_options) */
-    const int32_t* operations; /* what the engine predicts, in drawing order; NULL: temperature, */
-    int32_t count;             /* brightness, contrast, saturation, highlight, shadow; or
+    const int32_t* operations; /* what the engine predicts, in drawing order (HZ_DEFAULT_FILTERS: */
+    int32_t count;             /* the default model's); NULL: what the engine names itself, or
                                   piecewise_curve for an engine with the input `foreground` */
     const char* library;       /* path of TensorRT's library; NULL: libnvinfer.so.<major>, where the
                                   system finds it */
@@ -255,7 +255,10 @@ typedef struct hz_engine_options {
    renderer's stream. Which network it is shows in its inputs: composite Nx3x256x256 and mask
    Nx1x256x256, or foreground and background Nx3x256x256 each and perhaps label Nx5 (S2CRNet). Its
    output is arguments NxK, a number for each operation and 192, 384 or 576 for piecewise_curve.
-   HZ_INVALID for an unknown label, or one for an engine that reads none; HZ_UNAVAILABLE in a build
+   An engine of build_engine.py names its operations in its network's name; one that does not, as
+   trtexec's, is refused without `operations`.
+   HZ_INVALID for an unknown label, one for an engine that reads none, or other operations than the
+   engine names; HZ_UNAVAILABLE in a build
    without HARMONIZER_TENSORRT; HZ_MODEL for a file that is no engine, or one of TensorRT-RTX, of
    another TensorRT, GPU or model. */
 HZ_API int32_t hz_predictor_load_engine(hz_renderer* renderer, const char* path,

@@ -48,7 +48,8 @@ struct Input {
 constexpr Input kWhole[] = {{"composite", 4, 3}, {"mask", 4, 1}};
 constexpr Input kRegions[] = {{"foreground", 4, 3}, {"background", 4, 3}};
 constexpr const char* kLabels[] = HZ_LABELS;
-constexpr int32_t kDefaultFilters[] = HZ_DEFAULT_FILTERS;
+constexpr const char* kFilters[] = HZ_OP_NAMES;
+constexpr const char kNamePrefix[] = "harmonizer-"; /* of the networks of build_engine.py */
 constexpr Input kLabel = {"label", 2, HZ_LABEL_COUNT};
 constexpr const char* kOutput = "arguments";
 
@@ -261,18 +262,54 @@ private:
             refuse(std::string("take a batch of one; its profile begins at ") + text_of(least));
     }
 
-    /* Takes the operations, and how many curves come in turn from how many numbers there are. */
-    void check_output(const hz_engine_options& options) {
-        if (options.operations) {
-            count = options.count;
-            std::copy_n(options.operations, count, operations);
-        } else if (regions) {
-            count = 1;
-            operations[0] = HZ_OP_PIECEWISE_CURVE;
-        } else {
-            count = static_cast<int32_t>(std::size(kDefaultFilters));
-            std::copy_n(kDefaultFilters, count, operations);
+    /* The filters that the engine names: "harmonizer-SHA256:NAME,NAME", by build_engine.py, which
+       reads this. Trtexec gives no such name. */
+    std::vector<int32_t> named_filters() const {
+        std::vector<int32_t> codes;
+        const std::string name = engine_->getName();
+        size_t end = name.find(':');
+        if (name.rfind(kNamePrefix, 0) != 0 || end == std::string::npos) return codes;
+        while (end != std::string::npos) {
+            const size_t begin = end + 1;
+            end = name.find(',', begin);
+            const std::string filter = name.substr(begin, end - begin);
+            const auto found = std::find(std::begin(kFilters), std::end(kFilters), filter);
+            if (found == std::end(kFilters) || codes.size() == HZ_MAX_STEPS)
+                throw BadModel(path_ + " must predict filters that this library knows; it names " +
+                               name.substr(name.find(':') + 1) + ". Update the library.");
+            codes.push_back(static_cast<int32_t>(found - kFilters));
         }
+        return codes;
+    }
+
+    static std::string names_of(const std::vector<int32_t>& codes) {
+        std::string names;
+        for (const int32_t code : codes) names += (names.empty() ? "" : ",") + std::string(kFilters[code]);
+        return names;
+    }
+
+    void take_operations(const hz_engine_options& options) {
+        std::vector<int32_t> codes = named_filters();
+        if (options.operations) {
+            const std::vector<int32_t> given(options.operations,
+                                             options.operations + options.count);
+            if (!codes.empty() && codes != given)
+                throw Invalid("`operations` must be what " + path_ + " predicts, " +
+                              names_of(codes) + "; got " + names_of(given) + ". Leave them out.");
+            codes = given;
+        }
+        if (codes.empty() && regions) codes = {HZ_OP_PIECEWISE_CURVE};
+        if (codes.empty())
+            throw BadModel(path_ + " must say which filters it predicts; those of trtexec do not. "
+                           "Name them in hz_engine_options.operations (HZ_DEFAULT_FILTERS are "
+                           "those of the default model), or build it with export/build_engine.py.");
+        count = static_cast<int32_t>(codes.size());
+        std::copy(codes.begin(), codes.end(), operations);
+    }
+
+    /* How many curves come in turn shows in how many numbers there are. */
+    void check_output(const hz_engine_options& options) {
+        take_operations(options);
         check_tensor(kOutput, nvinfer1::TensorIOMode::kOUTPUT);
         const nvinfer1::Dims shape = engine_->getTensorShape(kOutput);
         const bool bends =
@@ -285,8 +322,7 @@ private:
             wanted += (stages > 1 ? " or " : "") + std::to_string(numbers());
         }
         if (!fits)
-            refuse("predict " + wanted + " arguments; it gives " + text_of(shape) +
-                   " (name what it predicts in hz_engine_options.operations)");
+            refuse("predict " + wanted + " arguments; it gives " + text_of(shape));
         if (engine_->getTensorDataType(kOutput) != nvinfer1::DataType::kFLOAT)
             refuse("give its arguments in float32");
     }
