@@ -14,6 +14,7 @@ import pytest
 from conftest import ROOT
 from cpp_package import (
     CPP,
+    SONAME,
     configure,
     consumer,
     read_netpbm,
@@ -59,7 +60,7 @@ def tensorrt_folder() -> Path:
     build = scratch() / "tensorrt"
     options = [f"-DTENSORRT_ROOT={tensorrt_root()}", "-DCMAKE_BUILD_TYPE=Debug"]
     configure(CPP, build, "-DHARMONIZER_TENSORRT=ON", *options)
-    succeed(tool("cmake"), "--build", build, "--target", "harmonizer_cpu")
+    succeed(tool("cmake"), "--build", build, "--target", "harmonizer")
     shutil.copy(library("late") / KERNELS, build)
     build_stand_in(tensorrt_root(), cuda_include(), build)
     return build
@@ -265,7 +266,7 @@ def test_missing_or_other_tensorrt_is_said(tmp_path: Path) -> None:
     stand_in = tensorrt_folder() / "libnvinfer_stand_in.so"
     for path, environment_variable, message in (
         (tmp_path / "none.so", "", "none.so"),
-        (library("late") / "libharmonizer_cpu.so", "", "is another library"),
+        (library("late") / SONAME, "", "is another library"),
         (stand_in, "HZ_REFUSE_VERSION", "it refused: another version"),
     ):
         more = {environment_variable: "1"} if environment_variable else {}
