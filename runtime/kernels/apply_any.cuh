@@ -22,7 +22,8 @@ __device__ __forceinline__ void draw_strip(const ApplyParameters& p, const hz::S
 #pragma unroll
         for (int k = 0; k < N; ++k) {
             const i64 column = first + k * kLanes;
-            coverage[k] = column < end && !nothing ? coverage_of<T>(p.mask, strip.row, column) : T(0);
+            coverage[k] =
+                column < end && !nothing ? coverage_of<T>(p.mask, strip.row, column) : T(0);
             drawn |= coverage[k] != T(0);
             for (int c = 0; c < 3; ++c) stored[k][c] = 0;
             if (column >= end || (p.in_place && coverage[k] == T(0))) continue;

@@ -51,8 +51,7 @@ __device__ __forceinline__ void through_prefix(const Applying& plan, const u32 (
             const Line line = plan.lines[c];
 #pragma unroll
             for (int k = 0; k < 4; ++k)
-                planes[c][k] =
-                    on_line(line, float_of_byte(words, 3 * k + channel_at<reversed>(c)));
+                planes[c][k] = on_line(line, float_of_byte(words, 3 * k + channel_at<reversed>(c)));
         }
     } else {
 #pragma unroll
@@ -148,9 +147,9 @@ __device__ __forceinline__ void through_levels(const Applying& plan, const u32 (
         words[w] = 0;
 #pragma unroll
         for (int i = 0; i < 4; ++i)
-            words[w] |= u32(plan.levels[channel_at<reversed>((4 * w + i) % 3)]
-                                       [source[w] >> (8 * i) & 255])
-                        << (8 * i);
+            words[w] |=
+                u32(plan.levels[channel_at<reversed>((4 * w + i) % 3)][source[w] >> (8 * i) & 255])
+                << (8 * i);
     }
 }
 
@@ -289,8 +288,8 @@ __device__ __forceinline__ void apply_bytes(const ApplyParameters& p, Applying& 
         const bool begins_row = place.strip.first == head;
         place.heads = !begins_row ? 0 : head < p.strips.columns ? head : int(p.strips.columns);
         const bool ends_row = place.strip.first + place.strip.count == p.strips.columns;
-        place.whole = size == 3 ? place.strip.count / 16 * 16
-                                : (place.strip.count - int(ends_row)) / 4 * 4;
+        place.whole =
+            size == 3 ? place.strip.count / 16 * 16 : (place.strip.count - int(ends_row)) / 4 * 4;
 
         Seen seen = {0, 0};
         if (!nothing) seen = look_at_strip(p.mask, place, size == 4 && p.mask_within);

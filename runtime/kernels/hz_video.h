@@ -15,9 +15,9 @@ struct Planes {
 /* Y'CbCr codes to R'G'B' in [0, 1] and back (ITU-T H.273, 8.3), all constants ready. */
 template <typename T>
 struct Coding {
-    T luma_zero, chroma_zero, highest;              /* codes */
-    T gain, red_cr, green_cb, green_cr, blue_cb;    /* from codes */
-    T kr, kg, kb, luma_range, cb_range, cr_range;   /* to codes */
+    T luma_zero, chroma_zero, highest;            /* codes */
+    T gain, red_cr, green_cb, green_cr, blue_cb;  /* from codes */
+    T kr, kg, kb, luma_range, cb_range, cr_range; /* to codes */
 };
 
 /* Blocks of 2x2 pixels that a warp takes at a time. */

@@ -132,11 +132,11 @@ struct MeasureParameters {
     Workspace* workspace;
     void *composite, *coverage; /* null: no thumbnail */
     int thumbnail_type;
-    int counted;  /* whether the histogram is wanted */
-    int packed;   /* 3 or 4: bytes of a pixel that begins R, G, B or B, G, R; at multiples of 4
+    int counted; /* whether the histogram is wanted */
+    int packed;  /* 3 or 4: bytes of a pixel that begins R, G, B or B, G, R; at multiples of 4
                      if 4. 0: another layout */
-    int watched;  /* whether the mask's values decide anything */
-    int gapless;  /* whether the mask's rows have no gaps between pixels */
+    int watched; /* whether the mask's values decide anything */
+    int gapless; /* whether the mask's rows have no gaps between pixels */
 };
 
 struct RegionParameters {

@@ -35,8 +35,7 @@ __device__ __forceinline__ void count_pixel(const Surface& image, i64 row, i64 c
 }
 
 /* A strip of packed pixels: three 16-byte loads a lane, and the ends of the row one by one. */
-__device__ __forceinline__ void count_packed(const MeasureParameters& p, u32 index,
-                                             u32* counters) {
+__device__ __forceinline__ void count_packed(const MeasureParameters& p, u32 index, u32* counters) {
     const bool reversed = p.image.channel_stride < 0;
     const u32 row = row_of(p.strips, index);
     const u8* bytes = p.image.data + row * p.image.row_stride - (reversed ? 2 : 0);
@@ -122,8 +121,8 @@ __device__ __forceinline__ u32 seen_in_word(u32 word, int type) {
         const bool zero = (word & 0x7fffffffu) == 0; /* -0.0 too */
         return (zero ? 0 : kSeenForeground) | (word == 0x3f800000u ? 0 : kSeenBackground);
     }
-    const bool full = type == kBool ? ((word - 0x01010101u) & ~word & 0x80808080u) == 0
-                                    : word == 0xffffffffu;
+    const bool full =
+        type == kBool ? ((word - 0x01010101u) & ~word & 0x80808080u) == 0 : word == 0xffffffffu;
     return (word == 0 ? 0 : kSeenForeground) | (full ? 0 : kSeenBackground);
 }
 

@@ -47,8 +47,7 @@ struct Seen {
 };
 
 __device__ __forceinline__ bool is_full(u32 word, int type) {
-    return type == kBool ? ((word - 0x01010101u) & ~word & 0x80808080u) == 0
-                         : word == 0xffffffffu;
+    return type == kBool ? ((word - 0x01010101u) & ~word & 0x80808080u) == 0 : word == 0xffffffffu;
 }
 
 __device__ __forceinline__ void look_at_group(const Cover& mask, const PackedStrip& place,
@@ -74,11 +73,11 @@ __device__ __forceinline__ u32 fourth_bytes(const uint4& quad) {
 __device__ __forceinline__ Seen look_at_strip(const Cover& mask, const PackedStrip& place,
                                               bool within) {
     Seen seen = {0, 0};
-    const u8* address = mask.data + place.strip.row * mask.row_stride +
-                        place.strip.first * mask.pixel_stride;
-    const bool words = place.strip.count == kStrip &&
-                       (within || (mask.data && mask.pixel_stride == 1 &&
-                                   reinterpret_cast<u64>(address) % 4 == 0));
+    const u8* address =
+        mask.data + place.strip.row * mask.row_stride + place.strip.first * mask.pixel_stride;
+    const bool words =
+        place.strip.count == kStrip && (within || (mask.data && mask.pixel_stride == 1 &&
+                                                   reinterpret_cast<u64>(address) % 4 == 0));
     if (words) { /* all loads on their way before the first is looked at */
         u32 found[kGroups];
 #pragma unroll

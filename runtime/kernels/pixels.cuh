@@ -28,7 +28,8 @@ __device__ __forceinline__ float unit_value(S stored, float) {
 }
 template <typename S>
 __device__ __forceinline__ double unit_value(S stored, double) {
-    return Full<S>::value == 1 ? double(stored) : hz::divide(double(stored), double(Full<S>::value));
+    return Full<S>::value == 1 ? double(stored)
+                               : hz::divide(double(stored), double(Full<S>::value));
 }
 
 /* Rounded half up. */
@@ -59,13 +60,16 @@ __device__ __forceinline__ T coverage_of(const Cover& mask, i64 row, i64 column)
     if (!mask.data) return T(1);
     const u8* address = mask.data + row * mask.row_stride + column * mask.pixel_stride;
     switch (mask.type) {
-        case kU8: return *address == 255 ? T(1) : unit_value(*address, T());
+        case kU8:
+            return *address == 255 ? T(1) : unit_value(*address, T());
         case kU16: {
             const u16 value = at<u16>(address);
             return value == 65535 ? T(1) : unit_value(value, T());
         }
-        case kF32: return T(at<float>(address));
-        default: return T(*address != 0);
+        case kF32:
+            return T(at<float>(address));
+        default:
+            return T(*address != 0);
     }
 }
 

@@ -44,8 +44,7 @@ __device__ __forceinline__ Range range_of(int operation) {
 }
 
 /* A predicted number as it is drawn. */
-__device__ __forceinline__ double blended(const PlanParameters& p, int number,
-                                          const Range& range) {
+__device__ __forceinline__ double blended(const PlanParameters& p, int number, const Range& range) {
     return range.identity + p.strength * (p.arguments[number] - range.identity);
 }
 
@@ -165,13 +164,18 @@ __device__ __forceinline__ bool is_affine(const hz::Step<double>& step, int chan
     offset = 0;
     switch (step.operation) {
         case HZ_OP_TEMPERATURE:
-        case HZ_OP_TINT: gain = step.constants[channel]; return true;
-        case HZ_OP_BRIGHTNESS: gain = step.constants[0]; return true;
+        case HZ_OP_TINT:
+            gain = step.constants[channel];
+            return true;
+        case HZ_OP_BRIGHTNESS:
+            gain = step.constants[0];
+            return true;
         case HZ_OP_CONTRAST:
             gain = 1 + step.constants[0];
             offset = -step.constants[1] * step.constants[0];
             return true;
-        default: return false;
+        default:
+            return false;
     }
 }
 
@@ -246,8 +250,7 @@ __device__ __forceinline__ void finish_bytes(const PlanParameters& p, int middle
     while (suffix > middle && scope_of(p.operations[suffix - 1]) == HZ_SCOPE_VALUE) --suffix;
     if (index < 3) plan.lined[index] = make_line(plan.steps, middle, index, plan.lines[index]);
     /* Other warps meanwhile. */
-    if (index == 32)
-        plan.in_float = float_suffices(plan.steps, middle, p.count, true, 0);
+    if (index == 32) plan.in_float = float_suffices(plan.steps, middle, p.count, true, 0);
     if (index == 64)
         plan.in_float_with_lines = float_suffices(plan.steps, middle, p.count, true, kLineError);
     __syncthreads();

@@ -67,8 +67,7 @@ __device__ __forceinline__ void reduce(const ReduceParameters& p, const Picture&
     if (index == 0)
         shared.in_float = float_suffices(shared.steps, 0, p.step, false, 0) &&
                           float_suffices(shared.steps, after, report.count, false, 0) &&
-                          (after == p.step ||
-                           hz::float_is_fine_at_black(shared.steps, 0, p.step));
+                          (after == p.step || hz::float_is_fine_at_black(shared.steps, 0, p.step));
     __syncthreads();
 
     double sums[3] = {};
@@ -90,8 +89,7 @@ __device__ __forceinline__ void reduce(const ReduceParameters& p, const Picture&
         }
         means[c] = sum_of_block(sum, shared.scratch) / p.pixels;
     }
-    if (index == 0)
-        store_statistics(workspace.report.steps[p.step], means[0], means[1], means[2]);
+    if (index == 0) store_statistics(workspace.report.steps[p.step], means[0], means[1], means[2]);
 }
 
 }  // namespace hz_gpu

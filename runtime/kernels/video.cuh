@@ -151,8 +151,7 @@ __device__ __forceinline__ void draw_block(const VideoApplyParameters& p, const 
             const int at = 16 * (first + k);
             const T m = block.coverage<T>(p.mask, first + k);
             if (m == T(0)) continue;
-            const T r = hz::clip(pixels.r[k]), g = hz::clip(pixels.g[k]),
-                    b = hz::clip(pixels.b[k]);
+            const T r = hz::clip(pixels.r[k]), g = hz::clip(pixels.g[k]), b = hz::clip(pixels.b[k]);
             const T y = coding.kr * r + coding.kg * g + coding.kb * b;
             T drawn = coding.luma_zero + coding.luma_range * y;
             if (m != T(1)) drawn = m * drawn + (T(1) - m) * T(S(luma >> at) >> p.shift);
@@ -198,8 +197,8 @@ __device__ __forceinline__ void apply_video(const VideoApplyParameters& p, hz::S
                 draw_block<S, double, 1>(p, p.exact_coding, exact_steps, plan.count, block, luma,
                                          chroma);
             store_luma<S>(p.out, block, luma);
-            at<Pair<S>>(p.out.chroma + row * p.out.chroma_stride +
-                        column * i64(sizeof(Pair<S>))) = chroma;
+            at<Pair<S>>(p.out.chroma + row * p.out.chroma_stride + column * i64(sizeof(Pair<S>))) =
+                chroma;
         }
     }
 }

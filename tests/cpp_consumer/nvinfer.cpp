@@ -34,8 +34,8 @@ namespace {
 ILogger* logger = nullptr;
 
 struct Plan {
-    std::map<std::string, int64_t> values = {{"count", 6}, {"type", 0},  {"output", 0},
-                                             {"size", 256}, {"least", 1}, {"lacks", 0},
+    std::map<std::string, int64_t> values = {{"count", 6},  {"type", 0},   {"output", 0},
+                                             {"size", 256}, {"least", 1},  {"lacks", 0},
                                              {"fails", 0},  {"regions", 0}};
     int64_t operator[](const char* name) const { return values.at(name); }
     std::string name;

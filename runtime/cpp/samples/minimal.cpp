@@ -19,7 +19,8 @@ Picture read(const std::string& path, const std::string& magic, int channels) {
     std::string kind, maximum;
     Picture picture;
     file >> kind >> picture.width >> picture.height >> maximum;
-    if (!file || kind != magic || maximum != "255") throw std::runtime_error(path + " is no " + magic);
+    if (!file || kind != magic || maximum != "255")
+        throw std::runtime_error(path + " is no " + magic);
     file.get();
     picture.bytes.resize(size_t(channels) * picture.width * picture.height);
     file.read(picture.bytes.data(), std::streamsize(picture.bytes.size()));

@@ -112,9 +112,8 @@ void check_own_memory(const hz_image& out) {
 
 void check_curves(const hz_curves& curves, const std::string& label) {
     if (curves.stages < 1 || curves.stages > HZ_CURVE_STAGES)
-        refuse(label + " (piecewise_curve) must come with 1 to " +
-               std::to_string(HZ_CURVE_STAGES) + " stages in the program's curves; got " +
-               std::to_string(curves.stages) + ".");
+        refuse(label + " (piecewise_curve) must come with 1 to " + std::to_string(HZ_CURVE_STAGES) +
+               " stages in the program's curves; got " + std::to_string(curves.stages) + ".");
     const float* slopes = curves.slopes[0][0];
     for (int i = 0; i < curves.stages * 3 * HZ_CURVE_KNOTS; ++i)
         if (!std::isfinite(slopes[i]))
@@ -124,9 +123,7 @@ void check_curves(const hz_curves& curves, const std::string& label) {
 
 }  // namespace
 
-int64_t element_size(int32_t type) {
-    return type == HZ_F32 ? 4 : type == HZ_U16 ? 2 : 1;
-}
+int64_t element_size(int32_t type) { return type == HZ_F32 ? 4 : type == HZ_U16 ? 2 : 1; }
 
 bool same_memory(const hz_image& a, const hz_image& b) {
     return a.data == b.data && a.row_stride == b.row_stride && a.pixel_stride == b.pixel_stride &&
@@ -155,8 +152,8 @@ void check_mask(const hz_mask* mask, const hz_image& image) {
                std::to_string(mask->type) + ".");
     if (mask->width != image.width || mask->height != image.height)
         refuse("mask must have the image's height and width; got " +
-               size_of(mask->height, mask->width) + " for a " +
-               size_of(image.height, image.width) + " image.");
+               size_of(mask->height, mask->width) + " for a " + size_of(image.height, image.width) +
+               " image.");
     check_reach("mask", "row_stride", mask->height, mask->row_stride);
     check_reach("mask", "pixel_stride", mask->width, mask->pixel_stride);
 }
@@ -195,8 +192,8 @@ void check_program(const hz_program* program) {
 }
 
 void check_reach(const char* name, const char* stride_name, int64_t count, int64_t stride) {
-    const int64_t apart = stride < -kFarthest || stride > kFarthest ? kFarthest + 1
-                                                                    : std::llabs(stride);
+    const int64_t apart =
+        stride < -kFarthest || stride > kFarthest ? kFarthest + 1 : std::llabs(stride);
     if (apart > kFarthest || (apart > 0 && count - 1 > kFarthest / apart))
         refuse(std::string(name) + " must lie in the memory of one machine; a " + stride_name +
                " of " + std::to_string(stride) + " bytes, " + std::to_string(count) +
@@ -218,20 +215,24 @@ void check_out(const hz_image& image, const hz_mask* mask, const hz_image& out) 
                size_of(image.height, image.width) + ".");
     check_own_memory(out);
     if (!same_memory(image, out) && overlap(lattice_of(image), lattice_of(out)))
-        refuse("`out` must be the image itself or share no memory with it; it overlaps it in part. "
-               "Pass the image, or memory of its own.");
+        refuse(
+            "`out` must be the image itself or share no memory with it; it overlaps it in part. "
+            "Pass the image, or memory of its own.");
     if (mask && overlap(lattice_of(*mask), lattice_of(out)))
         refuse("`out` must share no memory with the mask; it overlaps it. Pass memory of its own.");
 }
 
 void refuse_empty_region() {
-    throw Invalid("`mask` must cover something, whose bounding box is looked at on its own; got "
-                  "an empty mask. Select the foreground.");
+    throw Invalid(
+        "`mask` must cover something, whose bounding box is looked at on its own; got "
+        "an empty mask. Select the foreground.");
 }
 
 void refuse_thin_region(const std::string& found) {
-    throw Invalid("`mask` must cover a region 2 pixels high and wide or more, whose bounding box "
-                  "is looked at on its own; got " + found + ". Select the whole foreground.");
+    throw Invalid(
+        "`mask` must cover a region 2 pixels high and wide or more, whose bounding box "
+        "is looked at on its own; got " +
+        found + ". Select the whole foreground.");
 }
 
 }  // namespace hz_api

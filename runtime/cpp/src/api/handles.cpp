@@ -29,8 +29,8 @@ Options read_options(const Options* given, const char* name, size_t least) {
     if (!given) return options;
     if (given->size < least || given->size > sizeof(Options) || given->size % alignof(Options))
         throw Invalid(std::string("`") + name + ".size` must be sizeof(" + name + "), " +
-                      std::to_string(least) + " to " + std::to_string(sizeof(Options)) +
-                      "; got " + std::to_string(given->size) +
+                      std::to_string(least) + " to " + std::to_string(sizeof(Options)) + "; got " +
+                      std::to_string(given->size) +
                       ". Set it, or build against the header of this library.");
     std::memcpy(static_cast<void*>(&options), given, given->size);
     return options;
@@ -57,8 +57,8 @@ void check_predictor(const hz_predictor* predictor, const hz_renderer* renderer,
 
 void check_operations(const int32_t* operations, int32_t count) {
     if (count < 1 || count > HZ_MAX_STEPS)
-        throw Invalid("`count` must be 1 to " + std::to_string(HZ_MAX_STEPS) +
-                      " operations; got " + std::to_string(count) + ".");
+        throw Invalid("`count` must be 1 to " + std::to_string(HZ_MAX_STEPS) + " operations; got " +
+                      std::to_string(count) + ".");
     for (int32_t i = 0; i < count; ++i)
         if (operations[i] < 0 || operations[i] >= HZ_OP_COUNT)
             throw Invalid("`operations` must be codes from 0 to " +
@@ -151,8 +151,7 @@ int32_t hz_renderer_thumbnail(hz_renderer* renderer, const hz_image* image, cons
 }
 
 int32_t hz_renderer_region_thumbnails(hz_renderer* renderer, const hz_image* image,
-                                      const hz_mask* mask, float* foreground,
-                                      float* background) {
+                                      const hz_mask* mask, float* foreground, float* background) {
     return guarded([&] {
         check_handle(renderer, "renderer");
         check_region_inputs(image, mask, foreground, background);
@@ -160,9 +159,9 @@ int32_t hz_renderer_region_thumbnails(hz_renderer* renderer, const hz_image* ima
     });
 }
 
-int32_t hz_renderer_harmonize(hz_renderer* renderer, hz_predictor* predictor,
-                              const hz_image* image, const hz_mask* mask, double strength,
-                              const hz_image* out, hz_program* program) {
+int32_t hz_renderer_harmonize(hz_renderer* renderer, hz_predictor* predictor, const hz_image* image,
+                              const hz_mask* mask, double strength, const hz_image* out,
+                              hz_program* program) {
     return guarded([&] {
         check_handle(renderer, "renderer");
         check_image(image, "image");
@@ -252,8 +251,8 @@ int32_t hz_predictor_load_engine(hz_renderer* renderer, const char* path,
         if (!predictor) throw Invalid("`predictor` must point to where the handle goes; got null.");
         *predictor = nullptr;
         if (!path) throw Invalid("`path` must name an engine file; got null.");
-        const hz_engine_options chosen = read_options(
-            options, "hz_engine_options", offsetof(hz_engine_options, label));
+        const hz_engine_options chosen =
+            read_options(options, "hz_engine_options", offsetof(hz_engine_options, label));
         if (chosen.operations) check_operations(chosen.operations, chosen.count);
         if (renderer->device() < 0)
             throw Invalid(

@@ -14,8 +14,7 @@ struct hz_predictor {
     /* The thumbnails are composite and coverage, or with `regions` foreground and background. Host
        memory and a null stream for a CPU renderer, else device memory; queued on the stream. Throws
        hz_api::BadModel. */
-    virtual void predict(const void* first, const void* second, float* arguments,
-                         void* stream) = 0;
+    virtual void predict(const void* first, const void* second, float* arguments, void* stream) = 0;
 
     /* How many it answers with. */
     int32_t numbers() const { return count + (stages > 0 ? stages * kCurveNumbers - 1 : 0); }
@@ -46,8 +45,7 @@ struct hz_renderer {
     virtual void enqueue(hz_predictor* predictor, const hz_image& image, const hz_mask* mask,
                          double strength, const hz_image& out, const hz_program* program) = 0;
     virtual void enqueue_video(hz_predictor* predictor, const hz_video& image, const hz_mask* mask,
-                               double strength, const hz_video& out,
-                               const hz_program* program) = 0;
+                               double strength, const hz_video& out, const hz_program* program) = 0;
     virtual void enqueue_frame(const hz_frame& frame, int32_t phases) = 0;
     virtual void synchronize(hz_program* program) = 0;
     /* Ordinal of the GPU; -1 for the CPU. */

@@ -63,10 +63,14 @@ struct MaskBlock {
     Cover cover(int n) const {
         if (!data) return Cover::all;
         switch (type) {
-            case HZ_U8: return classify<uint8_t>(data, stride, n);
-            case HZ_U16: return classify<uint16_t>(data, stride, n);
-            case HZ_F32: return classify<float>(data, stride, n);
-            default: return classify_booleans(data, stride, n);
+            case HZ_U8:
+                return classify<uint8_t>(data, stride, n);
+            case HZ_U16:
+                return classify<uint16_t>(data, stride, n);
+            case HZ_F32:
+                return classify<float>(data, stride, n);
+            default:
+                return classify_booleans(data, stride, n);
         }
     }
 
@@ -75,9 +79,12 @@ struct MaskBlock {
     void read(int n, T* values) const {
         pad(values, n);
         switch (type) {
-            case HZ_U8: return read_as<uint8_t>(n, values);
-            case HZ_U16: return read_as<uint16_t>(n, values);
-            case HZ_F32: return read_as<float>(n, values);
+            case HZ_U8:
+                return read_as<uint8_t>(n, values);
+            case HZ_U16:
+                return read_as<uint16_t>(n, values);
+            case HZ_F32:
+                return read_as<float>(n, values);
             default:
                 for (int i = 0; i < n; ++i) values[i] = T(data[i * stride] != 0);
         }
@@ -95,9 +102,12 @@ struct MaskBlock {
     bool is_zero(int i) const {
         const char* value = data + i * stride;
         switch (type) {
-            case HZ_U16: return load<uint16_t>(value) == 0;
-            case HZ_F32: return load<float>(value) == 0;
-            default: return *value == 0;
+            case HZ_U16:
+                return load<uint16_t>(value) == 0;
+            case HZ_F32:
+                return load<float>(value) == 0;
+            default:
+                return *value == 0;
         }
     }
 };
@@ -175,9 +185,7 @@ HZ_FN void store_block(const Block& block, Cover cover, const V* const (&planes)
 /* Round half up; the clip keeps the conversion defined for masks outside [0,1]. */
 template <typename S, typename T>
 struct Quantise {
-    HZ_FN S operator()(T value) const {
-        return S(int(clip(value) * T(Full<S>::value) + T(0.5)));
-    }
+    HZ_FN S operator()(T value) const { return S(int(clip(value) * T(Full<S>::value) + T(0.5))); }
 };
 template <typename T>
 struct Quantise<float, T> {

@@ -45,7 +45,7 @@ HZ_FN void store_two(void* address, const Entry& first, const Entry& second) {
 /* Bytes through the prefix's tables to planes. */
 void load_bytes(const Block& block, Planes<float>& planes) {
     const hz_image& image = block.job.image;
-    const float(*table)[256] = block.job.byte_plan->prefix_float;
+    const float (*table)[256] = block.job.byte_plan->prefix_float;
     const int n = block.n;
     with_layout<uint8_t>(image.pixel_stride, image.channel_stride, [&](auto ps, auto cs) {
         const auto entry = [&](const char* pixel, int c) -> const float& {
@@ -92,7 +92,7 @@ void load_lines(const Block& block, Planes<float>& planes) {
 /* A program that is all prefix: three tables from byte to byte. */
 void look_up_bytes(const Block& block, Word* words) {
     const hz_image& image = block.job.image;
-    const uint8_t(*table)[256] = block.job.byte_plan->levels;
+    const uint8_t (*table)[256] = block.job.byte_plan->levels;
     const int n = block.n;
     with_layout<uint8_t>(image.pixel_stride, image.channel_stride, [&](auto ps, auto cs) {
         const char* pixel = block.in;

@@ -14,10 +14,9 @@
     bool mark_foreground(const hz_mask&, int64_t, uint8_t*);                                   \
     void draw_region_row(const hz_cpu::RegionJob&, int);                                       \
     }
-#define HZ_KERNELS(name, space) \
-    {name,                   space::sum_values, space::count_values,    \
-     space::sum_channels,    space::render,     space::evaluate,        \
-     space::mark_foreground, space::draw_region_row}
+#define HZ_KERNELS(name, space)                                                     \
+    {name,          space::sum_values, space::count_values,    space::sum_channels, \
+     space::render, space::evaluate,   space::mark_foreground, space::draw_region_row}
 
 #if defined(__x86_64__)
 HZ_DECLARE_KERNELS(hz_x86_64)

@@ -43,8 +43,8 @@ bool sum_values(const hz_image& image, const uint8_t (&limits)[3], int64_t first
     for (int i = 0; i < kLanes; ++i) limit[i] = limits[channel(i)];
     const int64_t bytes = image.width * 3;
     for (int64_t y = first; y < end; ++y) {
-        const uint8_t* __restrict row = static_cast<const uint8_t*>(image.data) +
-                                        y * image.row_stride - (reversed ? 2 : 0);
+        const uint8_t* __restrict row =
+            static_cast<const uint8_t*>(image.data) + y * image.row_stride - (reversed ? 2 : 0);
         int64_t done = 0;
         while (bytes - done >= kLanes) {
             uint16_t above[kLanes] = {}, upto[kLanes] = {};
@@ -85,8 +85,7 @@ double sum_plane(const T* plane, int n) {
 }
 
 template <typename T, typename S>
-void sum_rows(const hz_image& image, const Steps& steps, int64_t first, int64_t end,
-              double* sums) {
+void sum_rows(const hz_image& image, const Steps& steps, int64_t first, int64_t end, double* sums) {
     Planes<T> planes;
     for (int64_t y = first; y < end; ++y) {
         const char* row = static_cast<const char*>(image.data) + y * image.row_stride;

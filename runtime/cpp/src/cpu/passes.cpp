@@ -167,10 +167,9 @@ void measure(const hz_image& image, hz_program& program, int threads) {
                channels divide. */
             const int first = i + (statistics == HZ_STATISTICS_CHANNEL_MEANS);
             const Steps after(program, first, program.count);
-            const bool in_float = float_suffices(before, 0, before.count) &&
-                                  float_suffices(after, 0, after.count) &&
-                                  (first == i ||
-                                   hz::float_is_fine_at_black(before.list, 0, before.count));
+            const bool in_float =
+                float_suffices(before, 0, before.count) && float_suffices(after, 0, after.count) &&
+                (first == i || hz::float_is_fine_at_black(before.list, 0, before.count));
             means = means_from_sums(image, before, in_float, threads, pixels);
         }
         const double* channels = means.channels;
@@ -198,8 +197,7 @@ void draw(const hz_image& image, const hz_mask* mask, const hz_program& program,
     }
     const Bands bands = make_bands(image.width, image.height, kPixelsToDraw, kMostBands, threads);
     const Kernels& chosen = kernels();
-    for_each_band(bands,
-                  [&](int, int64_t first, int64_t end) { chosen.render(job, first, end); });
+    for_each_band(bands, [&](int, int64_t first, int64_t end) { chosen.render(job, first, end); });
 }
 
 }  // namespace hz_cpu

@@ -37,10 +37,14 @@ struct Coverage<bool> {
 template <typename Body>
 HZ_FN void with_mask_type(int type, const Body& body) {
     switch (type) {
-        case HZ_U8: return body(Coverage<uint8_t>());
-        case HZ_U16: return body(Coverage<uint16_t>());
-        case HZ_F32: return body(Coverage<float>());
-        default: return body(Coverage<bool>());
+        case HZ_U8:
+            return body(Coverage<uint8_t>());
+        case HZ_U16:
+            return body(Coverage<uint16_t>());
+        case HZ_F32:
+            return body(Coverage<float>());
+        default:
+            return body(Coverage<bool>());
     }
 }
 
@@ -61,9 +65,8 @@ bool mark_foreground(const hz_mask& mask, int64_t row, uint8_t* columns) {
     with_mask_type(mask.type, [&](auto coverage) {
         typedef decltype(coverage) C;
         constexpr int size = sizeof(typename C::Stored);
-        any = mask.pixel_stride == size
-                  ? mark_row<C>(data, Fixed<size>(), mask.width, columns)
-                  : mark_row<C>(data, mask.pixel_stride, mask.width, columns);
+        any = mask.pixel_stride == size ? mark_row<C>(data, Fixed<size>(), mask.width, columns)
+                                        : mark_row<C>(data, mask.pixel_stride, mask.width, columns);
     });
     return any;
 }
@@ -109,9 +112,8 @@ void add_image_rows(const hz_image& image, const Taps& taps, int64_t first, int 
     if (image.pixel_stride == 3 * size &&
         (image.channel_stride == size || image.channel_stride == -size)) {
         if (image.channel_stride < 0) corner -= 2 * size;
-        return add_window<S>(taps, 3 * n, places, sums, [&](int64_t row, S*) {
-            return corner + row * image.row_stride;
-        });
+        return add_window<S>(taps, 3 * n, places, sums,
+                             [&](int64_t row, S*) { return corner + row * image.row_stride; });
     }
     add_window<S>(taps, 3 * n, places, sums, [&](int64_t row, S* place) {
         const char* pixels = corner + row * image.row_stride;
@@ -185,8 +187,8 @@ void draw_row(const RegionJob& job, int row) {
         add_columns(job.columns, first, n, pixels, begin, results);
     }
     /* As add_image_rows left them. */
-    const bool swapped = job.image.pixel_stride == 3 * int(sizeof(S)) &&
-                         job.image.channel_stride == -int(sizeof(S));
+    const bool swapped =
+        job.image.pixel_stride == 3 * int(sizeof(S)) && job.image.channel_stride == -int(sizeof(S));
     for (int i = 0; i < kSize; ++i) {
         const float covered = clipped_unit(results[i][3] * (1 / C::full));
         const float share = job.outside ? 1 - covered : covered;
@@ -201,9 +203,12 @@ void draw_region_row(const RegionJob& job, int row) {
     with_mask_type(job.mask.type, [&](auto coverage) {
         typedef decltype(coverage) C;
         switch (job.image.type) {
-            case HZ_U8: return draw_row<uint8_t, C>(job, row);
-            case HZ_U16: return draw_row<uint16_t, C>(job, row);
-            default: return draw_row<float, C>(job, row);
+            case HZ_U8:
+                return draw_row<uint8_t, C>(job, row);
+            case HZ_U16:
+                return draw_row<uint16_t, C>(job, row);
+            default:
+                return draw_row<float, C>(job, row);
         }
     });
 }

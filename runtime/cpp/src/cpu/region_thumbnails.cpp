@@ -69,8 +69,8 @@ struct Axis {
 
 /* The part of a picture and its mask that lies in the box. */
 void crop(const Box& box, hz_image& image, hz_mask& mask) {
-    image.data = static_cast<char*>(image.data) + box.top * image.row_stride +
-                 box.left * image.pixel_stride;
+    image.data =
+        static_cast<char*>(image.data) + box.top * image.row_stride + box.left * image.pixel_stride;
     mask.data = static_cast<const char*>(mask.data) + box.top * mask.row_stride +
                 box.left * mask.pixel_stride;
     image.width = mask.width = box.right - box.left;
@@ -85,7 +85,8 @@ void make_region_thumbnails(const hz_image& image, const hz_mask& mask, float* f
     const int64_t height = box.bottom - box.top, width = box.right - box.left;
     if (height == 0) hz_api::refuse_empty_region();
     if (height == 1 || width == 1)
-        hz_api::refuse_thin_region("one of " + std::to_string(height) + "x" + std::to_string(width));
+        hz_api::refuse_thin_region("one of " + std::to_string(height) + "x" +
+                                   std::to_string(width));
     RegionJob inside = {image, mask, nullptr, nullptr, false, foreground};
     crop(box, inside.image, inside.mask);
     const RegionJob outside = {image, mask, nullptr, nullptr, true, background};
@@ -103,7 +104,8 @@ void make_region_thumbnails(const hz_image& image, const hz_mask& mask, float* f
     const Kernels& chosen = kernels();
     for_each_band(bands, [&](int, int64_t first, int64_t end) {
         for (int64_t row = first; row < end; ++row)
-            chosen.draw_region_row(jobs[row / HZ_THUMBNAIL_SIZE], static_cast<int>(row % HZ_THUMBNAIL_SIZE));
+            chosen.draw_region_row(jobs[row / HZ_THUMBNAIL_SIZE],
+                                   static_cast<int>(row % HZ_THUMBNAIL_SIZE));
     });
 }
 

@@ -52,14 +52,13 @@ void render_rows(const RenderJob& job, int64_t first, int64_t end,
         for (int64_t x = 0; x < job.image.width; x += kBlock) {
             const char* mask = static_cast<const char*>(job.mask.data);
             if (mask) mask += y * job.mask.row_stride + x * job.mask.pixel_stride;
-            const Block block = {
-                job,
-                static_cast<const char*>(job.image.data) + y * job.image.row_stride +
-                    x * job.image.pixel_stride,
-                static_cast<char*>(job.out.data) + y * job.out.row_stride +
-                    x * job.out.pixel_stride,
-                {mask, job.mask.pixel_stride, job.mask.type},
-                int(job.image.width - x < kBlock ? job.image.width - x : kBlock)};
+            const Block block = {job,
+                                 static_cast<const char*>(job.image.data) +
+                                     y * job.image.row_stride + x * job.image.pixel_stride,
+                                 static_cast<char*>(job.out.data) + y * job.out.row_stride +
+                                     x * job.out.pixel_stride,
+                                 {mask, job.mask.pixel_stride, job.mask.type},
+                                 int(job.image.width - x < kBlock ? job.image.width - x : kBlock)};
             draw_covered<S>(block, draw);
         }
 }

@@ -30,9 +30,12 @@ bool any_nonzero(const hz_mask& mask) {
 
 bool has_foreground(const hz_mask& mask) {
     switch (mask.type) {
-        case HZ_U16: return any_nonzero<uint16_t>(mask);
-        case HZ_F32: return any_nonzero<float>(mask);
-        default: return any_nonzero<uint8_t>(mask);
+        case HZ_U16:
+            return any_nonzero<uint16_t>(mask);
+        case HZ_F32:
+            return any_nonzero<float>(mask);
+        default:
+            return any_nonzero<uint8_t>(mask);
     }
 }
 
@@ -107,7 +110,8 @@ private:
             step.argument = seen ? double{arguments[i]} : kIdentities[step.operation];
             if (!std::isfinite(step.argument))
                 throw hz_api::BadModel("the predictor must give finite arguments; number " +
-                               std::to_string(i) + " is not. Check the model and its precision.");
+                                       std::to_string(i) +
+                                       " is not. Check the model and its precision.");
         }
     }
 

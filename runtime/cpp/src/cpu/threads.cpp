@@ -37,8 +37,8 @@ Bands make_bands(int64_t width, int64_t height, int64_t pixels_per_band, int mos
     bands.rows_per_band = std::max<int64_t>({1, wished, least});
     bands.count = static_cast<int>((height + bands.rows_per_band - 1) / bands.rows_per_band);
     const int64_t wanted = threads > 0 ? threads : available_processors();
-    const int64_t useful = width >= kPixelsWorthAThread ? height
-                                                        : width * height / kPixelsWorthAThread;
+    const int64_t useful =
+        width >= kPixelsWorthAThread ? height : width * height / kPixelsWorthAThread;
     bands.threads = static_cast<int>(std::max<int64_t>(
         1, std::min<int64_t>({wanted, useful, int64_t{bands.count}, int64_t{kMostThreads}})));
     return bands;

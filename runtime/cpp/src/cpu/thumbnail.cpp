@@ -76,10 +76,14 @@ void resize_plane_of_type(int32_t type, const void* data, int64_t row_stride,
                           float* out) {
     const char* bytes = static_cast<const char*>(data);
     switch (type) {
-        case HZ_U8: return resize_plane<uint8_t>(bytes, row_stride, rows, columns, out);
-        case HZ_U16: return resize_plane<uint16_t>(bytes, row_stride, rows, columns, out);
-        case HZ_F32: return resize_plane<float>(bytes, row_stride, rows, columns, out);
-        default: return resize_plane<bool>(bytes, row_stride, rows, columns, out);
+        case HZ_U8:
+            return resize_plane<uint8_t>(bytes, row_stride, rows, columns, out);
+        case HZ_U16:
+            return resize_plane<uint16_t>(bytes, row_stride, rows, columns, out);
+        case HZ_F32:
+            return resize_plane<float>(bytes, row_stride, rows, columns, out);
+        default:
+            return resize_plane<bool>(bytes, row_stride, rows, columns, out);
     }
 }
 

@@ -54,7 +54,8 @@ bool looks_like_kernels(const char* bytes, size_t size) {
                                 const DeviceContext& device) {
     if (result == kNoBinaryForGpu)
         throw Unavailable(origin + " must hold kernels for this GPU (compute capability " +
-                          device.capability() + "); it holds none. Compile them for it: `make "
+                          device.capability() +
+                          "); it holds none. Compile them for it: `make "
                           "cuda`, or -DHARMONIZER_KERNELS=nvcc.");
     if (result == kUnsupportedPtx || result == kInvalidImage)
         throw Unavailable(origin + " must hold kernels that the driver can read; it answered " +
@@ -106,8 +107,9 @@ Module load_kernels(const hz_renderer_options& options, const DeviceContext& dev
         origin = options.kernels ? options.kernels : folder_of_this_library() + "/" + kImageName;
         file = read_file(origin);
         if (file.empty() && options.kernels)
-            throw Invalid(origin + " must be a readable file of compiled kernels; it cannot be "
-                                   "read, or is empty. Check the path.");
+            throw Invalid(origin +
+                          " must be a readable file of compiled kernels; it cannot be "
+                          "read, or is empty. Check the path.");
         if (file.empty())
             throw Unavailable("the compiled kernels must lie beside the library; " + origin +
                               " is missing. Make them with `make cuda` or "
@@ -115,8 +117,9 @@ Module load_kernels(const hz_renderer_options& options, const DeviceContext& dev
                               "hz_renderer_options.kernels.");
     }
     if (!looks_like_kernels(file.data(), file.size()))
-        throw Invalid(origin + " must be a fat binary, cubin or PTX of the kernels; it is "
-                               "something else, or cut short. Make it again with `make cuda`.");
+        throw Invalid(origin +
+                      " must be a fat binary, cubin or PTX of the kernels; it is "
+                      "something else, or cut short. Make it again with `make cuda`.");
     file.push_back(0);
     Module module = nullptr;
     const Result result = driver().load_module(&module, file.data());

@@ -25,7 +25,7 @@ Driver open_driver() {
     }
     Driver opened;
     const char* missing = nullptr;
-#define HZ_FIND(name, symbol, parameters)                                      \
+#define HZ_FIND(name, symbol, parameters)                                          \
     opened.name = reinterpret_cast<Result(*) parameters>(dlsym(library, #symbol)); \
     if (!opened.name) missing = #symbol;
     HZ_DRIVER_FUNCTIONS(HZ_FIND)

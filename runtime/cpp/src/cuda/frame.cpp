@@ -32,7 +32,8 @@ void refuse_misaligned(const char* name, int32_t type, const void* data,
     for (int64_t stride : strides) aligned = aligned && stride % size == 0;
     if (!aligned)
         throw Invalid(std::string(name) + " must have its data and its strides at multiples of " +
-                      std::to_string(size) + " bytes, the size of its values. Copy it to memory of "
+                      std::to_string(size) +
+                      " bytes, the size of its values. Copy it to memory of "
                       "its own.");
 }
 
@@ -51,8 +52,10 @@ void check_frame(const hz_frame* frame, int32_t phase) {
     constexpr int32_t kPhases = HZ_PHASE_MEASURE | HZ_PHASE_DRAW | HZ_PHASE_PREPARE;
     if (!frame) throw Invalid("frame must not be null.");
     if (phase < 1 || (phase & ~kPhases))
-        throw Invalid("phase must be made of HZ_PHASE_MEASURE, HZ_PHASE_DRAW and "
-                      "HZ_PHASE_PREPARE; got " + std::to_string(phase) + ".");
+        throw Invalid(
+            "phase must be made of HZ_PHASE_MEASURE, HZ_PHASE_DRAW and "
+            "HZ_PHASE_PREPARE; got " +
+            std::to_string(phase) + ".");
     const hz_mask* mask = frame->mask.data ? &frame->mask : nullptr;
     if (frame->video) {
         check_video(frame->video, "video");
@@ -81,8 +84,9 @@ void check_frame(const hz_frame* frame, int32_t phase) {
     if (!frame->foreground != !frame->background)
         throw Invalid("foreground and background must both be given, or both be null.");
     if (frame->foreground && frame->video)
-        throw Invalid("image must be given for foreground and background; got a video's picture. "
-                      "Convert it to R, G and B.");
+        throw Invalid(
+            "image must be given for foreground and background; got a video's picture. "
+            "Convert it to R, G and B.");
     if (frame->foreground && !mask)
         throw Invalid("mask must be given for foreground and background: it tells them apart.");
     const bool wanted = frame->composite || frame->foreground;

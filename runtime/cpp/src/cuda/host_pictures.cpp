@@ -13,7 +13,7 @@ namespace {
 constexpr int64_t kChunkBytes = 4 << 20; /* long enough for PCIe, short enough to overlap */
 constexpr int64_t kMostChunks = 16;
 constexpr int64_t kPixelsACopy = 1 << 16;
-constexpr int kCopyThreads = 4; /* that many fill the memory bus */
+constexpr int kCopyThreads = 4;   /* that many fill the memory bus */
 constexpr unsigned kNoTiming = 2; /* CU_EVENT_ */
 
 template <typename Picture>
@@ -112,10 +112,10 @@ hz_report CudaRenderer::download(const hz_image& out, const Layout& layout, bool
     for (int64_t row = 0; row < layout.height; row += chunks.rows) {
         chunks.transfer(
             row, std::min(row + chunks.rows, layout.height), [&](int64_t at, size_t bytes) {
-                check(driver().download(pinned_image_.data() + at,
-                                        image_.address() + static_cast<Address>(at), bytes,
-                                        stream_),
-                      "download the picture");
+                check(
+                    driver().download(pinned_image_.data() + at,
+                                      image_.address() + static_cast<Address>(at), bytes, stream_),
+                    "download the picture");
             });
         arrivals.push_back(std::make_unique<Marker>(stream_));
     }

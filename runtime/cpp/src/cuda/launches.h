@@ -22,7 +22,7 @@ public:
         static_assert(sizeof parameters <= HZ_PARAMETER_BYTES);
         if (count_ >= capacity_)
             throw hz_api::Invalid("capacity must be at least the number of launches; got " +
-                          std::to_string(capacity_) + ". HZ_MOST_LAUNCHES suffice.");
+                                  std::to_string(capacity_) + ". HZ_MOST_LAUNCHES suffice.");
         hz_launch& launch = launches_[count_++];
         launch = {};
         launch.kernel = kernel;

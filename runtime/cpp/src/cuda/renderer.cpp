@@ -8,13 +8,13 @@ namespace {
 
 using hz_api::Invalid;
 
-constexpr unsigned kNonBlocking = 1;                              /* CU_STREAM_ */
-constexpr int kMemoryType = 2, kManaged = 8, kDeviceOrdinal = 9;   /* CU_POINTER_ATTRIBUTE_ */
-constexpr int kOnDevice = 2;                                      /* CU_MEMORYTYPE_ */
-constexpr int kNoCapture = 0;                                     /* CU_STREAM_CAPTURE_STATUS_ */
-void* const kParametersAt = reinterpret_cast<void*>(1);           /* CU_LAUNCH_PARAM_ */
+constexpr unsigned kNonBlocking = 1;                             /* CU_STREAM_ */
+constexpr int kMemoryType = 2, kManaged = 8, kDeviceOrdinal = 9; /* CU_POINTER_ATTRIBUTE_ */
+constexpr int kOnDevice = 2;                                     /* CU_MEMORYTYPE_ */
+constexpr int kNoCapture = 0;                                    /* CU_STREAM_CAPTURE_STATUS_ */
+void* const kParametersAt = reinterpret_cast<void*>(1);          /* CU_LAUNCH_PARAM_ */
 void* const kParametersSize = reinterpret_cast<void*>(2);
-constexpr int kMaxDynamicShared = 8;                              /* CU_FUNC_ATTRIBUTE_ */
+constexpr int kMaxDynamicShared = 8; /* CU_FUNC_ATTRIBUTE_ */
 constexpr uint32_t kSharedWithoutAsking = 48 << 10;
 
 }  // namespace
@@ -60,12 +60,11 @@ void CudaRenderer::release() {
 
 Function CudaRenderer::kernel(const char* kernel_name, uint32_t shared) {
     Function& function = kernels_[kernel_name];
-    if (!function)
-        check(driver().find_function(&function, module_, kernel_name), "find a kernel");
+    if (!function) check(driver().find_function(&function, module_, kernel_name), "find a kernel");
     if (shared > kSharedWithoutAsking)
-        check(driver().set_function_attribute(function, kMaxDynamicShared,
-                                              static_cast<int>(shared)),
-              "reserve shared memory");
+        check(
+            driver().set_function_attribute(function, kMaxDynamicShared, static_cast<int>(shared)),
+            "reserve shared memory");
     return function;
 }
 
@@ -75,8 +74,7 @@ void* CudaRenderer::prepare_workspace() {
     const size_t bytes = hz_workspace_size();
     workspace_.reserve(bytes);
     if (!workspace_ready_)
-        check(driver().fill_bytes(workspace_.address(), 0, bytes, stream_),
-              "clear the workspace");
+        check(driver().fill_bytes(workspace_.address(), 0, bytes, stream_), "clear the workspace");
     workspace_ready_ = true;
     return workspace_.pointer();
 }
@@ -96,9 +94,9 @@ void CudaRenderer::launch(Schedule& schedule) {
         hz_launch& launch = schedule.launches[i];
         size_t size = launch.size;
         void* extra[] = {kParametersAt, launch.parameters, kParametersSize, &size, nullptr};
-        check(driver().launch(kernel(launch.kernel, launch.shared), launch.grid[0],
-                              launch.grid[1], launch.grid[2], launch.block[0], launch.block[1],
-                              launch.block[2], launch.shared, stream_, nullptr, extra),
+        check(driver().launch(kernel(launch.kernel, launch.shared), launch.grid[0], launch.grid[1],
+                              launch.grid[2], launch.block[0], launch.block[1], launch.block[2],
+                              launch.shared, stream_, nullptr, extra),
               launch.kernel);
     }
 }
@@ -153,15 +151,13 @@ void CudaRenderer::run_given(hz_frame frame, const hz_program& program, int32_t 
     launch(all);
 }
 
-void CudaRenderer::wait() {
-    check(driver().wait_for_stream(stream_), "finish the queued work");
-}
+void CudaRenderer::wait() { check(driver().wait_for_stream(stream_), "finish the queued work"); }
 
 void CudaRenderer::queue_report() {
     pinned_report_.reserve(sizeof(hz_report));
-    check(driver().download(pinned_report_.data(), workspace_.address(), sizeof(hz_report),
-                            stream_),
-          "download the arguments");
+    check(
+        driver().download(pinned_report_.data(), workspace_.address(), sizeof(hz_report), stream_),
+        "download the arguments");
 }
 
 hz_report CudaRenderer::arrived_report() const {
@@ -244,12 +240,13 @@ void CudaRenderer::synchronize(hz_program* program) {
 
 void CudaRenderer::check_device_memory(const void* data, const char* label) const {
     const Address address = reinterpret_cast<uintptr_t>(data);
-    const std::string rule = std::string("`") + label + "` must be memory of device " +
-                             std::to_string(ordinal_) + "; ";
+    const std::string rule =
+        std::string("`") + label + "` must be memory of device " + std::to_string(ordinal_) + "; ";
     int type = 0, owner = ordinal_;
     if (driver().pointer_attribute(&type, kMemoryType, address) != kSuccess)
-        throw Invalid(rule + "it is ordinary host memory. Upload it, or call "
-                             "hz_renderer_harmonize.");
+        throw Invalid(rule +
+                      "it is ordinary host memory. Upload it, or call "
+                      "hz_renderer_harmonize.");
     if (type == kOnDevice &&
         driver().pointer_attribute(&owner, kDeviceOrdinal, address) == kSuccess &&
         owner != ordinal_)
@@ -265,7 +262,8 @@ void CudaRenderer::check_host_memory(const void* data, const char* label) const 
         return;
     driver().pointer_attribute(&managed, kManaged, address);
     if (!managed)
-        throw Invalid(std::string("`") + label + "` must be in host memory; it is in a GPU's. Call "
+        throw Invalid(std::string("`") + label +
+                      "` must be in host memory; it is in a GPU's. Call "
                       "hz_renderer_enqueue, or download it.");
 }
 

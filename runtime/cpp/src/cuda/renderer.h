@@ -69,8 +69,7 @@ private:
     hz_frame upload(const hz_image& image, const hz_mask* mask);
     template <typename Picture>
     Layout upload_picture(const Picture& picture, DeviceBuffer& target, PinnedBuffer& pinned);
-    void bring_thumbnails(const hz_frame& frame, size_t second_planes, float* first,
-                          float* second);
+    void bring_thumbnails(const hz_frame& frame, size_t second_planes, float* first, float* second);
     hz_report download(const hz_image& out, const Layout& layout, bool regions);
     static void refuse_thin_region(const hz_report& report);
     void queue_report();

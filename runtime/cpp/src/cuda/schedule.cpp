@@ -51,7 +51,7 @@ struct Job {
     hz_frame frame;
     Workspace* workspace;
     bool masked;
-    bool watched;        /* the mask's emptiness decides about the arguments */
+    bool watched; /* the mask's emptiness decides about the arguments */
     bool thumbnail, regions;
     bool from_histogram; /* some statistics are taken from the histogram */
     double pixels;
@@ -161,9 +161,9 @@ void add_measure(const Job& job, Launches& launches) {
     if (!frame.video)
         return launches.add(kMeasureKernels[frame.image.type], blocks, kMeasureThreads, p);
     const hz_video& video = *frame.video;
-    launches.add(kVideoMeasureKernels[is_deep(video)], blocks, kMeasureThreads,
-                 VideoMeasureParameters{p, planes_of(video), coding_of<float>(video),
-                                        shift_of(video)});
+    launches.add(
+        kVideoMeasureKernels[is_deep(video)], blocks, kMeasureThreads,
+        VideoMeasureParameters{p, planes_of(video), coding_of<float>(video), shift_of(video)});
 }
 
 /* After MEASURE, whose word of what is seen they correct. */
@@ -180,8 +180,8 @@ void add_regions(const Job& job, Launches& launches) {
     p.foreground = frame.foreground;
     p.background = frame.background;
     p.thumbnail_type = frame.thumbnail_type;
-    const int64_t blocks = std::min(divided(p.strips.count, kBoxThreads / 32),
-                                    resident_blocks(frame, kBoxBlocks));
+    const int64_t blocks =
+        std::min(divided(p.strips.count, kBoxThreads / 32), resident_blocks(frame, kBoxBlocks));
     launches.add("hz_region_box", blocks, kBoxThreads, p);
     launches.add(kRegionKernels[frame.image.type], 2 * kThumbnail, kRegionThreads, p);
 }
@@ -253,8 +253,8 @@ void add_video_apply(const Job& job, Launches& launches) {
     p.exact_coding = coding_of<double>(video);
     p.shift = shift_of(video);
     p.in_place = is_same(video, out);
-    const int64_t blocks = std::min(divided(p.strips, kApplyThreads / 32),
-                                    resident_blocks(job.frame, kApplyBlocks));
+    const int64_t blocks =
+        std::min(divided(p.strips, kApplyThreads / 32), resident_blocks(job.frame, kApplyBlocks));
     launches.add(kVideoApplyKernels[is_deep(video)], blocks, kApplyThreads, p);
 }
 
@@ -274,8 +274,8 @@ void add_apply(const Job& job, Launches& launches) {
     if (is_aligned_alike(frame.image, frame.out) && !bends_pixels(frame))
         kernel = kPackedKernels[frame.image.pixel_stride - 3][frame.image.channel_stride < 0];
     p.mask_within = job.masked && is_fourth_byte(frame.mask, frame.image);
-    const int64_t blocks = std::min(divided(p.strips.count, kApplyThreads / 32),
-                                    resident_blocks(frame, kApplyBlocks));
+    const int64_t blocks =
+        std::min(divided(p.strips.count, kApplyThreads / 32), resident_blocks(frame, kApplyBlocks));
     launches.add(kernel, blocks, kApplyThreads, p);
 }
 

@@ -24,8 +24,7 @@ void copy_elements(Row row, int64_t width, int64_t from_stride, int64_t to_strid
         std::memcpy(row.to + x * to_stride, row.from + x * from_stride, sizeof(T));
 }
 
-void copy_channel(Row row, int64_t width, int64_t element, int64_t from_stride,
-                  int64_t to_stride) {
+void copy_channel(Row row, int64_t width, int64_t element, int64_t from_stride, int64_t to_stride) {
     if (from_stride == element && to_stride == element)
         std::memcpy(row.to, row.from, static_cast<size_t>(width * element));
     else if (element == 1)
@@ -52,8 +51,13 @@ bool is_dense(const hz_image& image, int64_t element) {
 }  // namespace
 
 hz_image Layout::image_at(void* base) const {
-    return {static_cast<char*>(base) + first, width,          height, row_stride,
-            pixel_stride,                     channel_stride, type};
+    return {static_cast<char*>(base) + first,
+            width,
+            height,
+            row_stride,
+            pixel_stride,
+            channel_stride,
+            type};
 }
 
 hz_mask Layout::mask_at(void* base) const {
@@ -66,8 +70,8 @@ Layout layout_of(const hz_image& image) {
     layout.width = image.width;
     layout.height = image.height;
     layout.type = image.type;
-    const bool planar = std::llabs(image.pixel_stride) == element &&
-                        std::llabs(image.channel_stride) > 3 * element;
+    const bool planar =
+        std::llabs(image.pixel_stride) == element && std::llabs(image.channel_stride) > 3 * element;
     layout.planes = planar ? 3 : 1;
     layout.pixel_stride = planar ? element : 3 * element;
     layout.row_stride = aligned(image.width * layout.pixel_stride);
@@ -98,8 +102,8 @@ void copy_rows(const hz_image& from, const hz_image& to, int64_t first, int64_t 
     const bool same = is_dense(from, element) && is_dense(to, element) &&
                       from.channel_stride == to.channel_stride;
     const int64_t back = same && from.channel_stride < 0 ? 2 * element : 0;
-    const bool planar = std::llabs(from.pixel_stride) == element ||
-                        std::llabs(to.pixel_stride) == element;
+    const bool planar =
+        std::llabs(from.pixel_stride) == element || std::llabs(to.pixel_stride) == element;
     for (int64_t y = first; y < end; ++y) {
         const Row row = {static_cast<const char*>(from.data) + y * from.row_stride,
                          static_cast<char*>(to.data) + y * to.row_stride};

@@ -89,8 +89,8 @@ nvinfer1::IRuntime* create_runtime(const char* path) {
                           ". Install it, put its folder into LD_LIBRARY_PATH, or name the file in "
                           "hz_engine_options.library.");
     }
-    const auto create = reinterpret_cast<void* (*)(void*, int32_t)>(
-        dlsym(library, "createInferRuntime_INTERNAL"));
+    const auto create =
+        reinterpret_cast<void* (*)(void*, int32_t)>(dlsym(library, "createInferRuntime_INTERNAL"));
     if (!create)
         throw Unavailable(std::string("an engine needs TensorRT; ") + name +
                           " is another library. Name libnvinfer.so of TensorRT " +
@@ -111,13 +111,15 @@ void check_kind(const std::string& path, const std::vector<char>& bytes) {
     if (tag == "ftrt") return;
     const std::string rule = path + " must be a TensorRT engine; ";
     if (tag == "vtrt")
-        throw BadModel(rule + "it is one of TensorRT-RTX, which this library does not take. Build "
-                              "it with export/build_engine.py --module tensorrt.");
+        throw BadModel(rule +
+                       "it is one of TensorRT-RTX, which this library does not take. Build "
+                       "it with export/build_engine.py --module tensorrt.");
     /* A protobuf of ONNX begins with its first field, ir_version, and goes on with another. */
     if (tag.size() > 2 && tag[0] == 0x08 && tag[1] >= 0 && tag[1] < 0x40 &&
         ((tag[2] & 7) == 0 || (tag[2] & 7) == 2))
-        throw BadModel(rule + "it is an ONNX model. Build an engine of it with "
-                              "export/build_engine.py or trtexec --onnx.");
+        throw BadModel(rule +
+                       "it is an ONNX model. Build an engine of it with "
+                       "export/build_engine.py or trtexec --onnx.");
     std::string found = tag.empty() ? "it is empty" : "it begins with the bytes";
     for (const char byte : tag) {
         char text[8];
@@ -139,8 +141,7 @@ std::vector<char> read_engine(const std::string& path) {
 
 std::string text_of(const nvinfer1::Dims& shape) {
     std::string text;
-    for (int32_t i = 0; i < shape.nbDims; ++i)
-        text += (i ? "x" : "") + std::to_string(shape.d[i]);
+    for (int32_t i = 0; i < shape.nbDims; ++i) text += (i ? "x" : "") + std::to_string(shape.d[i]);
     return text.empty() ? "nothing" : text;
 }
 
@@ -183,7 +184,7 @@ public:
     ~EnginePredictor() override {
         try {
             renderer_.synchronize(nullptr); /* queued frames run the engine */
-        } catch (const std::exception&) { /* the device failed: nothing runs any more */
+        } catch (const std::exception&) {   /* the device failed: nothing runs any more */
         }
         try {
             const Current current(renderer_.context());
@@ -284,7 +285,8 @@ private:
 
     static std::string names_of(const std::vector<int32_t>& codes) {
         std::string names;
-        for (const int32_t code : codes) names += (names.empty() ? "" : ",") + std::string(kFilters[code]);
+        for (const int32_t code : codes)
+            names += (names.empty() ? "" : ",") + std::string(kFilters[code]);
         return names;
     }
 
@@ -300,7 +302,8 @@ private:
         }
         if (codes.empty() && regions) codes = {HZ_OP_PIECEWISE_CURVE};
         if (codes.empty())
-            throw BadModel(path_ + " must say which filters it predicts; those of trtexec do not. "
+            throw BadModel(path_ +
+                           " must say which filters it predicts; those of trtexec do not. "
                            "Name them in hz_engine_options.operations (HZ_DEFAULT_FILTERS are "
                            "those of the default model), or build it with export/build_engine.py.");
         count = static_cast<int32_t>(codes.size());
@@ -321,8 +324,7 @@ private:
             fits = shape.nbDims == 2 && shape.d[1] == numbers();
             wanted += (stages > 1 ? " or " : "") + std::to_string(numbers());
         }
-        if (!fits)
-            refuse("predict " + wanted + " arguments; it gives " + text_of(shape));
+        if (!fits) refuse("predict " + wanted + " arguments; it gives " + text_of(shape));
         if (engine_->getTensorDataType(kOutput) != nvinfer1::DataType::kFLOAT)
             refuse("give its arguments in float32");
     }

@@ -18,8 +18,8 @@ void CudaRenderer::thumbnail(const hz_image& image, const hz_mask* mask, float* 
     });
 }
 
-void CudaRenderer::region_thumbnails(const hz_image& image, const hz_mask& mask,
-                                     float* foreground, float* background) {
+void CudaRenderer::region_thumbnails(const hz_image& image, const hz_mask& mask, float* foreground,
+                                     float* background) {
     take_turn([&] {
         hz_frame frame = upload(image, &mask);
         predicted_.composite.reserve(3 * kPlane * sizeof(float));
@@ -51,9 +51,9 @@ void CudaRenderer::bring_thumbnails(const hz_frame& wanted, size_t second_planes
     Schedule all = schedule(frame, HZ_PHASE_MEASURE);
     launch(all);
     auto* const arrived = reinterpret_cast<float*>(pinned_thumbnails_.data());
-    check(driver().download(arrived, predicted_.composite.address(), kFirst * sizeof(float),
-                            stream_),
-          "download the thumbnails");
+    check(
+        driver().download(arrived, predicted_.composite.address(), kFirst * sizeof(float), stream_),
+        "download the thumbnails");
     check(driver().download(arrived + kFirst, predicted_.coverage.address(), rest * sizeof(float),
                             stream_),
           "download the thumbnails");

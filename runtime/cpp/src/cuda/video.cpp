@@ -32,8 +32,7 @@ Range luma_of(const hz_video& video) {
 }
 
 Range chroma_of(const hz_video& video) {
-    return range_of(video.chroma, (video.height + 1) / 2, video.chroma_stride,
-                    chroma_bytes(video));
+    return range_of(video.chroma, (video.height + 1) / 2, video.chroma_stride, chroma_bytes(video));
 }
 
 bool overlap(const Range& a, const Range& b) { return a.begin < b.end && b.begin < a.end; }
@@ -62,7 +61,8 @@ void check_video(const hz_video* video, const char* name) {
         throw Invalid(label + " must have 8, 10, 12 or 16 bits; got " +
                       std::to_string(video->bits) + ".");
     if (video->matrix != HZ_BT709 && video->matrix != HZ_BT601 && video->matrix != HZ_BT2020)
-        throw Invalid(label + " must have matrix HZ_BT709 (1), HZ_BT601 (6) or HZ_BT2020 (9); got " +
+        throw Invalid(label +
+                      " must have matrix HZ_BT709 (1), HZ_BT601 (6) or HZ_BT2020 (9); got " +
                       std::to_string(video->matrix) + ".");
     const hz_image picture = picture_of(*video);
     hz_api::check_image(&picture, name); /* the size */
@@ -73,8 +73,8 @@ void check_video(const hz_video* video, const char* name) {
     const auto chroma = reinterpret_cast<uintptr_t>(video->chroma);
     if (luma % static_cast<uintptr_t>(pair) || chroma % static_cast<uintptr_t>(pair) ||
         video->luma_stride % pair || video->chroma_stride % pair)
-        throw Invalid(label + " must have planes and rows at multiples of " +
-                      std::to_string(pair) + " bytes, two samples. Copy it to memory of its own.");
+        throw Invalid(label + " must have planes and rows at multiples of " + std::to_string(pair) +
+                      " bytes, two samples. Copy it to memory of its own.");
 }
 
 void check_video_out(const hz_video& video, const hz_mask* mask, const hz_video& out) {
@@ -97,13 +97,13 @@ void check_video_out(const hz_video& video, const hz_mask* mask, const hz_video&
             "other; it overlaps in part. Pass the image, or memory of its own.");
     if (!mask) return;
     const int64_t across = (mask->width - 1) * mask->pixel_stride;
-    const Range covered = range_of(static_cast<const char*>(mask->data) + (across < 0 ? across : 0),
-                                   mask->height, mask->row_stride,
-                                   (across < 0 ? -across : across) +
-                                       hz_api::element_size(mask->type));
+    const Range covered = range_of(
+        static_cast<const char*>(mask->data) + (across < 0 ? across : 0), mask->height,
+        mask->row_stride, (across < 0 ? -across : across) + hz_api::element_size(mask->type));
     if (overlap(luma, covered) || overlap(chroma, covered))
-        throw Invalid("`out` must share no memory with the mask; it overlaps it. Pass memory of "
-                      "its own.");
+        throw Invalid(
+            "`out` must share no memory with the mask; it overlaps it. Pass memory of "
+            "its own.");
 }
 
 }  // namespace hz_cuda
