@@ -30,8 +30,8 @@ from harmonizer.bench import SCHEMA_VERSION, environment, judge, run_cases, tabl
 from harmonizer.files import write_atomically
 from harmonizer.measuring import TYPICAL, Measurement, measure, picture, rectangle, summarize
 from harmonizer.pipeline import Harmonizer
+from train.checkpoints import load_checkpoint, save_checkpoint
 from train.filters import apply_filters, blend
-from train.model import load_checkpoint, save_checkpoint
 from train.network import HarmonizerNet
 from train.s2crnet import S2CRNet
 

@@ -33,6 +33,7 @@ from calibration.rows import scale_rows
 from export.to_onnx import export
 from export.tolerances import CALIBRATION_IMAGES
 from harmonizer.errors import HarmonizerError
+from train.checkpoints import load_harmonizer, save_checkpoint
 from train.data.batches import Batch
 from train.data.config import DataConfig
 from train.fitting.config import FitConfig
@@ -48,7 +49,6 @@ from train.fitting.fit import (
 from train.fitting.losses import image_loss
 from train.fitting.objective import Objective, Outcome
 from train.fitting.step import Stepper
-from train.model import load_harmonizer, save_checkpoint
 from train.network import HarmonizerNet
 
 

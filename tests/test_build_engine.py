@@ -33,7 +33,7 @@ from harmonizer.engine.progress import BuildProgress
 from harmonizer.engine.timing import open_timing_cache
 from harmonizer.errors import DeviceError, EngineError, ModelError
 from harmonizer.ops import DEFAULT_FILTERS
-from train.model import load_checkpoint
+from train.checkpoints import load_checkpoint
 from train.network import HarmonizerNet, NetworkConfig
 
 rtx = pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed: make setup")

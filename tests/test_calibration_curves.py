@@ -24,7 +24,7 @@ from calibration.search import Budget
 from export import tolerances
 from harmonizer.contract import LABELS
 from harmonizer.ops import DEFAULT_FILTERS
-from train.model import load_checkpoint
+from train.checkpoints import load_checkpoint
 from train.s2crnet import S2CRNet
 
 FIRES = (3, 4, 6, 7, 9, 10, 11)

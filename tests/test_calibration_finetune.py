@@ -21,9 +21,9 @@ from calibration.ranges import open_session
 from calibration.rewrite import quantize_blocks
 from calibration.rounding import insert_rounding, round_straight_through
 from calibration.rows import scale_rows
+from train.checkpoints import load_checkpoint
 from train.fitting.config import FitConfig
 from train.fitting.objective import Outcome
-from train.model import load_checkpoint
 
 
 @pytest.fixture(scope="module")

@@ -176,7 +176,7 @@ def test_models_of_another_kind_are_refused(tmp_path: Path, model: Path, checkpo
 
 
 def test_checkpoint_that_predicts_nan_is_refused(tmp_path: Path) -> None:
-    from train.model import save_checkpoint
+    from train.checkpoints import save_checkpoint
     from train.network import HarmonizerNet, NetworkConfig
 
     network = HarmonizerNet(NetworkConfig(encoder=None, statistics=True))

@@ -16,8 +16,8 @@ from export.metadata import Precision, Variant
 from export.regions import traced_thumbnails
 from export.to_onnx import export
 from harmonizer.contract import LABELS, read_contract
+from train.checkpoints import load_checkpoint
 from train.evaluation.predictors import Candidate
-from train.model import load_checkpoint
 from train.s2crnet import S2CRNet, S2CRNetConfig, one_hot
 from train.thumbnails import region_thumbnails
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from harmonizer.files import write_atomically
 from harmonizer.ops import PHOTO_FILTERS
+from train.checkpoints import load_checkpoint
 from train.evaluation.triplets import benchmark_composites, validation_composites
 from train.fitting.config import (
     ConfigError,
@@ -29,7 +30,6 @@ from train.fitting.fit import FinishedRunError, InterruptedFitError, default_dev
 from train.fitting.flags import Parser, fit_config
 from train.fitting.monitor import Validation
 from train.fitting.state import CHECKPOINT, CONFIG, STATE
-from train.model import load_checkpoint
 
 EMA: dict[str, dict[str, Any]] = {"on": {"ema": 0.999}, "off": {"ema": 0.0}}
 
