@@ -18,8 +18,8 @@ from export.to_onnx import export
 from harmonizer.contract import LABELS, read_contract
 from train.checkpoints import load_checkpoint
 from train.evaluation.predictors import Candidate
+from train.regions import region_thumbnails
 from train.s2crnet import S2CRNet, S2CRNetConfig, one_hot
-from train.thumbnails import region_thumbnails
 
 Case = tuple[str, Variant, Precision]
 CASES: list[Case] = [

@@ -22,8 +22,8 @@ from train.cells import Cells
 from train.colour_statistics import COUNT, measure, subsample
 from train.efficientnet import PUBLISHED, STAGES, DepthEncoder, TwoStemEncoder, check_encoder
 from train.filters import apply_filters, blend
+from train.regions import check_images
 from train.regressors import CascadeRegressor, SeparateRegressor, as_one_layer
-from train.thumbnails import check_images
 
 THUMBNAIL = THUMBNAIL_SIZE
 """Side of the square thumbnail that the network was made for."""
