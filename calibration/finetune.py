@@ -22,12 +22,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from calibration.cache import calibrate
 from calibration.equalize import equalize
 from calibration.graph import PredictorGraph, load_graph
 from calibration.images import load_images
 from calibration.outputs import prepare_outputs
-from calibration.ranges import METHODS
+from calibration.ranges import METHODS, calibrate
 from calibration.rounding import insert_rounding
 from calibration.rows import scale_rows
 from export.to_onnx import export

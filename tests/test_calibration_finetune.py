@@ -12,12 +12,11 @@ import torch
 from calibration_data import feeds
 from training_runs import Workshop
 
-from calibration.cache import calibrate
 from calibration.equalize import equalize, inverse_name
 from calibration.errors import CalibrationError
 from calibration.finetune import Imitation, finetune, main
 from calibration.graph import PredictorGraph, load_graph
-from calibration.ranges import open_session
+from calibration.ranges import calibrate, open_session
 from calibration.rewrite import quantize_blocks
 from calibration.rounding import insert_rounding, round_straight_through
 from calibration.rows import scale_rows
