@@ -1,6 +1,6 @@
 """Is anything faster than float32 on the CPU? Paired timings, and what each costs in accuracy.
 
-python -m calibration.cpu MODEL.onnx --images DIR [--json FILE] [--threads N]
+python -m bench.precision MODEL.onnx --images DIR [--json FILE] [--threads N]
     [--seconds S] [--clock wall|cpu] [--save DIR]
 
 Variants: ONNX Runtime float32 (what ships), static u8s8 and dynamic INT8 by its own tools, and
@@ -288,7 +288,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
 def main(words: Sequence[str] | None = None) -> int:
     """The command line; 0 on success, 2 for bad input."""
     parser = argparse.ArgumentParser(
-        prog="python -m calibration.cpu",
+        prog="python -m bench.precision",
         description=(__doc__ or "").splitlines()[0],
         allow_abbrev=False,
     )

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from calibration_data import write_photographs
 
-from calibration.cpu import CLEARLY, Variant, main, measure_times, summarise
+from bench.precision import CLEARLY, Variant, main, measure_times, summarise
 from export.tolerances import CALIBRATION_IMAGES
 
 ERROR = {"arguments_max": 0.0, "levels_max": 0.0, "delta_e_mean": 0.0, "delta_e_max": 0.0}
