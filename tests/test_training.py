@@ -433,7 +433,7 @@ def test_curves_of_a_run_are_drawn_and_other_folders_refused(
 def test_curves_of_a_run_that_got_worse_are_not_cut_off(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from train.fitting import curves
+    from train.research import curves
 
     monkeypatch.setattr(curves.plt, "close", lambda figure: None)
     for highest, limit in ((0.9, 1.0), (2.0, 2.1)):

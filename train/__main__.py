@@ -18,9 +18,9 @@ from train.fitting.state import stored_config
 COMMANDS = {
     "ablate": "train.fitting.ablate",
     "check-data": "train.data.check",
-    "curves": "train.fitting.curves",
+    "curves": "train.research.curves",
     "pieces": "train.fitting.pieces",
-    "speed": "train.fitting.speed",
+    "speed": "train.research.speed",
 }
 """The module whose `main(arguments)` is each further command."""
 

@@ -3,7 +3,7 @@
 The bound says how much of an error is the filters' and how much the predictor's; it chose the two
 further operations (docs/decisions/0004-two-more-operations.md).
 
-    python -m train.ceiling --filters temperature,brightness,...
+    python -m train.research.ceiling --filters temperature,brightness,...
 """
 
 import argparse
