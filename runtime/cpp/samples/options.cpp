@@ -7,6 +7,8 @@
 #include <map>
 #include <sstream>
 
+#include "hz_operations.h"
+
 const char* const kUsage =
     R"(usage: harmonize IMAGE [MASK] -o OUT (--arguments A | --engine FILE) [options]
        harmonize --raw WIDTHxHEIGHT MASK (--arguments A | --engine FILE) [options] <frames >frames
