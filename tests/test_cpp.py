@@ -319,7 +319,7 @@ def test_pkg_config_tells_how_to_build_without_cmake(static: bool, tmp_path: Pat
     succeed(program, "errors" if static else "views")
     if static:  # and to those who do: Threads and the C++ library come with the target
         (tmp_path / "CMakeLists.txt").write_text(
-            "cmake_minimum_required(VERSION 3.22)\nproject(p LANGUAGES C)\n"
+            "cmake_minimum_required(VERSION 3.22)\nproject(p LANGUAGES C CXX)\n"
             f"find_package(harmonizer REQUIRED)\nadd_executable(p {source})\n"
             "target_link_libraries(p PRIVATE harmonizer::harmonizer)\n"
         )
