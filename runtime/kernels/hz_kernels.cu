@@ -4,11 +4,11 @@
    and uses no dynamic shared memory. */
 #include "apply_any.cuh"
 #include "apply_bytes.cuh"
+#include "drawing.cuh"
 #include "measure.cuh"
-#include "plan.cuh"
 #include "reduce.cuh"
 #include "region_thumbnail.cuh"
-#include "video.cuh"
+#include "surface.cuh"
 
 using namespace hz_gpu;
 

@@ -50,8 +50,8 @@ __device__ __forceinline__ bool is_full(u32 word, int type) {
     return type == kBool ? ((word - 0x01010101u) & ~word & 0x80808080u) == 0 : word == 0xffffffffu;
 }
 
-__device__ __forceinline__ void look_at_group(const Cover& mask, const PackedStrip& place,
-                                              int group, Seen& seen) {
+__device__ __forceinline__ void look_at_group(const Mask& mask, const PackedStrip& place, int group,
+                                              Seen& seen) {
     const int slot = group * kGroup + 4 * lane_index(), valid = place.valid_at(slot);
     const i64 column = place.column_of(slot);
     bool any = false, full = valid == 4;
@@ -70,7 +70,7 @@ __device__ __forceinline__ u32 fourth_bytes(const uint4& quad) {
 }
 
 /* within: the mask is the fourth byte of the picture's pixels. */
-__device__ __forceinline__ Seen look_at_strip(const Cover& mask, const PackedStrip& place,
+__device__ __forceinline__ Seen look_at_strip(const Mask& mask, const PackedStrip& place,
                                               bool within) {
     Seen seen = {0, 0};
     const u8* address =

@@ -50,13 +50,13 @@ __device__ __forceinline__ const S& at(const u8* address) {
     return *reinterpret_cast<const S*>(address);
 }
 
-__device__ __forceinline__ u8* pixel_of(const Surface& surface, i64 row, i64 column) {
-    return surface.data + row * surface.row_stride + column * surface.pixel_stride;
+__device__ __forceinline__ u8* pixel_of(const Image& image, i64 row, i64 column) {
+    return image.data + row * image.row_stride + column * image.pixel_stride;
 }
 
 /* The coverage of one pixel; exactly 0 and 1 where the mask is 0 and full. */
 template <typename T>
-__device__ __forceinline__ T coverage_of(const Cover& mask, i64 row, i64 column) {
+__device__ __forceinline__ T coverage_of(const Mask& mask, i64 row, i64 column) {
     if (!mask.data) return T(1);
     const u8* address = mask.data + row * mask.row_stride + column * mask.pixel_stride;
     switch (mask.type) {
@@ -140,7 +140,7 @@ __device__ __forceinline__ void run_steps(const hz::Step<T>* steps, int first, i
 
 /* Load N pixels of a row, 32 columns apart. */
 template <typename S, typename T, int N>
-__device__ __forceinline__ void load_pixels(const Surface& image, i64 row, i64 first, i64 end,
+__device__ __forceinline__ void load_pixels(const Image& image, i64 row, i64 first, i64 end,
                                             Pixels<T, N>& pixels) {
 #pragma unroll
     for (int k = 0; k < N; ++k) {

@@ -77,7 +77,7 @@ struct RegionSums {
 __device__ __forceinline__ int place_of(int column) { return column + column / 32; }
 
 /* As it is stored; region_scale brings it to [0, 1]. */
-__device__ __forceinline__ float stored_coverage(const Cover& mask, i64 row, i64 column) {
+__device__ __forceinline__ float stored_coverage(const Mask& mask, i64 row, i64 column) {
     const u8* address = mask.data + row * mask.row_stride + column * mask.pixel_stride;
     switch (mask.type) {
         case kU8:

@@ -64,7 +64,7 @@ __device__ __forceinline__ float exact_unit(S stored) {
     return fmaf(fmaf(-full, quotient, value), inverse, quotient);
 }
 
-__device__ __forceinline__ float exact_coverage(const Cover& mask, i64 row, i64 column) {
+__device__ __forceinline__ float exact_coverage(const Mask& mask, i64 row, i64 column) {
     const u8* address = mask.data + row * mask.row_stride + column * mask.pixel_stride;
     switch (mask.type) {
         case kU8:
@@ -81,7 +81,7 @@ __device__ __forceinline__ float exact_coverage(const Cover& mask, i64 row, i64 
 /* Values of a picture of R, G and B as the thumbnail reads them. */
 template <typename S>
 struct Stored {
-    const Surface& image;
+    const Image& image;
 
     __device__ __forceinline__ float operator()(i64 row, i64 column, int channel) const {
         return exact_unit(at<S>(pixel_of(image, row, column) + channel * image.channel_stride));

@@ -11,7 +11,7 @@ FLAGS = ["-std=c++17", "-O1", "-g", "-fno-omit-frame-pointer", "-DSTANDALONE"]
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 PARTS = (
     *("api/checks", "api/errors", "api/functions", "api/renderer"),
-    *("cpu/dispatch", "cpu/passes", "cpu/plan", "cpu/region_thumbnails", "cpu/threads"),
+    *("cpu/dispatch", "cpu/passes", "cpu/drawing", "cpu/region_thumbnails", "cpu/threads"),
     "cpu/thumbnail",
 )
 KERNELS = ("cpu/measure_kernels", "cpu/region_kernels", "cpu/render_kernels")

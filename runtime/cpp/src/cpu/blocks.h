@@ -13,7 +13,7 @@
 
 namespace HZ_NAMESPACE {
 
-using hz_cpu::BytePlan;
+using hz_cpu::ByteDrawing;
 using hz_cpu::RenderJob;
 using hz_cpu::Steps;
 

@@ -1,4 +1,4 @@
-/* Drawing 8-bit blocks: tables before and after the operations that mix channels. See BytePlan.
+/* Drawing 8-bit blocks: tables before and after the operations that mix channels. See ByteDrawing.
 
    Included by files that are compiled once for each instruction set; see blocks.h. */
 #pragma once
@@ -45,7 +45,7 @@ HZ_FN void store_two(void* address, const Entry& first, const Entry& second) {
 /* Bytes through the prefix's tables to planes. */
 void load_bytes(const Block& block, Planes<float>& planes) {
     const hz_image& image = block.job.image;
-    const float (*table)[256] = block.job.byte_plan->prefix_float;
+    const float (*table)[256] = block.job.byte_drawing->prefix_float;
     const int n = block.n;
     with_layout<uint8_t>(image.pixel_stride, image.channel_stride, [&](auto ps, auto cs) {
         const auto entry = [&](const char* pixel, int c) -> const float& {
@@ -71,8 +71,9 @@ void load_bytes(const Block& block, Planes<float>& planes) {
 /* The same by arithmetic, where the prefix's tables are clamped lines. */
 void load_lines(const Block& block, Planes<float>& planes) {
     const hz_image& image = block.job.image;
-    const hz_cpu::Line red = block.job.byte_plan->lines[0], green = block.job.byte_plan->lines[1],
-                       blue = block.job.byte_plan->lines[2];
+    const hz_cpu::Line red = block.job.byte_drawing->lines[0],
+                       green = block.job.byte_drawing->lines[1],
+                       blue = block.job.byte_drawing->lines[2];
     const auto on_line = [](const hz_cpu::Line& line, const char* value) {
         const float v = line.slope * float(load<uint8_t>(value)) + line.offset;
         const float raised = v > line.low ? v : line.low;
@@ -92,7 +93,7 @@ void load_lines(const Block& block, Planes<float>& planes) {
 /* A program that is all prefix: three tables from byte to byte. */
 void look_up_bytes(const Block& block, Word* words) {
     const hz_image& image = block.job.image;
-    const uint8_t (*table)[256] = block.job.byte_plan->levels;
+    const uint8_t (*table)[256] = block.job.byte_drawing->levels;
     const int n = block.n;
     with_layout<uint8_t>(image.pixel_stride, image.channel_stride, [&](auto ps, auto cs) {
         const char* pixel = block.in;
@@ -154,7 +155,7 @@ Word look_up_planes(const uint32_t* cells, const Planes<float>& planes, int n,
                       past_g = positions[1][i] - int32_t(g & kBeginning),
                       past_b = positions[2][i] - int32_t(b & kBeginning);
         /* The end level, less one where the position is before the beginning: all of it in the
-           highest byte, which wraps round as BytePlan's first cell needs. */
+           highest byte, which wraps round as ByteDrawing's first cell needs. */
         const Word word = word_of((r + (uint32_t(past_r >> 31) << 24)) >> 24,
                                   (g + (uint32_t(past_g >> 31) << 24)) >> 24,
                                   (b + (uint32_t(past_b >> 31) << 24)) >> 24);
@@ -173,39 +174,39 @@ Word look_up_planes(const uint32_t* cells, const Planes<float>& planes, int n,
 
 /* Draw in float; returns whether any pixel is in doubt. */
 bool draw_in_float(const Block& block, Cover cover, const float* coverage, Word* words) {
-    const BytePlan& plan = *block.job.byte_plan;
+    const ByteDrawing& drawing = *block.job.byte_drawing;
     const Steps& steps = *block.job.steps;
     const int n = block.n;
-    const bool through_curve = cover != Cover::soft && plan.suffix < steps.count;
+    const bool through_curve = cover != Cover::soft && drawing.suffix < steps.count;
     Planes<float> planes;
-    if (cover != Cover::soft && plan.prefix_in_lines)
+    if (cover != Cover::soft && drawing.prefix_in_lines)
         load_lines(block, planes);
     else
         load_bytes(block, planes);
-    run_steps(steps, plan.middle, through_curve ? plan.suffix : steps.count, n, planes);
+    run_steps(steps, drawing.middle, through_curve ? drawing.suffix : steps.count, n, planes);
     if (cover == Cover::soft) {
         Planes<float> source;
         load_pixels<float, uint8_t>(block.in, block.job.image.pixel_stride,
                                     block.job.image.channel_stride, n, source);
         blend(coverage, source, n, planes);
     }
-    const Word met = through_curve ? look_up_planes(plan.cells, planes, n, words)
+    const Word met = through_curve ? look_up_planes(drawing.cells, planes, n, words)
                                    : round_planes(planes, n, words);
     return met >> kDoubtShift;
 }
 
 /* Draw again, in double from the source bytes, the pixels in doubt. */
 void draw_doubtful(const Block& block, Cover cover, Word* words) {
-    const BytePlan& plan = *block.job.byte_plan;
+    const ByteDrawing& drawing = *block.job.byte_drawing;
     Planes<double> planes, source;
     int index[kBlock], count = 0;
     for (int i = 0; i < block.n; ++i) {
         if (!(words[i] >> kDoubtShift)) continue;
         const Word word = source_word(block, i);
         const uint8_t r = uint8_t(word), g = uint8_t(word >> 8), b = uint8_t(word >> 16);
-        planes.r[count] = plan.prefix[0][r];
-        planes.g[count] = plan.prefix[1][g];
-        planes.b[count] = plan.prefix[2][b];
+        planes.r[count] = drawing.prefix[0][r];
+        planes.g[count] = drawing.prefix[1][g];
+        planes.b[count] = drawing.prefix[2][b];
         source.r[count] = unit_value<double>(r);
         source.g[count] = unit_value<double>(g);
         source.b[count] = unit_value<double>(b);
@@ -213,7 +214,7 @@ void draw_doubtful(const Block& block, Cover cover, Word* words) {
     }
     planes.pad_from(count);
     source.pad_from(count);
-    run_steps(*block.job.steps, plan.middle, block.job.steps->count, count, planes);
+    run_steps(*block.job.steps, drawing.middle, block.job.steps->count, count, planes);
     if (cover == Cover::soft) {
         double coverage[kBlock];
         block.mask.read(block.n, coverage);
@@ -245,13 +246,13 @@ void store_words(const Block& block, const Word* words) {
 }
 
 void draw_byte_block(const Block& block, Cover cover) {
-    const BytePlan& plan = *block.job.byte_plan;
+    const ByteDrawing& drawing = *block.job.byte_drawing;
     alignas(64) Word words[kBlock];
     float coverage[kBlock];
     if (cover != Cover::all) block.mask.read(block.n, coverage);
-    if (cover != Cover::soft && plan.middle == block.job.steps->count) {
+    if (cover != Cover::soft && drawing.middle == block.job.steps->count) {
         look_up_bytes(block, words);
-    } else if (cover == Cover::soft ? plan.all_in_float : plan.middle_in_float) {
+    } else if (cover == Cover::soft ? drawing.all_in_float : drawing.middle_in_float) {
         if (draw_in_float(block, cover, coverage, words)) draw_doubtful(block, cover, words);
     } else {
         memset(words, 255, size_t(block.n) * sizeof(Word)); /* all in doubt */

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "cpu/plan.h"
+#include "cpu/drawing.h"
 
 namespace hz_cpu {
 
@@ -12,8 +12,8 @@ struct RenderJob {
     hz_image out;
     hz_mask mask; /* data is null for the whole image */
     const Steps* steps;
-    const BytePlan* byte_plan; /* null for other types than HZ_U8 */
-    bool in_float;             /* for other types than HZ_U8 */
+    const ByteDrawing* byte_drawing; /* null for other types than HZ_U8 */
+    bool in_float;                   /* for other types than HZ_U8 */
     bool in_place;
 };
 

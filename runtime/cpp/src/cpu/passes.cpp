@@ -187,11 +187,11 @@ void draw(const hz_image& image, const hz_mask* mask, const hz_program& program,
     if (in_place && steps.count == 0) return;
     RenderJob job = {image, out, {}, &steps, nullptr, true, in_place};
     if (mask) job.mask = *mask;
-    std::unique_ptr<BytePlan> byte_plan;
+    std::unique_ptr<ByteDrawing> byte_drawing;
     if (image.type == HZ_U8) {
-        byte_plan = std::make_unique<BytePlan>();
-        make_byte_plan(steps, *byte_plan);
-        job.byte_plan = byte_plan.get();
+        byte_drawing = std::make_unique<ByteDrawing>();
+        make_byte_drawing(steps, *byte_drawing);
+        job.byte_drawing = byte_drawing.get();
     } else {
         job.in_float = float_suffices(steps, 0, steps.count);
     }

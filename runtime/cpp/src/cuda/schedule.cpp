@@ -57,12 +57,12 @@ struct Job {
     double pixels;
 };
 
-Surface surface_of(const hz_image& image) {
+Image image_of(const hz_image& image) {
     return {static_cast<u8*>(image.data), image.row_stride, image.pixel_stride,
             image.channel_stride};
 }
 
-Cover cover_of(const Job& job) {
+Mask mask_of(const Job& job) {
     if (!job.masked) return {};
     const hz_mask& mask = job.frame.mask;
     return {static_cast<const u8*>(mask.data), mask.row_stride, mask.pixel_stride, mask.type, 0};
@@ -134,8 +134,8 @@ void add_measure(const Job& job, Launches& launches) {
     const hz_frame& frame = job.frame;
     if (!job.from_histogram && !job.thumbnail && !job.watched) return;
     MeasureParameters p = {};
-    p.image = surface_of(frame.image);
-    p.mask = cover_of(job);
+    p.image = image_of(frame.image);
+    p.mask = mask_of(job);
     p.width = frame.image.width;
     p.height = frame.image.height;
     p.workspace = job.workspace;
@@ -171,8 +171,8 @@ void add_regions(const Job& job, Launches& launches) {
     const hz_frame& frame = job.frame;
     if (!job.regions) return;
     RegionParameters p = {};
-    p.image = surface_of(frame.image);
-    p.mask = cover_of(job);
+    p.image = image_of(frame.image);
+    p.mask = mask_of(job);
     p.width = frame.image.width;
     p.height = frame.image.height;
     p.strips = make_strips(p.width, p.height, false);
@@ -188,7 +188,7 @@ void add_regions(const Job& job, Launches& launches) {
 
 void add_reduce(const Job& job, int step, Launches& launches) {
     ReduceParameters p = {};
-    p.image = surface_of(job.frame.image);
+    p.image = image_of(job.frame.image);
     p.strips = make_strips(job.frame.image.width, job.frame.image.height,
                            !job.frame.video && has_joined_rows(job.frame.image));
     p.workspace = job.workspace;
@@ -243,7 +243,7 @@ void add_video_apply(const Job& job, Launches& launches) {
     VideoApplyParameters p = {};
     p.image = planes_of(video);
     p.out = planes_of(out);
-    p.mask = cover_of(job);
+    p.mask = mask_of(job);
     p.workspace = job.workspace;
     p.width = video.width;
     p.height = video.height;
@@ -262,9 +262,9 @@ void add_apply(const Job& job, Launches& launches) {
     if (job.frame.video) return add_video_apply(job, launches);
     const hz_frame& frame = job.frame;
     ApplyParameters p = {};
-    p.image = surface_of(frame.image);
-    p.out = surface_of(frame.out);
-    p.mask = cover_of(job);
+    p.image = image_of(frame.image);
+    p.out = image_of(frame.out);
+    p.mask = mask_of(job);
     p.workspace = job.workspace;
     p.in_place = hz_api::same_memory(frame.image, frame.out);
     const bool joined = has_joined_rows(frame.image) && has_joined_rows(frame.out) &&

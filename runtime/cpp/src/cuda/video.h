@@ -2,7 +2,7 @@
 #pragma once
 
 #include "harmonizer_video.h"
-#include "hz_video.h"
+#include "hz_surface.h"
 
 namespace hz_cuda {
 

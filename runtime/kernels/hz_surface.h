@@ -1,6 +1,6 @@
 /* What the host's schedule and the kernels share about pictures as video decoders give them. */
-#ifndef HZ_VIDEO_H
-#define HZ_VIDEO_H
+#ifndef HZ_SURFACE_H
+#define HZ_SURFACE_H
 
 #include "hz_workspace.h"
 
@@ -40,7 +40,7 @@ struct VideoReduceParameters {
 
 struct VideoApplyParameters {
     Planes image, out;
-    Cover mask;
+    Mask mask;
     Workspace* workspace;
     i64 width, height;
     u32 strips_of_row, strips;

@@ -7,7 +7,7 @@
    Luma stays bit for bit where M is 0, chroma where it is 0 in the whole block. */
 #pragma once
 
-#include "hz_video.h"
+#include "hz_surface.h"
 #include "pixels.cuh"
 
 namespace hz_gpu {
@@ -94,7 +94,7 @@ struct VideoBlock {
 
     __device__ __forceinline__ bool has(int k) const { return k / 2 < rows && k % 2 < columns; }
     template <typename T>
-    __device__ __forceinline__ T coverage(const Cover& mask, int k) const {
+    __device__ __forceinline__ T coverage(const Mask& mask, int k) const {
         return has(k) ? coverage_of<T>(mask, 2 * row + k / 2, 2 * column + k % 2) : T(0);
     }
 };
@@ -168,12 +168,12 @@ __device__ __forceinline__ void draw_block(const VideoApplyParameters& p, const 
 template <typename S>
 __device__ __forceinline__ void apply_video(const VideoApplyParameters& p, hz::Step<float>* steps,
                                             hz::Step<double>* exact_steps) {
-    const Plan& plan = p.workspace->plan;
-    const bool nothing = plan.nothing;
+    const Drawing& drawing = p.workspace->drawing;
+    const bool nothing = drawing.nothing;
     if (nothing && p.in_place) return;
     if (threadIdx.x < HZ_MAX_STEPS) {
-        steps[threadIdx.x] = plan.steps[threadIdx.x];
-        exact_steps[threadIdx.x] = plan.exact_steps[threadIdx.x];
+        steps[threadIdx.x] = drawing.steps[threadIdx.x];
+        exact_steps[threadIdx.x] = drawing.exact_steps[threadIdx.x];
     }
     __syncthreads();
     const i64 columns = (p.width + 1) / 2;
@@ -191,10 +191,10 @@ __device__ __forceinline__ void apply_video(const VideoApplyParameters& p, hz::S
             if (!drawn && p.in_place) continue;
             u64 luma = load_luma<S>(p.image, block);
             Pair<S> chroma = chroma_at<S>(p.image, row, column);
-            if (drawn && plan.in_float)
-                draw_block<S, float, 4>(p, p.coding, steps, plan.count, block, luma, chroma);
+            if (drawn && drawing.in_float)
+                draw_block<S, float, 4>(p, p.coding, steps, drawing.count, block, luma, chroma);
             else if (drawn)
-                draw_block<S, double, 1>(p, p.exact_coding, exact_steps, plan.count, block, luma,
+                draw_block<S, double, 1>(p, p.exact_coding, exact_steps, drawing.count, block, luma,
                                          chroma);
             store_luma<S>(p.out, block, luma);
             at<Pair<S>>(p.out.chroma + row * p.out.chroma_stride + column * i64(sizeof(Pair<S>))) =

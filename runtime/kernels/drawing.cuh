@@ -66,7 +66,7 @@ __device__ __forceinline__ bool are_finite(const PlanParameters& p) {
 __device__ __forceinline__ bool take_curves(const PlanParameters& p, bool drawn, Report& report) {
     if (!p.stages) return true;
     const Range range = range_of(HZ_OP_PIECEWISE_CURVE);
-    Plan& plan = p.workspace->plan;
+    Drawing& drawing = p.workspace->drawing;
     const int index = int(threadIdx.x), threads = int(blockDim.x);
     bool nothing = true;
     for (int i = index; i < p.stages * HZ_CURVE_NUMBERS; i += threads) {
@@ -79,14 +79,14 @@ __device__ __forceinline__ bool take_curves(const PlanParameters& p, bool drawn,
     __syncthreads();
     if (index < 3 * p.stages)
         hz::prepare_curve(report.curves.slopes + index * HZ_CURVE_KNOTS,
-                          plan.exact_curve_table + 1 + index * 2 * HZ_CURVE_KNOTS);
+                          drawing.exact_curve_table + 1 + index * 2 * HZ_CURVE_KNOTS);
     if (index == 0) {
-        plan.exact_curve_table[0] = p.stages;
+        drawing.exact_curve_table[0] = p.stages;
         report.curves.stages = p.stages;
     }
     nothing = __syncthreads_and(nothing);
     for (int i = index; i < 1 + p.stages * 2 * HZ_CURVE_NUMBERS; i += threads)
-        plan.curve_table[i] = float(plan.exact_curve_table[i]);
+        drawing.curve_table[i] = float(drawing.exact_curve_table[i]);
     return nothing;
 }
 
@@ -128,16 +128,16 @@ __device__ __noinline__ void apply(const hz::Step<double>& step, double (&value)
 }
 
 /* Long and rarely run: one copy for all kernels. */
-__device__ __noinline__ void prepare(const ReportStep& step, const Plan& plan,
+__device__ __noinline__ void prepare(const ReportStep& step, const Drawing& drawing,
                                      hz::Step<double>& prepared) {
     hz::prepare_step(step.operation, step.argument, step.statistics, prepared);
-    if (step.operation == HZ_OP_PIECEWISE_CURVE) prepared.table = plan.exact_curve_table;
+    if (step.operation == HZ_OP_PIECEWISE_CURVE) prepared.table = drawing.exact_curve_table;
 }
 
-__device__ __forceinline__ void to_float(const hz::Step<double>& step, const Plan& plan,
+__device__ __forceinline__ void to_float(const hz::Step<double>& step, const Drawing& drawing,
                                          hz::Step<float>& target) {
     target.operation = step.operation;
-    target.table = step.table ? plan.curve_table : nullptr;
+    target.table = step.table ? drawing.curve_table : nullptr;
     for (int i = 0; i < HZ_CONSTANTS; ++i) target.constants[i] = float(step.constants[i]);
 }
 
@@ -217,7 +217,7 @@ struct Planning {
 /* The steps before the first that mixes the channels, for the values 0..255: threads below 256 get
    f(v) of the three channels. Takes statistics from the histogram on the way if asked to. */
 __device__ __forceinline__ int walk_prefix(const PlanParameters& p, bool from_histogram,
-                                           Planning& plan, double (&value)[3]) {
+                                           Planning& planning, double (&value)[3]) {
     const int index = int(threadIdx.x);
     const bool mine = index < 256;
     for (int c = 0; c < 3; ++c) value[c] = double(index) / 255;
@@ -228,92 +228,96 @@ __device__ __forceinline__ int walk_prefix(const PlanParameters& p, bool from_hi
             double means[3];
             for (int c = 0; c < 3; ++c) {
                 const double count = mine ? double(p.workspace->counts[c][index]) : 0;
-                means[c] = sum_of_block(count * (mine ? value[c] : 0), plan.scratch) / p.pixels;
+                means[c] = sum_of_block(count * (mine ? value[c] : 0), planning.scratch) / p.pixels;
             }
-            if (index == 0) store_statistics(plan.report.steps[i], means[0], means[1], means[2]);
+            if (index == 0)
+                store_statistics(planning.report.steps[i], means[0], means[1], means[2]);
         }
         if (scope_of(operation) == HZ_SCOPE_PIXEL) break;
-        if (index == 0) prepare(plan.report.steps[i], p.workspace->plan, plan.steps[i]);
+        if (index == 0) prepare(planning.report.steps[i], p.workspace->drawing, planning.steps[i]);
         __syncthreads();
-        if (mine) apply(plan.steps[i], value);
+        if (mine) apply(planning.steps[i], value);
     }
     __syncthreads();
     return i;
 }
 
 /* Everything else that a program of 8-bit pictures needs, given the prefix's values. */
-__device__ __forceinline__ void finish_bytes(const PlanParameters& p, int middle, Planning& plan,
-                                             const double (&value)[3]) {
+__device__ __forceinline__ void finish_bytes(const PlanParameters& p, int middle,
+                                             Planning& planning, const double (&value)[3]) {
     const int index = int(threadIdx.x);
-    Plan& target = p.workspace->plan;
+    Drawing& target = p.workspace->drawing;
     int suffix = p.count;
     while (suffix > middle && scope_of(p.operations[suffix - 1]) == HZ_SCOPE_VALUE) --suffix;
-    if (index < 3) plan.lined[index] = make_line(plan.steps, middle, index, plan.lines[index]);
+    if (index < 3)
+        planning.lined[index] = make_line(planning.steps, middle, index, planning.lines[index]);
     /* Other warps meanwhile. */
-    if (index == 32) plan.in_float = float_suffices(plan.steps, middle, p.count, true, 0);
+    if (index == 32) planning.in_float = float_suffices(planning.steps, middle, p.count, true, 0);
     if (index == 64)
-        plan.in_float_with_lines = float_suffices(plan.steps, middle, p.count, true, kLineError);
+        planning.in_float_with_lines =
+            float_suffices(planning.steps, middle, p.count, true, kLineError);
     __syncthreads();
-    bool fits = plan.in_float_with_lines;
+    bool fits = planning.in_float_with_lines;
     for (int c = 0; c < 3; ++c) {
-        fits = fits && plan.lined[c];
+        fits = fits && planning.lined[c];
         if (index >= 256) continue;
-        fits = fits && fabs(on_line(plan.lines[c], float(index)) - value[c]) <= kLineError;
+        fits = fits && fabs(on_line(planning.lines[c], float(index)) - value[c]) <= kLineError;
         target.prefix[c][index] = float(value[c]);
         target.exact_prefix[c][index] = value[c];
         target.levels[c][index] = stored_value<u8>(value[c]);
     }
     fits = __syncthreads_and(fits);
-    make_cells(plan.float_steps, suffix, p.count, plan.levels, target.cells);
-    if (index < 3) target.lines[index] = plan.lines[index];
+    make_cells(planning.float_steps, suffix, p.count, planning.levels, target.cells);
+    if (index < 3) target.lines[index] = planning.lines[index];
     if (index == 0) {
         target.middle = middle;
         target.suffix = suffix;
         target.in_lines = fits;
-        target.in_float = plan.in_float;
-        plan.report.in_double = !plan.in_float && middle < p.count;
+        target.in_float = planning.in_float;
+        planning.report.in_double = !planning.in_float && middle < p.count;
     }
 }
 
-__device__ __forceinline__ void make_plan(const PlanParameters& p, Planning& plan) {
+__device__ __forceinline__ void make_plan(const PlanParameters& p, Planning& planning) {
     const int index = int(threadIdx.x);
     constexpr int words = sizeof(Report) / sizeof(u32);
     u32* const kept = reinterpret_cast<u32*>(&p.workspace->report);
-    u32* const report = reinterpret_cast<u32*>(&plan.report);
+    u32* const report = reinterpret_cast<u32*>(&planning.report);
     for (int i = index; i < words; i += kPlanThreads) report[i] = kept[i];
     __syncthreads();
-    const bool nothing = p.begins ? take_arguments(p, plan.report) : p.workspace->plan.nothing;
+    const bool nothing =
+        p.begins ? take_arguments(p, planning.report) : p.workspace->drawing.nothing;
     if (index == 0) {
-        plan.nothing = nothing;
-        plan.report.in_double = 0;
+        planning.nothing = nothing;
+        planning.report.in_double = 0;
     }
     __syncthreads();
-    if (!plan.nothing) {
+    if (!planning.nothing) {
         double value[3];
         int middle = 0;
-        if (p.bytes) middle = walk_prefix(p, p.begins && p.from_histogram, plan, value);
+        if (p.bytes) middle = walk_prefix(p, p.begins && p.from_histogram, planning, value);
         if (p.finishes) {
             if (index < p.count && index >= middle)
-                prepare(plan.report.steps[index], p.workspace->plan, plan.steps[index]);
+                prepare(planning.report.steps[index], p.workspace->drawing, planning.steps[index]);
             __syncthreads();
             if (index < p.count) {
-                to_float(plan.steps[index], p.workspace->plan, plan.float_steps[index]);
-                p.workspace->plan.steps[index] = plan.float_steps[index];
-                p.workspace->plan.exact_steps[index] = plan.steps[index];
+                to_float(planning.steps[index], p.workspace->drawing, planning.float_steps[index]);
+                p.workspace->drawing.steps[index] = planning.float_steps[index];
+                p.workspace->drawing.exact_steps[index] = planning.steps[index];
             }
             __syncthreads();
             if (p.bytes) {
-                finish_bytes(p, middle, plan, value);
+                finish_bytes(p, middle, planning, value);
             } else if (index == 0) {
-                const bool in_float = float_suffices(plan.steps, 0, p.count, false, 0);
-                p.workspace->plan.in_float = in_float;
-                plan.report.in_double = !in_float;
+                const bool in_float = float_suffices(planning.steps, 0, p.count, false, 0);
+                p.workspace->drawing.in_float = in_float;
+                planning.report.in_double = !in_float;
             }
         }
     }
     if (index == 0) {
-        p.workspace->plan.nothing = plan.nothing;
-        p.workspace->plan.count = p.count;
+        p.workspace->drawing.nothing = planning.nothing;
+        p.workspace->drawing.count = p.count;
     }
     __syncthreads();
     for (int i = index; i < words; i += kPlanThreads) kept[i] = report[i];

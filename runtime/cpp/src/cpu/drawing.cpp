@@ -1,4 +1,4 @@
-#include "cpu/plan.h"
+#include "cpu/drawing.h"
 
 #include <algorithm>
 #include <cmath>
@@ -138,24 +138,26 @@ void tabulate(const Steps& steps, int count, double (*table)[256]) {
     }
 }
 
-void make_byte_plan(const Steps& steps, BytePlan& plan) {
-    plan.middle = leading_channel_steps(steps);
-    plan.suffix = steps.count;
-    while (plan.suffix > plan.middle && scope(steps.list[plan.suffix - 1]) == HZ_SCOPE_VALUE)
-        --plan.suffix;
-    plan.middle_in_float = float_suffices(steps, plan.middle, plan.suffix);
-    plan.all_in_float = float_suffices(steps, plan.middle, steps.count);
-    tabulate(steps, plan.middle, plan.prefix);
-    plan.prefix_in_lines = float_suffices(steps, plan.middle, plan.suffix, hz::kLineError);
+void make_byte_drawing(const Steps& steps, ByteDrawing& drawing) {
+    drawing.middle = leading_channel_steps(steps);
+    drawing.suffix = steps.count;
+    while (drawing.suffix > drawing.middle &&
+           scope(steps.list[drawing.suffix - 1]) == HZ_SCOPE_VALUE)
+        --drawing.suffix;
+    drawing.middle_in_float = float_suffices(steps, drawing.middle, drawing.suffix);
+    drawing.all_in_float = float_suffices(steps, drawing.middle, steps.count);
+    tabulate(steps, drawing.middle, drawing.prefix);
+    drawing.prefix_in_lines = float_suffices(steps, drawing.middle, drawing.suffix, hz::kLineError);
     for (int c = 0; c < 3; ++c)
-        plan.prefix_in_lines = plan.prefix_in_lines && make_line(plan.prefix[c], plan.lines[c]);
+        drawing.prefix_in_lines =
+            drawing.prefix_in_lines && make_line(drawing.prefix[c], drawing.lines[c]);
     for (int c = 0; c < 3; ++c)
         for (int value = 0; value < 256; ++value) {
-            plan.prefix_float[c][value] = static_cast<float>(plan.prefix[c][value]);
-            plan.levels[c][value] = static_cast<uint8_t>(plan.prefix[c][value] * 255 + 0.5);
+            drawing.prefix_float[c][value] = static_cast<float>(drawing.prefix[c][value]);
+            drawing.levels[c][value] = static_cast<uint8_t>(drawing.prefix[c][value] * 255 + 0.5);
         }
-    if (plan.suffix < steps.count && plan.middle_in_float)
-        make_cells(steps, plan.suffix, plan.cells);
+    if (drawing.suffix < steps.count && drawing.middle_in_float)
+        make_cells(steps, drawing.suffix, drawing.cells);
 }
 
 }  // namespace hz_cpu

@@ -58,7 +58,7 @@ struct Line {
    begins (23 bits, 0 if the whole cell has one level). So level = end level - (position <
    beginning). Where the curve is steep, float pixels are too coarse, and the pixel is drawn again
    in double from the 8-bit source. */
-struct BytePlan {
+struct ByteDrawing {
     int middle;
     int suffix;
     bool middle_in_float; /* whether float suffices for [middle, suffix) */
@@ -77,6 +77,6 @@ int leading_channel_steps(const Steps& steps);
 /* f(v/255) of steps [0, count) for every channel and value. */
 void tabulate(const Steps& steps, int count, double (*table)[256]);
 
-void make_byte_plan(const Steps& steps, BytePlan& plan);
+void make_byte_drawing(const Steps& steps, ByteDrawing& drawing);
 
 }  // namespace hz_cpu
