@@ -40,7 +40,7 @@ OVERSHOOT = 0.5
 
 
 @dataclass(frozen=True)
-class Candidate:
+class Method:
     """A model to evaluate.
 
     Attributes:

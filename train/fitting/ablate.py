@@ -60,7 +60,7 @@ def variant(config: FitConfig, changes: Mapping[str, Any]) -> FitConfig:
     return dataclasses.replace(config, network=network, **of_run)
 
 
-def measure(config: FitConfig, folder: Path, sets: Mapping[str, Validation]) -> dict[str, Any]:
+def fit_variant(config: FitConfig, folder: Path, sets: Mapping[str, Validation]) -> dict[str, Any]:
     """Fit one variant, or go on with it, and judge it; a finished one is not touched.
 
     Raises:
@@ -154,7 +154,7 @@ def main(arguments: Sequence[str]) -> int:
     rows = {}
     for label, run in runs.items():
         print(f"{options.name} {label}", flush=True)
-        rows[label] = measure(run, options.output / label, sets)
+        rows[label] = fit_variant(run, options.output / label, sets)
     text = table(options.name, config, rows)
     print(text, end="")
     write_atomically(options.output / "table.md", text.encode())
