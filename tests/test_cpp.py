@@ -300,9 +300,13 @@ def test_minimal_program_draws_what_python_draws(
 @pytest.mark.parametrize("static", [False, True])
 def test_pkg_config_tells_how_to_build_without_cmake(static: bool, tmp_path: Path) -> None:
     tree, name = installed(), "libharmonizer.so"
-    if static:  # the plainest build that has all its parts
+    if static:
         tree, name = tmp_path / "tree", "libharmonizer.a"
-        options = ["-DBUILD_SHARED_LIBS=OFF", "-DCMAKE_INSTALL_LIBDIR=lib", "-DCMAKE_BUILD_TYPE="]
+        options = [
+            "-DBUILD_SHARED_LIBS=OFF",
+            "-DCMAKE_INSTALL_LIBDIR=lib",
+            "-DCMAKE_BUILD_TYPE=Debug",
+        ]
         configure(CPP, tmp_path / "b", *options)
         succeed(tool("cmake"), "--build", tmp_path / "b")
         succeed(tool("cmake"), "--install", tmp_path / "b", "--prefix", tree)
