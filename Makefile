@@ -3,13 +3,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 export HARMONIZER_DATA ?= $(abspath ../shared/data)
 
-.PHONY: help attack setup prerequisites cuda train train-gpu model demo test test-all check format bench bench-gpu gpu-test pycuda wheel clean
+.PHONY: help attack setup prerequisites cuda train train-gpu model demo test test-quick test-all check format bench bench-gpu gpu-test pycuda wheel clean
 
 help:
 	@echo "make demo      set up, export with parity, harmonize sample photographs"
 	@echo "make test      set up, run the test suite"
+	@echo "make test-quick  a set-up of its own without torch, the package's tests in two minutes"
 	@echo "make test-all  the same with the slow tests (after make pycuda also the CUDA runtime's)"
-	@echo "make check     ruff format + lint, mypy"
+	@echo "make check     the form of Python and C++, ruff, mypy"
 	@echo "make train     fit the shipped network on the CPU: hours; interrupted, it goes on where it was"
 	@echo "make train-gpu fit it on one large GPU in 25 minutes; its files come in pieces too"
 	@echo "make model     export the checkpoints in models/ to ONNX, beside them"
@@ -28,9 +29,17 @@ prerequisites:
 	@$(PYTHON) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' || { echo "set-up needs Python 3.11 or newer with venv: apt-get install python3-venv (or give PYTHON=...)"; exit 1; }
 	@command -v c++ >/dev/null || command -v g++ >/dev/null || command -v clang++ >/dev/null || { echo "set-up needs a C++ compiler: apt-get install g++"; exit 1; }
 
-.venv/.ready: pyproject.toml constraints.txt hatch_build.py $(shell find runtime/kernels runtime/cpp -type f) | prerequisites
+sources := pyproject.toml constraints.txt hatch_build.py $(shell find runtime/kernels runtime/cpp -type f)
+
+.venv/.ready: $(sources) | prerequisites
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+# The package and what its own tests need: no torch, no compilers of kernels.
+build/quick/.ready: $(sources) | prerequisites
+	test -x build/quick/bin/python || $(PYTHON) -m venv build/quick
+	build/quick/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
 	@touch $@
 
 train: setup
@@ -54,19 +63,26 @@ demo: setup
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
+test-quick: build/quick/.ready
+	OMP_NUM_THREADS=1 build/quick/bin/python -m pytest -n auto --dist loadfile -m 'not slow and not gpu and not long'
+
 test-all: setup
 	$(BIN)/python -m pytest -m ''
 
 attack: setup
 	$(BIN)/python tests/fuzz/report.py
 
+compiled := $(shell find runtime tests -name '*.cpp' -o -name '*.hpp' -o -name '*.[ch]' -o -name '*.cu' -o -name '*.cuh')
+
 check: setup
 	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run -Werror $(compiled)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
 format: setup
 	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(compiled)
 	$(BIN)/ruff check --fix .
 
 bench: setup

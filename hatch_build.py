@@ -1,4 +1,4 @@
-"""Hatchling build hook: compile the CPU renderer and put it into the package.
+"""Hatchling build hook: compile the library and put it into the package.
 
 An editable install leaves the library in ``runtime/harmonizer/_native/`` (ignored by git), where
 the package finds it; a wheel carries it under ``harmonizer/_native/``. A wheel also carries the
@@ -16,7 +16,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-LIBRARY = "libharmonizer_cpu.so"
+LIBRARY = "libharmonizer.so"
 KERNEL_IMAGE = ("hz_kernels.fatbin", "hz_kernels.sha256")
 KERNEL_SOURCES = (".cu", ".cuh", ".h")
 
@@ -108,8 +108,9 @@ def compile_library(source: Path, folder: Path) -> None:
             "-G",
             "Ninja",
             "-DCMAKE_BUILD_TYPE=Release",
+            "-DBUILD_SHARED_LIBS=ON",
         ],
-        ["cmake", "--build", str(folder), "--target", "harmonizer_cpu"],
+        ["cmake", "--build", str(folder), "--target", "harmonizer"],
     ):
         result = subprocess.run(command, capture_output=True, text=True)
         if result.returncode:

@@ -30,8 +30,8 @@ from harmonizer.bench import SCHEMA_VERSION, environment, judge, run_cases, tabl
 from harmonizer.files import write_atomically
 from harmonizer.harmonizer import Harmonizer
 from harmonizer.measuring import TYPICAL, Measurement, measure, picture, rectangle, summarize
+from train.checkpoints import load_harmonizer, save_checkpoint
 from train.filters import apply_filters, blend
-from train.model import load_checkpoint, save_checkpoint
 from train.network import HarmonizerNet
 from train.s2crnet import S2CRNet
 
@@ -164,7 +164,7 @@ def compare(checkpoint: Path, threads: int) -> tuple[list[Measurement], dict[str
         image, full, quarter = picture(*HD), rectangle(*HD, 1.0), rectangle(*HD, 0.25)
         large, large_full = picture(*UHD), rectangle(*UHD, 1.0)
         out, large_out = np.empty_like(image), np.empty_like(large)
-        network = load_checkpoint(checkpoint)
+        network = load_harmonizer(checkpoint)
         eager = Eager(network, image, full)
 
         def render(mask: np.ndarray = full) -> object:

@@ -26,8 +26,8 @@ def cases(
     """
     import torch
 
+    from train.checkpoints import load_checkpoint
     from train.filters import apply_filters, blend
-    from train.model import load_checkpoint
 
     if device == "cuda" and not torch.cuda.is_available():
         raise ValueError(

@@ -7,11 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from calibration.equalize import EXPONENTS
 from calibration.errors import CacheError
-from calibration.graph import PredictorGraph
-from calibration.images import ImageSet
-from calibration.ranges import BINS, PERCENTILE, Method, collect_ranges
 from harmonizer.documents import read_document
 from harmonizer.errors import brief
 from harmonizer.files import write_atomically
@@ -35,36 +31,8 @@ class Key:
     model: str
     images: str
     count: int
-    method: Method
-    settings: str = f"bins {BINS}, percentile {PERCENTILE}, exponents {EXPONENTS}"
-
-
-def calibrate(
-    graph: PredictorGraph, images: ImageSet, method: Method, cache: Path | None = None
-) -> dict[str, float]:
-    """The ranges of every activation that a weighted layer reads, from the cache if it is there.
-
-    Args:
-        graph: The float32 predictor.
-        images: What to run it on.
-        method: See `calibration.ranges`.
-        cache: File to read, or to write if there is none; None measures without one.
-
-    Returns:
-        By tensor, the largest magnitude to represent.
-
-    Raises:
-        CacheError: If the file belongs to another model, other images or another method.
-        CalibrationError: As `collect_ranges` does.
-    """
-    key = Key(graph.sha256, images.sha256, len(images.feeds), method)
-    tensors = sorted({layer.activation for layer in graph.layers})
-    if cache is not None and cache.exists():
-        return read_cache(cache, key, tensors)
-    ranges = collect_ranges(graph.model, tensors, images.feeds, method)
-    if cache is not None:
-        write_cache(cache, key, ranges)
-    return ranges
+    method: str
+    settings: str
 
 
 def write_cache(path: Path, key: Key, ranges: dict[str, float]) -> None:

@@ -15,7 +15,7 @@ from calibration.inputs import model_inputs
 from harmonizer.contract import Contract
 from harmonizer.errors import DeviceError, ModelError
 from harmonizer.predictor import OnnxPredictor
-from train.model import load_checkpoint
+from train.checkpoints import load_checkpoint
 from train.registry import contract_of
 
 Array = NDArray[np.float32]

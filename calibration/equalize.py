@@ -21,10 +21,7 @@ from tqdm import tqdm
 from calibration.graph import PredictorGraph, fully_connected
 from calibration.inputs import Feed
 from calibration.ranges import open_session, run_tensors, with_outputs
-from calibration.rewrite import LEVELS, quantize_weight
-
-EXPONENTS = (0.0, 0.25, 0.5)
-"""Tried for each weight; 0 leaves it as it is."""
+from calibration.rewrite import EXPONENTS, LEVELS, quantize_weight
 
 SMALLEST = 1e-3
 """Smallest magnitude of an input, as a share of the layer's largest, that its divisor follows: an

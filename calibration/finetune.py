@@ -22,17 +22,17 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from calibration.cache import calibrate
 from calibration.equalize import equalize
 from calibration.graph import PredictorGraph, load_graph
 from calibration.images import load_images
 from calibration.outputs import prepare_outputs
-from calibration.ranges import METHODS
+from calibration.ranges import METHODS, calibrate
 from calibration.rounding import insert_rounding
 from calibration.rows import scale_rows
 from export.to_onnx import export
 from export.tolerances import CALIBRATION_IMAGES
 from harmonizer.errors import HarmonizerError
+from train.checkpoints import load_harmonizer, save_checkpoint
 from train.data.batches import Batch
 from train.data.config import DataConfig
 from train.fitting.config import FitConfig
@@ -48,7 +48,6 @@ from train.fitting.fit import (
 from train.fitting.losses import image_loss
 from train.fitting.objective import Objective, Outcome
 from train.fitting.step import Stepper
-from train.model import load_harmonizer, save_checkpoint
 from train.network import HarmonizerNet
 
 

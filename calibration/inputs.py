@@ -6,8 +6,8 @@ from numpy.typing import NDArray
 
 from harmonizer.contract import DEFAULT_LABEL, LABELS, Contract
 from harmonizer.ops import DEFAULT_FILTERS
+from train.regions import bounding_box, region_thumbnails
 from train.s2crnet import one_hot
-from train.thumbnails import bounding_box, region_thumbnails
 
 Image = NDArray[np.float32]
 Feed = dict[str, Image]

@@ -20,13 +20,12 @@ from typing import Any, Literal
 
 import onnx
 
-from calibration.cache import calibrate
 from calibration.equalize import equalize
 from calibration.errors import BudgetError, CalibrationError
 from calibration.graph import PredictorGraph, load_graph
 from calibration.images import ImageSet, load_images
 from calibration.outputs import prepare_outputs
-from calibration.ranges import METHODS, Method
+from calibration.ranges import METHODS, Method, calibrate
 from calibration.rewrite import halve_blocks, quantize_blocks
 from calibration.rows import scale_rows
 from calibration.search import (

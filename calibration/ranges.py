@@ -10,6 +10,7 @@ Four methods, all from the same histogram of magnitudes, since the scale is symm
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -17,9 +18,12 @@ import onnx
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from calibration.cache import Key, read_cache, write_cache
 from calibration.errors import CalibrationError
+from calibration.graph import PredictorGraph
+from calibration.images import ImageSet
 from calibration.inputs import Feed
-from calibration.rewrite import LEVELS
+from calibration.rewrite import EXPONENTS, LEVELS
 from harmonizer.predictor import import_onnxruntime
 
 Method = Literal["minmax", "percentile", "entropy", "mse"]
@@ -49,6 +53,35 @@ def open_session(model: onnx.ModelProto, threads: int = 1) -> Any:
     return onnxruntime.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
+
+
+def calibrate(
+    graph: PredictorGraph, images: ImageSet, method: Method, cache: Path | None = None
+) -> dict[str, float]:
+    """The ranges of every activation that a weighted layer reads, from the cache if it is there.
+
+    Args:
+        graph: The float32 predictor.
+        images: What to run it on.
+        method: How ranges follow from histograms.
+        cache: File to read, or to write if there is none; None measures without one.
+
+    Returns:
+        By tensor, the largest magnitude to represent.
+
+    Raises:
+        CacheError: If the file belongs to another model, other images or another method.
+        CalibrationError: As `collect_ranges` does.
+    """
+    settings = f"bins {BINS}, percentile {PERCENTILE}, exponents {EXPONENTS}"
+    key = Key(graph.sha256, images.sha256, len(images.feeds), method, settings)
+    tensors = sorted({layer.activation for layer in graph.layers})
+    if cache is not None and cache.exists():
+        return read_cache(cache, key, tensors)
+    ranges = collect_ranges(graph.model, tensors, images.feeds, method)
+    if cache is not None:
+        write_cache(cache, key, ranges)
+    return ranges
 
 
 def collect_ranges(

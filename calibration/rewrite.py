@@ -19,6 +19,9 @@ from calibration.graph import Layer, PredictorGraph
 LEVELS = 127
 """Largest magnitude of a symmetric signed 8-bit value; -128 is left unused."""
 
+EXPONENTS = (0.0, 0.25, 0.5)
+"""Of the divisors that `equalize` tries for each weight; 0 leaves it as it is."""
+
 HALF_LARGEST = float(np.finfo(np.float16).max)
 
 _FOLLOWING = ("Sigmoid", "Mul", "Add", "Relu", "Concat", "MaxPool")

@@ -1,6 +1,6 @@
 """S2CRNet's thumbnails inside a graph: bounding box and antialiased resizing as matrix products.
 
-`train.thumbnails.region_thumbnails` cuts every image along its own box, which has no fixed shape.
+`train.regions.region_thumbnails` cuts every image along its own box, which has no fixed shape.
 Here the box decides the weights instead: resizing is separable, so that rows and columns are each
 multiplied with a matrix, whose entries outside the box are 0.
 """

@@ -19,8 +19,8 @@ from export.regions import traced_thumbnails
 from export.verify import ParityError, ParityReport, verify
 from harmonizer.contract import LABELS
 from harmonizer.errors import HarmonizerError
+from train.checkpoints import CheckpointError, load_checkpoint
 from train.filters import apply_filters, blend
-from train.model import CheckpointError, load_checkpoint
 from train.network import THUMBNAIL, HarmonizerNet
 from train.registry import MODELS, Network, contract_of
 

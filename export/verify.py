@@ -29,9 +29,9 @@ from export.samples import sample_photos
 from harmonizer.contract import LABELS
 from harmonizer.errors import HarmonizerError, ModelError
 from harmonizer.files import load_photo
+from train.checkpoints import load_checkpoint
 from train.data.synthesis import draw_arguments, synthesize
 from train.filters import apply_filters
-from train.model import load_checkpoint
 from train.network import HarmonizerNet, thumbnail
 from train.registry import Network, contract_of
 from train.s2crnet import one_hot

@@ -12,7 +12,7 @@ from calibration.ranges import open_session
 from export.samples import sample_photos
 from export.to_onnx import export
 from harmonizer.contract import Contract
-from train.model import save_checkpoint
+from train.checkpoints import save_checkpoint
 from train.network import HarmonizerNet, NetworkConfig, thumbnail
 from train.s2crnet import S2CRNet, S2CRNetConfig
 

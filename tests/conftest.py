@@ -1,19 +1,51 @@
 """Fixtures that several test files share."""
 
+import importlib.abc
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import skimage.data
-import torch
 from numpy.typing import NDArray
 from PIL import Image
-from tiny_predictor import write_predictor
-from training_data import write_greys, write_photos
 
 ROOT = Path(__file__).resolve().parents[1]
+
+TOOLCHAIN = (
+    "matplotlib",
+    "onnxscript",
+    "polygraphy",
+    "safetensors",
+    "timm",
+    "torch",
+    "torchvision",
+)
+"""What `make setup` installs and `make test-quick` does without."""
+
+
+class SkipWithoutToolchain(importlib.abc.MetaPathFinder):
+    """Asked last: a test that imports what is not installed is skipped, and says what it needs."""
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        if name in TOOLCHAIN:
+            pytest.skip(f"needs {name}, which `make setup` installs", allow_module_level=True)
+
+
+sys.meta_path.append(SkipWithoutToolchain())
+
+
+COMPILING = {"cpp_package", "cuda_driver.build", "cuda_emulation", "cuda_emulation.frames"}
+"""Helpers that compile; the tests of a file that imports from them are `long`."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        names = vars(item.module) if isinstance(item, pytest.Function) else {}
+        if COMPILING & {getattr(value, "__module__", None) for value in names.values()}:
+            item.add_marker("long")
 
 
 def shared_data(*parts: str) -> Path:
@@ -28,9 +60,11 @@ def shared_data(*parts: str) -> Path:
 @pytest.fixture(autouse=True)
 def same_threads() -> Iterator[None]:
     """The number of torch's threads decides the last bits of what later tests compare."""
-    before = torch.get_num_threads()
+    torch = sys.modules.get("torch")
+    before = torch.get_num_threads() if torch else None
     yield
-    assert torch.get_num_threads() == before, "a test must leave torch's threads as they were"
+    if torch:
+        assert torch.get_num_threads() == before, "a test must leave torch's threads as they were"
 
 
 @pytest.fixture(scope="session")
@@ -47,6 +81,8 @@ def checkpoint() -> Path:
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from tiny_predictor import write_predictor
+
     return write_predictor(tmp_path_factory.mktemp("model") / "tiny.onnx")
 
 
@@ -76,11 +112,15 @@ def curves_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def photo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from training_data import write_photos
+
     return write_photos(tmp_path_factory.mktemp("photos"))
 
 
 @pytest.fixture(scope="module")
 def grey_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from training_data import write_greys
+
     return write_greys(tmp_path_factory.mktemp("greys"))
 
 

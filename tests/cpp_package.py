@@ -14,7 +14,10 @@ import pytest
 from conftest import ROOT
 from numpy.typing import NDArray
 
+from harmonizer import __version__
+
 CPP = ROOT / "runtime" / "cpp"
+SONAME = f"libharmonizer.so.{__version__.rpartition('.')[0]}"
 CONSUMER = Path(__file__).parent / "cpp_consumer"
 
 
@@ -93,7 +96,7 @@ def sample() -> Path:
 def write_subproject(folder: Path, options: str = "") -> None:
     """A project that adds the library with add_subdirectory, and the consumers."""
     (folder / "CMakeLists.txt").write_text(
-        "cmake_minimum_required(VERSION 3.24)\nproject(app LANGUAGES C CXX)\n"
+        "cmake_minimum_required(VERSION 3.22)\nproject(app LANGUAGES C CXX)\n"
         f"{options}\nadd_subdirectory({CPP} harmonizer)\n"
         "find_package(Threads REQUIRED)\n"
         f"add_executable(consume_c {CONSUMER}/consume.c)\n"

@@ -7,8 +7,8 @@ import pytest
 from training_runs import Workshop
 
 from train.__main__ import main
+from train.checkpoints import load_checkpoint
 from train.fitting.ablate import ABLATIONS, variant
-from train.model import load_checkpoint
 from train.registry import MODELS
 
 

@@ -33,7 +33,7 @@ from harmonizer.engine.progress import BuildProgress
 from harmonizer.engine.timing import open_timing_cache
 from harmonizer.errors import DeviceError, EngineError, ModelError
 from harmonizer.ops import DEFAULT_FILTERS
-from train.model import load_checkpoint
+from train.checkpoints import load_checkpoint
 from train.network import HarmonizerNet, NetworkConfig
 
 rtx = pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed: make setup")
@@ -101,7 +101,7 @@ def test_engine_is_the_plan_itself_and_its_description_says_the_rest(tmp_path: P
     plan = read_plan(engine)
     # Both are read from the header, whose layout NVIDIA only tells for TensorRT.
     assert (plan.module, plan.version) == (RTX, rtx.__version__)
-    assert engine_name(file_sha256(onnx_path)).encode() in plan.data
+    assert engine_name(file_sha256(onnx_path), DEFAULT_FILTERS).encode() in plan.data
     description = read_description(plan)
     assert description is not None
     assert description["onnx_sha256"] == file_sha256(onnx_path)

@@ -12,11 +12,10 @@ from PIL import Image
 from training_data import truncate, write_tree
 
 from calibration import ranges
-from calibration.cache import calibrate
 from calibration.errors import CacheError, CalibrationError
 from calibration.graph import PredictorGraph, load_graph
 from calibration.images import ImageSet, check_likeness, load_images
-from calibration.ranges import METHODS, RULES, collect_ranges, mse_threshold
+from calibration.ranges import METHODS, RULES, calibrate, collect_ranges, mse_threshold
 from export.tolerances import CALIBRATION_IMAGES
 from harmonizer.errors import ImageFileError
 
@@ -196,7 +195,7 @@ def test_calibrate_reuses_the_cache_and_measures_nothing_anew(
     def never(*_: object) -> dict[str, float]:
         raise AssertionError("measured again")
 
-    monkeypatch.setattr("calibration.cache.collect_ranges", never)
+    monkeypatch.setattr("calibration.ranges.collect_ranges", never)
     assert calibrate(graph, images, "mse", path) == measured
     with pytest.raises(AssertionError):
         calibrate(graph, images, "mse")

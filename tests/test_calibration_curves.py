@@ -11,20 +11,20 @@ from tiny_predictor import write_predictor
 from training_data import write_photos
 
 from calibration import quantize
-from calibration.cache import calibrate
 from calibration.candidates import open_candidate
 from calibration.gate import main
 from calibration.graph import PredictorGraph, load_graph
 from calibration.images import ImageSet, check_likeness
 from calibration.inputs import has_region, model_inputs, perturbing_filters
 from calibration.quantize import reduce_precision
+from calibration.ranges import calibrate
 from calibration.rewrite import halve_blocks, quantize_blocks
 from calibration.rows import scale_rows
 from calibration.search import Budget
 from export import tolerances
 from harmonizer.contract import LABELS
 from harmonizer.ops import DEFAULT_FILTERS
-from train.model import load_checkpoint
+from train.checkpoints import load_checkpoint
 from train.s2crnet import S2CRNet
 
 FIRES = (3, 4, 6, 7, 9, 10, 11)

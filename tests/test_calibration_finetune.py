@@ -12,18 +12,17 @@ import torch
 from calibration_data import feeds
 from training_runs import Workshop
 
-from calibration.cache import calibrate
 from calibration.equalize import equalize, inverse_name
 from calibration.errors import CalibrationError
 from calibration.finetune import Imitation, finetune, main
 from calibration.graph import PredictorGraph, load_graph
-from calibration.ranges import open_session
+from calibration.ranges import calibrate, open_session
 from calibration.rewrite import quantize_blocks
 from calibration.rounding import insert_rounding, round_straight_through
 from calibration.rows import scale_rows
+from train.checkpoints import load_checkpoint
 from train.fitting.config import FitConfig
 from train.fitting.objective import Outcome
-from train.model import load_checkpoint
 
 
 @pytest.fixture(scope="module")

@@ -9,10 +9,10 @@ import pytest
 from calibration_data import answers, feeds
 from onnx import numpy_helper
 
-from calibration.cache import calibrate
 from calibration.equalize import EXPONENTS, _held_out_error, equalize, inverse_name
 from calibration.graph import PredictorGraph, load_graph
 from calibration.images import ImageSet
+from calibration.ranges import calibrate
 from calibration.rewrite import quantize_blocks
 from calibration.rows import scale_rows
 

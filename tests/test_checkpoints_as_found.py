@@ -12,7 +12,7 @@ from conftest import ROOT, shared_data
 from safetensors.torch import save_file
 from torch import Tensor
 
-from train.model import load_checkpoint
+from train.checkpoints import load_checkpoint
 from train.network import HarmonizerNet
 from train.published import CheckpointError
 

@@ -1,5 +1,6 @@
 """The C and C++ package: built, installed, found, and drawing bit for bit what Python draws."""
 
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -10,6 +11,7 @@ from conftest import ROOT
 from cpp_package import (
     CONSUMER,
     CPP,
+    SONAME,
     build_against_package,
     configure,
     consumer,
@@ -22,7 +24,7 @@ from cpp_package import (
 )
 from numpy.typing import NDArray
 
-from harmonizer import Arguments
+from harmonizer import Arguments, __version__
 from harmonizer.renderer import CpuRenderer
 
 HEADERS = ("harmonizer.h", "harmonizer_cuda.h", "harmonizer_video.h")
@@ -38,8 +40,11 @@ def test_install_tree_holds_what_is_needed_and_no_path_of_the_build() -> None:
         for name in ("ConfigVersion", "Targets-release")
     }
     headers = {f"include/{name}" for name in (*HEADERS, *WRAPPERS, "hz_operations.h")}
-    assert files == {"lib/libharmonizer_cpu.so"} | package | headers
-    for name in package:
+    libraries = {
+        f"lib/{name}" for name in ("libharmonizer.so", SONAME, f"libharmonizer.so.{__version__}")
+    }
+    assert files == libraries | {"lib/pkgconfig/harmonizer.pc"} | package | headers
+    for name in (*package, "lib/pkgconfig/harmonizer.pc"):
         text = (tree / name).read_text()
         assert str(ROOT) not in text
         assert str(scratch()) not in text
@@ -50,15 +55,15 @@ def test_library_exports_the_functions_of_its_headers_alone() -> None:
     for header in HEADERS:
         text = (CPP / "include" / header).read_text()
         declared |= set(re.findall(r"HZ_API [\w* ]*?\b(hz_\w+)\(", text))
-    listing = succeed(tool("nm"), "-D", "--defined-only", installed() / "lib/libharmonizer_cpu.so")
+    listing = succeed(tool("nm"), "-D", "--defined-only", installed() / "lib/libharmonizer.so")
     exported = {line.split()[-1] for line in listing.splitlines()}
     assert exported == declared
     assert len(declared) > 20
 
 
 def test_library_needs_no_nvidia_library_and_no_cpp_runtime() -> None:
-    listing = succeed(tool("readelf"), "-d", installed() / "lib/libharmonizer_cpu.so")
-    assert "soname: [libharmonizer_cpu.so]" in listing  # else add_subdirectory links to a path
+    listing = succeed(tool("readelf"), "-d", installed() / "lib/libharmonizer.so")
+    assert f"soname: [{SONAME}]" in listing
     needed = set(re.findall(r"NEEDED.*\[(.*)\]", listing))
     assert needed <= {"libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0"} | {
         name for name in needed if name.startswith("ld-linux")
@@ -147,7 +152,7 @@ def test_version_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 def test_component_that_was_not_built_is_refused(tmp_path: Path) -> None:
     (tmp_path / "CMakeLists.txt").write_text(
-        "cmake_minimum_required(VERSION 3.24)\nproject(p LANGUAGES NONE)\n"
+        "cmake_minimum_required(VERSION 3.22)\nproject(p LANGUAGES NONE)\n"
         "find_package(harmonizer REQUIRED COMPONENTS TENSORRT)\n"
     )
     prefix = f"-DCMAKE_PREFIX_PATH={installed()}"
@@ -160,7 +165,7 @@ def test_subdirectory_brings_the_target_and_installs_nothing(tmp_path: Path) -> 
     write_subproject(tmp_path)
     configure(tmp_path, tmp_path / "b")
     targets = succeed(tool("ninja"), "-C", tmp_path / "b", "-t", "targets", "all")
-    assert "libharmonizer_cpu.so" in targets
+    assert f"libharmonizer.so.{__version__}" in targets
     assert "harmonizerConfig" not in (tmp_path / "b/cmake_install.cmake").read_text()
     build_type = re.search(
         r"CMAKE_BUILD_TYPE:STRING=(.*)", (tmp_path / "b/CMakeCache.txt").read_text()
@@ -209,7 +214,7 @@ def test_driver_functions_are_declared_as_in_cuda_h(tmp_path: Path) -> None:
         """
         #include <cuda.h>
         #include <type_traits>
-        #include "driver.h"
+        #include "cuda/driver.h"
         template <typename T> struct Plain {
             typedef typename std::conditional<std::is_enum<T>::value, int, T>::type type;
         };
@@ -275,5 +280,53 @@ def test_tensorrt_without_headers_is_refused(tmp_path: Path) -> None:
     assert "TENSORRT_ROOT" in result.stderr
 
 
-def test_sample_is_a_project_by_itself() -> None:
-    assert (build_against_package(CPP / "samples", "sample") / "harmonize").is_file()
+def test_minimal_program_draws_what_python_draws(
+    photograph: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    samples = build_against_package(CPP / "samples", "sample")
+    height, width = photograph.shape[:2]
+    mask = np.zeros((height, width), np.uint8)
+    mask[100:300, 150:500] = 200
+    for name, magic, data in (("c.ppm", "P6", photograph), ("m.pgm", "P5", mask)):
+        (tmp_path / name).write_bytes(f"{magic}\n{width} {height}\n255\n".encode() + data.tobytes())
+    succeed(samples / "minimal", tmp_path / "c.ppm", tmp_path / "m.pgm", tmp_path / "o.ppm")
+    renderer = CpuRenderer()
+    plan = renderer.prepare(photograph, Arguments(("temperature", "contrast"), (0.2, -0.3)))
+    drawn = renderer.apply(photograph, mask, plan)
+    assert (tmp_path / "o.ppm").read_bytes().endswith(b"\n255\n" + drawn.tobytes())
+    assert "is no P5" in run(samples / "minimal", *[tmp_path / "c.ppm"] * 3).stderr
+
+
+@pytest.mark.parametrize("static", [False, True])
+def test_pkg_config_tells_how_to_build_without_cmake(static: bool, tmp_path: Path) -> None:
+    tree, name = installed(), "libharmonizer.so"
+    if static:
+        tree, name = tmp_path / "tree", "libharmonizer.a"
+        options = [
+            "-DBUILD_SHARED_LIBS=OFF",
+            "-DCMAKE_INSTALL_LIBDIR=lib",
+            "-DCMAKE_BUILD_TYPE=Debug",
+        ]
+        configure(CPP, tmp_path / "b", *options)
+        succeed(tool("cmake"), "--build", tmp_path / "b")
+        succeed(tool("cmake"), "--install", tmp_path / "b", "--prefix", tree)
+    assert (tree / "lib" / name).is_file()
+    variables = {**os.environ, "PKG_CONFIG_PATH": str(tree / "lib/pkgconfig")}
+    version = succeed(tool("pkg-config"), "--modversion", "harmonizer", env=variables)
+    assert version.strip() == __version__
+    words = succeed(tool("pkg-config"), "--cflags", "--libs", "harmonizer", env=variables).split()
+    program = tmp_path / "consume"
+    compiler = tool("cc" if static else "c++")
+    source = CONSUMER / ("consume.c" if static else "consume.cpp")
+    words += ["-pthread", "-ldl", f"-Wl,-rpath,{tree / 'lib'}"]
+    succeed(compiler, *([] if static else ["-std=c++17"]), source, *words, "-o", program)
+    succeed(program, "errors" if static else "views")
+    if static:  # and to those who do: Threads and the C++ library come with the target
+        (tmp_path / "CMakeLists.txt").write_text(
+            "cmake_minimum_required(VERSION 3.22)\nproject(p LANGUAGES C CXX)\n"
+            f"find_package(harmonizer REQUIRED)\nadd_executable(p {source})\n"
+            "target_link_libraries(p PRIVATE harmonizer::harmonizer)\n"
+        )
+        configure(tmp_path, tmp_path / "p", f"-DCMAKE_PREFIX_PATH={tree}")
+        succeed(tool("cmake"), "--build", tmp_path / "p")
+        succeed(tmp_path / "p/p", "errors")

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from conftest import ROOT
 from cpp_package import (
+    SONAME,
     configure,
     consumer,
     installed,
@@ -56,7 +57,7 @@ def library(driver: str) -> Path:
     """A folder with the C++ library and kernels beside it."""
     folder = scratch() / f"library-{driver}"
     folder.mkdir()
-    shutil.copy(installed() / "lib/libharmonizer_cpu.so", folder)
+    shutil.copy(installed() / "lib" / SONAME, folder)
     if driver == "real":
         shutil.copy(COMPILED, folder)
     else:  # the emulated driver looks at no more than what kind of file it is
@@ -144,7 +145,7 @@ def test_driver_that_lacks_a_function_is_too_old(tmp_path: Path) -> None:
 
 
 def test_missing_kernels_are_named_with_the_remedy(tmp_path: Path) -> None:
-    shutil.copy(installed() / "lib/libharmonizer_cpu.so", tmp_path)
+    shutil.copy(installed() / "lib" / SONAME, tmp_path)
     path = os.pathsep.join((str(tmp_path), environment("late")["LD_LIBRARY_PATH"]))
     variables = {**environment("late"), "LD_LIBRARY_PATH": path}
     said = succeed(consumer() / "consume_c", "create", "cuda", env=variables)

@@ -24,7 +24,7 @@ def test_code_block_compiles_and_runs(number: int, tmp_path: Path) -> None:
         succeed(*command, "-fsyntax-only")
         return
     program = tmp_path / "block"
-    succeed(*command, "-o", program, f"-L{library}", "-lharmonizer_cpu", f"-Wl,-rpath,{library}")
+    succeed(*command, "-o", program, f"-L{library}", "-lharmonizer", f"-Wl,-rpath,{library}")
     succeed(program)
 
 
@@ -32,7 +32,7 @@ def test_cmake_block_configures(tmp_path: Path) -> None:
     (block,) = re.findall(r"^```cmake\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
     (tmp_path / "app.cpp").write_text("int main() {}\n")
     (tmp_path / "CMakeLists.txt").write_text(
-        "cmake_minimum_required(VERSION 3.24)\nproject(app LANGUAGES CXX)\n"
+        "cmake_minimum_required(VERSION 3.22)\nproject(app LANGUAGES CXX)\n"
         f"add_executable(app app.cpp)\n{block}"
     )
     configure(tmp_path, tmp_path / "b", f"-DCMAKE_PREFIX_PATH={installed()}")

@@ -14,6 +14,7 @@ import pytest
 from conftest import ROOT
 from cpp_package import (
     CPP,
+    SONAME,
     configure,
     consumer,
     read_netpbm,
@@ -59,7 +60,7 @@ def tensorrt_folder() -> Path:
     build = scratch() / "tensorrt"
     options = [f"-DTENSORRT_ROOT={tensorrt_root()}", "-DCMAKE_BUILD_TYPE=Debug"]
     configure(CPP, build, "-DHARMONIZER_TENSORRT=ON", *options)
-    succeed(tool("cmake"), "--build", build, "--target", "harmonizer_cpu")
+    succeed(tool("cmake"), "--build", build, "--target", "harmonizer")
     shutil.copy(library("late") / KERNELS, build)
     build_stand_in(tensorrt_root(), cuda_include(), build)
     return build
@@ -75,7 +76,7 @@ def test_tensorrt_part_compiles_without_warnings_and_links_nothing(tmp_path: Pat
     includes = [f"-I{path}" for path in (CPP / "include", CPP / "src", ROOT / "runtime/kernels")]
     includes += ["-isystem", f"{tensorrt_root()}/include", "-isystem", str(cuda_include())]
     command = [tool("c++"), "-std=c++17", "-O1", "-fPIC", "-Wall", "-Wextra", "-Werror"]
-    succeed(*command, *includes, "-c", CPP / "src/tensorrt.cpp", "-o", tmp_path / "tensorrt.o")
+    succeed(*command, *includes, "-c", CPP / "src/cuda/tensorrt.cpp", "-o", tmp_path / "tensorrt.o")
     undefined = succeed(tool("nm"), "-u", "-C", tmp_path / "tensorrt.o")
     assert "nvinfer1" not in undefined
     assert "createInferRuntime" not in undefined
@@ -107,6 +108,29 @@ def test_engine_predicts_on_the_renderers_stream(
     assert first != picture.read_bytes()
 
 
+@pytest.mark.parametrize(
+    ("name", "filters"), [("harmonizer-1f:shadow,tint", None), ("Unnamed", "shadow,tint")]
+)
+def test_engine_is_drawn_with_the_filters_that_it_names_or_that_are_given(
+    name: str, filters: str | None, photograph: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    picture = write_netpbm(tmp_path / "c.ppm", photograph)
+    covered = write_netpbm(tmp_path / "m.pgm", np.full(photograph.shape[:2], 255, np.uint8))
+    engine = tmp_path / "model.engine"
+    engine.write_text(f"ftrt count=2 name={name}")
+    stand_in = tensorrt_folder() / "libnvinfer_stand_in.so"
+    words = [sample(), picture, covered, "--backend", "cuda", "-o", tmp_path / "o.ppm"]
+    words += ["--engine", engine, "--tensorrt", stand_in]
+    result = run(*words, *(["--filters", filters] if filters else []), env=variables())
+    assert result.returncode == 0, result.stderr
+    said = result.stderr.splitlines()[0].split()
+    assert said[:4] == ["shadow", "+0.050", "tint", "-0.100"]
+    if filters is None:
+        result = run(*words, "--filters", "tint,shadow", env=variables())
+        assert result.returncode == 1
+        assert "predicts, shadow,tint; got tint,shadow. Leave them out." in result.stderr
+
+
 def test_engine_that_goes_waits_for_its_queued_frames(tmp_path: Path) -> None:
     engine = tmp_path / "model.engine"
     engine.write_text("ftrt count=6")
@@ -129,6 +153,10 @@ def test_engine_that_goes_waits_for_its_queued_frames(tmp_path: Path) -> None:
         ("ftrt regions=1 lacks=1 count=192", "it lacks background"),
         ("ftrt regions=2 least=2 count=192", "its profile begins at 2x3x256x256"),
         ("ftrt regions=1 size=64 count=192", "foreground of Nx3x256x256; it takes -1x3x64x64"),
+        ("ftrt name=Unnamed", "must say which filters it predicts; those of trtexec do not"),
+        ("ftrt name=harmonizer-1f", "must say which filters it predicts"),
+        ("ftrt name=harmonizer-1f:shadow,grain", "filters that this library knows; it names shad"),
+        ("ftrt count=2 name=harmonizer-1f:shadow", "must predict 1 arguments; it gives -1x2"),
         ("ftrt output=1", "give its arguments in float32"),
         ("ftrt lacks=1", "it lacks mask"),
         ("not an engine", "must be a TensorRT engine; it begins with the bytes 6e 6f 74 20"),
@@ -238,7 +266,7 @@ def test_missing_or_other_tensorrt_is_said(tmp_path: Path) -> None:
     stand_in = tensorrt_folder() / "libnvinfer_stand_in.so"
     for path, environment_variable, message in (
         (tmp_path / "none.so", "", "none.so"),
-        (library("late") / "libharmonizer_cpu.so", "", "is another library"),
+        (library("late") / SONAME, "", "is another library"),
         (stand_in, "HZ_REFUSE_VERSION", "it refused: another version"),
     ):
         more = {environment_variable: "1"} if environment_variable else {}

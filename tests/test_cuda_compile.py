@@ -11,9 +11,10 @@ import pytest
 from conftest import ROOT
 
 import build_kernels
+from harmonizer.c_header import c_header
 from harmonizer.cuda import compiler, kernels
 from harmonizer.errors import DeviceError, HarmonizerWarning
-from harmonizer.ops import OPERATIONS, c_header
+from harmonizer.ops import OPERATIONS
 from hatch_build import kernel_files
 
 KERNELS = ROOT / "runtime" / "kernels"

@@ -27,7 +27,7 @@ from cuda_emulation.pictures import (
 from export import tolerances
 from harmonizer import _native
 from harmonizer.arguments import Arguments
-from harmonizer.ops import DEFAULT_FILTERS, OPERATIONS, PHOTO_FILTERS
+from harmonizer.ops import DEFAULT_FILTERS, MAX_FILTERS, OPERATIONS, PHOTO_FILTERS
 from harmonizer.renderer import CpuRenderer
 from harmonizer.values import stages_of
 
@@ -49,7 +49,7 @@ def test_plan_holds_clamped_arguments_and_the_cpus_statistics(
     device: EmulatedDevice, cpu: CpuRenderer, dtype: str
 ) -> None:
     image = photograph(50, 300, dtype)
-    for filters in (DEFAULT_FILTERS, tuple(reversed(PHOTO_FILTERS))):
+    for filters in (DEFAULT_FILTERS, PHOTO_FILTERS[MAX_FILTERS - 1 :: -1]):
         arguments = Arguments(filters, tuple(np.linspace(-1.4, 0.9, len(filters))))
         expected = cpu.prepare(image, arguments)
         device.draw(image, None, arguments)

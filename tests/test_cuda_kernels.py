@@ -21,7 +21,7 @@ from cuda_emulation.pictures import (
 
 from harmonizer import _native
 from harmonizer.arguments import Arguments
-from harmonizer.ops import DEFAULT_FILTERS, OPERATIONS, PHOTO_FILTERS
+from harmonizer.ops import DEFAULT_FILTERS, MAX_FILTERS, OPERATIONS, PHOTO_FILTERS
 from harmonizer.renderer import CpuRenderer
 
 MEASURE, DRAW, PREPARE = _native.PHASE_MEASURE, _native.PHASE_DRAW, _native.PHASE_PREPARE
@@ -154,7 +154,8 @@ def test_identity_arguments_draw_nothing(device: EmulatedDevice, dtype: str) -> 
     image = photograph(6, 700, dtype)
     for layout in ("RGB", "RGBA", "shifted"):
         for kind, mask in masks(6, 700):
-            drawn = device.draw(laid_out(image, layout), mask, Arguments.identity(PHOTO_FILTERS))
+            nothing = Arguments.identity(PHOTO_FILTERS[:MAX_FILTERS])
+            drawn = device.draw(laid_out(image, layout), mask, nothing)
             assert np.array_equal(drawn, image), (layout, kind)
     assert all(step.statistics in ((), (0,), (0, 0, 0)) for step in device.plan().steps)
 

@@ -26,10 +26,11 @@ from tensorrt_stand_in import (
 )
 from tiny_predictor import write_curve_predictor, write_predictor
 
+from export.metadata import file_sha256
 from harmonizer.engine import EnginePredictor, describe_engine, is_engine_file
 from harmonizer.engine.checks import engine_name
 from harmonizer.engine.driver import Gpu, has_gpu
-from harmonizer.engine.files import description_path, read_plan
+from harmonizer.engine.files import NAME_PREFIX, description_path, read_plan
 from harmonizer.engine.library import version_tuple
 from harmonizer.errors import DeviceMemoryError, EngineError, ModelError
 from harmonizer.ops import DEFAULT_FILTERS
@@ -164,9 +165,23 @@ def test_engine_of_another_model_is_refused(
     # Without a description the plan's own name still tells, if build_engine made it.
     state = tensorrt_stand_in.install(monkeypatch)
     description_path(engine).unlink()
-    state.name = engine_name("1" * 64)
+    state.name = engine_name("1" * 64, DEFAULT_FILTERS)
     with pytest.raises(EngineError, match=r"SHA-256 1{16}\.\.\., not from"):
         EnginePredictor(engine, onnx)
+
+
+def test_engine_that_names_its_filters_is_held_to_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, onnx = write_pair(tmp_path)
+    describe_engine(engine, onnx)
+    state = tensorrt_stand_in.install(monkeypatch)
+    sha256 = file_sha256(onnx)
+    for state.name in (engine_name(sha256, DEFAULT_FILTERS), NAME_PREFIX + sha256):
+        EnginePredictor(engine).close()
+    state.name = engine_name(sha256, ("shadow", *DEFAULT_FILTERS[:-1]))
+    with pytest.raises(EngineError, match=r"predicts shadow,temperature.* as it says itself"):
+        EnginePredictor(engine)
 
 
 def test_engine_of_the_other_module_is_refused(tmp_path: Path) -> None:

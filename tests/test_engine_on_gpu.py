@@ -18,7 +18,7 @@ from harmonizer.engine.files import description_path
 from harmonizer.engine.library import MODULES
 from harmonizer.errors import EngineError
 from harmonizer.predictor import OnnxPredictor
-from train.model import load_checkpoint
+from train.checkpoints import load_checkpoint
 
 pytestmark = pytest.mark.gpu
 

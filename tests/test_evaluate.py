@@ -18,8 +18,8 @@ from tiny_predictor import write_predictor
 
 from train.data.iharmony4 import SUBSETS
 from train.evaluate import main
-from train.evaluation.metrics import measure
-from train.evaluation.predictors import Candidate, Harmonize
+from train.evaluation.metrics import image_metrics
+from train.evaluation.predictors import Harmonize, Method
 from train.evaluation.report import (
     RATIO_BOUNDS,
     compare_published,
@@ -142,7 +142,7 @@ def test_evaluate_writes_tables_csv_json_and_sheet(
     assert f"{whole['fmse_before']:.1f} -> {whole['fmse_after']:.1f}" in shown
 
     composite, mask, real = benchmark_triplets(benchmark)[0].pixels()
-    expected = measure(composite, real, mask)
+    expected = image_metrics(composite, real, mask)
     for name, value in vars(expected).items():
         assert float(rows[8][f"{name}_before"]) == pytest.approx(value, abs=1e-6)
     with Image.open("worst.png") as sheet:
@@ -310,7 +310,7 @@ def test_evaluate_impossible_command_lines_are_refused(
     assert "the lists are empty" in refused(capsys, [*one, "--iharmony4", str(benchmark)])
 
 
-class Dying(Candidate):
+class Dying(Method):
     """A model whose process ends while it draws."""
 
     def open(self) -> Harmonize:

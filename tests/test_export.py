@@ -18,7 +18,7 @@ from export.metadata import Precision, Variant, file_sha256
 from export.to_onnx import export
 from export.verify import ParityError
 from harmonizer.ops import DEFAULT_FILTERS, OPERATIONS
-from train.model import load_checkpoint, save_checkpoint
+from train.checkpoints import load_checkpoint, save_checkpoint
 from train.network import HarmonizerNet, NetworkConfig
 
 

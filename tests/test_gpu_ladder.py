@@ -27,7 +27,7 @@ from export.to_onnx import build_graph
 from export.verify import TorchRunner, composites
 from harmonizer.arguments import Arguments
 from harmonizer.predictor import import_onnxruntime
-from train.model import load_checkpoint
+from train.checkpoints import load_checkpoint
 from train.registry import contract_of
 
 pytestmark = pytest.mark.gpu

@@ -13,8 +13,8 @@ import torch
 from safetensors.torch import save
 
 from harmonizer.private import locked
+from train.checkpoints import FORMAT, CheckpointError, load_checkpoint, save_checkpoint
 from train.fitting.state import CHECKPOINT, STATE
-from train.model import FORMAT, CheckpointError, load_checkpoint, save_checkpoint
 from train.network import HarmonizerNet, NetworkConfig
 
 SMALL = NetworkConfig(filters=("brightness",), encoder=None, statistics=True)

@@ -17,6 +17,8 @@ from harmonizer.video.errors import VideoError
 from harmonizer.video.reader import VideoReader
 from harmonizer.video.sequence import find_sequence, is_pattern
 
+pytestmark = pytest.mark.long
+
 LOOK = '{"format": "harmonizer-arguments", "version": 1, "filters": ["brightness"], "arguments": '
 LOOK += '{"brightness": 0.2}}'
 

@@ -12,6 +12,8 @@ import pytest
 from hostile_images import chunk, grey_tiff, png, swollen_exif
 from PIL import Image
 
+pytestmark = pytest.mark.long
+
 LOOK = {
     "format": "harmonizer-arguments",
     "version": 1,

@@ -11,7 +11,14 @@ from conftest import shared_data
 from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from train.evaluation.metrics import BAND, PROTOCOLS, Protocol, foreground_mse, measure, one_bit
+from train.evaluation.metrics import (
+    BAND,
+    PROTOCOLS,
+    Protocol,
+    foreground_mse,
+    image_metrics,
+    one_bit,
+)
 
 ROUNDING = 0.005
 """index.csv and published_results.csv give two decimals; at original size every mask is 0 or 255,
@@ -40,13 +47,13 @@ def test_measure_soft_mask_agrees_with_torch() -> None:
         *(torch.from_numpy(a).permute(2, 0, 1)[None].double() / 255 for a in (image, target)),
         torch.from_numpy(mask)[None, None].double() / 255,
     )
-    assert measure(image, target, mask).fmse == pytest.approx(expected.item(), rel=1e-12)
+    assert image_metrics(image, target, mask).fmse == pytest.approx(expected.item(), rel=1e-12)
 
 
 @pytest.mark.parametrize("height", [7, BAND - 1, BAND, BAND + 1, BAND + 6, BAND + 7, 2 * BAND + 8])
 def test_measure_in_bands_agrees_with_scikit_image_on_the_whole(height: int) -> None:
     image, target, mask = pair(height)
-    got = measure(image, target, mask)
+    got = image_metrics(image, target, mask)
     assert got.mse == pytest.approx(((image.astype(float) - target) ** 2).mean(), rel=1e-12)
     assert got.psnr == pytest.approx(peak_signal_noise_ratio(target, image, data_range=255))
     whole = structural_similarity(image, target, channel_axis=2, data_range=255)
@@ -55,8 +62,8 @@ def test_measure_in_bands_agrees_with_scikit_image_on_the_whole(height: int) -> 
 
 def test_measure_floats_agree_with_the_same_image_in_8_bits() -> None:
     arrays = pair()
-    floats = measure(*((array / 255).astype(np.float32) for array in arrays))
-    for name, value in vars(measure(*arrays)).items():
+    floats = image_metrics(*((array / 255).astype(np.float32) for array in arrays))
+    for name, value in vars(image_metrics(*arrays)).items():
         assert getattr(floats, name) == pytest.approx(value, rel=1e-6), name
 
 
@@ -64,18 +71,18 @@ def test_measure_paper_takes_psnr_over_the_judged_images_own_range() -> None:
     target = np.full((8, 8, 3), 100, np.uint8)
     image, mask = target.copy(), np.full((8, 8), 255, np.uint8)
     image[0, 0], image[0, 1] = 150, 50
-    paper, plain = measure(image, target, mask, "paper"), measure(image, target, mask)
+    paper, plain = image_metrics(image, target, mask, "paper"), image_metrics(image, target, mask)
     assert paper.psnr == pytest.approx(10 * math.log10(100**2 / plain.mse))
     assert paper.psnr == pytest.approx(peak_signal_noise_ratio(target, image, data_range=100))
     assert (paper.mse, paper.fmse, paper.ssim) == (plain.mse, plain.fmse, plain.ssim)
     flat = np.full_like(target, 90)
-    assert measure(flat, target, mask, "paper").psnr == -math.inf
+    assert image_metrics(flat, target, mask, "paper").psnr == -math.inf
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_measure_equal_images_are_infinitely_close(protocol: Protocol) -> None:
     image, _, mask = pair()
-    got = measure(image, image, mask, protocol)
+    got = image_metrics(image, image, mask, protocol)
     assert (got.mse, got.fmse, got.psnr, got.ssim) == (0, 0, math.inf, pytest.approx(1))
 
 
@@ -96,7 +103,7 @@ def test_measure_bad_input_is_refused() -> None:
         ((image[:6], target[:6], mask[:6]), r"at least 7x7, SSIM's window; got \(6, 30\)"),
     ):
         with pytest.raises(ValueError, match=words):
-            measure(*arguments)
+            image_metrics(*arguments)
 
 
 def check_known_figures(rows: list[dict[str, str]], folder: Path) -> None:
@@ -112,7 +119,7 @@ def check_known_figures(rows: list[dict[str, str]], folder: Path) -> None:
         listed = published.get(Path(row["composite"]).stem)
         if listed:
             known.append((listed["composite_mse"], listed["composite_fmse"]))
-        soft, hard = measure(*arrays, mask), measure(*arrays, one_bit(mask), "paper")
+        soft, hard = image_metrics(*arrays, mask), image_metrics(*arrays, one_bit(mask), "paper")
         for mse, fmse in known:
             for got in (soft, hard):
                 assert got.mse == pytest.approx(float(mse), abs=ROUNDING), row["composite"]

@@ -8,9 +8,9 @@ import torch
 from conftest import shared_data
 
 from export import tolerances
-from train import model
+from train import checkpoints
+from train.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
 from train.filters import apply_filters, blend
-from train.model import CheckpointError, load_checkpoint, save_checkpoint
 from train.network import HarmonizerNet, NetworkConfig, pool_regions
 
 CONFIGS = [
@@ -175,7 +175,7 @@ def test_load_checkpoint_trained_on_other_statistics_is_refused(
 ) -> None:
     path = tmp_path / "a.safetensors"
     save_checkpoint(HarmonizerNet(CONFIGS[2]), path)
-    monkeypatch.setitem(model.LAYOUT, "grid", 128)
+    monkeypatch.setitem(checkpoints.LAYOUT, "grid", 128)
     with pytest.raises(CheckpointError, match="'grid': 128"):
         load_checkpoint(path)
 

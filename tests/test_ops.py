@@ -5,13 +5,13 @@ from dataclasses import fields
 
 import pytest
 
+from harmonizer.c_header import c_header
 from harmonizer.errors import FilterListError
 from harmonizer.ops import (
     DEFAULT_FILTERS,
     MAX_FILTERS,
     OPERATIONS,
     PHOTO_FILTERS,
-    c_header,
     check_filters,
 )
 

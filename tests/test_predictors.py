@@ -12,7 +12,7 @@ from onnx import helper
 
 from harmonizer.contract import END_TO_END_FORMAT
 from harmonizer.errors import ModelError
-from train.evaluation.predictors import Candidate, Kind, apply_colour_map, fit_colour_map
+from train.evaluation.predictors import Kind, Method, apply_colour_map, fit_colour_map
 
 E2E = {"harmonizer.format": END_TO_END_FORMAT}
 
@@ -33,8 +33,8 @@ def as_floats(array: np.ndarray) -> np.ndarray:
 def test_checkpoint_and_predictor_draw_the_same(
     checkpoint: Path, scene_pixels: tuple[np.ndarray, np.ndarray]
 ) -> None:
-    torch_reference = Candidate("checkpoint", checkpoint).open()
-    fused = Candidate("predictor", ROOT / "models/harmonizer.onnx").open()
+    torch_reference = Method("checkpoint", checkpoint).open()
+    fused = Method("predictor", ROOT / "models/harmonizer.onnx").open()
     composite, mask = scene_pixels
     drawn, other = torch_reference(composite, mask), fused(composite, mask)
     assert drawn.dtype == np.uint8 and np.abs(drawn.astype(int) - composite).mean() > 0.2
@@ -51,7 +51,7 @@ def test_end_to_end_takes_any_size(
 ) -> None:
     path = write_gain(tmp_path / "e2e.onnx", 0.5, size="any", metadata=E2E)
     composite, mask = scene_pixels
-    drawn = Candidate("end-to-end", path).open()(composite, mask)
+    drawn = Method("end-to-end", path).open()(composite, mask)
     assert np.abs(drawn[mask > 0] - composite[mask > 0] / 2).max() <= 0.5
     assert np.array_equal(drawn[mask == 0], composite[mask == 0])
 
@@ -63,8 +63,8 @@ def test_exported_end_to_end_agrees_with_its_checkpoint(
     from export.to_onnx import export
 
     export(checkpoint, tmp_path / "e2e.onnx", "end-to-end")
-    drawn = Candidate("end-to-end", tmp_path / "e2e.onnx").open()(*scene_pixels)
-    expected = Candidate("checkpoint", checkpoint).open()(*scene_pixels)
+    drawn = Method("end-to-end", tmp_path / "e2e.onnx").open()(*scene_pixels)
+    expected = Method("checkpoint", checkpoint).open()(*scene_pixels)
     assert np.abs(drawn.astype(int) - expected).max() <= 1
 
 
@@ -75,7 +75,7 @@ def test_black_box_at_its_own_size_is_blended_once(tmp_path: Path, joined: bool)
     composite = random.random((256, 256, 3), np.float32)
     mask = np.zeros((256, 256), np.float32)
     mask[50:100, 50:100], mask[50:100, 100:110] = 1, 0.5
-    drawn = Candidate("black-box", path).open()(composite, mask)
+    drawn = Method("black-box", path).open()(composite, mask)
     expected = composite * (1 - 0.5 * mask[:, :, None])
     assert np.abs(drawn - expected).max() < 1e-6
 
@@ -87,7 +87,7 @@ def test_black_box_pcm_keeps_the_detail_that_bilinear_loses(
     composite, mask = scene_pixels
     exact = composite * (1 - 0.2 * mask[:, :, None] / 255)
     error = {
-        upsample: np.abs(Candidate("black-box", path, upsample).open()(composite, mask) - exact)
+        upsample: np.abs(Method("black-box", path, upsample).open()(composite, mask) - exact)
         for upsample in ("pcm", "bilinear")
     }
     assert error["pcm"].max() <= 0.51
@@ -141,14 +141,14 @@ def test_black_box_other_layouts_are_refused_with_their_inputs(tmp_path: Path, m
     ):
         write_graph(path, inputs, nodes, outputs)
         with pytest.raises(ModelError, match=f"must take a composite Nx3x256x256.*{found}"):
-            Candidate("black-box", path).open()
+            Method("black-box", path).open()
     with pytest.raises(ModelError, match="outputs are arguments"):
-        Candidate("black-box", model).open()
+        Method("black-box", model).open()
 
 
 @pytest.mark.parametrize("gain", [255.0, -1.0, float("nan")])
 def test_black_box_of_another_scale_is_refused(tmp_path: Path, gain: float) -> None:
-    harmonize = Candidate("black-box", write_gain(tmp_path / "box.onnx", gain, True)).open()
+    harmonize = Method("black-box", write_gain(tmp_path / "box.onnx", gain, True)).open()
     composite = np.full((256, 256, 3), 0.9, np.float32)
     with pytest.raises(ModelError, match=r"must answer with an image .* in \[0, 1\]; it gave"):
         harmonize(composite, np.ones((256, 256), np.float32))
@@ -170,26 +170,26 @@ def test_models_of_another_kind_are_refused(tmp_path: Path, model: Path, checkpo
     ]
     for kind, path, words in cases:
         with pytest.raises(ModelError, match=words):
-            Candidate(kind, path).open()
+            Method(kind, path).open()
     with pytest.raises(FileNotFoundError, match="there is no checkpoint"):
-        Candidate("checkpoint", tmp_path / "absent.safetensors").open()
+        Method("checkpoint", tmp_path / "absent.safetensors").open()
 
 
 def test_checkpoint_that_predicts_nan_is_refused(tmp_path: Path) -> None:
-    from train.model import save_checkpoint
+    from train.checkpoints import save_checkpoint
     from train.network import HarmonizerNet, NetworkConfig
 
     network = HarmonizerNet(NetworkConfig(encoder=None, statistics=True))
     torch.nn.init.constant_(network.regressor.f.bias, torch.nan)
     save_checkpoint(network, tmp_path / "nan.safetensors")
     with pytest.raises(ModelError, match=r"not finite: regressor\.f\.bias"):
-        Candidate("checkpoint", tmp_path / "nan.safetensors").open()
+        Method("checkpoint", tmp_path / "nan.safetensors").open()
     torch.nn.init.constant_(network.regressor.f.bias, 3e38)
     torch.nn.init.constant_(network.regressor.g.bias, -3e38)
     for step in network.regressor.steps:
         torch.nn.init.constant_(step.weight, 3e38)
     save_checkpoint(network, tmp_path / "large.safetensors")
-    harmonize = Candidate("checkpoint", tmp_path / "large.safetensors").open()
+    harmonize = Method("checkpoint", tmp_path / "large.safetensors").open()
     with pytest.raises(ModelError, match="must predict finite arguments"):
         harmonize(np.zeros((300, 300, 3), np.uint8), np.full((300, 300), 255, np.uint8))
 
@@ -197,6 +197,6 @@ def test_checkpoint_that_predicts_nan_is_refused(tmp_path: Path) -> None:
 def test_graph_that_cannot_run_is_refused(tmp_path: Path) -> None:
     path = write_gain(tmp_path / "e2e.onnx", metadata=E2E)  # of a fixed size, 256x256
     assert onnx.load(path).metadata_props
-    harmonize = Candidate("end-to-end", path).open()
+    harmonize = Method("end-to-end", path).open()
     with pytest.raises(ModelError, match=r"must run on composite \(1, 3, 300, 300\)"):
         harmonize(np.zeros((300, 300, 3), np.uint8), np.full((300, 300), 255, np.uint8))

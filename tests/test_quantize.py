@@ -9,10 +9,10 @@ from calibration_data import answers, feeds
 from onnx import TensorProto, numpy_helper
 from tiny_predictor import write_predictor
 
-from calibration.cache import calibrate
 from calibration.errors import CalibrationError, QuantizedModelError
 from calibration.graph import PredictorGraph, block_of, load_graph
 from calibration.images import ImageSet
+from calibration.ranges import calibrate
 from calibration.rewrite import halve_blocks, quantize_blocks, quantize_weight
 from harmonizer.errors import ModelError
 

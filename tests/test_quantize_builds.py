@@ -11,10 +11,10 @@ import pytest
 from calibration_data import feeds as images
 from conftest import ROOT
 
-from calibration.cache import calibrate
 from calibration.equalize import equalize
 from calibration.graph import PredictorGraph, load_graph
 from calibration.quantize import POLICY
+from calibration.ranges import calibrate
 from calibration.rewrite import halve_blocks, quantize_blocks
 from calibration.rows import scale_rows
 

@@ -8,11 +8,11 @@ import torch
 from conftest import ROOT
 
 from train.__main__ import main
+from train.checkpoints import load_checkpoint
 from train.fitting.config import FitConfig
 from train.fitting.flags import Parser, fit_config
 from train.fitting.pieces import PiecesError, cut, join
 from train.fitting.state import CHECKPOINT, STATE, initial_network
-from train.model import load_checkpoint
 
 RECIPES = sorted((ROOT / "recipes").glob("*.json"))
 

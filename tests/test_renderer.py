@@ -68,11 +68,11 @@ def test_library_exports_its_interface_alone() -> None:
 def test_library_missing_is_named_with_the_remedy(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(_native, "LIBRARY", tmp_path / "libharmonizer_cpu.so")
+    monkeypatch.setattr(_native, "LIBRARY", tmp_path / "libharmonizer.so")
     _native.load_library.cache_clear()
     with pytest.raises(NativeLibraryError, match=r"is missing\. Run `pip install -e \.`"):
         CpuRenderer()
-    (tmp_path / "libharmonizer_cpu.so").write_text("no library")
+    (tmp_path / "libharmonizer.so").write_text("no library")
     with pytest.raises(NativeLibraryError, match="must be loadable on this system"):
         CpuRenderer()
     _native.load_library.cache_clear()

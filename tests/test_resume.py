@@ -18,12 +18,12 @@ from conftest import ROOT
 from training_data import write_photos
 from training_runs import BOTH, CPU, Workshop, command, log_lines
 
+from train.checkpoints import load_checkpoint, save_checkpoint
 from train.fitting.config import ConfigError, FitConfig, to_json
 from train.fitting.fit import InterruptedFitError, fit, prepare
 from train.fitting.log import LogError
 from train.fitting.monitor import WatchError
 from train.fitting.step import Stepper
-from train.model import load_checkpoint, save_checkpoint
 
 STEPS = 8
 

@@ -13,11 +13,11 @@ from safetensors.torch import save_file
 
 from harmonizer.contract import LABELS
 from harmonizer.ops import CURVE_KNOTS, CURVE_LEAST_MEAN, OPERATIONS
+from train.checkpoints import CheckpointError, load_checkpoint, load_harmonizer, save_checkpoint
 from train.filters import apply_filters, curve_stages, normalize_slopes, piecewise_curve
-from train.model import CheckpointError, load_checkpoint, load_harmonizer, save_checkpoint
 from train.network import HarmonizerNet, NetworkConfig
+from train.regions import bounding_box, region_thumbnails
 from train.s2crnet import S2CRNet, S2CRNetConfig, one_hot
-from train.thumbnails import bounding_box, region_thumbnails
 
 CONFIGS = [
     S2CRNetConfig(),

@@ -16,10 +16,10 @@ from export.metadata import Precision, Variant
 from export.regions import traced_thumbnails
 from export.to_onnx import export
 from harmonizer.contract import LABELS, read_contract
-from train.evaluation.predictors import Candidate
-from train.model import load_checkpoint
+from train.checkpoints import load_checkpoint
+from train.evaluation.predictors import Method
+from train.regions import region_thumbnails
 from train.s2crnet import S2CRNet, S2CRNetConfig, one_hot
-from train.thumbnails import region_thumbnails
 
 Case = tuple[str, Variant, Precision]
 CASES: list[Case] = [
@@ -175,8 +175,8 @@ def test_evaluation_checkpoint_and_end_to_end_draw_the_same(
     mask = np.zeros((200, 320), np.uint8)
     mask[50:160, 100:250] = 255
     graph = exported["labelled", "end-to-end", "fp32"]
-    drawn = Candidate("end-to-end", graph).open()(composite, mask).astype(int)
-    expected = Candidate("checkpoint", checkpoints["labelled"]).open()(composite, mask)
+    drawn = Method("end-to-end", graph).open()(composite, mask).astype(int)
+    expected = Method("checkpoint", checkpoints["labelled"]).open()(composite, mask)
     assert np.abs(drawn - expected).max() <= 1
     assert np.abs(expected.astype(int) - composite).max() > 5
 

@@ -9,13 +9,13 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from training_runs import CPU, Workshop, log_lines
 
 from train.__main__ import main
+from train.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
 from train.fitting.config import FitConfig, from_dict, to_dict
 from train.fitting.fit import fit, open_batches, prepare
 from train.fitting.flags import Parser, fit_config
 from train.fitting.losses import masked_l1
 from train.fitting.objective import build_objective
 from train.fitting.state import initial_network
-from train.model import CheckpointError, load_checkpoint, save_checkpoint
 from train.network import HarmonizerNet, NetworkConfig
 from train.registry import MODELS, Config
 from train.s2crnet import S2CRNet, S2CRNetConfig

@@ -10,7 +10,7 @@ from train.colour_statistics import (
     STEP_BINS,
     WINDOWS,
     average_blocks,
-    measure,
+    masked_statistics,
     measure_edges,
     measure_regions,
     soft_histogram,
@@ -45,7 +45,7 @@ def test_subsample_takes_pixels_and_leaves_small_images_alone() -> None:
 def test_measure_has_its_stated_length_and_bears_extreme_masks() -> None:
     composite, mask = scene(0.3, 0.6)
     for extreme in (mask, 0 * mask, 0 * mask + 1, 0.5 * mask):
-        statistics = measure(composite, extreme)
+        statistics = masked_statistics(composite, extreme)
         assert statistics.shape == (1, COUNT) and torch.isfinite(statistics).all()
 
 

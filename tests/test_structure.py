@@ -16,7 +16,7 @@ ALLOWED = {
     "train": {"train", "harmonizer"},
     "export": {"export", "train", "harmonizer"},
     "calibration": {"calibration", "export", "train", "harmonizer"},
-    "bench": {"bench", "export", "train", "harmonizer"},
+    "bench": {"bench", "calibration", "export", "train", "harmonizer"},
 }
 OWN = {"harmonizer", "train", "export", "calibration", "bench", "tests"}
 

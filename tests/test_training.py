@@ -17,6 +17,7 @@ from training_data import write_manifest, write_photos
 from training_runs import BOTH, CPU, STATISTICS, Workshop, log_lines
 
 from train.__main__ import main
+from train.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
 from train.data.config import DataConfig
 from train.evaluation.metrics import foreground_mse
 from train.evaluation.triplets import validation_composites
@@ -28,7 +29,6 @@ from train.fitting.flags import Parser, fit_config
 from train.fitting.objective import Objective
 from train.fitting.state import initial_network
 from train.fitting.step import MAX_SKIPPED, NotFiniteError, Stepper, rate
-from train.model import CheckpointError, load_checkpoint, save_checkpoint
 from train.network import HarmonizerNet, NetworkConfig
 from train.registry import MODELS
 
@@ -433,7 +433,7 @@ def test_curves_of_a_run_are_drawn_and_other_folders_refused(
 def test_curves_of_a_run_that_got_worse_are_not_cut_off(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from train.fitting import curves
+    from train.research import curves
 
     monkeypatch.setattr(curves.plt, "close", lambda figure: None)
     for highest, limit in ((0.9, 1.0), (2.0, 2.1)):

@@ -20,6 +20,8 @@ from harmonizer.ops import DEFAULT_FILTERS
 from harmonizer.renderer import CpuRenderer
 from harmonizer.video import Encoding, Inputs, Job, harmonize_video
 
+pytestmark = pytest.mark.long
+
 PATIENCE_S = 120
 BRIGHT = Arguments(DEFAULT_FILTERS, (0.1, 0.3, 0.2, 0.2, -0.1, 0.1))
 DAMAGES = ("none", "cut", "flip", "zero", "drop", "empty", "swap")

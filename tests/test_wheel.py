@@ -53,14 +53,14 @@ def test_wheel_holds_the_package_its_library_and_its_model_alone(wheel: Path) ->
     assert wheel.name.startswith("harmonizer-") and "-py3-none-" in wheel.name
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0].split("-")[0] for name in names} == {"harmonizer"}
-    assert "harmonizer/_native/libharmonizer_cpu.so" in names
+    assert "harmonizer/_native/libharmonizer.so" in names
     model = zipfile.ZipFile(wheel).read("harmonizer/assets/harmonizer.onnx")
     assert model == (ROOT / "models/harmonizer.onnx").read_bytes()
 
 
 def test_wheel_says_which_glibc_it_needs(wheel: Path, tmp_path: Path) -> None:
     library = tmp_path / "library.so"
-    library.write_bytes(zipfile.ZipFile(wheel).read("harmonizer/_native/libharmonizer_cpu.so"))
+    library.write_bytes(zipfile.ZipFile(wheel).read("harmonizer/_native/libharmonizer.so"))
     tag = wheel.stem.rsplit("-", 1)[1]
     assert tag == platform_tag(library)
     if not sys.platform.startswith("linux") or platform.libc_ver()[0] != "glibc":

@@ -8,19 +8,19 @@ from pathlib import Path
 
 from harmonizer.errors import HarmonizerError
 from harmonizer.pipes import leave_pipe
+from train.checkpoints import load_checkpoint
 from train.fitting.config import ConfigError
 from train.fitting.distributed import join_processes
 from train.fitting.fit import InterruptedFitError, fit
 from train.fitting.flags import Parser, fit_config
 from train.fitting.state import stored_config
-from train.model import load_checkpoint
 
 COMMANDS = {
     "ablate": "train.fitting.ablate",
     "check-data": "train.data.check",
-    "curves": "train.fitting.curves",
+    "curves": "train.research.curves",
     "pieces": "train.fitting.pieces",
-    "speed": "train.fitting.speed",
+    "speed": "train.research.speed",
 }
 """The module whose `main(arguments)` is each further command."""
 

@@ -66,7 +66,7 @@ COUNT = (
     + 7 * CELLS**2
     + len(WINDOWS) * (3 * (EDGE_BINS**2 + 2 * EDGE_BINS + STEP_BINS + 3) + 1)
 )
-"""How many numbers `measure` returns."""
+"""How many numbers `masked_statistics` returns."""
 
 FOREGROUND_COUNT = 2 * REGION_COUNT + 3 * CELLS**2
 BACKGROUND_COUNT = 3 * REGION_COUNT + 3 * CELLS**2
@@ -90,7 +90,7 @@ def subsample(image: Tensor, side: int = GRID) -> Tensor:
     return image[:, :, step // 2 :: step, step // 2 :: step]
 
 
-def measure(composite: Tensor, mask: Tensor) -> Tensor:
+def masked_statistics(composite: Tensor, mask: Tensor) -> Tensor:
     """All statistics of an image, always in float32: sums over thousands of pixels need it.
 
     Args:

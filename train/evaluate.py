@@ -27,7 +27,7 @@ from harmonizer.errors import HarmonizerError
 from harmonizer.files import write_atomically
 from train.data.iharmony4 import SUBSETS
 from train.evaluation.metrics import PROTOCOLS
-from train.evaluation.predictors import UPSAMPLES, Candidate, Kind
+from train.evaluation.predictors import UPSAMPLES, Kind, Method
 from train.evaluation.report import (
     Row,
     compare_published,
@@ -107,7 +107,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     if kind == "black-box" and "original" in args.size and not args.upsample:
         parser.error(f"--black-box at original size needs --upsample {' or '.join(UPSAMPLES)}.")
     upsample = args.upsample if "original" in args.size else None
-    args.candidate = Candidate(kind, getattr(args, kind.replace("-", "_")), upsample)
+    args.method = Method(kind, getattr(args, kind.replace("-", "_")), upsample)
     if args.val and "256" not in args.size:
         parser.error("--val composites are made at 256x256; add 256 to --size, or leave --val out.")
     if args.published and ((args.val and not args.iharmony4) or "original" not in args.size):
@@ -119,7 +119,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
             parser.error(f"--{name} must be at least 1; got {getattr(args, name)}.")
     if args.sheet and args.sheet.suffix.lower() not in (".jpg", ".jpeg", ".png"):
         parser.error(f"--sheet must end in .jpg or .png; got {args.sheet.name}.")
-    _check_files(args, [args.candidate.path, args.published])
+    _check_files(args, [args.method.path, args.published])
     check_suffix("--json", args.json, ".json")
     if not args.val and not args.iharmony4:
         shared = Path(os.environ.get("HARMONIZER_DATA", "../shared/data"))
@@ -163,7 +163,7 @@ def run(args: argparse.Namespace) -> None:
     lists = [folder / name for folder in folders if folder for name in LISTS]
     pictures = [path for task in tasks for path in task.triplet.files]
     _check_files(args, [*lists, *pictures])
-    scores = score_all(tasks, args.candidate, args.protocol, args.jobs, args.csv, args.resume)
+    scores = score_all(tasks, args.method, args.protocol, args.jobs, args.csv, args.resume)
     skipped = [f"{s.name} ({s.size})" for s in scores if s.empty]
     if len(skipped) == len(scores):
         raise ValueError(f"no image has a foreground; all {len(scores)} masks are empty.")
@@ -179,16 +179,16 @@ def run(args: argparse.Namespace) -> None:
     published: list[Row] = []
     if args.published:
         chosen = [s for s in scores if s.set == BENCHMARK and s.size == "original"]
-        published = compare_published(chosen, args.published, args.candidate.path.name)
+        published = compare_published(chosen, args.published, args.method.path.name)
         print(f"\noriginal size, images with figures in {args.published.name}\n")
         print(published_table(published))
     if args.json:
         document = {
             "settings": {
-                "kind": args.candidate.kind,
-                "model": args.candidate.path.name,
-                "sha256": args.candidate.sha256(),
-                "upsample": args.candidate.upsample,
+                "kind": args.method.kind,
+                "model": args.method.path.name,
+                "sha256": args.method.sha256(),
+                "upsample": args.method.upsample,
                 "protocol": args.protocol,
             },
             "versions": {
@@ -214,7 +214,7 @@ def worst_cases(
 
     An image that was evaluated at both sizes appears once, where it is worse.
     """
-    scorer = Scorer(args.candidate, args.protocol)
+    scorer = Scorer(args.method, args.protocol)
     order = sorted(
         (index for index, score in enumerate(scores) if not score.empty),
         key=lambda index: -scores[index].fmse_after,

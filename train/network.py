@@ -19,11 +19,11 @@ from harmonizer.ops import DEFAULT_FILTERS, PHOTO_FILTERS, check_filters
 from train.cells import SIDE as CELLS_SIDE
 from train.cells import WIDTH as CELL_WIDTH
 from train.cells import Cells
-from train.colour_statistics import COUNT, measure, subsample
+from train.colour_statistics import COUNT, masked_statistics, subsample
 from train.efficientnet import PUBLISHED, STAGES, DepthEncoder, TwoStemEncoder, check_encoder
 from train.filters import apply_filters, blend
+from train.regions import check_images
 from train.regressors import CascadeRegressor, SeparateRegressor, as_one_layer
-from train.thumbnails import check_images
 
 THUMBNAIL = THUMBNAIL_SIZE
 """Side of the square thumbnail that the network was made for."""
@@ -202,7 +202,9 @@ class StatisticsHead(nn.Module):
         Returns:
             (N, width) float32; the layers run in the precision of their weights.
         """
-        return self.features(torch.cat([measure(composite, mask), *seen, arguments], dim=1))
+        return self.features(
+            torch.cat([masked_statistics(composite, mask), *seen, arguments], dim=1)
+        )
 
     def features(self, statistics: Tensor) -> Tensor:
         """(N, measured + count) float32 to (N, width) float32."""

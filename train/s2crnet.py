@@ -26,7 +26,7 @@ from train.colour_statistics import (
 from train.encoders import WIDTH, Backbone, build_encoder
 from train.filters import blend, curve_stages, normalize_slopes
 from train.network import STATISTICS_WIDTH, StatisticsHead
-from train.thumbnails import check_images, check_regions, region_thumbnails
+from train.regions import check_images, check_regions, region_thumbnails
 
 FILTERS = ("piecewise_curve",)
 

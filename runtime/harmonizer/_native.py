@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from harmonizer import plan
     from harmonizer.values import Value
 
-LIBRARY = Path(__file__).parent / "_native" / "libharmonizer_cpu.so"
+LIBRARY = Path(__file__).parent / "_native" / "libharmonizer.so"
 """Where the build hook puts the library."""
 
 OK, INVALID, OUT_OF_MEMORY = range(3)

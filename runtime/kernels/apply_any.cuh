@@ -6,13 +6,13 @@
 
 namespace hz_gpu {
 
-/* Pixels of one strip; `steps` are the plan's in T. */
+/* Pixels of one strip; `steps` are the drawing's in T. */
 template <typename S, typename T, int N>
 __device__ __forceinline__ void draw_strip(const ApplyParameters& p, const hz::Step<T>* steps,
                                            const Strip& strip) {
     constexpr bool bytes = Full<S>::value == 255;
-    const Plan& plan = p.workspace->plan;
-    const bool nothing = plan.nothing;
+    const Drawing& drawing = p.workspace->drawing;
+    const bool nothing = drawing.nothing;
     const i64 end = strip.first + strip.count;
 #pragma unroll 1
     for (i64 first = strip.first + lane_index(); first < end; first += N * kLanes) {
@@ -22,7 +22,8 @@ __device__ __forceinline__ void draw_strip(const ApplyParameters& p, const hz::S
 #pragma unroll
         for (int k = 0; k < N; ++k) {
             const i64 column = first + k * kLanes;
-            coverage[k] = column < end && !nothing ? coverage_of<T>(p.mask, strip.row, column) : T(0);
+            coverage[k] =
+                column < end && !nothing ? coverage_of<T>(p.mask, strip.row, column) : T(0);
             drawn |= coverage[k] != T(0);
             for (int c = 0; c < 3; ++c) stored[k][c] = 0;
             if (column >= end || (p.in_place && coverage[k] == T(0))) continue;
@@ -36,14 +37,14 @@ __device__ __forceinline__ void draw_strip(const ApplyParameters& p, const hz::S
                 T* const values[3] = {&pixels.r[k], &pixels.g[k], &pixels.b[k]};
                 for (int c = 0; c < 3; ++c) {
                     if constexpr (bytes && sizeof(T) == sizeof(float))
-                        *values[c] = plan.prefix[c][stored[k][c]];
+                        *values[c] = drawing.prefix[c][stored[k][c]];
                     else if constexpr (bytes)
-                        *values[c] = plan.exact_prefix[c][stored[k][c]];
+                        *values[c] = drawing.exact_prefix[c][stored[k][c]];
                     else
                         *values[c] = unit_value(stored[k][c], T());
                 }
             }
-            run_steps<true>(steps, bytes ? plan.middle : 0, plan.count, pixels);
+            run_steps<true>(steps, bytes ? drawing.middle : 0, drawing.count, pixels);
         }
 #pragma unroll
         for (int k = 0; k < N; ++k) {
@@ -59,8 +60,8 @@ __device__ __forceinline__ void draw_strip(const ApplyParameters& p, const hz::S
                 else if (m != T(0))
                     result = stored_value<S>(m * values[c] + rest * unit_value(result, T()));
                 if constexpr (bytes)
-                    if (m == T(1) && plan.middle == plan.count)
-                        result = plan.levels[c][stored[k][c]];
+                    if (m == T(1) && drawing.middle == drawing.count)
+                        result = drawing.levels[c][stored[k][c]];
                 at<S>(pixel + c * p.out.channel_stride) = result;
             }
         }
@@ -70,16 +71,16 @@ __device__ __forceinline__ void draw_strip(const ApplyParameters& p, const hz::S
 template <typename S>
 __device__ __forceinline__ void apply_any(const ApplyParameters& p, hz::Step<float>* steps,
                                           hz::Step<double>* exact_steps) {
-    const Plan& plan = p.workspace->plan;
-    if (plan.nothing && p.in_place) return;
+    const Drawing& drawing = p.workspace->drawing;
+    if (drawing.nothing && p.in_place) return;
     if (threadIdx.x < HZ_MAX_STEPS) {
-        steps[threadIdx.x] = plan.steps[threadIdx.x];
-        exact_steps[threadIdx.x] = plan.exact_steps[threadIdx.x];
+        steps[threadIdx.x] = drawing.steps[threadIdx.x];
+        exact_steps[threadIdx.x] = drawing.exact_steps[threadIdx.x];
     }
     __syncthreads();
     for (u32 index = warp_of_grid(); index < p.strips.count; index += warps_of_grid()) {
         const Strip strip = strip_at(p.strips, index);
-        if (plan.in_float)
+        if (drawing.in_float)
             draw_strip<S, float, 4>(p, steps, strip);
         else
             draw_strip<S, double, 1>(p, exact_steps, strip);

@@ -11,8 +11,8 @@
 
 #include "apply_any.cuh"
 #include "curve.cuh"
+#include "drawing.cuh"
 #include "packed_strips.cuh"
-#include "plan.cuh"
 
 namespace hz_gpu {
 
@@ -42,24 +42,23 @@ __device__ __forceinline__ constexpr int channel_at(int position) {
 }
 
 template <bool reversed>
-__device__ __forceinline__ void through_prefix(const Applying& plan, const u32 (&words)[3],
+__device__ __forceinline__ void through_prefix(const Applying& drawing, const u32 (&words)[3],
                                                Pixels<float, 4>& pixels) {
     float* const planes[3] = {pixels.r, pixels.g, pixels.b};
-    if (plan.in_lines) {
+    if (drawing.in_lines) {
 #pragma unroll
         for (int c = 0; c < 3; ++c) {
-            const Line line = plan.lines[c];
+            const Line line = drawing.lines[c];
 #pragma unroll
             for (int k = 0; k < 4; ++k)
-                planes[c][k] =
-                    on_line(line, float_of_byte(words, 3 * k + channel_at<reversed>(c)));
+                planes[c][k] = on_line(line, float_of_byte(words, 3 * k + channel_at<reversed>(c)));
         }
     } else {
 #pragma unroll
         for (int c = 0; c < 3; ++c)
 #pragma unroll
             for (int k = 0; k < 4; ++k)
-                planes[c][k] = plan.prefix[c][byte_of(words, 3 * k + channel_at<reversed>(c))];
+                planes[c][k] = drawing.prefix[c][byte_of(words, 3 * k + channel_at<reversed>(c))];
     }
 }
 
@@ -72,7 +71,7 @@ __device__ __forceinline__ u32 packed_levels(u32 a, u32 b, u32 c, u32 d) {
 /* A lane's four pixels of a group: where they are, and which of them the mask leaves out (bits
    0..3) or covers in part (bits 4..7). */
 struct Four {
-    const Cover& mask;
+    const Mask& mask;
     const PackedStrip& place;
     int slot;
     u32 kinds;
@@ -100,10 +99,10 @@ __device__ __forceinline__ u32 kinds_of(const Four& four) {
 
 /* By the formulas, where the curve is steep or the mask soft. */
 template <bool reversed>
-__device__ __forceinline__ void blend_four(const Applying& plan, const u32 (&source)[3],
+__device__ __forceinline__ void blend_four(const Applying& drawing, const u32 (&source)[3],
                                            const Four& four, Pixels<float, 4>& pixels,
                                            u32 (&words)[3]) {
-    run_steps<false>(plan.steps, plan.suffix, plan.count, pixels);
+    run_steps<false>(drawing.steps, drawing.suffix, drawing.count, pixels);
     const float* const planes[3] = {pixels.r, pixels.g, pixels.b};
     words[0] = words[1] = words[2] = 0;
 #pragma unroll
@@ -122,8 +121,8 @@ __device__ __forceinline__ void blend_four(const Applying& plan, const u32 (&sou
 
 /* Whether the curve is steep at any value. */
 template <bool reversed>
-__device__ __forceinline__ bool through_curve(const Applying& plan, const Pixels<float, 4>& pixels,
-                                              u32 (&words)[3]) {
+__device__ __forceinline__ bool through_curve(const Applying& drawing,
+                                              const Pixels<float, 4>& pixels, u32 (&words)[3]) {
     const float* const planes[3] = {pixels.r, pixels.g, pixels.b};
     u32 met = 0;
 #pragma unroll
@@ -132,7 +131,7 @@ __device__ __forceinline__ bool through_curve(const Applying& plan, const Pixels
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
             const int byte = 4 * w + i;
-            found[i] = look_up(plan.cells, planes[channel_at<reversed>(byte % 3)][byte / 3]);
+            found[i] = look_up(drawing.cells, planes[channel_at<reversed>(byte % 3)][byte / 3]);
             met |= found[i];
         }
         words[w] = packed_levels(found[0], found[1], found[2], found[3]);
@@ -141,16 +140,17 @@ __device__ __forceinline__ bool through_curve(const Applying& plan, const Pixels
 }
 
 template <bool reversed>
-__device__ __forceinline__ void through_levels(const Applying& plan, const u32 (&source)[3],
+__device__ __forceinline__ void through_levels(const Applying& drawing, const u32 (&source)[3],
                                                u32 (&words)[3]) {
 #pragma unroll
     for (int w = 0; w < 3; ++w) {
         words[w] = 0;
 #pragma unroll
         for (int i = 0; i < 4; ++i)
-            words[w] |= u32(plan.levels[channel_at<reversed>((4 * w + i) % 3)]
-                                       [source[w] >> (8 * i) & 255])
-                        << (8 * i);
+            words[w] |=
+                u32(drawing
+                        .levels[channel_at<reversed>((4 * w + i) % 3)][source[w] >> (8 * i) & 255])
+                << (8 * i);
     }
 }
 
@@ -167,17 +167,17 @@ __device__ __forceinline__ void keep_uncovered(const Four& four, const u32 (&sou
 
 /* Draw a lane's four pixels in shared memory. */
 template <bool reversed>
-__device__ __forceinline__ void draw_four(const Applying& plan, const Four& four, u32* staged) {
+__device__ __forceinline__ void draw_four(const Applying& drawing, const Four& four, u32* staged) {
     const u32 source[3] = {staged[0], staged[1], staged[2]};
     u32 words[3];
-    if (plan.middle == plan.count && !four.is_soft()) {
-        through_levels<reversed>(plan, source, words);
+    if (drawing.middle == drawing.count && !four.is_soft()) {
+        through_levels<reversed>(drawing, source, words);
     } else {
         Pixels<float, 4> pixels;
-        through_prefix<reversed>(plan, source, pixels);
-        run_steps<false>(plan.steps, plan.middle, plan.suffix, pixels);
-        if (four.is_soft() || through_curve<reversed>(plan, pixels, words))
-            blend_four<reversed>(plan, source, four, pixels, words);
+        through_prefix<reversed>(drawing, source, pixels);
+        run_steps<false>(drawing.steps, drawing.middle, drawing.suffix, pixels);
+        if (four.is_soft() || through_curve<reversed>(drawing, pixels, words))
+            blend_four<reversed>(drawing, source, four, pixels, words);
     }
     if (four.kinds) keep_uncovered(four, source, words);
 #pragma unroll
@@ -186,7 +186,7 @@ __device__ __forceinline__ void draw_four(const Applying& plan, const Four& four
 
 /* The same in double, pixel by pixel. */
 template <bool reversed>
-__device__ __forceinline__ void draw_four_exactly(const Applying& plan, const Plan& tables,
+__device__ __forceinline__ void draw_four_exactly(const Applying& drawing, const Drawing& tables,
                                                   const Four& four, u8* staged) {
 #pragma unroll 1
     for (int k = 0; k < 4; ++k) {
@@ -199,7 +199,7 @@ __device__ __forceinline__ void draw_four_exactly(const Applying& plan, const Pl
             const int c = channel_at<reversed>(i);
             *values[c] = tables.exact_prefix[c][bytes[i]];
         }
-        run_steps<false>(plan.exact_steps, plan.middle, plan.count, pixel);
+        run_steps<false>(drawing.exact_steps, drawing.middle, drawing.count, pixel);
         const double m = four.coverage<double>(k);
 #pragma unroll
         for (int i = 0; i < 3; ++i)
@@ -210,7 +210,7 @@ __device__ __forceinline__ void draw_four_exactly(const Applying& plan, const Pl
 
 /* The groups of a strip that the mask does not leave out. */
 template <bool reversed, int size>
-__device__ __forceinline__ void draw_groups(const ApplyParameters& p, const Applying& plan,
+__device__ __forceinline__ void draw_groups(const ApplyParameters& p, const Applying& drawing,
                                             const PackedStrip& place, const Seen& seen,
                                             u8* staged) {
 #pragma unroll 1
@@ -220,53 +220,53 @@ __device__ __forceinline__ void draw_groups(const ApplyParameters& p, const Appl
         u8* const bytes = staged + size * slot; /* of 4 bytes, three words and the fourth bytes */
         Four four = {p.mask, place, slot, 0};
         if (!(seen.full >> group & 1)) four.kinds = kinds_of(four);
-        if (plan.in_float)
-            draw_four<reversed>(plan, four, reinterpret_cast<u32*>(bytes));
+        if (drawing.in_float)
+            draw_four<reversed>(drawing, four, reinterpret_cast<u32*>(bytes));
         else
-            draw_four_exactly<reversed>(plan, p.workspace->plan, four, bytes);
+            draw_four_exactly<reversed>(drawing, p.workspace->drawing, four, bytes);
     }
 }
 
 /* Bring a strip in, draw what the mask does not leave out, and bring it out. */
 template <bool reversed, int size>
-__device__ __forceinline__ void draw_packed(const ApplyParameters& p, const Applying& plan,
+__device__ __forceinline__ void draw_packed(const ApplyParameters& p, const Applying& drawing,
                                             const PackedStrip& place, const Seen& seen,
                                             u8* staged) {
     if constexpr (size == 3) {
         if (p.in_place && !__any_sync(kAllLanes, int(seen.any))) return;
         move_strip<true>(place, const_cast<u8*>(place.source), staged);
         __syncwarp();
-        draw_groups<reversed, size>(p, plan, place, seen, staged);
+        draw_groups<reversed, size>(p, drawing, place, seen, staged);
         __syncwarp();
         move_strip<false>(place, place.target, staged);
         __syncwarp();
     } else {
         constexpr u32 all = (2u << kGroups) - 1;
         load_fours(place, p.in_place ? seen.any : all, p.in_place, staged);
-        draw_groups<reversed, size>(p, plan, place, seen, staged);
+        draw_groups<reversed, size>(p, drawing, place, seen, staged);
         /* Registers are short: the groups are worked out again, not kept. */
         store_fours(place, opaque(p.in_place) ? seen.any : all, staged);
     }
 }
 
-__device__ __forceinline__ void load_plan(const Plan& plan, Applying& shared) {
+__device__ __forceinline__ void load_drawing(const Drawing& drawing, Applying& shared) {
     const int index = int(threadIdx.x), threads = int(blockDim.x);
-    for (int i = index; i < kCells; i += threads) shared.cells[i] = plan.cells[i];
+    for (int i = index; i < kCells; i += threads) shared.cells[i] = drawing.cells[i];
     for (int i = index; i < 3 * 256; i += threads) {
-        (&shared.prefix[0][0])[i] = (&plan.prefix[0][0])[i];
-        (&shared.levels[0][0])[i] = (&plan.levels[0][0])[i];
+        (&shared.prefix[0][0])[i] = (&drawing.prefix[0][0])[i];
+        (&shared.levels[0][0])[i] = (&drawing.levels[0][0])[i];
     }
-    if (index < 3) shared.lines[index] = plan.lines[index];
+    if (index < 3) shared.lines[index] = drawing.lines[index];
     if (index < HZ_MAX_STEPS) {
-        shared.steps[index] = plan.steps[index];
-        shared.exact_steps[index] = plan.exact_steps[index];
+        shared.steps[index] = drawing.steps[index];
+        shared.exact_steps[index] = drawing.exact_steps[index];
     }
     if (index == 0) {
-        shared.middle = plan.middle;
-        shared.suffix = plan.suffix;
-        shared.count = plan.count;
-        shared.in_lines = plan.in_lines;
-        shared.in_float = plan.in_float;
+        shared.middle = drawing.middle;
+        shared.suffix = drawing.suffix;
+        shared.count = drawing.count;
+        shared.in_lines = drawing.in_lines;
+        shared.in_float = drawing.in_float;
     }
     __syncthreads();
 }
@@ -274,10 +274,10 @@ __device__ __forceinline__ void load_plan(const Plan& plan, Applying& shared) {
 template <bool reversed, int size>
 __device__ __forceinline__ void apply_bytes(const ApplyParameters& p, Applying& shared,
                                             Staged<size>& staged) {
-    const Plan& plan = p.workspace->plan;
-    const bool nothing = plan.nothing;
+    const Drawing& drawing = p.workspace->drawing;
+    const bool nothing = drawing.nothing;
     if (nothing && p.in_place) return;
-    if (!nothing) load_plan(plan, shared);
+    if (!nothing) load_drawing(drawing, shared);
     const int first_byte = reversed ? 2 : 0;
     for (u32 index = warp_of_grid(); index < p.strips.count; index += warps_of_grid()) {
         const u32 row = row_of(p.strips, index);
@@ -289,8 +289,8 @@ __device__ __forceinline__ void apply_bytes(const ApplyParameters& p, Applying& 
         const bool begins_row = place.strip.first == head;
         place.heads = !begins_row ? 0 : head < p.strips.columns ? head : int(p.strips.columns);
         const bool ends_row = place.strip.first + place.strip.count == p.strips.columns;
-        place.whole = size == 3 ? place.strip.count / 16 * 16
-                                : (place.strip.count - int(ends_row)) / 4 * 4;
+        place.whole =
+            size == 3 ? place.strip.count / 16 * 16 : (place.strip.count - int(ends_row)) / 4 * 4;
 
         Seen seen = {0, 0};
         if (!nothing) seen = look_at_strip(p.mask, place, size == 4 && p.mask_within);

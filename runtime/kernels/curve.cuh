@@ -28,10 +28,10 @@ __device__ __forceinline__ u32 look_up(const u32* cells, float value) {
 
 /* Three positions through the curve at once. */
 __device__ __noinline__ void levels_at(const hz::Step<float>* steps, int first, int end,
-                                          const u32 (&positions)[3], int (&levels)[3]) {
+                                       const u32 (&positions)[3], int (&levels)[3]) {
     constexpr float unit = 1.0f / (1 << kPositionBits);
-    Pixels<float, 1> values = {{float(positions[0]) * unit}, {float(positions[1]) * unit},
-                               {float(positions[2]) * unit}};
+    Pixels<float, 1> values = {
+        {float(positions[0]) * unit}, {float(positions[1]) * unit}, {float(positions[2]) * unit}};
     run_steps<false>(steps, first, end, values);
     levels[0] = stored_value<u8>(values.r[0]);
     levels[1] = stored_value<u8>(values.g[0]);

@@ -8,6 +8,7 @@
 namespace HZ_NAMESPACE {
 
 constexpr double kFloatRounding = 6e-8; /* half a unit in the last place below 1 */
+constexpr double kLineError = 2e-7;     /* what evaluating a line in place of a table may add */
 
 /* How far rounding errors may reach before a program is evaluated in double: at black and white,
    where powers magnify them, and between, where they decide how many 8-bit values round the other
@@ -62,8 +63,8 @@ HZ_FN void propagate(const AnyStep& step, double power_error, FloatError& error)
             for (int stage = 0; stage < int(step.table[0]); ++stage) {
                 double steepest = 1;
                 for (int i = 0; i < HZ_CURVE_NUMBERS; ++i)
-                    steepest = larger(steepest, fabs(double(
-                        step.table[2 + 2 * (stage * HZ_CURVE_NUMBERS + i)])));
+                    steepest = larger(
+                        steepest, fabs(double(step.table[2 + 2 * (stage * HZ_CURVE_NUMBERS + i)])));
                 gain *= steepest;
             }
             error.subtract(gain);

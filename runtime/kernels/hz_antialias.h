@@ -45,8 +45,7 @@ HZ_FN Window window_at(long long index, long long source, long long size) {
     long long before = start < 0 ? (-start + step - 1) / step : 0;
     if (before > count) before = count;
     const long long pairs = count * (count - 1) / 2, pairs_before = before * (before - 1) / 2;
-    const long long distances =
-        (count - 2 * before) * start + step * (pairs - 2 * pairs_before);
+    const long long distances = (count - 2 * before) * start + step * (pairs - 2 * pairs_before);
     window.unit = 1.0f / float(count * window.reach - distances);
     return window;
 }

@@ -169,8 +169,9 @@ HZ_FN T power(T base, T exponent) {
 
     const Bits shifted = bits_of(base) + (one - F::sqrt_half);
     /* Or-ing an integer into the mantissa of 2^mantissa converts it: AVX2 has no other way. */
-    const T whole = real_of((shifted >> F::mantissa) | (Bits(F::bias + F::mantissa) << F::mantissa)) -
-                    (two_to_mantissa + T(F::bias));
+    const T whole =
+        real_of((shifted >> F::mantissa) | (Bits(F::bias + F::mantissa) << F::mantissa)) -
+        (two_to_mantissa + T(F::bias));
     const T m = real_of((shifted & ((Bits(1) << F::mantissa) - 1)) + F::sqrt_half);
     const T s = divide(m - T(1), m + T(1));
     const T log2_base = whole + s * atanh_series<0>(s * s);

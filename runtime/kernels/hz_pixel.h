@@ -193,8 +193,7 @@ HZ_FN void prepare_curve(const float* slopes, double* curve) {
     const double minima[] = HZ_OP_MINIMA, maxima[] = HZ_OP_MAXIMA;
     const double low = minima[HZ_OP_PIECEWISE_CURVE], high = maxima[HZ_OP_PIECEWISE_CURVE];
     double sum = 0;
-    for (int i = 0; i < HZ_CURVE_KNOTS; ++i)
-        sum += smaller(larger(double(slopes[i]), low), high);
+    for (int i = 0; i < HZ_CURVE_KNOTS; ++i) sum += smaller(larger(double(slopes[i]), low), high);
     const double mean = sum / HZ_CURVE_KNOTS, sign = mean >= 0 ? 1 : -1;
     const double moved = sign * larger(HZ_CURVE_LEAST_MEAN - sign * mean, 0.0);
     double value = 0;

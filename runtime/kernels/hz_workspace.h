@@ -38,13 +38,13 @@ struct Report {
 constexpr u32 kSeenForeground = 1, kSeenThumbnail = 2, kSeenBackground = 4, kSeenNotFinite = 8;
 
 /* A picture: red at data + y*row_stride + x*pixel_stride, and so on, as hz_image has it. */
-struct Surface {
+struct Image {
     u8* data;
     i64 row_stride, pixel_stride, channel_stride;
 };
 
 /* A mask; data is null for the whole image. */
-struct Cover {
+struct Mask {
     const u8* data;
     i64 row_stride, pixel_stride;
     int type, padding;
@@ -58,7 +58,7 @@ struct Strips {
     u32 rows, per_row, count;
 };
 
-constexpr int kThumbnail = 256;
+constexpr int kThumbnail = HZ_THUMBNAIL_SIZE;
 
 constexpr int kMeasureThreads = 512, kPlanThreads = 512, kReduceThreads = 256, kApplyThreads = 256;
 constexpr int kBoxThreads = 256, kRegionThreads = kThumbnail; /* a thread for each result */
@@ -82,9 +82,9 @@ constexpr int kCellBits = 11, kPositionBits = 23, kCellShift = kPositionBits - k
 constexpr int kCells = (1 << kCellBits) + 1;
 
 /* A program ready to be drawn. */
-struct Plan {
+struct Drawing {
     int nothing;  /* identities alone */
-    int in_float; /* whether float keeps the error bounds of plan.cuh; else double */
+    int in_float; /* whether float keeps the error bounds of drawing.cuh; else double */
     int count;
     hz::Step<float> steps[HZ_MAX_STEPS];
     hz::Step<double> exact_steps[HZ_MAX_STEPS];
@@ -116,7 +116,7 @@ struct Workspace {
     /* The finished histogram of the last measured frame. */
     u32 counts[3][256];
     double partial_sums[kReduceBlocks][3]; /* of the last reduction's blocks */
-    Plan plan;
+    Drawing drawing;
     /* Of the search for the foreground's box; all 0 between launches. */
     u32 pending_bounds[4];
     u32 searched_blocks;
@@ -124,24 +124,24 @@ struct Workspace {
 };
 
 struct MeasureParameters {
-    Surface image;
-    Cover mask;
+    Image image;
+    Mask mask;
     i64 width, height;
     Strips strips;      /* of the image, for the histogram */
     Strips mask_strips; /* of the mask, where it is watched */
     Workspace* workspace;
     void *composite, *coverage; /* null: no thumbnail */
     int thumbnail_type;
-    int counted;  /* whether the histogram is wanted */
-    int packed;   /* 3 or 4: bytes of a pixel that begins R, G, B or B, G, R; at multiples of 4
+    int counted; /* whether the histogram is wanted */
+    int packed;  /* 3 or 4: bytes of a pixel that begins R, G, B or B, G, R; at multiples of 4
                      if 4. 0: another layout */
-    int watched;  /* whether the mask's values decide anything */
-    int gapless;  /* whether the mask's rows have no gaps between pixels */
+    int watched; /* whether the mask's values decide anything */
+    int gapless; /* whether the mask's rows have no gaps between pixels */
 };
 
 struct RegionParameters {
-    Surface image;
-    Cover mask;
+    Image image;
+    Mask mask;
     i64 width, height;
     Strips strips; /* of the mask, row by row */
     Workspace* workspace;
@@ -156,7 +156,7 @@ struct PlanParameters {
     int count, operations[HZ_MAX_STEPS];
     int curve, stages;    /* which step has curves, and how many in turn; stages is 0 without */
     int bytes;            /* whether the picture has 8 bits */
-    int begins, finishes; /* first and last of a frame's plan launches */
+    int begins, finishes; /* first and last of a frame's launches that plan */
     int from_histogram;   /* whether statistics before the first operation that mixes channels are
                              taken from the histogram */
     int statistics_given;
@@ -164,7 +164,7 @@ struct PlanParameters {
 };
 
 struct ReduceParameters {
-    Surface image;
+    Image image;
     Strips strips;
     Workspace* workspace;
     double pixels;
@@ -172,8 +172,8 @@ struct ReduceParameters {
 };
 
 struct ApplyParameters {
-    Surface image, out;
-    Cover mask;
+    Image image, out;
+    Mask mask;
     Strips strips;
     Workspace* workspace;
     int in_place;

@@ -27,7 +27,7 @@ __device__ __forceinline__ void count_chunk(const uint4& chunk, u32* const (&col
         count_value(columns[(phase + i) % 3], words[i / 4] >> (8 * (i % 4)) & 255);
 }
 
-__device__ __forceinline__ void count_pixel(const Surface& image, i64 row, i64 column,
+__device__ __forceinline__ void count_pixel(const Image& image, i64 row, i64 column,
                                             u32* counters) {
     const u8* pixel = pixel_of(image, row, column);
     for (int c = 0; c < 3; ++c)
@@ -35,8 +35,7 @@ __device__ __forceinline__ void count_pixel(const Surface& image, i64 row, i64 c
 }
 
 /* A strip of packed pixels: three 16-byte loads a lane, and the ends of the row one by one. */
-__device__ __forceinline__ void count_packed(const MeasureParameters& p, u32 index,
-                                             u32* counters) {
+__device__ __forceinline__ void count_packed(const MeasureParameters& p, u32 index, u32* counters) {
     const bool reversed = p.image.channel_stride < 0;
     const u32 row = row_of(p.strips, index);
     const u8* bytes = p.image.data + row * p.image.row_stride - (reversed ? 2 : 0);
@@ -122,19 +121,19 @@ __device__ __forceinline__ u32 seen_in_word(u32 word, int type) {
         const bool zero = (word & 0x7fffffffu) == 0; /* -0.0 too */
         return (zero ? 0 : kSeenForeground) | (word == 0x3f800000u ? 0 : kSeenBackground);
     }
-    const bool full = type == kBool ? ((word - 0x01010101u) & ~word & 0x80808080u) == 0
-                                    : word == 0xffffffffu;
+    const bool full =
+        type == kBool ? ((word - 0x01010101u) & ~word & 0x80808080u) == 0 : word == 0xffffffffu;
     return (word == 0 ? 0 : kSeenForeground) | (full ? 0 : kSeenBackground);
 }
 
-__device__ __forceinline__ u32 seen_in_pixel(const Cover& mask, i64 row, i64 column) {
+__device__ __forceinline__ u32 seen_in_pixel(const Mask& mask, i64 row, i64 column) {
     const float coverage = exact_coverage(mask, row, column);
     return (coverage == 0.0f ? 0 : kSeenForeground) | (coverage == 1.0f ? 0 : kSeenBackground);
 }
 
 /* What the grid's share of the mask shows. */
 __device__ __forceinline__ u32 watch_mask(const MeasureParameters& p) {
-    const Cover& mask = p.mask;
+    const Mask& mask = p.mask;
     const int size = mask.type == kF32 ? 4 : mask.type == kU16 ? 2 : 1;
     u32 seen = 0;
     for (u32 index = warp_of_grid(); index < p.mask_strips.count; index += warps_of_grid()) {

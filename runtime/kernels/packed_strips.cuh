@@ -47,12 +47,11 @@ struct Seen {
 };
 
 __device__ __forceinline__ bool is_full(u32 word, int type) {
-    return type == kBool ? ((word - 0x01010101u) & ~word & 0x80808080u) == 0
-                         : word == 0xffffffffu;
+    return type == kBool ? ((word - 0x01010101u) & ~word & 0x80808080u) == 0 : word == 0xffffffffu;
 }
 
-__device__ __forceinline__ void look_at_group(const Cover& mask, const PackedStrip& place,
-                                              int group, Seen& seen) {
+__device__ __forceinline__ void look_at_group(const Mask& mask, const PackedStrip& place, int group,
+                                              Seen& seen) {
     const int slot = group * kGroup + 4 * lane_index(), valid = place.valid_at(slot);
     const i64 column = place.column_of(slot);
     bool any = false, full = valid == 4;
@@ -71,14 +70,14 @@ __device__ __forceinline__ u32 fourth_bytes(const uint4& quad) {
 }
 
 /* within: the mask is the fourth byte of the picture's pixels. */
-__device__ __forceinline__ Seen look_at_strip(const Cover& mask, const PackedStrip& place,
+__device__ __forceinline__ Seen look_at_strip(const Mask& mask, const PackedStrip& place,
                                               bool within) {
     Seen seen = {0, 0};
-    const u8* address = mask.data + place.strip.row * mask.row_stride +
-                        place.strip.first * mask.pixel_stride;
-    const bool words = place.strip.count == kStrip &&
-                       (within || (mask.data && mask.pixel_stride == 1 &&
-                                   reinterpret_cast<u64>(address) % 4 == 0));
+    const u8* address =
+        mask.data + place.strip.row * mask.row_stride + place.strip.first * mask.pixel_stride;
+    const bool words =
+        place.strip.count == kStrip && (within || (mask.data && mask.pixel_stride == 1 &&
+                                                   reinterpret_cast<u64>(address) % 4 == 0));
     if (words) { /* all loads on their way before the first is looked at */
         u32 found[kGroups];
 #pragma unroll

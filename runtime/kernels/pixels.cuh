@@ -28,7 +28,8 @@ __device__ __forceinline__ float unit_value(S stored, float) {
 }
 template <typename S>
 __device__ __forceinline__ double unit_value(S stored, double) {
-    return Full<S>::value == 1 ? double(stored) : hz::divide(double(stored), double(Full<S>::value));
+    return Full<S>::value == 1 ? double(stored)
+                               : hz::divide(double(stored), double(Full<S>::value));
 }
 
 /* Rounded half up. */
@@ -49,23 +50,26 @@ __device__ __forceinline__ const S& at(const u8* address) {
     return *reinterpret_cast<const S*>(address);
 }
 
-__device__ __forceinline__ u8* pixel_of(const Surface& surface, i64 row, i64 column) {
-    return surface.data + row * surface.row_stride + column * surface.pixel_stride;
+__device__ __forceinline__ u8* pixel_of(const Image& image, i64 row, i64 column) {
+    return image.data + row * image.row_stride + column * image.pixel_stride;
 }
 
 /* The coverage of one pixel; exactly 0 and 1 where the mask is 0 and full. */
 template <typename T>
-__device__ __forceinline__ T coverage_of(const Cover& mask, i64 row, i64 column) {
+__device__ __forceinline__ T coverage_of(const Mask& mask, i64 row, i64 column) {
     if (!mask.data) return T(1);
     const u8* address = mask.data + row * mask.row_stride + column * mask.pixel_stride;
     switch (mask.type) {
-        case kU8: return *address == 255 ? T(1) : unit_value(*address, T());
+        case kU8:
+            return *address == 255 ? T(1) : unit_value(*address, T());
         case kU16: {
             const u16 value = at<u16>(address);
             return value == 65535 ? T(1) : unit_value(value, T());
         }
-        case kF32: return T(at<float>(address));
-        default: return T(*address != 0);
+        case kF32:
+            return T(at<float>(address));
+        default:
+            return T(*address != 0);
     }
 }
 
@@ -136,7 +140,7 @@ __device__ __forceinline__ void run_steps(const hz::Step<T>* steps, int first, i
 
 /* Load N pixels of a row, 32 columns apart. */
 template <typename S, typename T, int N>
-__device__ __forceinline__ void load_pixels(const Surface& image, i64 row, i64 first, i64 end,
+__device__ __forceinline__ void load_pixels(const Image& image, i64 row, i64 first, i64 end,
                                             Pixels<T, N>& pixels) {
 #pragma unroll
     for (int k = 0; k < N; ++k) {

@@ -2,7 +2,7 @@
    double in an order that the picture's size alone decides. */
 #pragma once
 
-#include "plan.cuh"
+#include "drawing.cuh"
 
 namespace hz_gpu {
 
@@ -16,7 +16,7 @@ struct Reducing {
 /* Pixels of a picture of R, G and B. */
 template <typename S>
 struct StoredPixels {
-    const Surface& image;
+    const Image& image;
 
     template <typename T, int N>
     __device__ __forceinline__ void load(i64 row, i64 first, i64 end, Pixels<T, N>& pixels) const {
@@ -52,7 +52,7 @@ __device__ __forceinline__ void reduce(const ReduceParameters& p, const Picture&
                                        Reducing& shared) {
     Workspace& workspace = *p.workspace;
     const Report& report = workspace.report;
-    if (workspace.plan.nothing) return;
+    if (workspace.drawing.nothing) return;
     /* A mean's rounding errors go through the steps after it as the pixels' do. This step counts
        among them if its constants are known without its statistics; means of channels divide. */
     const int kind = statistics_of(report.steps[p.step].operation);
@@ -60,15 +60,14 @@ __device__ __forceinline__ void reduce(const ReduceParameters& p, const Picture&
     const int index = int(threadIdx.x);
     if (index < report.count && (index < p.step || index >= after)) {
         hz::Step<double>& step = shared.steps[index];
-        prepare(report.steps[index], workspace.plan, step);
-        to_float(step, workspace.plan, shared.float_steps[index]);
+        prepare(report.steps[index], workspace.drawing, step);
+        to_float(step, workspace.drawing, shared.float_steps[index]);
     }
     __syncthreads();
     if (index == 0)
         shared.in_float = float_suffices(shared.steps, 0, p.step, false, 0) &&
                           float_suffices(shared.steps, after, report.count, false, 0) &&
-                          (after == p.step ||
-                           hz::float_is_fine_at_black(shared.steps, 0, p.step));
+                          (after == p.step || hz::float_is_fine_at_black(shared.steps, 0, p.step));
     __syncthreads();
 
     double sums[3] = {};
@@ -90,8 +89,7 @@ __device__ __forceinline__ void reduce(const ReduceParameters& p, const Picture&
         }
         means[c] = sum_of_block(sum, shared.scratch) / p.pixels;
     }
-    if (index == 0)
-        store_statistics(workspace.report.steps[p.step], means[0], means[1], means[2]);
+    if (index == 0) store_statistics(workspace.report.steps[p.step], means[0], means[1], means[2]);
 }
 
 }  // namespace hz_gpu

@@ -54,8 +54,7 @@ __device__ __forceinline__ void find_box(const RegionParameters& p, Extent& shar
     u32 bounds[4];
     for (int i = 0; i < 4; ++i) bounds[i] = atomicExch(&workspace.pending_bounds[i], 0u);
     Box box = {};
-    if (bounds[1] > 0)
-        box = {i64(p.height - bounds[0]), i64(p.width - bounds[2]), 0, 0};
+    if (bounds[1] > 0) box = {i64(p.height - bounds[0]), i64(p.width - bounds[2]), 0, 0};
     box.height = bounds[1] - box.top;
     box.width = bounds[3] - box.left;
     /* Nothing to look at: as a mask that vanishes in the other kind of thumbnail. */
@@ -78,13 +77,17 @@ struct RegionSums {
 __device__ __forceinline__ int place_of(int column) { return column + column / 32; }
 
 /* As it is stored; region_scale brings it to [0, 1]. */
-__device__ __forceinline__ float stored_coverage(const Cover& mask, i64 row, i64 column) {
+__device__ __forceinline__ float stored_coverage(const Mask& mask, i64 row, i64 column) {
     const u8* address = mask.data + row * mask.row_stride + column * mask.pixel_stride;
     switch (mask.type) {
-        case kU8: return float(*address);
-        case kU16: return float(at<u16>(address));
-        case kF32: return at<float>(address);
-        default: return float(*address != 0);
+        case kU8:
+            return float(*address);
+        case kU16:
+            return float(at<u16>(address));
+        case kF32:
+            return at<float>(address);
+        default:
+            return float(*address != 0);
     }
 }
 

@@ -39,8 +39,8 @@ __device__ __forceinline__ float weighted(float a, float first, float b, float s
 /* read(row, column) -> value in [0, 1] */
 template <typename Read>
 __device__ __forceinline__ float resampled(const Tap& y, const Tap& x, const Read& read) {
-    const float upper = weighted(x.first_weight, read(y.first, x.first), x.second_weight,
-                                 read(y.first, x.second));
+    const float upper =
+        weighted(x.first_weight, read(y.first, x.first), x.second_weight, read(y.first, x.second));
     const float lower = weighted(x.first_weight, read(y.second, x.first), x.second_weight,
                                  read(y.second, x.second));
     return weighted(y.first_weight, upper, y.second_weight, lower);
@@ -64,20 +64,24 @@ __device__ __forceinline__ float exact_unit(S stored) {
     return fmaf(fmaf(-full, quotient, value), inverse, quotient);
 }
 
-__device__ __forceinline__ float exact_coverage(const Cover& mask, i64 row, i64 column) {
+__device__ __forceinline__ float exact_coverage(const Mask& mask, i64 row, i64 column) {
     const u8* address = mask.data + row * mask.row_stride + column * mask.pixel_stride;
     switch (mask.type) {
-        case kU8: return exact_unit(*address);
-        case kU16: return exact_unit(at<u16>(address));
-        case kF32: return at<float>(address);
-        default: return float(*address != 0);
+        case kU8:
+            return exact_unit(*address);
+        case kU16:
+            return exact_unit(at<u16>(address));
+        case kF32:
+            return at<float>(address);
+        default:
+            return float(*address != 0);
     }
 }
 
 /* Values of a picture of R, G and B as the thumbnail reads them. */
 template <typename S>
 struct Stored {
-    const Surface& image;
+    const Image& image;
 
     __device__ __forceinline__ float operator()(i64 row, i64 column, int channel) const {
         return exact_unit(at<S>(pixel_of(image, row, column) + channel * image.channel_stride));
@@ -102,9 +106,8 @@ __device__ __forceinline__ bool draw_thumbnail(const MeasureParameters& p, const
         }
         float coverage = 1.0f;
         if (p.mask.data)
-            coverage = resampled(y, x, [&](i64 row, i64 column) {
-                return exact_coverage(p.mask, row, column);
-            });
+            coverage = resampled(
+                y, x, [&](i64 row, i64 column) { return exact_coverage(p.mask, row, column); });
         store_thumbnail(p.coverage, p.thumbnail_type, index, coverage);
         seen |= coverage != 0.0f;
     }

@@ -78,8 +78,7 @@ static int draw(char** words) {
     EXPECT(HZ_OK, "", hz_renderer_measure(renderer, &image, &program));
     EXPECT(HZ_OK, "", hz_renderer_render(renderer, &image, &mask, &program, &out));
     hz_program drawn = look();
-    EXPECT(HZ_OK, "",
-           hz_renderer_harmonize(renderer, NULL, &image, &mask, 1.0, &image, &drawn));
+    EXPECT(HZ_OK, "", hz_renderer_harmonize(renderer, NULL, &image, &mask, 1.0, &image, &drawn));
     if (memcmp(data, other, 3 * pixels) || memcmp(&program, &drawn, sizeof program)) {
         puts("measure + render and harmonize differ");
         ++failures;
@@ -104,10 +103,9 @@ static int errors(void) {
     static unsigned char data[30 * 20 * 3], coverage[30 * 20];
     static const int64_t overlaps[][3] = {{0, 3, 1},  {89, 3, 1}, {-89, 3, 1}, {30, 3, 1},
                                           {90, 0, 1}, {90, 2, 1}, {90, 3, 0},  {0, 0, 0}};
-    static const char* const named[] = {"row_stride of 0 ",  "row_stride of 89 ",
-                                        "row_stride of -89", "row_stride of 30",
-                                        "pixel_stride of 0", "pixel_stride of 2",
-                                        "channel_stride of", "must have memory of"};
+    static const char* const named[] = {
+        "row_stride of 0 ",  "row_stride of 89 ", "row_stride of -89", "row_stride of 30",
+        "pixel_stride of 0", "pixel_stride of 2", "channel_stride of", "must have memory of"};
     static const size_t sizes[] = {1, 4, 24, sizeof(hz_renderer_options) - 4,
                                    sizeof(hz_renderer_options) + 8};
     const int32_t operations[] = {HZ_OP_TEMPERATURE, HZ_OP_COUNT};

@@ -49,7 +49,9 @@ std::vector<uint8_t> soft_mask() {
     return mask;
 }
 
-const Program kLook{{HZ_OP_TEMPERATURE, -0.3}, {HZ_OP_CONTRAST, 0.25}, {HZ_OP_SATURATION, -0.4},
+const Program kLook{{HZ_OP_TEMPERATURE, -0.3},
+                    {HZ_OP_CONTRAST, 0.25},
+                    {HZ_OP_SATURATION, -0.4},
                     {HZ_OP_HIGHLIGHT, 0.3}};
 
 /* Lay packed RGB out as a view says, draw there, and read it back as packed RGB. */
@@ -73,22 +75,25 @@ void check_views(Renderer renderer) {
     const std::vector<uint8_t> source = noise<uint8_t>(3 * kPixels, 1), mask = soft_mask();
     const MaskView where = MaskView::of(mask.data(), kWidth, kHeight);
     std::vector<uint8_t> wanted(source.size()), room(5 * kPixels + 64, 77);
-    const Program drawn = renderer.harmonize(
-        ConstImageView::rgb(source.data(), kWidth, kHeight), where,
-        ImageView::rgb(wanted.data(), kWidth, kHeight), kLook);
+    const Program drawn =
+        renderer.harmonize(ConstImageView::rgb(source.data(), kWidth, kHeight), where,
+                           ImageView::rgb(wanted.data(), kWidth, kHeight), kLook);
     require(drawn.size() == kLook.size() && drawn.begin()->statistics[0] > 0, "statistics");
     require(!std::memcmp(wanted.data(), source.data(), kPixels), "the background stays");
     require(wanted != source, "the foreground is drawn");
 
     uint8_t* const data = room.data();
-    const hz_image upside_down = {data + (kHeight - 1) * kWidth * 3, kWidth, kHeight, -3 * kWidth,
-                                  3, 1, HZ_U8};
+    const hz_image upside_down = {
+        data + (kHeight - 1) * kWidth * 3, kWidth, kHeight, -3 * kWidth, 3, 1, HZ_U8};
     const hz_image mirrored = {data + kWidth * 4 - 1, kWidth, kHeight, kWidth * 4, -4, -1, HZ_U8};
-    const ImageView views[] = {
-        ImageView::rgb(data, kWidth, kHeight),    ImageView::bgr(data, kWidth, kHeight),
-        ImageView::rgba(data, kWidth, kHeight),   ImageView::bgra(data, kWidth, kHeight),
-        ImageView::planar(data, kWidth, kHeight), ImageView::rgb(data, kWidth, kHeight, 1024),
-        ImageView::of(upside_down),               ImageView::of(mirrored)};
+    const ImageView views[] = {ImageView::rgb(data, kWidth, kHeight),
+                               ImageView::bgr(data, kWidth, kHeight),
+                               ImageView::rgba(data, kWidth, kHeight),
+                               ImageView::bgra(data, kWidth, kHeight),
+                               ImageView::planar(data, kWidth, kHeight),
+                               ImageView::rgb(data, kWidth, kHeight, 1024),
+                               ImageView::of(upside_down),
+                               ImageView::of(mirrored)};
     for (const ImageView& view : views) {
         std::fill(room.begin(), room.end(), uint8_t{77});
         require(drawn_as(renderer, view, where, source) == wanted,
@@ -198,10 +203,9 @@ void check_predictors() {
     renderer.harmonize(twin, where, twin, Program{{HZ_OP_SHADOW, 0.25}, {HZ_OP_TINT, -1}});
     require(picture == other, "predicted and given");
 
-    Predictor faulty = Predictor::function(
-        renderer, {HZ_OP_SHADOW}, [](const float*, const float*, float*, void*) {
-            throw Mine("mine");
-        });
+    Predictor faulty =
+        Predictor::function(renderer, {HZ_OP_SHADOW},
+                            [](const float*, const float*, float*, void*) { throw Mine("mine"); });
     try {
         renderer.harmonize(view, where, view, faulty);
         require(false, "thrown");
@@ -222,7 +226,9 @@ void check_predictors() {
     Predictor moved = std::move(fixed);
     Renderer replaced = std::move(renderer);
     renderer = Renderer::cpu();
-    { const Renderer gone = std::move(replaced); }
+    {
+        const Renderer gone = std::move(replaced);
+    }
     require(moved.size() == 2, "a predictor keeps its renderer");
     try {
         renderer.harmonize(view, where, view, moved);

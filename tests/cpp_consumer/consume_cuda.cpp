@@ -144,8 +144,7 @@ void check_device() {
         const MaskView where = MaskView::of(cover.data(), kWidth, kHeight);
         const ConstImageView on_host = ConstImageView::rgb(source.data(), kWidth, kHeight);
         const MaskView mask_on_host = MaskView::of(mask.data(), kWidth, kHeight);
-        cpu.harmonize(on_host, mask_on_host, ImageView::rgb(wanted.data(), kWidth, kHeight),
-                      kLook);
+        cpu.harmonize(on_host, mask_on_host, ImageView::rgb(wanted.data(), kWidth, kHeight), kLook);
 
         renderer.enqueue(at, where, into, kLook);
         const Program drawn = renderer.last_drawn();
@@ -156,8 +155,8 @@ void check_device() {
         static float answers[6];
         Predictor predictor = Predictor::function(
             renderer,
-            {HZ_OP_TEMPERATURE, HZ_OP_BRIGHTNESS, HZ_OP_CONTRAST, HZ_OP_SATURATION,
-             HZ_OP_HIGHLIGHT, HZ_OP_SHADOW},
+            {HZ_OP_TEMPERATURE, HZ_OP_BRIGHTNESS, HZ_OP_CONTRAST, HZ_OP_SATURATION, HZ_OP_HIGHLIGHT,
+             HZ_OP_SHADOW},
             [&](const float*, const float*, float* arguments, void* on) {
                 require(on == stream, "the caller's stream");
                 for (int i = 0; i < 6; ++i)
@@ -169,13 +168,11 @@ void check_device() {
             for (int i = 0; i < 6; ++i)
                 arguments[i] = static_cast<float>(kLook.begin()[i].argument);
         };
-        Predictor host_predictor = Predictor::function(
-            cpu, {0, 1, 2, 3, 4, 5}, answer);
-        const Program expected = cpu.harmonize(
-            on_host, mask_on_host, ImageView::rgb(wanted.data(), kWidth, kHeight), host_predictor,
-            0.75);
-        for (int frame = 0; frame < 3; ++frame)
-            renderer.enqueue(at, where, into, predictor, 0.75);
+        Predictor host_predictor = Predictor::function(cpu, {0, 1, 2, 3, 4, 5}, answer);
+        const Program expected =
+            cpu.harmonize(on_host, mask_on_host, ImageView::rgb(wanted.data(), kWidth, kHeight),
+                          host_predictor, 0.75);
+        for (int frame = 0; frame < 3; ++frame) renderer.enqueue(at, where, into, predictor, 0.75);
         const Program predicted = renderer.last_drawn();
         for (int i = 0; i < 6; ++i)
             require(predicted.begin()[i].argument == expected.begin()[i].argument, "predicted");
@@ -197,8 +194,7 @@ void check_device() {
         frame.operations[0] = HZ_OP_SHADOW;
         require(!hz_renderer_enqueue_frame(renderer.get(), &frame, HZ_PHASE_MEASURE),
                 hz_last_error());
-        require(!hz_renderer_enqueue_frame(renderer.get(), &frame, HZ_PHASE_DRAW),
-                hz_last_error());
+        require(!hz_renderer_enqueue_frame(renderer.get(), &frame, HZ_PHASE_DRAW), hz_last_error());
         renderer.synchronize();
         cpu.harmonize(on_host, mask_on_host, ImageView::rgb(wanted.data(), kWidth, kHeight),
                       Program{{HZ_OP_SHADOW, 0.25}});
@@ -249,8 +245,9 @@ void check_errors(const std::string& folder) {
     frame.workspace = cover.data(); /* an address alone */
     frame.strength = 1;
     for (int32_t capacity : {-1, -5, 0}) {
-        require(hz_cuda_schedule(&frame, HZ_PHASE_DRAW, launches, capacity, &launched) ==
-                    HZ_INVALID, "capacity");
+        require(
+            hz_cuda_schedule(&frame, HZ_PHASE_DRAW, launches, capacity, &launched) == HZ_INVALID,
+            "capacity");
         require(std::strstr(hz_last_error(), "capacity must be") && launched == 0, "no launch");
     }
     refuse(HZ_INVALID, "ordinary host memory", [&] { renderer.enqueue(view, where, view, kLook); });
@@ -268,8 +265,8 @@ void check_errors(const std::string& folder) {
                       static_cast<const void*>(&nan), sizeof nan, stream);
         });
     refuse(HZ_MODEL, "finite", [&] { renderer.harmonize(view, where, view, broken); });
-    Predictor throwing = Predictor::function(
-        renderer, {HZ_OP_SHADOW}, [](auto...) { throw std::runtime_error("mine"); });
+    Predictor throwing = Predictor::function(renderer, {HZ_OP_SHADOW},
+                                             [](auto...) { throw std::runtime_error("mine"); });
     try {
         renderer.harmonize(view, where, view, throwing);
         require(false, "thrown");

@@ -53,8 +53,7 @@ void require_drawn(const Surface& got, const std::vector<float>& rgb) {
             const float* pixel = rgb.data() + 3 * (y * kWidth + x);
             const double luma = kRed * pixel[0] + kGreen * pixel[1] + kBlue * pixel[2];
             const double code = 16 + 219 * luma;
-            worst = std::max(worst,
-                             std::abs(got.luma[static_cast<size_t>(y * kPitch + x)] - code));
+            worst = std::max(worst, std::abs(got.luma[static_cast<size_t>(y * kPitch + x)] - code));
             const int block = y / 2 * kWidth + x / 2 * 2;
             sums[static_cast<size_t>(block)] += (pixel[2] - luma) / (2 * (1 - kBlue));
             sums[static_cast<size_t>(block + 1)] += (pixel[0] - luma) / (2 * (1 - kRed));
@@ -63,8 +62,8 @@ void require_drawn(const Surface& got, const std::vector<float>& rgb) {
         for (int i = 0; i < kWidth; ++i) {
             const double share = 2 * y + 1 < kHeight ? 0.25 : 0.5;
             const double code = 128 + 224 * share * sums[static_cast<size_t>(y * kWidth + i)];
-            worst = std::max(worst,
-                             std::abs(got.chroma[static_cast<size_t>(y * kPitch + i)] - code));
+            worst =
+                std::max(worst, std::abs(got.chroma[static_cast<size_t>(y * kPitch + i)] - code));
         }
     std::printf("worst code is off by %g\n", worst);
     require(worst <= 0.51, "the drawn codes");

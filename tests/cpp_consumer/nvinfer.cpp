@@ -10,6 +10,8 @@
    lacks=0          1: has no tensor named mask, or background
    regions=0        1: reads foreground and background, and gives 0.1, 0.4, ... 1.9, 0.1, ...; 2: reads
                     label, too, and writes its bytes over the first of these
+   name=...         of its network; by default as build_engine.py names one of the six filters,
+                    with regions as trtexec does
    fails=0          1: cannot be deserialised; 2: has no memory for a context; 3: cannot run */
 #include <NvInferRuntime.h>
 #include <dlfcn.h>
@@ -32,10 +34,11 @@ namespace {
 ILogger* logger = nullptr;
 
 struct Plan {
-    std::map<std::string, int64_t> values = {{"count", 6}, {"type", 0},  {"output", 0},
-                                             {"size", 256}, {"least", 1}, {"lacks", 0},
+    std::map<std::string, int64_t> values = {{"count", 6},  {"type", 0},   {"output", 0},
+                                             {"size", 256}, {"least", 1},  {"lacks", 0},
                                              {"fails", 0},  {"regions", 0}};
     int64_t operator[](const char* name) const { return values.at(name); }
+    std::string name;
 
     std::vector<std::string> inputs() const {
         std::vector<std::string> names = {"composite", "mask"};
@@ -138,6 +141,7 @@ public:
     DataType getTensorDataType(char const* name) const noexcept override {
         return static_cast<DataType>(plan_[std::strcmp(name, "arguments") ? "type" : "output"]);
     }
+    char const* getName() const noexcept override { return plan_.name.c_str(); }
     IExecutionContext* createExecutionContext(
         ExecutionContextAllocationStrategy) noexcept override {
         if (plan_["fails"] == 2) {
@@ -164,8 +168,14 @@ public:
         std::string word;
         Plan plan;
         words >> word;
-        for (bool known = word == "ftrt"; known && words >> word;)
+        for (bool known = word == "ftrt"; known && words >> word;) {
             plan.values[word.substr(0, word.find('='))] = std::atoll(&word[word.find('=') + 1]);
+            if (word.rfind("name=", 0) == 0) plan.name = word.substr(5);
+        }
+        if (plan.name.empty())
+            plan.name = plan["regions"] ? "Unnamed"
+                                        : "harmonizer-1f:temperature,brightness,contrast,"
+                                          "saturation,highlight,shadow";
         if (size < 4 || std::memcmp(blob, "ftrt", 4) || plan["fails"] == 1) {
             logger->log(ILogger::Severity::kERROR, "expecting library version 11.1.0 got 9.9.9");
             return nullptr;

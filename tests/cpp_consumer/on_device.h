@@ -36,16 +36,14 @@ public:
 
     template <typename... Arguments>
     void call(const char* name, Arguments... arguments) const {
-        const auto function =
-            reinterpret_cast<int (*)(Arguments...)>(dlsym(library_, name));
+        const auto function = reinterpret_cast<int (*)(Arguments...)>(dlsym(library_, name));
         require(function, name);
         require(function(arguments...) == 0, name);
     }
     /* For functions of the emulated driver alone. */
     template <typename... Arguments>
     bool try_call(const char* name, Arguments... arguments) const {
-        const auto function =
-            reinterpret_cast<void (*)(Arguments...)>(dlsym(library_, name));
+        const auto function = reinterpret_cast<void (*)(Arguments...)>(dlsym(library_, name));
         if (function) function(arguments...);
         return function != nullptr;
     }

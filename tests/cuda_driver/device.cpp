@@ -62,15 +62,27 @@ HZ_EXPORT CUresult cuDriverGetVersion(int* version) {
 
 HZ_EXPORT CUresult cuGetErrorString(CUresult error, const char** text) {
     switch (error) {
-        case CUDA_SUCCESS: *text = "no error"; break;
-        case CUDA_ERROR_OUT_OF_MEMORY: *text = "out of memory"; break;
-        case CUDA_ERROR_NO_DEVICE: *text = "no CUDA-capable device is detected"; break;
-        case CUDA_ERROR_INVALID_VALUE: *text = "invalid argument"; break;
-        case CUDA_ERROR_INVALID_CONTEXT: *text = "invalid device context"; break;
+        case CUDA_SUCCESS:
+            *text = "no error";
+            break;
+        case CUDA_ERROR_OUT_OF_MEMORY:
+            *text = "out of memory";
+            break;
+        case CUDA_ERROR_NO_DEVICE:
+            *text = "no CUDA-capable device is detected";
+            break;
+        case CUDA_ERROR_INVALID_VALUE:
+            *text = "invalid argument";
+            break;
+        case CUDA_ERROR_INVALID_CONTEXT:
+            *text = "invalid device context";
+            break;
         case CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED:
             *text = "operation not permitted when stream is capturing";
             break;
-        default: *text = "emulated driver error"; break;
+        default:
+            *text = "emulated driver error";
+            break;
     }
     return CUDA_SUCCESS;
 }
@@ -128,11 +140,21 @@ HZ_EXPORT CUresult cuDeviceGetAttribute(int* value, CUdevice_attribute attribute
         case CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR:
             *value = setting("HZ_EMULATED_CAPABILITY", 86) % 10;
             break;
-        case CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT: *value = 4; break;
-        case CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK: *value = 1024; break;
-        case CU_DEVICE_ATTRIBUTE_WARP_SIZE: *value = 32; break;
-        case CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK: *value = 48 << 10; break;
-        default: *value = 1; break;
+        case CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT:
+            *value = 4;
+            break;
+        case CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK:
+            *value = 1024;
+            break;
+        case CU_DEVICE_ATTRIBUTE_WARP_SIZE:
+            *value = 32;
+            break;
+        case CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK:
+            *value = 48 << 10;
+            break;
+        default:
+            *value = 1;
+            break;
     }
     return CUDA_SUCCESS;
 }

@@ -67,7 +67,7 @@ struct State {
     std::set<CUmodule> modules;
     Counts counts = {};
     int64_t memory = 0;
-    int64_t fail_after = -1; /* allocations that still succeed; -1: all */
+    int64_t fail_after = -1;        /* allocations that still succeed; -1: all */
     CUresult broken = CUDA_SUCCESS; /* a failed kernel leaves the context broken, as on a GPU */
     bool eager = false;
 };

@@ -99,8 +99,8 @@ CUresult copy(Kind kind, uintptr_t target, uintptr_t source, size_t size, CUstre
     ++state().counts.copies;
     auto* to = reinterpret_cast<void*>(target);
     auto* from = reinterpret_cast<const void*>(source);
-    const bool pageable = (kind == kToDevice && !is_pinned(from, size)) ||
-                          (kind == kToHost && !is_pinned(to, size));
+    const bool pageable =
+        (kind == kToDevice && !is_pinned(from, size)) || (kind == kToHost && !is_pinned(to, size));
     std::shared_ptr<std::vector<char>> staged;
     if (pageable && !wait) ++state().counts.pageable_copies;
     const bool captured = state().streams.count(stream) && stream->capture;

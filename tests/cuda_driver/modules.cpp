@@ -49,7 +49,10 @@ size_t image_size(const void* data) {
         std::memcpy(&payload, bytes + 8, 8);
         return header + payload;
     }
-    if (!std::memcmp(bytes, "\x7f""ELF", 4)) { /* up to the end of the section headers */
+    if (!std::memcmp(bytes,
+                     "\x7f"
+                     "ELF",
+                     4)) { /* up to the end of the section headers */
         uint64_t sections;
         uint16_t size, count;
         std::memcpy(&sections, bytes + 40, 8);

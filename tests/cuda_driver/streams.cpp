@@ -274,7 +274,8 @@ HZ_EXPORT CUresult cuStreamEndCapture(CUstream stream, CUgraph* graph) {
     *graph = nullptr;
     Capture* capture = stream->capture;
     if (!capture || capture->origin != stream) return CUDA_ERROR_ILLEGAL_STATE;
-    if (capture->thread != std::this_thread::get_id()) return CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD;
+    if (capture->thread != std::this_thread::get_id())
+        return CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD;
     bool unjoined = false;
     for (CUstream other : capture->streams)
         unjoined = unjoined || (other != stream && other->joined < other->captured);

@@ -9,7 +9,7 @@ import torch
 from cuda_emulation.frames import Array, EmulatedDevice
 from export import tolerances
 from harmonizer.arguments import Arguments
-from harmonizer.ops import DEFAULT_FILTERS, PHOTO_FILTERS
+from harmonizer.ops import DEFAULT_FILTERS, MAX_FILTERS, PHOTO_FILTERS
 from harmonizer.renderer import CpuRenderer
 from train.filters import blend
 
@@ -19,7 +19,7 @@ FULL_SCALE = parity.FULL_SCALE
 USUAL = Arguments(DEFAULT_FILTERS, (0.12, -0.15, 0.2, 0.25, -0.1, 0.15))
 
 
-ALL = Arguments(PHOTO_FILTERS, (0.1, 0.1, -0.2, 0.2, -0.1, 0.2, 0.1, -0.2))
+ALL = Arguments(PHOTO_FILTERS[:MAX_FILTERS], (0.1, 0.1, -0.2, 0.2, -0.1, 0.2, 0.1, -0.2))
 
 
 def photograph(height: int, width: int, dtype: str = "uint8") -> Array:

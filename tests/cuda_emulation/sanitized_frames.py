@@ -15,7 +15,7 @@ from cuda_emulation.frames import Array, EmulatedDevice, Regions, Thumbnail
 from cuda_emulation.video import VideoPicture, frame_of
 from harmonizer import _native
 from harmonizer.arguments import Arguments
-from harmonizer.ops import DEFAULT_FILTERS, PHOTO_FILTERS
+from harmonizer.ops import DEFAULT_FILTERS, MAX_FILTERS, PHOTO_FILTERS
 
 SIZES = ((1, 1), (3, 17), (2, 511), (2, 530))
 ALL = _native.PHASE_MEASURE | _native.PHASE_DRAW
@@ -44,7 +44,7 @@ def draw_all(device: EmulatedDevice, dtype: str, height: int, width: int, revers
     coverage = (generator.random((height, width)) * 3 - 1).clip(0, 1)
     thumbnail, regions = Thumbnail(), Regions()
     mild = Arguments(DEFAULT_FILTERS, (0.1, 0.1, 0.2, 0.3, -0.1, 0.2))
-    steep = Arguments(PHOTO_FILTERS, (0.1, 0.1, 0.2, 0.9999, -0.1, 0.97, 0.1, 0.1))
+    steep = Arguments(PHOTO_FILTERS[:MAX_FILTERS], (0.1, 0.1, 0.2, 0.9999, -0.1, 0.97, 0.1, 0.1))
     for mask_type, arguments in itertools.product(
         (None, np.bool_, np.uint8, np.uint16, np.float32), (mild, steep)
     ):

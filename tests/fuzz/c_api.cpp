@@ -15,8 +15,8 @@
 namespace {
 
 constexpr int64_t kMemory = 1 << 16;
-constexpr int64_t kFar[] = {INT64_MAX, INT64_MIN, int64_t{1} << 62, -(int64_t{1} << 57), 0,
-                            1,         -1,        3,                4};
+constexpr int64_t kFar[] = {INT64_MAX, INT64_MIN, int64_t{1} << 62, -(int64_t{1} << 57), 0, 1, -1,
+                            3,         4};
 
 class Bytes {
 public:
@@ -120,11 +120,13 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     fits = place(image.data, first,
                  span_of(image.width, image.height, image.row_stride, image.pixel_stride, 3,
                          image.channel_stride, kind),
-                 kind) && fits;
+                 kind) &&
+           fits;
     fits = place(out.data, bytes.between(0, 4) ? third : first,
                  span_of(out.width, out.height, out.row_stride, out.pixel_stride, 3,
                          out.channel_stride, kind),
-                 kind) && fits;
+                 kind) &&
+           fits;
     image.type = type;
     out.type = bytes.between(0, 20) ? type : HZ_U8;
     image.width = out.width = width;
@@ -140,17 +142,19 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     mask.row_stride = stride_of(bytes, unit * (sized ? width : 1), unit);
     void* place_of_mask = nullptr;
     if (sized)
-        fits = place(place_of_mask, second,
-                     span_of(mask.width, mask.height, mask.row_stride, mask.pixel_stride, 1, 0,
-                             cover),
-                     cover) && fits;
+        fits =
+            place(place_of_mask, second,
+                  span_of(mask.width, mask.height, mask.row_stride, mask.pixel_stride, 1, 0, cover),
+                  cover) &&
+            fits;
     mask.data = sized ? place_of_mask : second.data();
     if (cover == HZ_F32) std::fill(second.begin(), second.end(), 0.5f);
 
     hz_program program = {};
     program.count = static_cast<int32_t>(bytes.between(0, HZ_MAX_STEPS + 2)) - 1;
-    const int32_t steps = program.count < 0 ? 0 : program.count > HZ_MAX_STEPS ? HZ_MAX_STEPS
-                                                                               : program.count;
+    const int32_t steps = program.count < 0              ? 0
+                          : program.count > HZ_MAX_STEPS ? HZ_MAX_STEPS
+                                                         : program.count;
     for (int32_t i = 0; i < steps; ++i) {
         hz_step& step = program.steps[i];
         step.operation = static_cast<int32_t>(bytes.between(0, HZ_OP_COUNT + 1)) - 1;

@@ -10,10 +10,11 @@ SOURCES = ROOT / "runtime" / "cpp" / "src"
 FLAGS = ["-std=c++17", "-O1", "-g", "-fno-omit-frame-pointer", "-DSTANDALONE"]
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 PARTS = (
-    *("api", "checks", "cpu", "dispatch", "errors", "plan", "region_thumbnails", "threads"),
-    "thumbnail",
+    *("api/checks", "api/errors", "api/functions", "api/renderer"),
+    *("cpu/dispatch", "cpu/passes", "cpu/drawing", "cpu/region_thumbnails", "cpu/threads"),
+    "cpu/thumbnail",
 )
-KERNELS = ("measure_kernels", "region_kernels", "render_kernels")
+KERNELS = ("cpu/measure_kernels", "cpu/region_kernels", "cpu/render_kernels")
 
 
 def compiler() -> str | None:
@@ -40,7 +41,7 @@ def build(folder: Path) -> Path:
     spaces = ["hz_x86_64", "hz_x86_64_v3", "hz_x86_64_v4"] if _is_x86() else ["hz_generic"]
     for part in (*PARTS, *(f"{kernel} {space}" for kernel in KERNELS for space in spaces)):
         source, _, space = part.partition(" ")
-        target = folder / f"{source}{space}.o"
+        target = folder / f"{Path(source).name}{space}.o"
         march = {"hz_x86_64_v3": ["-march=x86-64-v3"], "hz_x86_64_v4": ["-march=x86-64-v4"]}
         extra = [f"-DHZ_NAMESPACE={space}", *march.get(space, [])] if space else []
         command = [*common, *extra, "-c", str(SOURCES / f"{source}.cpp"), "-o", str(target)]

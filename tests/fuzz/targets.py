@@ -262,7 +262,7 @@ def checkpoint_seeds() -> list[tuple[str, bytes, Any]]:
 
     import torch
 
-    from train.model import save_checkpoint
+    from train.checkpoints import save_checkpoint
     from train.network import HarmonizerNet, NetworkConfig
 
     torch.set_num_threads(1)
@@ -299,7 +299,7 @@ def checkpoint_inputs(dice: Dice) -> Iterator[tuple[str, bytes]]:
 
 def run_checkpoint(path: Path) -> str | None:
     """Load; weights that are taken are finite."""
-    from train.model import load_checkpoint
+    from train.checkpoints import load_checkpoint
 
     network = load_checkpoint(path)
     finite = all(tensor.isfinite().all() for tensor in network.state_dict().values())

@@ -71,7 +71,9 @@ def one_bit(mask: Array) -> Array:
     return np.where(mask >= full / 2, full, 0).astype(mask.dtype)
 
 
-def measure(image: Array, target: Array, mask: Array, protocol: Protocol = "plain") -> Metrics:
+def image_metrics(
+    image: Array, target: Array, mask: Array, protocol: Protocol = "plain"
+) -> Metrics:
     """Compare one image with its target.
 
     Args:

@@ -22,9 +22,9 @@ from harmonizer import Harmonizer
 from harmonizer.contract import DEFAULT_LABEL, END_TO_END_FORMAT, FORMAT
 from harmonizer.errors import ModelError, shortened
 from harmonizer.predictor import import_onnxruntime
+from train.checkpoints import load_checkpoint
 from train.evaluation.triplets import planes
 from train.filters import apply_filters, blend, split_arguments
-from train.model import load_checkpoint
 from train.network import THUMBNAIL, thumbnail
 from train.s2crnet import one_hot
 
@@ -40,7 +40,7 @@ OVERSHOOT = 0.5
 
 
 @dataclass(frozen=True)
-class Candidate:
+class Method:
     """A model to evaluate.
 
     Attributes:

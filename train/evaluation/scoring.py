@@ -22,8 +22,8 @@ from tqdm import tqdm
 
 from harmonizer.errors import HarmonizerError
 from harmonizer.files import write_atomically
-from train.evaluation.metrics import Array, Protocol, measure, one_bit
-from train.evaluation.predictors import Candidate, Harmonize
+from train.evaluation.metrics import Array, Protocol, image_metrics, one_bit
+from train.evaluation.predictors import Harmonize, Method
 from train.evaluation.triplets import Triplet
 
 Size = Literal["256", "original"]
@@ -99,11 +99,11 @@ _scorer: "Scorer"
 class Scorer:
     """A model opened once, and the protocol by which its images are judged."""
 
-    def __init__(self, candidate: Candidate, protocol: Protocol) -> None:
+    def __init__(self, method: Method, protocol: Protocol) -> None:
         self.protocol = protocol
-        self._harmonize: Harmonize = candidate.open()
-        kind = candidate.kind + (f" {candidate.upsample}" if candidate.upsample else "")
-        self.described = (protocol, kind, candidate.path.name, candidate.sha256())
+        self._harmonize: Harmonize = method.open()
+        kind = method.kind + (f" {method.upsample}" if method.upsample else "")
+        self.described = (protocol, kind, method.path.name, method.sha256())
 
     def identity(self, task: Task) -> Identity:
         """The `IDENTITY` columns of a task's score."""
@@ -128,12 +128,12 @@ class Scorer:
         return composite, mask, real, self._harmonize(composite, mask) if mask.any() else None
 
     def score(self, task: Task) -> Score:
-        """Harmonize and measure one image."""
+        """Harmonize and judge one image."""
         composite, mask, real, output = self.images(task)
         figures = [float("nan")] * len(FIGURES)
         if output is not None:
-            before = astuple(measure(composite, real, mask, self.protocol))
-            after = astuple(measure(output, real, mask, self.protocol))
+            before = astuple(image_metrics(composite, real, mask, self.protocol))
+            after = astuple(image_metrics(output, real, mask, self.protocol))
             figures = [
                 round(value, DIGITS) for pair in zip(before, after, strict=True) for value in pair
             ]
@@ -145,7 +145,7 @@ class Scorer:
 
 def score_all(
     tasks: Sequence[Task],
-    candidate: Candidate,
+    method: Method,
     protocol: Protocol,
     jobs: int = 1,
     path: Path | None = None,
@@ -155,7 +155,7 @@ def score_all(
 
     Args:
         tasks: What to score, in this order.
-        candidate, protocol: The model, and how its images are judged.
+        method, protocol: The model, and how its images are judged.
         jobs: Processes; the figures do not depend on it.
         path: CSV file, written line by line.
         resume: Keep the lines that the file has already.
@@ -168,12 +168,10 @@ def score_all(
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        scorer = Scorer(candidate, protocol)
+        scorer = Scorer(method, protocol)
         scores = _resumed(path, resume, tasks, scorer)
         rest = tasks[len(scores) :]
-        made = (
-            map(scorer.score, rest) if jobs == 1 else _in_parallel(rest, candidate, protocol, jobs)
-        )
+        made = map(scorer.score, rest) if jobs == 1 else _in_parallel(rest, method, protocol, jobs)
         progress = tqdm(
             made, "scoring", len(tasks), initial=len(scores), disable=None, unit="image"
         )
@@ -234,11 +232,11 @@ def _resumed(path: Path | None, resume: bool, tasks: Sequence[Task], scorer: Sco
 
 
 def _in_parallel(
-    tasks: Sequence[Task], candidate: Candidate, protocol: Protocol, jobs: int
+    tasks: Sequence[Task], method: Method, protocol: Protocol, jobs: int
 ) -> Iterator[Score]:
     """Scores in the order of the tasks, made by spawned processes."""
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, context, _start_worker, (candidate, protocol)) as pool:
+    with ProcessPoolExecutor(jobs, context, _start_worker, (method, protocol)) as pool:
         try:
             yield from pool.map(_score_in_worker, tasks)
         except BrokenProcessPool as error:
@@ -248,11 +246,11 @@ def _in_parallel(
             ) from error
 
 
-def _start_worker(candidate: Candidate, protocol: Protocol) -> None:
+def _start_worker(method: Method, protocol: Protocol) -> None:
     global _scorer
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process stops the others in order
     torch.set_num_threads(1)
-    _scorer = Scorer(candidate, protocol)
+    _scorer = Scorer(method, protocol)
 
 
 def _score_in_worker(task: Task) -> Score:

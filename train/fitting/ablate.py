@@ -16,6 +16,7 @@ from typing import Any
 
 from harmonizer.files import write_atomically
 from harmonizer.ops import PHOTO_FILTERS
+from train.checkpoints import load_checkpoint
 from train.evaluation.triplets import benchmark_composites, validation_composites
 from train.fitting.config import (
     ConfigError,
@@ -29,7 +30,6 @@ from train.fitting.fit import FinishedRunError, InterruptedFitError, default_dev
 from train.fitting.flags import Parser, fit_config
 from train.fitting.monitor import Validation
 from train.fitting.state import CHECKPOINT, CONFIG, STATE
-from train.model import load_checkpoint
 
 EMA: dict[str, dict[str, Any]] = {"on": {"ema": 0.999}, "off": {"ema": 0.0}}
 
@@ -60,7 +60,7 @@ def variant(config: FitConfig, changes: Mapping[str, Any]) -> FitConfig:
     return dataclasses.replace(config, network=network, **of_run)
 
 
-def measure(config: FitConfig, folder: Path, sets: Mapping[str, Validation]) -> dict[str, Any]:
+def fit_variant(config: FitConfig, folder: Path, sets: Mapping[str, Validation]) -> dict[str, Any]:
     """Fit one variant, or go on with it, and judge it; a finished one is not touched.
 
     Raises:
@@ -154,7 +154,7 @@ def main(arguments: Sequence[str]) -> int:
     rows = {}
     for label, run in runs.items():
         print(f"{options.name} {label}", flush=True)
-        rows[label] = measure(run, options.output / label, sets)
+        rows[label] = fit_variant(run, options.output / label, sets)
     text = table(options.name, config, rows)
     print(text, end="")
     write_atomically(options.output / "table.md", text.encode())

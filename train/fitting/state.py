@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from harmonizer.errors import HarmonizerError
 from harmonizer.reading import CHECKPOINT_LIMIT, read_regular
 from harmonizer.storage import sweep, write_set
+from train.checkpoints import CheckpointError, checkpoint_bytes, load_checkpoint
 from train.fitting.config import (
     ConfigError,
     FitConfig,
@@ -27,7 +28,6 @@ from train.fitting.config import (
     to_dict,
     without_paths,
 )
-from train.model import CheckpointError, checkpoint_bytes, load_checkpoint
 from train.network import HarmonizerNet
 from train.pretrained import start_pretrained
 from train.registry import Network, build_network

@@ -1,12 +1,12 @@
 # The parts for NVIDIA GPUs. None links an NVIDIA library: driver and TensorRT are opened at run time.
 
 if(HARMONIZER_CUDA)
-  target_sources(harmonizer_cpu PRIVATE
-    src/device_context.cpp src/driver.cpp src/host_pictures.cpp src/renderer_cuda.cpp
-    src/staging.cpp src/thumbnails_cuda.cpp)
-  target_link_libraries(harmonizer_cpu PRIVATE ${CMAKE_DL_LIBS})
+  target_sources(harmonizer PRIVATE
+    src/cuda/device_context.cpp src/cuda/driver.cpp src/cuda/host_pictures.cpp
+    src/cuda/renderer.cpp src/cuda/staging.cpp src/cuda/thumbnails.cpp)
+  target_link_libraries(harmonizer PRIVATE ${CMAKE_DL_LIBS})
 else()
-  target_sources(harmonizer_cpu PRIVATE src/no_cuda.cpp)
+  target_sources(harmonizer PRIVATE src/cuda/no_cuda.cpp)
 endif()
 
 if(HARMONIZER_TENSORRT)
@@ -24,11 +24,11 @@ if(HARMONIZER_TENSORRT)
     message(FATAL_ERROR "HARMONIZER_TENSORRT needs the headers of the CUDA toolkit; none is found. "
       "Install it, or set CUDAToolkit_ROOT.")
   endif()
-  target_sources(harmonizer_cpu PRIVATE src/tensorrt.cpp)
-  target_include_directories(harmonizer_cpu SYSTEM PRIVATE
+  target_sources(harmonizer PRIVATE src/cuda/tensorrt.cpp)
+  target_include_directories(harmonizer SYSTEM PRIVATE
     "${TENSORRT_INCLUDE_DIR}" ${CUDAToolkit_INCLUDE_DIRS})
 else()
-  target_sources(harmonizer_cpu PRIVATE src/no_tensorrt.cpp)
+  target_sources(harmonizer PRIVATE src/cuda/no_tensorrt.cpp)
 endif()
 
 # The kernels, for the folder of the library.

@@ -4,8 +4,9 @@ include(CMakePackageConfigHelpers)
 
 set(package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/harmonizer")
 
-install(TARGETS harmonizer_cpu EXPORT harmonizerTargets
-  LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+install(TARGETS harmonizer EXPORT harmonizerTargets
+  ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}
+  RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(FILES include/harmonizer.h include/harmonizer.hpp include/harmonizer_cuda.h
   include/harmonizer_video.h include/harmonizer_video.hpp
   "${kernels_dir}/hz_operations.h" DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
@@ -19,3 +20,13 @@ configure_package_config_file(cmake/harmonizerConfig.cmake.in harmonizerConfig.c
 write_basic_package_version_file(harmonizerConfigVersion.cmake COMPATIBILITY SameMinorVersion)
 install(FILES "${CMAKE_CURRENT_BINARY_DIR}/harmonizerConfig.cmake"
   "${CMAKE_CURRENT_BINARY_DIR}/harmonizerConfigVersion.cmake" DESTINATION ${package_dir})
+
+# The same for those who do not build with CMake.
+file(RELATIVE_PATH to_prefix "/prefix/${CMAKE_INSTALL_LIBDIR}/pkgconfig" "/prefix")
+set(needed "")
+if(NOT BUILD_SHARED_LIBS)
+  set(needed "-lstdc++ -lm -pthread -ldl")
+endif()
+configure_file(cmake/harmonizer.pc.in harmonizer.pc @ONLY)
+install(FILES "${CMAKE_CURRENT_BINARY_DIR}/harmonizer.pc"
+  DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig")

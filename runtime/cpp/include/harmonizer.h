@@ -33,17 +33,17 @@ extern "C" {
 
 typedef enum hz_status {
     HZ_OK = 0,
-    HZ_INVALID = 1,      /* an argument breaks a documented rule; hz_last_error says which */
+    HZ_INVALID = 1,       /* an argument breaks a documented rule; hz_last_error says which */
     HZ_OUT_OF_MEMORY = 2, /* of the host or of the device; the handle stays usable */
     HZ_INTERNAL = 3,
-    HZ_UNAVAILABLE = 4,  /* this build, machine or driver lacks what was asked for */
-    HZ_MODEL = 5         /* an engine or predictor is unusable: wrong file, other contract, NaN */
+    HZ_UNAVAILABLE = 4, /* this build, machine or driver lacks what was asked for */
+    HZ_MODEL = 5        /* an engine or predictor is unusable: wrong file, other contract, NaN */
 } hz_status;
 
 typedef enum hz_type {
-    HZ_U8 = 0,  /* 0..255 stands for 0..1 */
-    HZ_U16 = 1, /* 0..65535 stands for 0..1, native byte order */
-    HZ_F32 = 2, /* values in [0,1]; NaN counts as 0, other values are clipped by the first operation */
+    HZ_U8 = 0,   /* 0..255 stands for 0..1 */
+    HZ_U16 = 1,  /* 0..65535 stands for 0..1, native byte order */
+    HZ_F32 = 2,  /* in [0,1]; NaN counts as 0, other values are clipped by the first operation */
     HZ_BOOL = 3, /* masks only: one byte, 0 or anything else */
     HZ_F16 = 4   /* thumbnails for a predictor only */
 } hz_type;
@@ -178,9 +178,8 @@ HZ_API const char* hz_renderer_name(const hz_renderer* renderer);
    strides; a CUDA renderer copies them through pinned memory and returns with the result. */
 HZ_API int32_t hz_renderer_measure(hz_renderer* renderer, const hz_image* image,
                                    hz_program* program);
-HZ_API int32_t hz_renderer_render(hz_renderer* renderer, const hz_image* image,
-                                  const hz_mask* mask, const hz_program* program,
-                                  const hz_image* out);
+HZ_API int32_t hz_renderer_render(hz_renderer* renderer, const hz_image* image, const hz_mask* mask,
+                                  const hz_program* program, const hz_image* out);
 HZ_API int32_t hz_renderer_thumbnail(hz_renderer* renderer, const hz_image* image,
                                      const hz_mask* mask, float* composite, float* coverage);
 /* hz_region_thumbnails; host memory likewise. */
@@ -242,8 +241,8 @@ HZ_API int32_t hz_predictor_create(hz_renderer* renderer, hz_predict predict, vo
 /* Zero it, set `size`, then what differs from the default. */
 typedef struct hz_engine_options {
     size_t size;               /* sizeof(hz_engine_options) */
-    const int32_t* operations; /* what the engine predicts, in drawing order; NULL: temperature, */
-    int32_t count;             /* brightness, contrast, saturation, highlight, shadow; or
+    const int32_t* operations; /* what the engine predicts, in drawing order (HZ_DEFAULT_FILTERS: */
+    int32_t count;             /* the default model's); NULL: what the engine names itself, or
                                   piecewise_curve for an engine with the input `foreground` */
     const char* library;       /* path of TensorRT's library; NULL: libnvinfer.so.<major>, where the
                                   system finds it */
@@ -255,12 +254,14 @@ typedef struct hz_engine_options {
    renderer's stream. Which network it is shows in its inputs: composite Nx3x256x256 and mask
    Nx1x256x256, or foreground and background Nx3x256x256 each and perhaps label Nx5 (S2CRNet). Its
    output is arguments NxK, a number for each operation and 192, 384 or 576 for piecewise_curve.
-   HZ_INVALID for an unknown label, or one for an engine that reads none; HZ_UNAVAILABLE in a build
+   An engine of build_engine.py names its operations in its network's name; one that does not, as
+   trtexec's, is refused without `operations`.
+   HZ_INVALID for an unknown label, one for an engine that reads none, or other operations than the
+   engine names; HZ_UNAVAILABLE in a build
    without HARMONIZER_TENSORRT; HZ_MODEL for a file that is no engine, or one of TensorRT-RTX, of
    another TensorRT, GPU or model. */
 HZ_API int32_t hz_predictor_load_engine(hz_renderer* renderer, const char* path,
-                                        const hz_engine_options* options,
-                                        hz_predictor** predictor);
+                                        const hz_engine_options* options, hz_predictor** predictor);
 
 /* How many operations' arguments it predicts. */
 HZ_API int32_t hz_predictor_count(const hz_predictor* predictor);

@@ -155,8 +155,7 @@ public:
     template <typename T>
     static ImageView planar(T* data, int64_t width, int64_t height, int64_t row_stride = 0,
                             int64_t plane_stride = 0) {
-        return writable<T>(
-            ConstImageView::planar(data, width, height, row_stride, plane_stride));
+        return writable<T>(ConstImageView::planar(data, width, height, row_stride, plane_stride));
     }
     static ImageView of(const hz_image& image) { return ImageView(ConstImageView::of(image)); }
 
@@ -180,14 +179,14 @@ public:
         const int64_t element = sizeof(T);
         const int64_t step = pixel_stride ? pixel_stride : element;
         MaskView view;
-        view.mask_ = {data, width, height, row_stride ? row_stride : width * step, step,
-                      detail::type_of<T>()};
+        view.mask_ = {data,   width,
+                      height, row_stride ? row_stride : width * step,
+                      step,   detail::type_of<T>()};
         return view;
     }
     /* The fourth channel of RGBA or BGRA. */
     template <typename T>
-    static MaskView alpha(const T* pixels, int64_t width, int64_t height,
-                          int64_t row_stride = 0) {
+    static MaskView alpha(const T* pixels, int64_t width, int64_t height, int64_t row_stride = 0) {
         return of(pixels + 3, width, height, row_stride, 4 * static_cast<int64_t>(sizeof(T)));
     }
 
@@ -229,8 +228,8 @@ public:
     Program& add(int32_t operation, double argument) {
         operation_name(operation);
         if (program_.count == HZ_MAX_STEPS)
-            throw Error(HZ_INVALID, "a program must have at most " +
-                                        std::to_string(HZ_MAX_STEPS) + " steps; got one more.");
+            throw Error(HZ_INVALID, "a program must have at most " + std::to_string(HZ_MAX_STEPS) +
+                                        " steps; got one more.");
         hz_step& step = program_.steps[program_.count++];
         step = {};
         step.operation = operation;
@@ -258,14 +257,14 @@ private:
 
 /* What a predictor sees: planar float RGB and coverage, 256x256, in [0, 1]. */
 struct Thumbnail {
-    static constexpr int size = 256;
+    static constexpr int size = HZ_THUMBNAIL_SIZE;
     std::vector<float> composite = std::vector<float>(3 * size * size);
     std::vector<float> coverage = std::vector<float>(size * size);
 };
 
 /* What a predictor of separate regions sees: two planar float RGB pictures, 256x256, in [0, 1]. */
 struct RegionThumbnails {
-    static constexpr int size = 256;
+    static constexpr int size = HZ_THUMBNAIL_SIZE;
     std::vector<float> foreground = std::vector<float>(3 * size * size);
     std::vector<float> background = std::vector<float>(3 * size * size);
 };
@@ -316,22 +315,20 @@ public:
     /* Draw with the statistics as the program has them. */
     void render(const ConstImageView& image, const MaskView& mask, const Program& program,
                 const ImageView& out) {
-        detail::check(
-            hz_renderer_render(get(), image.get(), mask.get(), program.get(), out.get()));
+        detail::check(hz_renderer_render(get(), image.get(), mask.get(), program.get(), out.get()));
     }
     Thumbnail thumbnail(const ConstImageView& image, const MaskView& mask) {
         Thumbnail made;
-        detail::check(hz_renderer_thumbnail(get(), image.get(), mask.get(),
-                                            made.composite.data(), made.coverage.data()));
+        detail::check(hz_renderer_thumbnail(get(), image.get(), mask.get(), made.composite.data(),
+                                            made.coverage.data()));
         return made;
     }
 
     /* Throws Error HZ_INVALID for a mask without a foreground of 2x2 pixels or more. */
     RegionThumbnails region_thumbnails(const ConstImageView& image, const MaskView& mask) {
         RegionThumbnails made;
-        detail::check(hz_renderer_region_thumbnails(get(), image.get(), mask.get(),
-                                                    made.foreground.data(),
-                                                    made.background.data()));
+        detail::check(hz_renderer_region_thumbnails(
+            get(), image.get(), mask.get(), made.foreground.data(), made.background.data()));
         return made;
     }
 
@@ -395,8 +392,7 @@ public:
         options.label = chosen.label.empty() ? nullptr : chosen.label.c_str();
         Predictor made(renderer);
         hz_predictor* handle = nullptr;
-        detail::check(
-            hz_predictor_load_engine(renderer.get(), path.c_str(), &options, &handle));
+        detail::check(hz_predictor_load_engine(renderer.get(), path.c_str(), &options, &handle));
         made.handle_.reset(handle);
         return made;
     }
@@ -404,8 +400,9 @@ public:
     static Predictor function(const Renderer& renderer, const std::vector<int32_t>& operations,
                               Function predict) {
         if (!predict)
-            throw Error(HZ_INVALID, "`predict` must be a function; got an empty one. Give one that "
-                                    "writes a float for each operation.");
+            throw Error(HZ_INVALID,
+                        "`predict` must be a function; got an empty one. Give one that "
+                        "writes a float for each operation.");
         Predictor made(renderer);
         made.state_ = std::make_unique<State>();
         made.state_->predict = std::move(predict);
@@ -443,8 +440,8 @@ private:
         thread_local std::exception_ptr pending;
         return pending;
     }
-    static int32_t call(void* user, const float* composite, const float* coverage,
-                        float* arguments, void* stream) {
+    static int32_t call(void* user, const float* composite, const float* coverage, float* arguments,
+                        void* stream) {
         try {
             static_cast<State*>(user)->predict(composite, coverage, arguments, stream);
             return 0;
@@ -468,8 +465,8 @@ inline Program Renderer::harmonize(const ConstImageView& image, const MaskView& 
 
 inline void Renderer::enqueue(const ConstImageView& image, const MaskView& mask,
                               const ImageView& out, Predictor& predictor, double strength) {
-    Predictor::check(hz_renderer_enqueue(get(), predictor.get(), image.get(), mask.get(),
-                                         strength, out.get(), nullptr));
+    Predictor::check(hz_renderer_enqueue(get(), predictor.get(), image.get(), mask.get(), strength,
+                                         out.get(), nullptr));
 }
 
 }  // namespace harmonizer

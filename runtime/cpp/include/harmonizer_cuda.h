@@ -29,8 +29,7 @@ extern "C" {
 #endif
 
 #define HZ_PARAMETER_BYTES 384
-#define HZ_MOST_LAUNCHES 16    /* of one call of hz_cuda_schedule */
-#define HZ_THUMBNAIL_SIZE 256  /* side of all thumbnails */
+#define HZ_MOST_LAUNCHES 16 /* of one call of hz_cuda_schedule */
 #define HZ_WORKSPACE_ALIGNMENT 256
 
 typedef struct hz_launch {
@@ -51,8 +50,8 @@ typedef struct hz_launch {
    their pixels count as one row. */
 typedef struct hz_frame {
     hz_image image;
-    hz_mask mask;   /* data NULL: the whole image; then its other fields do not matter */
-    hz_image out;   /* same data and strides as `image`: in place; else as in hz_render */
+    hz_mask mask;    /* data NULL: the whole image; then its other fields do not matter */
+    hz_image out;    /* same data and strides as `image`: in place; else as in hz_render */
     void* workspace; /* hz_workspace_size() bytes, aligned to HZ_WORKSPACE_ALIGNMENT. Fill it with
                         zeros once after allocation and after a frame that failed on the device;
                         every other frame leaves it ready for the next, of whatever size. One frame
@@ -72,20 +71,20 @@ typedef struct hz_frame {
                            takes that many times 192 of the arguments; else 0 */
     int32_t processors; /* multiprocessors of the device, for the number of blocks; 0: unknown. Has
                            no influence on results. */
-    void* foreground; /* the two of hz_region_thumbnails, 1x3x256x256 each, of thumbnail_type; */
-    void* background; /* both NULL: not wanted. They need a mask. */
+    void* foreground;   /* the two of hz_region_thumbnails, 1x3x256x256 each, of thumbnail_type; */
+    void* background;   /* both NULL: not wanted. They need a mask. */
     const hz_video *video, *video_out; /* not NULL: read in place of `image` and `out` */
 } hz_frame;
 
 /* What is seen of a mask; bits. */
 enum {
-    HZ_SEEN_FOREGROUND = 1,  /* some mask value is not 0 (or there is no mask) */
-    HZ_SEEN_THUMBNAIL = 2,   /* likewise in the thumbnail (or none was wanted); with region
+    HZ_SEEN_FOREGROUND = 1, /* some mask value is not 0 (or there is no mask) */
+    HZ_SEEN_THUMBNAIL = 2,  /* likewise in the thumbnail (or none was wanted); with region
                                 thumbnails also that the foreground's bounding box, that of mask
                                 values above 0, is 2x2 pixels or more. If it is not, `foreground`
                                 is filled with 0; `background` is made as ever. */
-    HZ_SEEN_BACKGROUND = 4,  /* some mask value is below full */
-    HZ_SEEN_NOT_FINITE = 8   /* a predicted argument is NaN or infinite: the model is broken, and
+    HZ_SEEN_BACKGROUND = 4, /* some mask value is below full */
+    HZ_SEEN_NOT_FINITE = 8  /* a predicted argument is NaN or infinite: the model is broken, and
                                 identity arguments are drawn instead */
 };
 

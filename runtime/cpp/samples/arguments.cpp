@@ -4,7 +4,7 @@
 #include <cstdlib>
 #include <sstream>
 
-#include "../src/files.h"
+#include "../src/api/files.h"
 #include "json.h"
 
 namespace {
@@ -40,14 +40,15 @@ int32_t another(const harmonizer::Program& program, const std::string& name) {
 void check_range(int32_t code, const std::string& name, double value) {
     if (!(value >= kMinima[code] && value <= kMaxima[code]))
         throw InputError("argument `" + name + "` must lie in [" + std::to_string(kMinima[code]) +
-                         ", " + std::to_string(kMaxima[code]) + "]; got " +
-                         std::to_string(value) + ".");
+                         ", " + std::to_string(kMaxima[code]) + "]; got " + std::to_string(value) +
+                         ".");
 }
 
 void add(harmonizer::Program& program, const std::string& name, double value) {
     const int32_t code = another(program, name);
     if (code == HZ_OP_PIECEWISE_CURVE)
-        throw InputError("argument `" + name + "` must be 192, 384 or 576 numbers, in a .json "
+        throw InputError("argument `" + name +
+                         "` must be 192, 384 or 576 numbers, in a .json "
                          "file; got one.");
     check_range(code, name, value);
     program.add(code, value);
@@ -67,8 +68,10 @@ void add_curves(harmonizer::Program& program, const std::string& name, const Jso
     const size_t count = numbers.size() / of_stage;
     if (code != HZ_OP_PIECEWISE_CURVE || numbers.size() % of_stage || count < 1 ||
         count > HZ_CURVE_STAGES)
-        throw InputError("argument `" + name + "` must be a number, or 192, 384 or 576 of them for "
-                         "piecewise_curve; got " + std::to_string(numbers.size()) + ".");
+        throw InputError("argument `" + name +
+                         "` must be a number, or 192, 384 or 576 of them for "
+                         "piecewise_curve; got " +
+                         std::to_string(numbers.size()) + ".");
     curves.stages = static_cast<int32_t>(count);
     for (size_t i = 0; i < numbers.size(); ++i) {
         check_range(code, name, numbers[i]);
@@ -85,8 +88,10 @@ harmonizer::Program parse_pairs(const std::string& text) {
         char* stop = nullptr;
         const double number = std::strtod(value.c_str(), &stop);
         if (value.empty() || *stop)
-            throw InputError("--arguments must be name=number pairs with commas between them, or "
-                             "a .json file; got `" + part + "`.");
+            throw InputError(
+                "--arguments must be name=number pairs with commas between them, or "
+                "a .json file; got `" +
+                part + "`.");
         add(program, part.substr(0, equals), number);
     }
     return program;
@@ -94,7 +99,7 @@ harmonizer::Program parse_pairs(const std::string& text) {
 
 harmonizer::Program read_document(const std::string& path) {
     std::string reason;
-    const std::vector<char> bytes = hz_files::read_regular(path, kMostBytes, reason);
+    const std::vector<char> bytes = hz_api::read_regular(path, kMostBytes, reason);
     const std::string text(bytes.begin(), bytes.end());
     if (!reason.empty())
         throw InputError(path + " must be a readable file of arguments; " + reason +

@@ -50,16 +50,15 @@ public:
         engine.label = options.label;
         renderer_.emplace(make_renderer(options));
         if (!options.engine.empty())
-            predictor_.emplace(
-                harmonizer::Predictor::engine(*renderer_, options.engine, engine));
+            predictor_.emplace(harmonizer::Predictor::engine(*renderer_, options.engine, engine));
     }
 
     /* In place; remembers how long it took. */
     Program draw(const ImageView& image, const MaskView& mask) {
         const double start = now_ms();
-        const Program drawn =
-            predictor_ ? renderer_->harmonize(image, mask, image, *predictor_, strength_)
-                       : renderer_->harmonize(image, mask, image, look_, strength_);
+        const Program drawn = predictor_
+                                  ? renderer_->harmonize(image, mask, image, *predictor_, strength_)
+                                  : renderer_->harmonize(image, mask, image, look_, strength_);
         times_ms_.push_back(now_ms() - start);
         return drawn;
     }
@@ -99,8 +98,9 @@ void check_picture(const Options& options, const Picture& picture, const Picture
     if (picture.channels < 3)
         throw InputError(options.image + " must have colours; it is grey. Convert it to RGB.");
     if (options.mask.empty() && picture.channels != 4)
-        throw InputError(options.image + " must have an alpha channel where no MASK is given; it "
-                                         "has none. Give a MASK.");
+        throw InputError(options.image +
+                         " must have an alpha channel where no MASK is given; it "
+                         "has none. Give a MASK.");
     if (options.mask.empty()) return;
     if (mask.channels != 1)
         throw InputError(options.mask + " must be grey, white for the foreground; it has " +
@@ -136,8 +136,7 @@ void harmonize_file(const Options& options) {
     if (options.mask.empty()) mask = picture.coverage();
     mask.bytes == 1 ? settle<uint8_t>(mask, named, levels) : settle<uint16_t>(mask, named, levels);
     const double read = now_ms();
-    const std::vector<uint8_t> source =
-        options.repeat > 1 ? picture.data : std::vector<uint8_t>();
+    const std::vector<uint8_t> source = options.repeat > 1 ? picture.data : std::vector<uint8_t>();
     Program drawn;
     for (int i = 0; i < options.repeat; ++i) {
         if (i > 0) picture.data = source;
@@ -229,11 +228,9 @@ void harmonize_stream(const Options& options) {
                              ".");
     }
     if (std::fflush(stdout) != 0)
-        throw InputError(std::string("stdout must take the frames; ") + std::strerror(errno) +
-                         ".");
+        throw InputError(std::string("stdout must take the frames; ") + std::strerror(errno) + ".");
     masks.judge();
-    if (frames == 0)
-        throw InputError("stdin must hold at least one frame; it is empty.");
+    if (frames == 0) throw InputError("stdin must hold at least one frame; it is empty.");
     const double seconds = (now_ms() - start) / 1000;
     std::fprintf(stderr, "%lld frames in %.2f s, %.1f a second with input and output\n", frames,
                  seconds, static_cast<double>(frames) / seconds);

@@ -66,8 +66,7 @@ private:
         } else if (take('[')) {
             value.kind = Json::Kind::array;
             if (take(']')) return value;
-            do
-                value.entries.emplace_back("", read_value(depth + 1));
+            do value.entries.emplace_back("", read_value(depth + 1));
             while (take(','));
             need(']');
         } else if (at_ < text_.size() && text_[at_] == '"') {

@@ -11,9 +11,10 @@ MaskLevels read_levels(const std::string& text) {
     if (std::sscanf(text.c_str(), "%6d,%6d%n", &levels.black, &levels.white, &end) != 2 ||
         static_cast<size_t>(end) != text.size() || levels.black < 0 ||
         levels.black >= levels.white || levels.white > 65535)
-        throw InputError("--mask-levels needs two whole numbers, 0 <= black < white <= 65535, such "
-                         "as 0,1 for labels; got `" +
-                         text + "`.");
+        throw InputError(
+            "--mask-levels needs two whole numbers, 0 <= black < white <= 65535, such "
+            "as 0,1 for labels; got `" +
+            text + "`.");
     return levels;
 }
 
@@ -47,8 +48,9 @@ void Brightness::judge() const {
     throw InputError("the mask in " + name_ + " must have " + full +
                      " where the foreground is full, and reach half of it somewhere; its largest "
                      "value is " +
-                     came + ", as in labels or in values of another scale. Name its own black and "
-                            "white, --mask-levels 0," +
+                     came +
+                     ", as in labels or in values of another scale. Name its own black and "
+                     "white, --mask-levels 0," +
                      came + "; --mask-levels 0," + full + " takes it as it is.");
 }
 

@@ -7,6 +7,8 @@
 #include <map>
 #include <sstream>
 
+#include "hz_operations.h"
+
 const char* const kUsage =
     R"(usage: harmonize IMAGE [MASK] -o OUT (--arguments A | --engine FILE) [options]
        harmonize --raw WIDTHxHEIGHT MASK (--arguments A | --engine FILE) [options] <frames >frames
@@ -19,7 +21,7 @@ of bytes: one mask for all frames, or one for each. Timings go to stderr.
   --arguments A          temperature=0.1,shadow=-0.2 in drawing order, or a .json file written by
                          `harmonizer image --save-arguments`
   --engine FILE          TensorRT engine that predicts them (--backend cuda)
-  --filters NAMES        what the engine predicts, in order; default: those of the default model, or
+  --filters NAMES        what the engine predicts, in order; default: what it names, or
                          piecewise_curve for an engine of S2CRNet
   --label NAME           what the foreground shows, for S2CRNet: person, animal, food, vehicle or
                          other (the default)
@@ -116,7 +118,7 @@ Options read_options(const std::vector<std::string>& words) {
         {"--backend", [&](const std::string& text) { options.backend = text; }},
         {"--strength",
          [&](const std::string& text) {
-             options.strength = number_of<double>("--strength", text, 0, 1.5);
+             options.strength = number_of<double>("--strength", text, 0, HZ_MAX_STRENGTH);
          }},
         {"--threads",
          [&](const std::string& text) {

@@ -8,7 +8,7 @@
 #include <memory>
 #include <sstream>
 
-#include "../src/files.h"
+#include "../src/api/files.h"
 #include "arguments.h"
 #include "png_files.h"
 
@@ -23,7 +23,7 @@ std::string suffix_of(const std::string& path) {
 
 std::vector<uint8_t> read_bytes(const std::string& path) {
     std::string reason;
-    const std::vector<char> bytes = hz_files::read_regular(path, kMostFileBytes, reason);
+    const std::vector<char> bytes = hz_api::read_regular(path, kMostFileBytes, reason);
     if (!reason.empty()) throw InputError(path + " must be a readable picture; " + reason + ".");
     return std::vector<uint8_t>(bytes.begin(), bytes.end());
 }
@@ -68,8 +68,9 @@ public:
 
 private:
     [[noreturn]] void fail(const std::string& rule) const {
-        throw InputError(path_ + " must " + rule + ". Write it again as 8- or 16-bit PPM, PGM or "
-                                                   "PAM.");
+        throw InputError(path_ + " must " + rule +
+                         ". Write it again as 8- or 16-bit PPM, PGM or "
+                         "PAM.");
     }
 
     int64_t read_pam(Picture& picture) {
@@ -143,17 +144,15 @@ std::string header_of(const std::string& path, const Picture& picture) {
 template <typename T>
 harmonizer::ImageView view_of(Picture& picture) {
     T* const data = reinterpret_cast<T*>(picture.data.data());
-    return picture.channels == 4
-               ? harmonizer::ImageView::rgba(data, picture.width, picture.height)
-               : harmonizer::ImageView::rgb(data, picture.width, picture.height);
+    return picture.channels == 4 ? harmonizer::ImageView::rgba(data, picture.width, picture.height)
+                                 : harmonizer::ImageView::rgb(data, picture.width, picture.height);
 }
 
 template <typename T>
 harmonizer::MaskView mask_of(const Picture& picture) {
     const T* const data = reinterpret_cast<const T*>(picture.data.data());
-    return picture.channels == 4
-               ? harmonizer::MaskView::alpha(data, picture.width, picture.height)
-               : harmonizer::MaskView::of(data, picture.width, picture.height);
+    return picture.channels == 4 ? harmonizer::MaskView::alpha(data, picture.width, picture.height)
+                                 : harmonizer::MaskView::of(data, picture.width, picture.height);
 }
 
 }  // namespace
@@ -196,9 +195,9 @@ void write_picture(const std::string& path, const Picture& picture) {
     if (stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode))
         throw InputError(path + " must be a file to write; there is another thing of that name.");
     std::FILE* const file = std::fopen(path.c_str(), "wb");
-    const bool written =
-        file && std::fwrite(header.data(), 1, header.size(), file) == header.size() &&
-        std::fwrite(data.data(), 1, data.size(), file) == data.size();
+    const bool written = file &&
+                         std::fwrite(header.data(), 1, header.size(), file) == header.size() &&
+                         std::fwrite(data.data(), 1, data.size(), file) == data.size();
     const int reason = errno;
     if ((file && std::fclose(file) != 0) || !written)
         throw InputError(path + " must be writable; " + std::strerror(reason) + ".");

@@ -9,8 +9,8 @@
 
 struct Picture {
     int64_t width = 0, height = 0;
-    int channels = 0;  /* 1 grey, 3 RGB, 4 RGBA */
-    int bytes = 1;     /* of a value; 2 in native order */
+    int channels = 0; /* 1 grey, 3 RGB, 4 RGBA */
+    int bytes = 1;    /* of a value; 2 in native order */
     std::vector<uint8_t> data;
 
     int64_t row_bytes() const { return width * channels * bytes; }

@@ -151,7 +151,7 @@ def _build(
             "weights and activations, zero points of 0) with float biases.",
             tuple(heard),
         )
-    network.name = engine_name(model.sha256)
+    network.name = engine_name(model.sha256, model.contract.filters)
     parsed = time.perf_counter()
     config = _configure(trt, builder, model.contract, options)
     cache = None

@@ -1,6 +1,6 @@
 """Whether an engine fits: this TensorRT, this GPU, this model, and the predictor's contract."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -131,21 +131,32 @@ def check_contract(trt: Any, engine: Any, contract: Contract, path: Path) -> Cap
     return Capacity("float16" if input_types == {"float16"} else "float32", largest)
 
 
-def check_model(path: Path, engine: Any, onnx_sha256: str) -> None:
-    """Refuse an engine that `build_engine` made of another ONNX file; trtexec's have no name.
+def check_model(path: Path, engine: Any, onnx_sha256: str, filters: Sequence[str]) -> None:
+    """Refuse an engine whose own name tells of another ONNX file, or of other filters.
+
+    trtexec gives no such name; the first engines of `build_engine` name the ONNX file alone.
 
     Raises:
-        EngineError: If it was made of another file.
+        EngineError: If it was made of another file, or predicts other filters.
     """
-    name = str(engine.name)
-    if name.startswith(NAME_PREFIX) and name != engine_name(onnx_sha256):
+    sha256, _, named = str(engine.name).removeprefix(NAME_PREFIX).partition(":")
+    if not str(engine.name).startswith(NAME_PREFIX):
+        return
+    if sha256 != onnx_sha256:
         raise EngineError(
-            f"{path} was built from the ONNX file with SHA-256 "
-            f"{name.removeprefix(NAME_PREFIX)[:16]}..., not from {onnx_sha256[:16]}.... Name the "
-            "model that it was built from, or build it again."
+            f"{path} was built from the ONNX file with SHA-256 {sha256[:16]}..., not from "
+            f"{onnx_sha256[:16]}.... Name the model that it was built from, or build it again."
+        )
+    if named and named.split(",") != list(filters):
+        raise EngineError(
+            f"{path} predicts {named[:200]}, as it says itself; its description says "
+            f"{','.join(filters)}. Name the model that it was built from, or build it again."
         )
 
 
-def engine_name(onnx_sha256: str) -> str:
-    """The name that `build_engine` gives a network; the plan keeps it."""
-    return NAME_PREFIX + onnx_sha256
+def engine_name(onnx_sha256: str, filters: Sequence[str]) -> str:
+    """The name that `build_engine` gives a network; the plan keeps it.
+
+    It tells the model, and in which order the arguments come: C++ programs read them from there.
+    """
+    return f"{NAME_PREFIX}{onnx_sha256}:{','.join(filters)}"

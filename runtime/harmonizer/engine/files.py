@@ -26,7 +26,7 @@ FORMAT = "harmonizer-engine"
 FORMAT_VERSION = "1"
 
 NAME_PREFIX = "harmonizer-"
-"""A network of `build_engine` is named by this and its model's SHA-256; the plan keeps the name."""
+"""Begins the name of a network of `build_engine`; the plan keeps the name (see `engine_name`)."""
 
 _MAGIC: Mapping[bytes, Module] = {b"ftrt": "tensorrt", b"vtrt": "tensorrt_rtx"}
 _HEADER_BYTES = 28

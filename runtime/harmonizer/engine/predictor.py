@@ -101,7 +101,7 @@ class EnginePredictor:
             self._runtime.engine_host_code_allowed = allow_host_code
             self._hint = _HOST_CODE if compatible and not allow_host_code else ""
             self._engine = self._load(plan, heard)
-            check_model(self.path, self._engine, self.description["onnx_sha256"])
+            check_model(self.path, self._engine, self.description["onnx_sha256"], self.filters)
             capacity = check_contract(self._trt, self._engine, self.contract, self.path)
             self.thumbnail_type = capacity.thumbnail_type
             self.largest_batch = capacity.largest_batch

@@ -1,0 +1,29 @@
+"""Harmonize every picture of a folder with the mask of the same name, in four threads.
+
+python examples/folder.py composites/ masks/ output/
+"""
+
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from harmonizer import Harmonizer, HarmonizerError
+from harmonizer.files import load_pair, save_photo
+
+composites, masks, output = map(Path, sys.argv[1:4])
+output.mkdir(exist_ok=True)
+
+
+def work(path: Path) -> str:
+    """Harmonize one file; what became of it."""
+    try:
+        photo, mask, _ = load_pair(path, masks / f"{path.stem}.png")
+        save_photo(output / path.name, harmonizer(photo.pixels, mask), like=photo)
+    except HarmonizerError as error:  # one bad file is no reason to stop
+        return f"failed: {error}"
+    return f"wrote {output / path.name}"
+
+
+with Harmonizer(threads=1) as harmonizer, ThreadPoolExecutor(4) as pool:
+    for line in pool.map(work, sorted(composites.iterdir())):
+        print(line)

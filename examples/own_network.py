@@ -1,0 +1,25 @@
+"""The torch network of a checkpoint: arguments, the stages of drawing, and gradients through both.
+
+python examples/own_network.py models/harmonizer.safetensors composite.jpg mask.png
+
+Needs the toolchain (torch); everything else in this folder needs the package alone.
+"""
+
+import sys
+
+import torch
+
+from harmonizer.files import load_pair
+from train.checkpoints import load_harmonizer
+
+network = load_harmonizer(sys.argv[1]).eval()
+photo, cover, _ = load_pair(sys.argv[2], sys.argv[3])
+composite = torch.from_numpy(photo.pixels).permute(2, 0, 1)[None] / 255
+mask = torch.from_numpy(cover)[None, None] / 255
+
+arguments = network.predict_arguments(composite, mask).detach().requires_grad_()
+stages = network.render(composite, mask, arguments)  # one picture after each filter
+loss = ((stages[-1] - composite) * mask).square().mean()
+(slopes,) = torch.autograd.grad(loss, arguments)
+for name, value, slope in zip(network.config.filters, arguments[0], slopes[0], strict=True):
+    print(f"{name:12} {value:+.3f}, loss changes by {slope:+.5f} per unit")

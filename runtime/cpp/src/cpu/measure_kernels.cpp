@@ -1,0 +1,139 @@
+/* Histograms and sums over rows; compiled once for each instruction set. */
+#include "cpu/blocks.h"
+
+namespace HZ_NAMESPACE {
+
+/* Neighbouring pixels are often equal, and adding to a counter that was just stored waits for that
+   store; so neighbours count in different tables. */
+constexpr int kTables = 4;
+
+void count_values(const hz_image& image, int64_t first, int64_t end, uint64_t (*counts)[256]) {
+    uint32_t tables[kTables][3][256];
+    memset(tables, 0, sizeof tables);
+    for (int64_t y = first; y < end; ++y) {
+        const char* row = static_cast<const char*>(image.data) + y * image.row_stride;
+        with_layout<uint8_t>(image.pixel_stride, image.channel_stride, [&](auto ps, auto cs) {
+            const auto count = [&](uint32_t (*table)[256], int64_t x) {
+                const char* pixel = row + x * int64_t(ps);
+                ++table[0][load<uint8_t>(pixel)];
+                ++table[1][load<uint8_t>(pixel + int64_t(cs))];
+                ++table[2][load<uint8_t>(pixel + 2 * int64_t(cs))];
+            };
+            int64_t x = 0;
+            for (; x + kTables <= image.width; x += kTables)
+                for (int t = 0; t < kTables; ++t) count(tables[t], x + t);
+            for (; x < image.width; ++x) count(tables[0], x);
+        });
+    }
+    for (int t = 0; t < kTables; ++t)
+        for (int c = 0; c < 3; ++c)
+            for (int value = 0; value < 256; ++value) counts[c][value] += tables[t][c][value];
+}
+
+/* Packed pixels are summed as bytes, 48 at a time: 16 pixels, so that a lane keeps its channel. */
+constexpr int kLanes = 48;
+constexpr int64_t kMostChunks = 256; /* 256 times 255 fits the 16 bits of a lane's sum */
+
+bool sum_values(const hz_image& image, const uint8_t (&limits)[3], int64_t first, int64_t end,
+                hz_cpu::Sums& sums) {
+    const bool reversed = image.channel_stride == -1;
+    if (image.pixel_stride != 3 || (image.channel_stride != 1 && !reversed)) return false;
+    const auto channel = [&](int64_t byte) { return reversed ? 2 - byte % 3 : byte % 3; };
+    uint8_t limit[kLanes];
+    for (int i = 0; i < kLanes; ++i) limit[i] = limits[channel(i)];
+    const int64_t bytes = image.width * 3;
+    for (int64_t y = first; y < end; ++y) {
+        const uint8_t* __restrict row =
+            static_cast<const uint8_t*>(image.data) + y * image.row_stride - (reversed ? 2 : 0);
+        int64_t done = 0;
+        while (bytes - done >= kLanes) {
+            uint16_t above[kLanes] = {}, upto[kLanes] = {};
+            const int64_t left = (bytes - done) / kLanes;
+            const int64_t chunks = left < kMostChunks ? left : kMostChunks;
+            for (int64_t chunk = 0; chunk < chunks; ++chunk, done += kLanes)
+                for (int i = 0; i < kLanes; ++i) {
+                    const uint8_t over = row[done + i] > limit[i] ? 255 : 0;
+                    above[i] += uint8_t(over & 1);
+                    upto[i] += uint8_t(row[done + i] & ~over);
+                }
+            for (int i = 0; i < kLanes; ++i) {
+                sums.above[channel(i)] += above[i];
+                sums.upto[channel(i)] += upto[i];
+            }
+        }
+        for (; done < bytes; ++done) {
+            const bool over = row[done] > limits[channel(done)];
+            sums.above[channel(done)] += over;
+            sums.upto[channel(done)] += over ? 0 : row[done];
+        }
+    }
+    return true;
+}
+
+/* The same order of additions for every block, eight running sums to fill a vector. */
+template <typename T>
+double sum_plane(const T* plane, int n) {
+    constexpr int kSums = 8;
+    double lanes[kSums] = {};
+    int i = 0;
+    for (; i + kSums <= n; i += kSums)
+        for (int j = 0; j < kSums; ++j) lanes[j] += double(plane[i + j]);
+    double sum = 0;
+    for (int j = 0; j < kSums; ++j) sum += lanes[j];
+    for (; i < n; ++i) sum += double(plane[i]);
+    return sum;
+}
+
+template <typename T, typename S>
+void sum_rows(const hz_image& image, const Steps& steps, int64_t first, int64_t end, double* sums) {
+    Planes<T> planes;
+    for (int64_t y = first; y < end; ++y) {
+        const char* row = static_cast<const char*>(image.data) + y * image.row_stride;
+        for (int64_t x = 0; x < image.width; x += kBlock) {
+            const int n = int(image.width - x < kBlock ? image.width - x : kBlock);
+            load_pixels<T, S>(row + x * image.pixel_stride, image.pixel_stride,
+                              image.channel_stride, n, planes);
+            run_steps(steps, 0, steps.count, n, planes);
+            sums[0] += sum_plane(planes.r, n);
+            sums[1] += sum_plane(planes.g, n);
+            sums[2] += sum_plane(planes.b, n);
+        }
+    }
+}
+
+template <typename T>
+void sum_rows_of_type(const hz_image& image, const Steps& steps, int64_t first, int64_t end,
+                      double* sums) {
+    if (image.type == HZ_U8)
+        sum_rows<T, uint8_t>(image, steps, first, end, sums);
+    else if (image.type == HZ_U16)
+        sum_rows<T, uint16_t>(image, steps, first, end, sums);
+    else
+        sum_rows<T, float>(image, steps, first, end, sums);
+}
+
+void sum_channels(const hz_image& image, const Steps& steps, bool in_float, int64_t first,
+                  int64_t end, double* sums) {
+    sums[0] = sums[1] = sums[2] = 0;
+    if (in_float)
+        sum_rows_of_type<float>(image, steps, first, end, sums);
+    else
+        sum_rows_of_type<double>(image, steps, first, end, sums);
+}
+
+/* Value-scope steps treat the three planes alike, so each takes a third of the values. */
+void evaluate(const Steps& steps, int first, double* values, int count) {
+    Planes<double> planes;
+    for (int done = 0; done < count; done += 3 * kBlock) {
+        const int left = count - done < 3 * kBlock ? count - done : 3 * kBlock;
+        const int third = (left + 2) / 3;
+        double* const target[3] = {planes.r, planes.g, planes.b};
+        for (int i = 0; i < 3 * third; ++i)
+            target[i / third][i % third] = i < left ? values[done + i] : 0;
+        planes.pad_from(third);
+        run_steps(steps, first, steps.count, third, planes);
+        for (int i = 0; i < left; ++i) values[done + i] = target[i / third][i % third];
+    }
+}
+
+}  // namespace HZ_NAMESPACE

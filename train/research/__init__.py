@@ -1,0 +1,1 @@
+"""One-off studies, and looks at a run that change nothing of it."""
