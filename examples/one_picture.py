@@ -6,11 +6,8 @@ python examples/one_picture.py composite.jpg mask.png out.jpg
 import sys
 
 from harmonizer import Harmonizer
-from harmonizer.files import load_pair, save_photo
 
-composite, mask_file, output = sys.argv[1:4]
-photo, mask, notes = load_pair(composite, mask_file)
 with Harmonizer() as harmonizer:  # the shipped model, on the CPU or a GPU
-    result = harmonizer(photo.pixels, mask)
-for note in [*notes, *save_photo(output, result, like=photo)]:
+    result = harmonizer.harmonize_file(*sys.argv[1:4])
+for note in result.notes:
     print("note:", note)

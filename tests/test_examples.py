@@ -11,7 +11,8 @@ import tifffile
 from conftest import ROOT
 from PIL import Image
 
-EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+SERVICE = ROOT / "examples" / "service.py"
+EXAMPLES = sorted(set((ROOT / "examples").glob("*.py")) - {SERVICE})
 
 
 @pytest.mark.parametrize("program", EXAMPLES, ids=lambda path: path.stem)
@@ -40,3 +41,23 @@ def test_example_runs_as_its_first_lines_say(program: Path, scene: Path) -> None
     outputs = [word for word in words if not Path(word).exists()]
     assert not outputs
     assert made or result.stdout
+
+
+def test_service_answers_with_the_picture_or_what_is_wrong(
+    scene: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("fastapi", reason="harmonizer[test] is not installed")
+    from fastapi.testclient import TestClient
+
+    monkeypatch.syspath_prepend(SERVICE.parent)
+    import service  # type: ignore[import-not-found]
+
+    client = TestClient(service.app)
+    files = {"image": Path("c.jpg").read_bytes(), "mask": Path("m.png").read_bytes()}
+    answer = client.post("/harmonize", files=files)
+    assert answer.status_code == 200 and answer.headers["content-type"] == "image/jpeg"
+    wanted = service.harmonizer.harmonize_file("c.jpg", "m.png", form="JPEG")
+    assert answer.content == wanted.data
+    refused = client.post("/harmonize", files=files | {"image": b"<html>"})
+    assert refused.status_code == 422
+    assert "the composite must be a JPEG" in refused.json()["detail"]

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from harmonizer.arguments import Arguments
+    from harmonizer.cutouts import Placing
+    from harmonizer.encoding import Quality
     from harmonizer.errors import (
         ArgumentsError,
         DeviceError,
@@ -39,6 +41,8 @@ __all__ = [
     "NativeLibraryError",
     "Placed",
     "PlacementError",
+    "Placing",
+    "Quality",
     "__version__",
     "place",
 ]
@@ -54,6 +58,8 @@ def __getattr__(name: str) -> object:
         "Arguments": "arguments",
         "Harmonizer": "harmonizer",
         "Placed": "placement",
+        "Placing": "cutouts",
+        "Quality": "encoding",
         "place": "placement",
     }.get(name, "errors")
     value: object = getattr(importlib.import_module(f"{__name__}.{home}"), name)

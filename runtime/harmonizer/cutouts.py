@@ -1,13 +1,13 @@
 """Files of a cut-out and of a background, as one composite: what `load_pair` gives for one made."""
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
 from harmonizer.colour import Colours
 from harmonizer.files import Photo, Pixels, load_pair, load_photo, to_depth
 from harmonizer.masks import Levels
+from harmonizer.memory import Source, source_of
 from harmonizer.placement import Position, place
 
 
@@ -15,7 +15,7 @@ from harmonizer.placement import Position, place
 class Placing:
     """A background, and how a foreground is put on it; see `harmonizer.place`."""
 
-    background: Path
+    background: Source
     at: tuple[Position, Position] = ("50%", "50%")
     anchor: str = "center"
     scale: float = 1.0
@@ -26,8 +26,8 @@ class Placing:
 
 
 def load_placed(
-    foreground: Path,
-    mask: Path | None,
+    foreground: Source,
+    mask: Source | None,
     placing: Placing,
     max_pixels: int,
     fit_mask: bool,
@@ -50,10 +50,12 @@ def load_placed(
         ImageFileError, MaskError: As `load_pair` does.
         PlacementError: As `place` does.
     """
+    foreground = source_of(foreground, "the foreground")
+    background = source_of(placing.background, "the background")
     cut, coverage, notes = load_pair(
         foreground, mask, max_pixels, fit_mask, levels, colour_management
     )
-    ground = load_photo(placing.background, max_pixels, colour_management)
+    ground = load_photo(background, max_pixels, colour_management)
     placed = place(
         _in_colours(cut.pixels, cut.colours, ground.colours),
         ground.pixels,
@@ -66,10 +68,10 @@ def load_placed(
         associated=placing.associated,
         clean_edges=placing.clean_edges,
     )
-    said = [*notes, *(f"{placing.background}: {note}" for note in ground.notes)]
+    said = [*notes, *(f"{background}: {note}" for note in ground.notes)]
     said += [f"{foreground}: {note}" for note in placed.notes]
     if ground.alpha is not None:
-        said.append(f"{placing.background}: its alpha channel is left out")
+        said.append(f"{background}: its alpha channel is left out")
     composite = replace(ground, pixels=placed.composite, alpha=None, form="")
     return composite, placed.mask, tuple(said)
 

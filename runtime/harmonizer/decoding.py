@@ -22,6 +22,7 @@ from harmonizer.errors import ImageFileError, brief
 from harmonizer.inspection import Size, inspect
 from harmonizer.limits import check_size, max_file_bytes
 from harmonizer.lossy import noise_of
+from harmonizer.memory import Blob
 from harmonizer.raster import Raster, plain_mode, without_orientation
 from harmonizer.reading import read_regular
 
@@ -29,7 +30,7 @@ _SIGNATURES = ((b"\xff\xd8\xff", "JPEG"), (b"\x89PNG\r\n\x1a\n", "PNG"), (b"RIFF
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
-def identify(path: Path, head: bytes) -> str:
+def identify(path: Path | Blob, head: bytes) -> str:
     """The format of a file by its first bytes.
 
     Raises:
@@ -49,30 +50,38 @@ def identify(path: Path, head: bytes) -> str:
     )
 
 
-def read_file(path: Path, max_pixels: int) -> bytes:
+def read_file(path: Path | Blob, max_pixels: int) -> bytes:
     """The bytes of an image file.
 
     Raises:
         ImageFileError: If it cannot be read, is no regular file, or is larger than an image of
             `max_pixels` can be.
     """
+    limit = max_file_bytes(max_pixels)
+    if isinstance(path, Blob):
+        if len(path.data) > limit:
+            raise ImageFileError(
+                f"{path} must have at most {limit:,} bytes; it has {len(path.data):,}. Make it "
+                "smaller, or raise `max_pixels`."
+            )
+        return path.data
     try:
-        return read_regular(path, max_file_bytes(max_pixels))
+        return read_regular(path, limit)
     except OSError as error:
         raise _read_error(path, error) from error
 
 
-def _read_error(path: Path, error: OSError) -> ImageFileError:
+def _read_error(path: Path | Blob, error: OSError) -> ImageFileError:
     return ImageFileError(
         f"{path} cannot be read: {error.strerror or error}. Check the path and its permissions."
     )
 
 
-def decode(path: Path, max_pixels: int) -> Raster:
+def decode(path: Path | Blob, max_pixels: int) -> Raster:
     """Read an image file.
 
     Args:
-        path: A file of a format that is read; the content says which, not the name.
+        path: A file of a format that is read, or its bytes; the content says which, not the name.
         max_pixels: Larger images are refused before their pixels are decoded.
 
     Raises:
@@ -95,7 +104,7 @@ def decode(path: Path, max_pixels: int) -> Raster:
         return replace(raster, noise=noise_of(form, data), description=describe(form, data))
 
 
-def measure(path: Path, max_pixels: int) -> Size:
+def measure(path: Path | Blob, max_pixels: int) -> Size:
     """The size of an image file, by its header; nothing is decoded.
 
     Raises:
@@ -107,7 +116,7 @@ def measure(path: Path, max_pixels: int) -> Size:
         return _measured(path, form, data, max_pixels)
 
 
-def _measured(path: Path, form: str, data: bytes, max_pixels: int) -> Size:
+def _measured(path: Path | Blob, form: str, data: bytes, max_pixels: int) -> Size:
     if form == "TIFF":
         return tiff.read_layout(path, data, max_pixels).size
     if form in further.FORMS:
@@ -116,7 +125,7 @@ def _measured(path: Path, form: str, data: bytes, max_pixels: int) -> Size:
 
 
 @contextmanager
-def _damage_named(path: Path, form: str) -> Iterator[None]:
+def _damage_named(path: Path | Blob, form: str) -> Iterator[None]:
     """Turn whatever a decoder raises into an ImageFileError."""
     try:
         yield
@@ -129,7 +138,7 @@ def _damage_named(path: Path, form: str) -> Iterator[None]:
         ) from error
 
 
-def _decode_with_pillow(path: Path, data: bytes, form: str, max_pixels: int) -> Raster:
+def _decode_with_pillow(path: Path | Blob, data: bytes, form: str, max_pixels: int) -> Raster:
     image: Any
     if form == "JPEG":
         from PIL.JpegImagePlugin import JpegImageFile
@@ -178,7 +187,7 @@ def _png_exif(data: bytes) -> bytes:
     return b""
 
 
-def _decode_png(path: Path, data: bytes, form: str, max_pixels: int) -> Raster:
+def _decode_png(path: Path | Blob, data: bytes, form: str, max_pixels: int) -> Raster:
     width, height = int.from_bytes(data[16:20]), int.from_bytes(data[20:24])
     depth, colour_type = data[24], data[25]
     if depth != 16:
@@ -208,7 +217,7 @@ def _decode_png(path: Path, data: bytes, form: str, max_pixels: int) -> Raster:
     )
 
 
-def _decode_tiff(path: Path, data: bytes, form: str, max_pixels: int) -> Raster:
+def _decode_tiff(path: Path | Blob, data: bytes, form: str, max_pixels: int) -> Raster:
     layout = tiff.read_layout(path, data, max_pixels)
     notes: list[str] = []
     if layout.pages > 1:

@@ -20,6 +20,7 @@ from harmonizer.fitting import Fit, scaled
 from harmonizer.limits import MAX_PIXELS as MAX_PIXELS
 from harmonizer.mask_reading import check_brightness, read_mask
 from harmonizer.masks import Levels
+from harmonizer.memory import Place, Sink, Source, source_of
 from harmonizer.storage import Temporary, resolved, write_file
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class Photo:
 
 
 def load_photo(
-    path: str | Path, max_pixels: int = MAX_PIXELS, colour_management: bool = False
+    path: Source, max_pixels: int = MAX_PIXELS, colour_management: bool = False
 ) -> Photo:
     """Read a photograph: JPEG, PNG (8/16), TIFF (8/16), WebP, HEIC, AVIF, GIF or BMP.
 
@@ -87,7 +88,7 @@ def load_photo(
     as they do of what is not carried over.
 
     Args:
-        path: Image file.
+        path: Image file, its bytes, or a Pillow image.
         max_pixels: Limit.
         colour_management: The caller converts the pixels from `Photo.colours` for the filters;
             otherwise the notes say that they are not sRGB's.
@@ -97,7 +98,7 @@ def load_photo(
     """
     from harmonizer.decoding import decode
 
-    raster = decode(Path(path), max_pixels)
+    raster = decode(source_of(path, "the image"), max_pixels)
     pixels, notes, icc = upright(raster.pixels, raster.orientation), list(raster.notes), raster.icc
     colours = pixels[..., :-1] if raster.channels.endswith("A") else pixels
     if colours.shape[2] == 1:
@@ -139,7 +140,7 @@ def load_photo(
 
 
 def load_mask(
-    path: str | Path,
+    path: Source,
     max_pixels: int = MAX_PIXELS,
     levels: Levels | None = None,
     may_be_faint: bool = False,
@@ -171,8 +172,8 @@ def load_mask(
 
 
 def load_pair(
-    composite: str | Path,
-    mask: str | Path | None,
+    composite: Source,
+    mask: Source | None,
     max_pixels: int = MAX_PIXELS,
     fit_mask: bool = False,
     levels: Levels | None = None,
@@ -181,8 +182,8 @@ def load_pair(
     """Read a composite and its mask; without a mask file the composite's alpha is the mask.
 
     Args:
-        composite: Image file.
-        mask: Mask file, or None.
+        composite: Image file, its bytes, or a Pillow image.
+        mask: The same of a mask, or None.
         max_pixels: Limit for either.
         fit_mask: Scale a mask of another size to the composite's.
         levels: What is black and white in the mask; see `load_mask`.
@@ -196,6 +197,8 @@ def load_pair(
             sizes differ.
         MaskError: If the levels are beyond the mask's type.
     """
+    composite = source_of(composite, "the composite")
+    mask = None if mask is None else source_of(mask, "the mask")
     photo = load_photo(composite, max_pixels, colour_management)
     notes = [f"{composite}: {note}" for note in photo.notes]
     if mask is None:
@@ -228,13 +231,13 @@ def load_pair(
     return photo, values, tuple(notes)
 
 
-def output_format(path: str | Path) -> str:
+def output_format(path: str | Path | Sink) -> str:
     """The format that an output file's name asks for.
 
     Raises:
         ImageFileError: If the suffix is none of the supported ones.
     """
-    suffix = Path(path).suffix.lower()
+    suffix = (path if isinstance(path, Sink) else Path(path)).suffix.lower()
     if suffix not in FORMATS:
         raise ImageFileError(
             f"{path} must end in one of {', '.join(FORMATS)}; "
@@ -243,7 +246,7 @@ def output_format(path: str | Path) -> str:
     return FORMATS[suffix]
 
 
-def check_depth(path: str | Path, dtype: np.dtype[np.uint8 | np.uint16]) -> None:
+def check_depth(path: str | Path | Sink, dtype: np.dtype[np.uint8 | np.uint16]) -> None:
     """Refuse 16-bit pixels for a format of 8 bits.
 
     Raises:
@@ -267,7 +270,7 @@ def to_depth(pixels: Pixels, depth: int) -> Pixels:
 
 
 def save_photo(
-    path: str | Path,
+    path: str | Path | Sink,
     pixels: Pixels,
     like: Photo | None = None,
     alpha: Pixels | None = None,
@@ -276,7 +279,7 @@ def save_photo(
     """Write an image file atomically; the suffix names the format.
 
     Args:
-        path: Output, ending in one of `FORMATS`.
+        path: Output, ending in one of `FORMATS`; a `Sink` takes the bytes.
         pixels: (H, W, 3) RGB, uint8, or uint16 for PNG and TIFF.
         like: Where EXIF, ICC, XMP and resolution come from.
         alpha: (H, W) of the pixels' dtype; dropped, with a note, where the format has none.
@@ -320,7 +323,11 @@ def save_photo(
     in_exif = form in ("WebP", "AVIF")
     if in_exif and exif and description.resolution and not exif_resolution(exif):
         notes.append(f"{path}: its EXIF data states no resolution, and {form} holds none beside it")
-    write_atomically(path, encode(form, pixels, exif, icc, quality or Quality(), description))
+    data = encode(form, pixels, exif, icc, quality or Quality(), description)
+    if isinstance(path, Sink):
+        path.data = data
+    else:
+        write_atomically(path, data)
     return tuple(notes)
 
 
@@ -357,7 +364,7 @@ def write_atomically(path: str | Path, data: bytes) -> None:
         raise _write_error(path, error) from error
 
 
-def copy_atomically(source: str | Path, path: str | Path, max_pixels: int = MAX_PIXELS) -> None:
+def copy_atomically(source: Source, path: Place, max_pixels: int = MAX_PIXELS) -> None:
     """Copy an image file's bytes as `write_atomically` writes them.
 
     Raises:
@@ -365,7 +372,11 @@ def copy_atomically(source: str | Path, path: str | Path, max_pixels: int = MAX_
     """
     from harmonizer.decoding import read_file
 
-    write_atomically(path, read_file(Path(source), max_pixels))
+    data = read_file(source_of(source, "the image"), max_pixels)
+    if isinstance(path, Sink):
+        path.data = data
+    else:
+        write_atomically(path, data)
 
 
 def make_folder(path: Path) -> None:

@@ -6,7 +6,6 @@ libraries of other licences.
 """
 
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -61,7 +60,7 @@ def form_of(head: bytes) -> str:
     return ""
 
 
-def size_of(path: Path, form: str, data: bytes, max_pixels: int) -> Size:
+def size_of(path: object, form: str, data: bytes, max_pixels: int) -> Size:
     """Look through a file; its size, by its header.
 
     Raises:
@@ -76,7 +75,7 @@ def size_of(path: Path, form: str, data: bytes, max_pixels: int) -> Size:
     return Size(width, height)
 
 
-def decode(path: Path, form: str, data: bytes, max_pixels: int) -> Raster:
+def decode(path: object, form: str, data: bytes, max_pixels: int) -> Raster:
     """Read a file whose `size_of` was in order.
 
     Raises:
@@ -135,7 +134,7 @@ def _open(form: str, data: bytes) -> Any:
     return BmpImageFile(BytesIO(data))
 
 
-def _decode_heic(path: Path, file: Any) -> Raster:
+def _decode_heic(path: object, file: Any) -> Raster:
     """The primary picture; libheif has turned it already."""
     notes = []
     if len(file) > 1:

@@ -2,19 +2,27 @@
 
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from harmonizer.arguments import Arguments
 from harmonizer.arrays import Array
 from harmonizer.backends import Backend, Renderer, build_renderer
 from harmonizer.checks import check_threads
 from harmonizer.contract import find_label
-from harmonizer.errors import DeviceError, HarmonizerWarning, ModelError
+from harmonizer.errors import DeviceError, HarmonizerWarning, ImageFileError, ModelError
 from harmonizer.frame import Concerns, Frame, Network
+from harmonizer.limits import MAX_PIXELS
 from harmonizer.masks import Levels, settled
+from harmonizer.memory import Sink, Source
 from harmonizer.plan import Plan
+
+if TYPE_CHECKING:
+    from harmonizer.cutouts import Placing
+    from harmonizer.encoding import Quality
+    from harmonizer.jobs import Result
 
 
 class Harmonizer:
@@ -280,6 +288,72 @@ class Harmonizer:
         for result, concerns in self.renderer.stream(self.network, level, strength):
             _warn(concerns)
             yield result
+
+    def harmonize_file(
+        self,
+        composite: Source,
+        mask: Source | None = None,
+        output: str | Path | None = None,
+        *,
+        form: str = "PNG",
+        arguments: Arguments | Mapping[str, float] | None = None,
+        strength: float = 1.0,
+        placing: "Placing | None" = None,
+        depth: int | None = None,
+        quality: "Quality | None" = None,
+        fit_mask: bool = False,
+        colour_management: bool = True,
+        max_pixels: int = MAX_PIXELS,
+    ) -> "Result":
+        """Harmonize an image file as `harmonizer image` does: all that belongs to it stays.
+
+        Orientation, colour profile, EXIF, XMP, resolution and alpha are taken care of; what a
+        person should know is in the result's notes. `docs/pictures.md` has the formats.
+
+        Args:
+            composite: Path, bytes of an image file, or a Pillow image; with `placing`, a cut-out.
+            mask: The same; None if the composite's alpha channel is the mask.
+            output: Path to write, whose suffix names the format; None to get the bytes.
+            form: Without `output`, the format: JPEG, PNG, TIFF, WebP or AVIF.
+            arguments: Drawn in place of a prediction.
+            strength: Blend of either, 0 to 1.5.
+            placing: The background of a cut-out, and where it goes.
+            depth: 8 or 16 bits a channel; None for the composite's.
+            quality: Settings of the lossy formats; None for 95, 4:4:4.
+            fit_mask: Scale a mask of another size.
+            colour_management: Convert colours other than sRGB's for the filters, and back.
+            max_pixels: Larger images are refused before they are decoded.
+
+        Returns:
+            Arguments, plan, notes, shape, and without `output` the file's bytes.
+
+        Raises:
+            TypeError: If composite or mask are none of these.
+            ImageFileError: If a file cannot be read or written, the format is unknown, or the mask
+                does not fit.
+            MaskError, PlacementError, ArgumentsError, ModelError: As the command has them.
+        """
+        from harmonizer.files import FORMATS
+        from harmonizer.jobs import FileOptions, Recipe, Tools, harmonize_file
+
+        place: Path | Sink
+        if output is not None:
+            place = Path(output)
+        else:
+            suffixes = {name.upper(): suffix for suffix, name in reversed(FORMATS.items())}
+            if form.upper() not in suffixes:
+                raise ImageFileError(
+                    f"`form` must be one of {', '.join(dict.fromkeys(FORMATS.values()))}; got "
+                    f"{form!r}."
+                )
+            place = Sink(suffixes[form.upper()])
+        given = None if arguments is None else self._checked(arguments)
+        options = FileOptions(
+            max_pixels, fit_mask, depth, quality, self.mask_levels, colour_management, placing
+        )
+        tools = Tools(self.renderer, self)
+        result = harmonize_file(tools, composite, mask, place, Recipe(given, strength), options)
+        return replace(result, data=place.data) if isinstance(place, Sink) else result
 
     def close(self) -> None:
         """Release the predictor's session, and what is held on a GPU."""

@@ -9,7 +9,6 @@ import re
 import struct
 import zlib
 from dataclasses import dataclass
-from pathlib import Path
 
 from harmonizer.limits import MAX_METADATA, MAX_PARTS, MAX_SCANS, check_size
 
@@ -50,7 +49,7 @@ class Size:
         return self.width * self.height
 
 
-def inspect(path: Path, form: str, data: bytes, max_pixels: int) -> Size:
+def inspect(path: object, form: str, data: bytes, max_pixels: int) -> Size:
     """Check a JPEG, PNG or WebP file.
 
     Args:
@@ -86,14 +85,14 @@ class _Metadata:
             )
 
 
-def _checked(path: Path, width: int, height: int, max_pixels: int) -> Size:
+def _checked(path: object, width: int, height: int, max_pixels: int) -> Size:
     if width < 1 or height < 1:
         raise ValueError(f"its size is {width}x{height}")
     check_size(path, width, height, max_pixels)
     return Size(width, height)
 
 
-def _inspect_png(path: Path, data: bytes, max_pixels: int) -> Size:
+def _inspect_png(path: object, data: bytes, max_pixels: int) -> Size:
     """PNG (third edition), 5.3: length, type, content, CRC of type and content."""
     at, metadata = _PNG_START, _Metadata()
     size: Size | None = None
@@ -167,7 +166,7 @@ class _Rows:
             )
 
 
-def _inspect_jpeg(path: Path, data: bytes, max_pixels: int) -> Size:
+def _inspect_jpeg(path: object, data: bytes, max_pixels: int) -> Size:
     """ITU-T T.81, B.1.1: markers, segments with lengths, entropy-coded bytes after each SOS."""
     at, metadata, scans = 2, _Metadata(), 0
     size: Size | None = None
@@ -200,7 +199,7 @@ def _inspect_jpeg(path: Path, data: bytes, max_pixels: int) -> Size:
     return size
 
 
-def _inspect_webp(path: Path, data: bytes, max_pixels: int) -> Size:
+def _inspect_webp(path: object, data: bytes, max_pixels: int) -> Size:
     """RFC 9649, 2: RIFF chunks of even length, sizes in little-endian order."""
     stated = int.from_bytes(data[4:8], "little") + 8
     if stated > len(data):

@@ -25,6 +25,7 @@ from harmonizer.files import (
     to_depth,
 )
 from harmonizer.masks import Levels
+from harmonizer.memory import Place, Source, source_of
 
 if TYPE_CHECKING:
     from harmonizer.backends import Renderer
@@ -138,19 +139,21 @@ class Result:
         plan: Arguments and image statistics; draws the same again.
         notes: Conversions and concerns, one sentence each.
         shape: (height, width) of the output.
+        data: The output's bytes, where it is written to memory.
     """
 
     arguments: Arguments
     plan: "Plan"
     notes: tuple[str, ...]
     shape: tuple[int, int]
+    data: bytes = b""
 
 
 def harmonize_file(
     tools: Tools,
-    composite: Path,
-    mask: Path | None,
-    output: Path,
+    composite: Source,
+    mask: Source | None,
+    output: Place,
     recipe: Recipe,
     options: FileOptions,
 ) -> Result:
@@ -162,10 +165,11 @@ def harmonize_file(
 
     Args:
         tools: What predicts and draws.
-        composite: Image file; a cut-out, if the options have a background for it.
-        mask: Mask file; None if the composite's alpha is the mask.
-        output: Written in the format that its suffix names, with the composite's EXIF, ICC
-            profile and, where the format holds it, alpha.
+        composite: Image file, its bytes, or a Pillow image; a cut-out, if the options have a
+            background for it.
+        mask: The same of a mask; None if the composite's alpha is the mask.
+        output: A path, or a `Sink` that takes the bytes. Written in the format that its suffix
+            names, with the composite's EXIF, ICC profile and, where the format holds it, alpha.
         recipe: Where the arguments come from.
         options: How files are read and written.
 
@@ -175,6 +179,8 @@ def harmonize_file(
         PlacementError: If a cut-out cannot be placed.
         ArgumentsError, ModelError: If the arguments cannot be had.
     """
+    composite = source_of(composite, "the composite")
+    mask = None if mask is None else source_of(mask, "the mask")
     photo, values, notes = _load(composite, mask, options)
     if photo.pixels.dtype == np.uint8 and options.depth == 16:
         photo = replace(photo, pixels=to_depth(photo.pixels, 16))
@@ -224,7 +230,7 @@ def _is_flat(pixels: Pixels, mask: Pixels) -> bool:
 
 
 def _load(
-    composite: Path, mask: Path | None, options: FileOptions
+    composite: Source, mask: Source | None, options: FileOptions
 ) -> tuple[Photo, Pixels, tuple[str, ...]]:
     """The composite that is there, or one made of a cut-out."""
     how = (
@@ -238,7 +244,7 @@ def _load(
     return load_placed(composite, mask, options.placing, *how)
 
 
-def _copy_obstacle(photo: Photo, output: Path, options: FileOptions) -> str | None:
+def _copy_obstacle(photo: Photo, output: Place, options: FileOptions) -> str | None:
     """Why the composite's file, unchanged, is not the output that was asked for; or None."""
     form = output_format(output)
     if options.placing is not None:
@@ -252,7 +258,7 @@ def _copy_obstacle(photo: Photo, output: Path, options: FileOptions) -> str | No
     return None
 
 
-def _kept_alpha(photo: Photo, mask: Path | None, output: Path) -> Pixels | None:
+def _kept_alpha(photo: Photo, mask: Source | None, output: Place) -> Pixels | None:
     """The alpha to write; an alpha that only served as mask is dropped without a note."""
     if mask is None and output_format(output) not in ALPHA_FORMATS:
         return None

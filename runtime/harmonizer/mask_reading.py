@@ -1,7 +1,5 @@
 """Read a mask out of an image file: which channel, which scale, what its compression left."""
 
-from pathlib import Path
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,12 +13,13 @@ from harmonizer.masks import (
     noise_note,
     without_noise,
 )
+from harmonizer.memory import Source, source_of
 
 Pixels = NDArray[np.uint8 | np.uint16]
 
 
 def read_mask(
-    path: str | Path, max_pixels: int, levels: Levels | None, may_be_faint: bool
+    path: Source, max_pixels: int, levels: Levels | None, may_be_faint: bool
 ) -> tuple[Pixels, tuple[str, ...], int]:
     """`harmonizer.files.load_mask`, and the EXIF orientation that was applied.
 
@@ -29,7 +28,8 @@ def read_mask(
     """
     from harmonizer.decoding import decode
 
-    raster = decode(Path(path), max_pixels)
+    path = source_of(path, "the mask")
+    raster = decode(path, max_pixels)
     pixels, notes, noise = (
         upright(raster.pixels, raster.orientation),
         list(raster.notes),
@@ -70,7 +70,7 @@ def read_mask(
     return mask, tuple(notes), raster.orientation
 
 
-def check_brightness(path: str | Path, mask: Pixels) -> None:
+def check_brightness(path: object, mask: Pixels) -> None:
     """Refuse labels and other scales, which would draw nearly nothing.
 
     Raises:

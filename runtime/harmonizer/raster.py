@@ -1,7 +1,6 @@
 """What every decoder gives, and what is done alike for all of them."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -46,7 +45,7 @@ class Raster:
     description: Description = NOTHING
 
 
-def plain_mode(path: Path, image: "Image.Image", notes: list[str]) -> "Image.Image":
+def plain_mode(path: object, image: "Image.Image", notes: list[str]) -> "Image.Image":
     """Convert to L, LA, RGB or RGBA without losing anything."""
     mode = image.mode
     if mode == "CMYK":

@@ -91,7 +91,7 @@ class Layout:
         return Size(self.width, self.height)
 
 
-def read_layout(path: Path, data: bytes, max_pixels: int) -> Layout:
+def read_layout(path: object, data: bytes, max_pixels: int) -> Layout:
     """Read and check the first directory of a TIFF file.
 
     Raises:
@@ -185,7 +185,7 @@ def read_pixels(data: bytes, layout: Layout, kept: Sequence[int]) -> Pixels:
     return out
 
 
-def _check_meaning(path: Path, photometric: int, compression: int) -> None:
+def _check_meaning(path: object, photometric: int, compression: int) -> None:
     known = photometric in (WHITE_IS_0, BLACK_IS_0, RGB, PALETTE)
     if not known and not (photometric == YCBCR and compression == JPEG):
         name = _PHOTOMETRICS.get(photometric, "unknown" if photometric < 0 else str(photometric))
@@ -195,7 +195,7 @@ def _check_meaning(path: Path, photometric: int, compression: int) -> None:
         )
 
 
-def _bits(path: Path, directory: Directory, samples: int) -> int:
+def _bits(path: object, directory: Directory, samples: int) -> int:
     bits = set(directory.numbers(258, (1,)))
     forms = set(directory.numbers(339, (1,)))
     if len(bits) != 1 or not bits <= {1, 8, 16} or forms != {1}:
@@ -207,7 +207,7 @@ def _bits(path: Path, directory: Directory, samples: int) -> int:
     return bits.pop()
 
 
-def _check_alpha(path: Path, extra: tuple[int, ...]) -> None:
+def _check_alpha(path: object, extra: tuple[int, ...]) -> None:
     if 1 in extra:
         raise ImageFileError(
             f"{path} must have straight alpha; its alpha is premultiplied into the colours. Save "
@@ -215,7 +215,7 @@ def _check_alpha(path: Path, extra: tuple[int, ...]) -> None:
         )
 
 
-def _check_compression(path: Path, compression: int, predictor: int, bits: int) -> None:
+def _check_compression(path: object, compression: int, predictor: int, bits: int) -> None:
     if compression not in _COMPRESSIONS:
         known = ", ".join(dict.fromkeys(_COMPRESSIONS.values()))
         raise ImageFileError(

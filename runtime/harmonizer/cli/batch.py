@@ -83,7 +83,7 @@ def run(options: argparse.Namespace) -> int:
     jobs, failures = pair_files(composites, masks, options.output, options.format)
     placing = read_placing(options)
     if placing is not None:
-        jobs, without = with_backgrounds(jobs, composites, placing.background)
+        jobs, without = with_backgrounds(jobs, composites, options.background)
         failures += without
     others = find_others(composites, masks, options.output, jobs, failures)
     for note in others.notes():
