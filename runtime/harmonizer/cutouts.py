@@ -33,6 +33,7 @@ def load_placed(
     fit_mask: bool,
     levels: Levels | None,
     colour_management: bool,
+    invert_mask: bool = False,
 ) -> tuple[Photo, Pixels, tuple[str, ...]]:
     """Read a cut-out and a background, and place the one on the other.
 
@@ -40,8 +41,8 @@ def load_placed(
         foreground: Image file with an alpha channel, or with a mask.
         mask: Mask file of the foreground's size, or None.
         placing: The background's file, and where and how.
-        max_pixels, fit_mask, levels, colour_management: As `load_pair` has them. With colour
-            management the foreground's colours become the background's.
+        max_pixels, fit_mask, levels, colour_management, invert_mask: As `load_pair` has them. With
+            colour management the foreground's colours become the background's.
 
     Returns:
         The composite with all that belongs to the background's file, its mask, and notes.
@@ -53,7 +54,7 @@ def load_placed(
     foreground = source_of(foreground, "the foreground")
     background = source_of(placing.background, "the background")
     cut, coverage, notes = load_pair(
-        foreground, mask, max_pixels, fit_mask, levels, colour_management
+        foreground, mask, max_pixels, fit_mask, levels, colour_management, invert_mask
     )
     ground = load_photo(background, max_pixels, colour_management)
     placed = place(

@@ -178,6 +178,7 @@ def load_pair(
     fit_mask: bool = False,
     levels: Levels | None = None,
     colour_management: bool = False,
+    invert_mask: bool = False,
 ) -> tuple[Photo, Pixels, tuple[str, ...]]:
     """Read a composite and its mask; without a mask file the composite's alpha is the mask.
 
@@ -188,6 +189,7 @@ def load_pair(
         fit_mask: Scale a mask of another size to the composite's.
         levels: What is black and white in the mask; see `load_mask`.
         colour_management: As `load_photo` has it.
+        invert_mask: What is black in the mask is the foreground.
 
     Returns:
         The photo, the mask (H, W), and all notes, each naming its file.
@@ -213,11 +215,15 @@ def load_pair(
                 "is given; its alpha is opaque everywhere. Name a mask file."
             )
         said = f"{composite}: its alpha channel is the mask"
-        if levels is not None:
-            return photo, levels.apply(photo.alpha), (*notes, said)
-        check_brightness(composite, photo.alpha)
-        return photo, photo.alpha, (*notes, said)
+        values = photo.alpha
+        if levels is None:
+            check_brightness(composite, values)
+        else:
+            values = levels.apply(values)
+        return photo, np.iinfo(values.dtype).max - values if invert_mask else values, (*notes, said)
     values, mask_notes, orientation = read_mask(mask, max_pixels, levels, False)
+    if invert_mask:
+        values = np.iinfo(values.dtype).max - values
     notes += [f"{mask}: {note}" for note in mask_notes]
     size = photo.pixels.shape[0], photo.pixels.shape[1]
     fit = Fit(str(mask), (values.shape[0], values.shape[1]), "composite", size, photo.stored_size)

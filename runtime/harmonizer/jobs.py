@@ -101,6 +101,7 @@ class FileOptions:
         colour_management: Convert colours other than sRGB's for the filters, and back.
         placing: What the composites are cut-outs for; None if they are composites.
         keep: Where the composite and the mask that were made of a cut-out are written, too.
+        invert_mask: What is black in masks is the foreground.
     """
 
     max_pixels: int = MAX_PIXELS
@@ -111,6 +112,7 @@ class FileOptions:
     colour_management: bool = True
     placing: Placing | None = None
     keep: tuple[Path | None, Path | None] = (None, None)
+    invert_mask: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +240,7 @@ def _load(
         options.fit_mask,
         options.mask_levels,
         options.colour_management,
+        options.invert_mask,
     )
     if options.placing is None:
         return load_pair(composite, mask, *how)

@@ -61,6 +61,7 @@ def run(options: argparse.Namespace) -> int:
         options.max_pixels,
         options.fit_mask,
         options.mask_levels,
+        invert_mask=options.invert_mask,
     )
     tools = open_tools(options, recipe)
     with tools.open(photo.pixels, mask, brief=True) as frame:

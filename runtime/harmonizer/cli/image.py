@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 import time
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from harmonizer.cli.options import (
     check_masks,
     check_outputs,
     check_suffix,
+    image_format,
     open_tools,
     place_of,
     read_file_options,
@@ -24,6 +26,10 @@ from harmonizer.cli.options import (
 )
 from harmonizer.files import output_format, write_atomically
 from harmonizer.jobs import harmonize_file
+from harmonizer.limits import max_file_bytes
+from harmonizer.memory import Blob, Place, Sink
+
+_STREAM = Path("-")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Harmonize one composite, or a cut-out on a background. JPEG, PNG, TIFF, WebP, AVIF in\n"
         "and out, HEIC, GIF, BMP in. EXIF, XMP, resolution and ICC profile are carried over. An\n"
-        "existing output is replaced; an input is not, unless asked."
+        "existing output is replaced; an input is not, unless asked. A - is standard input or\n"
+        "output."
     )
     parser.add_argument("composite", type=Path, metavar="COMPOSITE")
     parser.add_argument(
@@ -42,6 +49,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="white is foreground; without it the composite's alpha channel is the mask",
     )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT")
+    parser.add_argument(
+        "--format", type=image_format, metavar="png", help="of an OUT of -; a file's name says it"
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object in place of the arguments' line"
+    )
     add_recipe_options(parser)
     add_placing_options(parser)
     parser.add_argument(
@@ -72,12 +85,13 @@ def run(options: argparse.Namespace) -> int:
         if path is not None:
             output_format(path)
     check_masks(options.composite, options.mask)
-    check_format_options(options, output_format(options.output))
+    output = _output(options)
+    check_format_options(options, output_format(output))
     for flag in ("save_arguments", "save_plan"):
         check_suffix("--" + flag.replace("_", "-"), getattr(options, flag), ".json")
     check_outputs(
         {
-            "--output": options.output,
+            "--output": None if isinstance(output, Sink) else output,
             "--save-arguments": options.save_arguments,
             "--save-plan": options.save_plan,
             "--save-composite": options.save_composite,
@@ -95,11 +109,12 @@ def run(options: argparse.Namespace) -> int:
     recipe = read_recipe(options)
     tools = open_tools(options, recipe)
     start = time.perf_counter()
+    composite, mask = _inputs(options)
     result = harmonize_file(
         tools,
-        options.composite,
-        options.mask,
-        options.output,
+        composite,
+        mask,
+        output,
         recipe,
         read_file_options(options, placing, (options.save_composite, options.save_mask)),
     )
@@ -117,9 +132,51 @@ def run(options: argparse.Namespace) -> int:
     if options.save_plan is not None:
         document = json.dumps(result.plan.document(), indent=2) + "\n"
         write_atomically(options.save_plan, document.encode("utf-8"))
-    print(result.arguments)
+    if isinstance(output, Sink):
+        sys.stdout.buffer.write(output.data)
+        sys.stdout.flush()
     height, width = result.shape
     elapsed_ms = 1000 * (time.perf_counter() - start)
+    if options.json:
+        facts = {
+            "output": str(options.output),
+            "width": width,
+            "height": height,
+            "backend": tools.renderer.backend,
+            "milliseconds": round(elapsed_ms, 1),
+            **result.arguments.document(),
+            "notes": list(result.notes),
+        }
+        print(json.dumps(facts))
+    elif not isinstance(output, Sink):
+        print(result.arguments)
     done = f"{width}x{height}, {place_of(tools)}, {elapsed_ms:.0f} ms without start-up"
-    say("wrote", f"{options.output} ({done})")
+    say("wrote", f"{output} ({done})")
     return SUCCESS
+
+
+def _output(options: argparse.Namespace) -> Place:
+    """Where the picture is written.
+
+    Raises:
+        UsageError: If it is standard output without a format, or JSON is to go there, too; or a
+            file's format is given twice.
+    """
+    if options.output != _STREAM:
+        if options.format is not None:
+            raise UsageError(f"--format is for -o -; {options.output} names its own. Drop it.")
+        return Path(options.output)
+    if options.format is None:
+        raise UsageError("-o - needs --format, such as --format png. Add it, or name a file.")
+    if options.json:
+        raise UsageError("--json goes to standard output, as -o - does; drop one of the two.")
+    return Sink(options.format, "standard output")
+
+
+def _inputs(options: argparse.Namespace) -> tuple[Path | Blob, Path | Blob | None]:
+    """Composite and mask, one of which may come by standard input."""
+    if _STREAM not in (options.composite, options.mask):
+        return options.composite, options.mask
+    limit = max_file_bytes(options.max_pixels)
+    blob = Blob(sys.stdin.buffer.read(limit + 1), "standard input")
+    return (blob, options.mask) if options.composite == _STREAM else (options.composite, blob)

@@ -55,6 +55,7 @@ def run(options: argparse.Namespace) -> int:
         options.max_pixels,
         options.fit_mask,
         options.mask_levels,
+        invert_mask=options.invert_mask,
     )
     if not mask.any():
         raise ImageFileError(

@@ -97,6 +97,9 @@ def add_input_options(parser: argparse.ArgumentParser) -> None:
         "--fit-mask", action="store_true", help="scale a mask of another size to the composite's"
     )
     group.add_argument(
+        "--invert-mask", action="store_true", help="what is black in the mask is the foreground"
+    )
+    group.add_argument(
         "--mask-levels",
         type=mask_levels,
         metavar="BLACK,WHITE",
@@ -256,6 +259,7 @@ def read_file_options(
         options.colour_management,
         placing,
         keep,
+        options.invert_mask,
     )
 
 
