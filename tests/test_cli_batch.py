@@ -1,5 +1,7 @@
 """`harmonizer batch`: pairs, resumes, goes on past bad files, reports them."""
 
+import base64
+import io
 import os
 import re
 import shutil
@@ -256,3 +258,34 @@ def test_batch_finds_masks_beside_their_composites(
     assert names == ["a.png", "alpha.png", "lonely_mask.png", "sub/b.png"]
     assert main(["image", "c.png", "m.png", "-o", "one.png", *look]) == 0
     assert Path("out/sub/b.png").read_bytes() == Path("one.png").read_bytes()
+
+
+def test_batch_report_shows_pairs_and_reasons(
+    scene: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders(scene)
+    Path("composites/<b>bad.png").write_bytes(b"no picture")
+    shutil.copy("m.png", "masks/<b>bad.png")
+    words = ["batch", "composites", "masks", "-o", "out", "--model", str(model)]
+    assert main([*words, "--report", "page.html"]) == 1
+    page = Path("page.html").read_text()
+    assert page.count("<figure>") == 4 and page.count("data:image/jpeg;base64,") == 8
+    assert "4 done, 0 skipped, 1 failed" in page and "Failed (1)" in page
+    assert "composites/&lt;b&gt;bad.png" in page and "<b>bad" not in page
+    assert "http" not in page
+    assert str(Arguments.load(saved_arguments(model))).split("  ")[0] in page
+    assert main([*words, "--report", "again.html"]) == 1
+    assert Path("again.html").read_text().count("done before") == 4
+    pictures = re.findall(r'alt="(\w+)" src="data:image/jpeg;base64,([^"]+)"', page)
+    assert [name for name, _ in pictures] == ["composite", "result"] * 4
+    sizes = {Image.open(io.BytesIO(base64.b64decode(data))).size for _, data in pictures}
+    assert sizes == {Image.open("c.png").size}
+    capsys.readouterr()
+    assert "must end in .html" in refused(capsys, 2, *words, "--report", "page.txt")
+
+
+def saved_arguments(model: Path) -> Path:
+    """What the model predicts for b.png."""
+    words = ["image", "composites/b.png", "masks/b.png", "-o", "b.png", "--model", str(model)]
+    assert main([*words, "--save-arguments", "b.json"]) == 0
+    return Path("b.json")

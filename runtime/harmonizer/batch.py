@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
+from harmonizer.arguments import Arguments
 from harmonizer.decoding import measure
 from harmonizer.documents import parse_document
 from harmonizer.errors import ImageFileError
@@ -55,6 +56,12 @@ class Job:
         """Its files."""
         return [path for path in (self.composite, self.mask, self.background) if path]
 
+    def own(self, options: FileOptions) -> FileOptions:
+        """A batch's options, with this job's background."""
+        if options.placing is None or self.background is None:
+            return options
+        return replace(options, placing=replace(options.placing, background=self.background))
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -64,6 +71,7 @@ class Outcome:
     status: str
     notes: tuple[str, ...] = ()
     error: str = ""
+    arguments: Arguments | None = None
 
 
 def find_images(folder: Path, excluded: Iterable[Path] = ()) -> list[Path]:
@@ -274,9 +282,7 @@ def run_batch(
             if name in done and done[name] == (key, _written(job.output)):
                 return Outcome(job.composite, "skipped"), done[name]
             make_folder(job.output.parent)
-            own = options
-            if options.placing is not None and job.background is not None:
-                own = replace(options, placing=replace(options.placing, background=job.background))
+            own = job.own(options)
             sizes = [measure(path, options.max_pixels).pixels for path in job.inputs()]
             with budget.of(max(sizes)):
                 result = harmonize_file(tools, job.composite, job.mask, job.output, recipe, own)
@@ -285,7 +291,8 @@ def run_batch(
             known = isinstance(error, ValueError)
             reason = str(error) if known else f"{type(error).__name__}: {error}"
             return Outcome(job.composite, "failed", error=reason), ("", "")
-        return Outcome(job.composite, "done", result.notes), proof
+        done_now = Outcome(job.composite, "done", result.notes, arguments=result.arguments)
+        return done_now, proof
 
     pool = ThreadPoolExecutor(workers)
     try:

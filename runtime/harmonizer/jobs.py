@@ -183,7 +183,7 @@ def harmonize_file(
     """
     composite = source_of(composite, "the composite")
     mask = None if mask is None else source_of(mask, "the mask")
-    photo, values, notes = _load(composite, mask, options)
+    photo, values, notes = load_inputs(composite, mask, options)
     if photo.pixels.dtype == np.uint8 and options.depth == 16:
         photo = replace(photo, pixels=to_depth(photo.pixels, 16))
         notes += (f"{composite}: its 8-bit values are widened to 16 bits",)
@@ -231,7 +231,7 @@ def _is_flat(pixels: Pixels, mask: Pixels) -> bool:
     return bool(near.mean() >= _FLAT_SHARE)
 
 
-def _load(
+def load_inputs(
     composite: Source, mask: Source | None, options: FileOptions
 ) -> tuple[Photo, Pixels, tuple[str, ...]]:
     """The composite that is there, or one made of a cut-out."""

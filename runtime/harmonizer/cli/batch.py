@@ -7,6 +7,8 @@ from pathlib import Path
 
 from harmonizer.batch import (
     RECORD_NAME,
+    Job,
+    Outcome,
     available_cores,
     pair_files,
     run_batch,
@@ -22,6 +24,7 @@ from harmonizer.cli.options import (
     add_recipe_options,
     check_format_options,
     check_masks,
+    check_suffix,
     image_format,
     open_tools,
     read_file_options,
@@ -29,7 +32,9 @@ from harmonizer.cli.options import (
     read_recipe,
     say,
 )
-from harmonizer.files import FORMATS, check_writable, make_folder
+from harmonizer.errors import ImageFileError
+from harmonizer.files import FORMATS, Pixels, check_writable, make_folder
+from harmonizer.jobs import FileOptions, load_inputs
 from harmonizer.others import find_others
 
 _MOST_WORKERS = 4
@@ -55,6 +60,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="png",
         help="of the outputs; default: as the input, or png where that is not written",
     )
+    parser.add_argument(
+        "--report",
+        type=Path,
+        metavar="PAGE.html",
+        help="write a page of before and after, arguments, and what failed and why",
+    )
     parser.add_argument("--force", action="store_true", help="do again what is done")
     parser.add_argument(
         "--jobs",
@@ -73,6 +84,7 @@ def run(options: argparse.Namespace) -> int:
     if options.jobs is not None and not 1 <= options.jobs <= MAX_THREADS:
         rule = "at least 1" if options.jobs < 1 else f"at most {MAX_THREADS}"
         raise UsageError(f"--jobs must be {rule}; got {options.jobs}.")
+    check_suffix("--report", options.report, ".html")
     if options.format is not None:
         check_format_options(options, FORMATS[options.format])
     recipe = read_recipe(options)
@@ -88,6 +100,8 @@ def run(options: argparse.Namespace) -> int:
     others = find_others(composites, masks, options.output, jobs, failures)
     for note in others.notes():
         say("note", note)
+    if options.report is not None:
+        check_writable(options.report)
     make_folder(options.output)
     check_writable(options.output / RECORD_NAME)
     cores = available_cores()
@@ -99,8 +113,10 @@ def run(options: argparse.Namespace) -> int:
     counts = Counter(outcome.status for outcome in failures)
     how = read_file_options(options, placing)
     results = run_batch(tools, jobs, options.output, recipe, how, workers, options.force)
+    outcomes = {}
     for outcome in tqdm(results, total=len(jobs), unit="image", disable=None):
         counts[outcome.status] += 1
+        outcomes[outcome.composite] = outcome
         for note in outcome.notes:
             tqdm.write(f"harmonizer: note: {note}", file=sys.stderr)
         if outcome.status == "failed":
@@ -108,5 +124,36 @@ def run(options: argparse.Namespace) -> int:
     for outcome in sorted(failures, key=lambda failure: failure.composite):
         say("failed", f"{outcome.composite}: {outcome.error}")
     rest = f", {others.count()} other files left alone" if others.count() else ""
-    print(f"{counts['done']} done, {counts['skipped']} skipped, {counts['failed']} failed{rest}")
+    said = f"{counts['done']} done, {counts['skipped']} skipped, {counts['failed']} failed{rest}"
+    if options.report is not None:
+        rows = [(job, outcomes[job.composite]) for job in jobs if job.composite in outcomes]
+        shown = {job.composite for job, _ in rows}
+        lost = [(None, failure) for failure in failures if failure.composite not in shown]
+        for note in _write_report(options, [*rows, *lost], how, said):
+            say("note", note)
+    print(said)
     return FAILURE if failures else SUCCESS
+
+
+def _write_report(
+    options: argparse.Namespace,
+    rows: list[tuple[Job | None, Outcome]],
+    how: FileOptions,
+    said: str,
+) -> tuple[str, ...]:
+    """Write the page of --report; what could not be shown.
+
+    Raises:
+        ImageFileError: If it cannot be written.
+    """
+    from harmonizer.sheet import srgb_of, write_sheet
+
+    def load(job: Job) -> Pixels:
+        return srgb_of(load_inputs(job.composite, job.mask, job.own(how))[0])
+
+    try:
+        return write_sheet(options.report, f"{options.composites} - harmonized", rows, load, said)
+    except OSError as error:
+        raise ImageFileError(
+            f"{options.report} cannot be written: {error.strerror or error}. Name another place."
+        ) from error

@@ -1,0 +1,145 @@
+"""A page of what a batch did: before and after with a slider, arguments, and what failed and why.
+
+One file that needs nothing else: small JPEG pictures within it, no script from anywhere.
+"""
+
+import base64
+import html
+from collections.abc import Callable, Iterable
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+
+from harmonizer.batch import Job, Outcome
+from harmonizer.errors import HarmonizerError
+from harmonizer.files import Photo, Pixels, load_photo, to_depth
+from harmonizer.storage import write_file
+
+MOST = 300
+"""Pairs of pictures on a page; more would not open well. The others are listed."""
+
+_SIDE, _QUALITY = 480, 82
+
+_PAGE = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>{title}</title>
+<style>
+:root {{ color-scheme: light dark; font: 15px/1.4 system-ui, sans-serif; }}
+body {{ margin: 2rem auto; max-width: 100rem; padding: 0 1rem; }}
+main {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(20rem, 1fr)); gap: 1.5rem; }}
+figure {{ margin: 0; }}
+.pair {{ position: relative; --at: 50%; }}
+.pair img {{ display: block; width: 100%; }}
+.pair img + img {{ position: absolute; inset: 0; clip-path: inset(0 0 0 var(--at)); }}
+.pair input {{ position: absolute; inset: 0; width: 100%; height: 100%; margin: 0; opacity: 0;
+  cursor: ew-resize; }}
+.pair:focus-within {{ outline: 2px solid; }}
+.pair::after {{ content: ""; position: absolute; inset: 0 auto 0 var(--at); width: 2px;
+  background: #fff; mix-blend-mode: difference; pointer-events: none; }}
+figcaption {{ overflow-wrap: anywhere; }}
+code, small {{ opacity: .8; }}
+</style>
+<h1>{title}</h1>
+<p>{counts}. Left of the line is the composite, right of it the result; drag it, or use the arrow
+keys.</p>
+<main>{pairs}</main>
+{lists}
+<script>
+for (const input of document.querySelectorAll(".pair input"))
+  input.oninput = () => input.parentElement.style.setProperty("--at", input.value + "%");
+</script>
+</html>
+"""
+
+_PAIR = """<figure><div class="pair"><img alt="composite" src="{before}">
+<img alt="result" src="{after}">
+<input type="range" min="0" max="100" value="50" step="any"
+  aria-label="{name}: composite or result"></div>
+<figcaption><strong>{name}</strong><br><code>{arguments}</code>{notes}</figcaption></figure>
+"""
+
+Loader = Callable[[Job], Pixels]
+"""Gives a job's composite as the batch saw it."""
+
+
+def write_sheet(
+    path: Path,
+    title: str,
+    outcomes: Iterable[tuple[Job | None, Outcome]],
+    load: Loader,
+    counts: str,
+) -> tuple[str, ...]:
+    """Write the page.
+
+    Args:
+        path: Where, ending in .html.
+        title: Of the page.
+        outcomes: What became of each composite, with its job where there was one.
+        load: Gives a job's composite.
+        counts: One sentence of the numbers.
+
+    Returns:
+        Notes on pictures that could not be shown.
+
+    Raises:
+        OSError: If the file cannot be written.
+    """
+    pairs: list[str] = []
+    plain: list[str] = []
+    failed: list[str] = []
+    notes: list[str] = []
+    for job, outcome in outcomes:
+        if outcome.status == "failed" or job is None:
+            failed.append(f"{outcome.composite}: {outcome.error}")
+        elif len(pairs) >= MOST:
+            plain.append(f"{job.composite}, {outcome.status}")
+        else:
+            try:
+                before = load(job)
+                after = srgb_of(load_photo(job.output, colour_management=True))
+            except HarmonizerError as error:
+                notes.append(f"{job.output} cannot be shown: {error}")
+                continue
+            pairs.append(_pair(job, outcome, before, after))
+    lists = _listed("Failed", failed) + _listed(f"Further ones, beyond the first {MOST}", plain)
+    page = _PAGE.format(
+        title=html.escape(title), counts=html.escape(counts), pairs="".join(pairs), lists=lists
+    )
+    write_file(path, page.encode())
+    return tuple(notes)
+
+
+def _pair(job: Job, outcome: Outcome, before: Pixels, after: Pixels) -> str:
+    said = "".join(f"<br><small>{html.escape(note)}</small>" for note in outcome.notes)
+    drawn = str(outcome.arguments) if outcome.arguments is not None else "done before"
+    return _PAIR.format(
+        before=_picture(before),
+        after=_picture(after),
+        name=html.escape(str(job.composite), quote=True),
+        arguments=html.escape(drawn),
+        notes=said,
+    )
+
+
+def _listed(title: str, lines: list[str]) -> str:
+    if not lines:
+        return ""
+    items = "".join(f"<li>{html.escape(line)}</li>" for line in lines)
+    return f"<h2>{html.escape(title)} ({len(lines)})</h2><ul>{items}</ul>"
+
+
+def _picture(pixels: Pixels) -> str:
+    """A small JPEG picture as an address."""
+    from PIL import Image
+
+    image = Image.fromarray(np.ascontiguousarray(to_depth(pixels, 8)))
+    image.thumbnail((_SIDE, _SIDE), Image.Resampling.LANCZOS)
+    buffer = BytesIO()
+    image.save(buffer, "JPEG", quality=_QUALITY)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def srgb_of(photo: Photo) -> Pixels:
+    """A photograph's pixels in sRGB's colours, as the page shows them."""
+    return photo.pixels if photo.colours is None else photo.colours.to_srgb(photo.pixels)
