@@ -387,3 +387,19 @@ def test_round_trip_of_thin_images(tmp_path: Path, shape: tuple[int, int], suffi
     again = load_photo(tmp_path / f"a{suffix}").pixels
     assert again.shape == pixels.shape
     assert np.abs(again.astype(int) - pixels).max() <= 1
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+@pytest.mark.parametrize("suffix", [".jpg", ".tif"])
+def test_stated_sides_turn_with_the_picture(tmp_path: Path, orientation: int, suffix: str) -> None:
+    tags = Image.Exif()
+    tags[exif.ORIENTATION] = orientation
+    height, width = picture().shape[:2]
+    tags.get_ifd(exif.EXIF_IFD).update({0xA002: width, 0xA003: height, 0x9003: "2024:05:06"})
+    Image.fromarray(picture()).save(tmp_path / "c.jpg", exif=tags)
+    photo = load_photo(tmp_path / "c.jpg")
+    save_photo(tmp_path / f"o{suffix}", photo.pixels, photo)
+    with Image.open(tmp_path / f"o{suffix}") as image:
+        stated = image.getexif().get_ifd(exif.EXIF_IFD)
+        assert (stated[0xA002], stated[0xA003]) == image.size
+        assert stated[0x9003] == "2024:05:06"

@@ -21,6 +21,7 @@ X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 0x011A, 0x011B, 0x0128
 EXIF_IFD = 0x8769
 GPS_IFD = 0x8825
 _INTEROPERABILITY_IFD = 0xA005
+_PIXEL_WIDTH, _PIXEL_HEIGHT = 0xA002, 0xA003
 
 _DESCRIPTIVE_TAGS = frozenset(
     {
@@ -209,8 +210,9 @@ def interoperability(structure: bytes) -> bytes:
 def without_orientation(structure: bytes) -> bytes:
     """The same structure for upright pixels.
 
-    The orientation becomes 1, and the embedded thumbnail, which shows the picture as it was, is
-    unlinked; every other byte stays.
+    The orientation becomes 1; where it swapped rows and columns, so do the width and height that
+    the EXIF directory states. The embedded thumbnail, which shows the picture as it was, is
+    unlinked. Every other byte stays.
 
     Raises:
         ValueError: If the structure is malformed.
@@ -218,14 +220,32 @@ def without_orientation(structure: bytes) -> bytes:
     order, offset = byte_order(structure), first_directory(structure)
     read_directory(structure, offset, order)
     result = bytearray(structure)
-    (count,) = struct.unpack_from(order + "H", result, offset)
-    for at in range(offset + 2, offset + 2 + 12 * count, 12):
-        tag, kind = struct.unpack_from(order + "HH", result, at)
+    turned, nested = False, 0
+    entries = _places(structure, offset, order)
+    for tag, at in entries.items():
+        (kind,) = struct.unpack_from(order + "H", result, at + 2)
         if tag == ORIENTATION and kind == 3:
+            turned = struct.unpack_from(order + "H", result, at + 8)[0] in (5, 6, 7, 8)
             struct.pack_into(order + "H", result, at + 8, 1)
+        elif tag == EXIF_IFD and kind == 4:
+            (nested,) = struct.unpack_from(order + "I", result, at + 8)
+    if turned and nested:
+        read_directory(structure, nested, order)
+        sides = _places(structure, nested, order)
+        if {_PIXEL_WIDTH, _PIXEL_HEIGHT} <= sides.keys():
+            one, other = (slice(sides[t] + 2, sides[t] + 12) for t in (_PIXEL_WIDTH, _PIXEL_HEIGHT))
+            result[one], result[other] = result[other], result[one]
+    (count,) = struct.unpack_from(order + "H", structure, offset)
     end = offset + 2 + 12 * count
     result[end : end + 4] = b"\0" * len(result[end : end + 4])
     return bytes(result)
+
+
+def _places(structure: bytes, offset: int, order: str) -> dict[int, int]:
+    """Where the entries of a directory lie, by tag."""
+    (count,) = struct.unpack_from(order + "H", structure, offset)
+    places = range(offset + 2, offset + 2 + 12 * count, 12)
+    return {struct.unpack_from(order + "H", structure, at)[0]: at for at in places}
 
 
 def describing_tags(structure: bytes) -> tuple[Directory, dict[int, Directory]]:
