@@ -28,8 +28,8 @@ from bench.results_file import ROOT, SCHEMA, commit
 from export.to_onnx import export
 from harmonizer.bench import SCHEMA_VERSION, environment, judge, run_cases, table
 from harmonizer.files import write_atomically
+from harmonizer.harmonizer import Harmonizer
 from harmonizer.measuring import TYPICAL, Measurement, measure, picture, rectangle, summarize
-from harmonizer.pipeline import Harmonizer
 from train.checkpoints import load_harmonizer, save_checkpoint
 from train.filters import apply_filters, blend
 from train.network import HarmonizerNet

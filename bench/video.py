@@ -30,12 +30,13 @@ from numpy.typing import NDArray
 from bench.results_file import SCHEMA, commit
 from harmonizer.bench import SCHEMA_VERSION, environment, judge, table
 from harmonizer.files import write_atomically
+from harmonizer.harmonizer import Harmonizer
 from harmonizer.jobs import Recipe, Tools
 from harmonizer.measuring import Measurement, measure, picture, rectangle, summarize
-from harmonizer.pipeline import Harmonizer
 from harmonizer.video import Encoding, Inputs, Job, harmonize_video
 from harmonizer.video.encoders import choose
 from harmonizer.video.feed import Feed
+from harmonizer.video.opening import Opener
 from harmonizer.video.planes import foreground_box
 from harmonizer.video.reader import Picture
 from harmonizer.video.shots import Shot, Tally, interpolated, planned, predicted
@@ -159,14 +160,15 @@ def predict_and_render(harmonizer: Harmonizer) -> tuple[list[float], float]:
             yield Shot(index, index / 25, images[index % 8], mask, foreground_box(mask))
             index += 1
 
-    keyed = predicted(shots(), tools, Recipe(), smoothing, Tally())
-    stream = planned(interpolated(keyed), tools, Recipe(), smoothing)
+    opened = Opener(tools, smoothing.every, predicts=True).opened(shots(), ahead=False)
+    keyed = predicted(opened, tools, Recipe(), smoothing, Tally())
+    stream = planned(interpolated(keyed), Recipe(), smoothing)
 
     def draw() -> None:
         shot = next(stream)
         if shot.plan is not None and shot.box is not None:
             box = shot.box
-            tools.renderer.apply(box.of(shot.image), box.of(shot.mask), shot.plan, box.of(out))
+            tools.renderer.draw(box.of(shot.image), box.of(shot.mask), shot.plan, box.of(out))
 
     times = measure(draw, seconds=4.0, at_least=60)
 

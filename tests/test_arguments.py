@@ -188,3 +188,20 @@ def test_constructor_counts_and_finiteness() -> None:
 def test_from_mapping_takes_numpy_numbers_in_any_order() -> None:
     mapping = {name: np.float32(0.5) for name in reversed(DEFAULT_FILTERS)}
     assert Arguments.from_mapping(mapping) == Arguments(DEFAULT_FILTERS, (0.5,) * 6)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be", "utf-32"])
+def test_arguments_written_by_hand_are_read(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "a.json"
+    path.write_bytes('{"contrast": -0.25, "brightness": 0.5}'.encode(encoding))
+    wanted = Arguments.from_mapping(
+        {**Arguments.identity(DEFAULT_FILTERS), "contrast": -0.25, "brightness": 0.5}
+    )
+    assert Arguments.load(path) == wanted
+
+
+@pytest.mark.parametrize("text", ['{"brightnes": 0.5}', "{}", '{"brightness": 0.5, "version": 1}'])
+def test_other_mappings_are_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(ArgumentsError, match="must be an object with"):
+        Arguments.load(tmp_path / "a.json")

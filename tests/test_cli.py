@@ -17,8 +17,8 @@ from tiny_predictor import write_failing_predictor
 from harmonizer.arguments import Arguments
 from harmonizer.cli import COMMANDS, main
 from harmonizer.files import load_photo, save_photo
+from harmonizer.harmonizer import Harmonizer
 from harmonizer.ops import OPERATIONS, PHOTO_FILTERS
-from harmonizer.pipeline import Harmonizer
 from harmonizer.plan import Plan
 from harmonizer.renderer import CpuRenderer
 
@@ -178,7 +178,7 @@ def test_image_mask_of_another_size(
         ("c.png m.png -o o.png --save-arguments c.png", r"must end in \.json; got c.png"),
         ("c.png -o o.png --fit-mask", r"--fit-mask scales a MASK; there is none"),
         ("c.png -o o.png", r"must have an alpha channel when no mask is given"),
-        ("c.png m.png -o o.png --quality 90", r"--quality is for JPEG and WebP; PNG"),
+        ("c.png m.png -o o.png --quality 90", r"--quality is for JPEG, WebP and AVIF; PNG"),
         ("c.png m.png -o o.webp --subsampling 4:2:0", "--subsampling is for JPEG"),
         ("c.png m.png -o o.jpg --lossless", "--lossless is for WebP; the output is JPEG"),
         ("c.png m.png -o o.webp --lossless --quality 9", "--lossless has no --quality"),
@@ -194,7 +194,7 @@ def test_image_mask_of_another_size(
         ("c.png m.png -o o.png --set hue=0.1", r"a filter that is drawn .*got hue"),
         ("c.png m.png -o o.png --max-pixels 9999", r"at most 9,999.*--max-pixels 10800"),
         ("absent.png m.png -o o.png", r"absent.png cannot be read: No such file"),
-        ("text.png m.png -o o.png", r"text.png must be a JPEG, PNG, TIFF or WebP"),
+        ("text.png m.png -o o.png", r"text.png must be a JPEG, PNG, TIFF, WebP"),
         ("cut.jpg m.png -o o.png", r"cut.jpg must be a complete JPEG file.*truncated"),
         ("c.png cut.jpg -o o.png", r"cut.jpg must be a complete JPEG file"),
         ("c.png m.png -o o.png --arguments bad.json", r"bad.json must be a JSON file"),

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -186,12 +187,12 @@ def test_batch_counts_and_names_what_it_leaves_alone(
 ) -> None:
     folders(scene)
     for name in (
-        "composites/phone.heic",
+        "composites/phone.psd",
         "composites/sub/notes.txt",
         "composites/no_suffix",
         "composites/._b.png",
         "composites/.DS_Store",
-        "masks/b.bmp",
+        "masks/b.xcf",
     ):
         Path(name).write_bytes(b"x")
     Image.open("m.png").save("masks/unused.png")
@@ -202,7 +203,7 @@ def test_batch_counts_and_names_what_it_leaves_alone(
         assert captured.out == f"{counts}, 0 failed, 7 other files left alone\n"
         notes = [line for line in captured.err.splitlines() if "left alone" in line]
         strangers, hidden, unused = notes
-        for name in ("phone.heic", "sub/notes.txt", "no_suffix", "masks/b.bmp"):
+        for name in ("phone.psd", "sub/notes.txt", "no_suffix", "masks/b.xcf"):
             assert name in strangers
         assert "4 left alone, not named as images" in strangers
         assert "2 left alone, hidden" in hidden
@@ -225,10 +226,10 @@ def test_batch_without_images_says_what_is_there(
     scene: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("phone").mkdir()
-    for name in ("a.heic", "b.heic"):
+    for name in ("a.psd", "b.psd"):
         Path("phone", name).write_bytes(b"x")
     said = refused(capsys, 2, "batch", "phone", "-o", "out")
-    assert "it has none, among 2 files such as a.heic, b.heic." in said
+    assert "it has none, among 2 files such as a.psd, b.psd." in said
 
 
 @pytest.mark.parametrize("module", ["harmonizer", "harmonizer.cli"])
@@ -237,3 +238,21 @@ def test_package_runs_as_a_module(module: str, scene: Path) -> None:
         [COMMAND[0], "-m", module, "--version"], capture_output=True, text=True, check=False
     )
     assert result.returncode == 0 and result.stdout.startswith("harmonizer ")
+
+
+def test_batch_finds_masks_beside_their_composites(
+    scene: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("flat/sub").mkdir(parents=True)
+    for name in ("a.png", "sub/b.png"):
+        shutil.copy("c.png", Path("flat", name))
+        shutil.copy("m.png", Path("flat", f"{name.removesuffix('.png')}_mask.png"))
+    Image.open("rgba.png").save("flat/alpha.png")
+    shutil.copy("rgba.png", "flat/lonely_mask.png")  # nothing has its name: a picture of its own
+    look = ["--set", "brightness=0.3", "--strength", "0"]
+    words = ["batch", "flat", "-o", "out", *look]
+    assert main(words) == 0
+    names = sorted(str(path.relative_to("out")) for path in Path("out").rglob("*.png"))
+    assert names == ["a.png", "alpha.png", "lonely_mask.png", "sub/b.png"]
+    assert main(["image", "c.png", "m.png", "-o", "one.png", *look]) == 0
+    assert Path("out/sub/b.png").read_bytes() == Path("one.png").read_bytes()

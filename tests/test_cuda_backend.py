@@ -19,7 +19,7 @@ from harmonizer.backends import Backend, build_renderer
 from harmonizer.cuda import probe
 from harmonizer.cuda.arrays import is_device_array, stream_handle
 from harmonizer.errors import DeviceError, EngineError, ModelError, NativeLibraryError
-from harmonizer.pipeline import Harmonizer
+from harmonizer.harmonizer import Harmonizer
 from harmonizer.renderer import CpuRenderer
 
 
@@ -181,7 +181,7 @@ def test_missing_gpu_and_missing_package_are_named(emulated: dict[str, str]) -> 
 
 def test_import_of_package_loads_no_gpu_library() -> None:
     code = (
-        "import sys, harmonizer.pipeline, harmonizer.doctor, harmonizer.cuda.probe\n"
+        "import sys, harmonizer.harmonizer, harmonizer.doctor, harmonizer.cuda.probe\n"
         "print([n for n in sys.modules if n.split('.')[0] in ('pycuda', 'cuda', 'tensorrt')])"
     )
     assert run(code, {}).stdout == "[]\n"

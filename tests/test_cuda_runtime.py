@@ -49,6 +49,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         ("test_gpu_ladder.py", "late"),
         ("test_gpu_pipeline.py", "late"),
         ("test_gpu_curves.py", "late"),
+        ("test_gpu_frame.py", "late"),
         ("test_gpu_pipeline.py", "eager"),
         ("test_gpu_video.py", "late"),
         ("test_gpu_video.py", "eager"),

@@ -26,8 +26,9 @@ from export import tolerances
 from harmonizer.arguments import Arguments
 from harmonizer.contract import LABELS, Contract
 from harmonizer.errors import DeviceMemoryError, HarmonizerWarning, MaskError, ModelError
+from harmonizer.frame import Network
+from harmonizer.harmonizer import Harmonizer
 from harmonizer.measuring import picture
-from harmonizer.pipeline import Harmonizer
 from harmonizer.renderer import CpuRenderer
 from harmonizer.video import Smoothing, harmonize_frames
 
@@ -223,7 +224,6 @@ class CurvePredictor:
 
 def test_label_reaches_every_frame_of_captured_batches(device: None) -> None:
     pytest.importorskip("cuda.bindings.driver", reason="cuda-bindings is not installed")
-    from harmonizer.cuda.pipeline import CudaPipeline
     from harmonizer.cuda.renderer import CudaRenderer
 
     image, mask = scene()
@@ -231,7 +231,7 @@ def test_label_reaches_every_frame_of_captured_batches(device: None) -> None:
     label = LABELS.index("vehicle")
     with renderer.device.current():
         predictor = CurvePredictor()
-        pipeline = CudaPipeline(renderer, predictor, label)
+        network = Network(predictor, label)
         predictor.slopes[:5] = np.eye(5)[label]
         arguments = Arguments.from_array(predictor.slopes, NAME, (384,)).clamped()
         expected = cpu.apply(image, mask, cpu.prepare(image, arguments))
@@ -239,31 +239,30 @@ def test_label_reaches_every_frame_of_captured_batches(device: None) -> None:
         outs = [OnDevice(image.copy()) for _ in range(5)]
         for count in (1, 5, 2):  # the label's rows grow, and what was captured goes on
             for _ in range(4):
-                pipeline.harmonize([source] * count, [cover] * count, 1.0, outs[:count])
+                renderer.batch(network, [source] * count, [cover] * count, 1.0, outs[:count])
                 for out in outs[:count]:
                     assert_close(out.fetch(), expected)
         assert renderer.graph_status == "on"
         if EMULATED:
             before = counts().launches, counts().copies
-            pipeline.harmonize([source] * 2, [cover] * 2, 1.0, outs[:2])
+            renderer.batch(network, [source] * 2, [cover] * 2, 1.0, outs[:2])
             assert counts().launches == before[0]
             assert counts().copies - before[1] == 2, "the two reports alone"
-        pipeline.close()
+        renderer.close(network.predictor)
 
 
 def test_half_precision_gets_half_thumbnails_and_label(device: None) -> None:
     import pycuda.driver as cuda
 
     pytest.importorskip("cuda.bindings.driver", reason="cuda-bindings is not installed")
-    from harmonizer.cuda.pipeline import CudaPipeline
     from harmonizer.cuda.renderer import CudaRenderer
 
     image, mask = scene()
     renderer = CudaRenderer()
     with renderer.device.current():
         predictor = CurvePredictor("float16")
-        pipeline = CudaPipeline(renderer, predictor, 1)
-        pipeline.harmonize([image], [mask], 1.0, [None])
+        network = Network(predictor, 1)
+        renderer.batch(network, [image], [mask], 1.0, [None])
         shapes = ((1, 3, 256, 256), (1, 3, 256, 256), (1, 5))
         arrays = [np.empty(shape, np.float16) for shape in shapes]
         for array, address in zip(arrays, predictor.seen[-1], strict=True):
@@ -273,7 +272,7 @@ def test_half_precision_gets_half_thumbnails_and_label(device: None) -> None:
         ):
             assert np.abs(ours.astype(np.float32) - theirs).max() <= tolerances.CUDA_THUMBNAIL_F16
         np.testing.assert_array_equal(arrays[2], [[0, 1, 0, 0, 0]])
-        pipeline.close()
+        renderer.close(network.predictor)
 
 
 @pytest.mark.skipif(not EMULATED, reason=EMULATED_ONLY)

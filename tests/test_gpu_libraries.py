@@ -12,8 +12,8 @@ import pytest
 from gpu_device import EMULATED, require, require_gpu
 from tiny_predictor import write_predictor
 
+from harmonizer.harmonizer import Harmonizer
 from harmonizer.measuring import TYPICAL, picture, rectangle
-from harmonizer.pipeline import Harmonizer
 from harmonizer.predictor import import_onnxruntime
 
 pytestmark = [

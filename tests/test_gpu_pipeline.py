@@ -31,8 +31,9 @@ from harmonizer.errors import (
     HarmonizerWarning,
     ModelError,
 )
+from harmonizer.frame import Network
+from harmonizer.harmonizer import Harmonizer
 from harmonizer.measuring import TYPICAL, picture, rectangle
-from harmonizer.pipeline import Harmonizer
 
 pytestmark = pytest.mark.gpu
 
@@ -329,32 +330,30 @@ class FixedPredictor:
 
 def test_whole_frame_is_one_graph(on_cpu: Harmonizer, device: None) -> None:
     pytest.importorskip("cuda.bindings.driver", reason="cuda-bindings is not installed")
-    from harmonizer.cuda.pipeline import CudaPipeline
     from harmonizer.cuda.renderer import CudaRenderer
 
     image, mask = scene()
     renderer = CudaRenderer()
     with renderer.device.current():
         predictor = FixedPredictor()
-        pipeline = CudaPipeline(renderer, predictor)
+        network = Network(predictor)
         source, cover, out = OnDevice(image), OnDevice(mask), OnDevice(image.copy())
         expected = on_cpu.render(image, mask, TYPICAL.clamped())
         for _ in range(4):
-            pipeline.harmonize([source], [cover], 1.0, [out])
+            renderer.batch(network, [source], [cover], 1.0, [out])
             assert_close(out.fetch(), expected)
         assert renderer.graph_status == "on"
         if EMULATED:
             before = counts().launches
-            pipeline.harmonize([source], [cover], 1.0, [out])
+            renderer.batch(network, [source], [cover], 1.0, [out])
             assert counts().launches == before
-        pipeline.close()
+        renderer.close(network.predictor)
 
 
 def test_predictor_that_cannot_be_captured_falls_back_and_says_so(
     on_cpu: Harmonizer, device: None, caplog: pytest.LogCaptureFixture
 ) -> None:
     pytest.importorskip("cuda.bindings.driver", reason="cuda-bindings is not installed")
-    from harmonizer.cuda.pipeline import CudaPipeline
     from harmonizer.cuda.renderer import CudaRenderer
 
     class Waiting(FixedPredictor):
@@ -369,15 +368,15 @@ def test_predictor_that_cannot_be_captured_falls_back_and_says_so(
     image, mask = scene()
     renderer = CudaRenderer()
     with renderer.device.current():
-        pipeline = CudaPipeline(renderer, Waiting())
+        network = Network(Waiting())
         source, cover, out = OnDevice(image), OnDevice(mask), OnDevice(image.copy())
         expected = on_cpu.render(image, mask, TYPICAL.clamped())
         for _ in range(3):
-            pipeline.harmonize([source], [cover], 1.0, [out])
+            renderer.batch(network, [source], [cover], 1.0, [out])
             assert_close(out.fetch(), expected)
         assert renderer.graph_status.startswith("off: the frame cannot be captured")
         assert "not as CUDA graphs" in caplog.text
-        pipeline.close()
+        renderer.close(network.predictor)
 
 
 @pytest.mark.skipif(not EMULATED, reason=EMULATED_ONLY)

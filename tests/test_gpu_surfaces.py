@@ -12,7 +12,7 @@ from tiny_predictor import write_predictor
 
 from harmonizer.cuda.video import VideoImage
 from harmonizer.errors import HarmonizerWarning
-from harmonizer.pipeline import Harmonizer
+from harmonizer.harmonizer import Harmonizer
 
 pytestmark = pytest.mark.gpu
 

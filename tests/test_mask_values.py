@@ -16,10 +16,10 @@ from harmonizer.arguments import Arguments
 from harmonizer.cli import main
 from harmonizer.errors import ImageFileError, MaskError
 from harmonizer.files import load_mask, load_pair
+from harmonizer.harmonizer import Harmonizer
 from harmonizer.jobs import Recipe, Tools
 from harmonizer.masks import Levels, without_noise
 from harmonizer.ops import DEFAULT_FILTERS
-from harmonizer.pipeline import Harmonizer
 from harmonizer.renderer import CpuRenderer
 from harmonizer.video import OFF, Inputs, Job, Smoothing, VideoError, harmonize_video
 from harmonizer.video import frames as video_frames

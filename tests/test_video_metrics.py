@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from video_clips import disc, picture
 
-from harmonizer.pipeline import Harmonizer
+from harmonizer.harmonizer import Harmonizer
 from train import evaluate
 from train.evaluation.video import VARIANTS, Flow, Session, summarise, table
 from train.evaluation.video_clips import Clip

@@ -20,9 +20,9 @@ from video_clips import (
 
 from harmonizer.arguments import Arguments
 from harmonizer.errors import ArgumentsError, MaskError
+from harmonizer.harmonizer import Harmonizer
 from harmonizer.jobs import Recipe, Tools
 from harmonizer.ops import DEFAULT_FILTERS
-from harmonizer.pipeline import Harmonizer
 from harmonizer.renderer import CpuRenderer
 from harmonizer.video import (
     OFF,

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
         ImageFileError,
         ModelError,
         NativeLibraryError,
+        PlacementError,
     )
-    from harmonizer.pipeline import Harmonizer
+    from harmonizer.harmonizer import Harmonizer
+    from harmonizer.placement import Placed, place
 
 __version__ = "0.1.0"
 
@@ -35,7 +37,10 @@ __all__ = [
     "ImageFileError",
     "ModelError",
     "NativeLibraryError",
+    "Placed",
+    "PlacementError",
     "__version__",
+    "place",
 ]
 
 
@@ -45,7 +50,12 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib
 
-    home = {"Arguments": "arguments", "Harmonizer": "pipeline"}.get(name, "errors")
+    home = {
+        "Arguments": "arguments",
+        "Harmonizer": "harmonizer",
+        "Placed": "placement",
+        "place": "placement",
+    }.get(name, "errors")
     value: object = getattr(importlib.import_module(f"{__name__}.{home}"), name)
     globals()[name] = value
     return value

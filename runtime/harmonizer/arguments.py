@@ -169,9 +169,14 @@ class Arguments(Mapping[str, Value]):
     def from_document(cls, document: object, source: str = "the document") -> "Arguments":
         """Take the parsed JSON: ``{"format", "version", "filters", "arguments"}``, no other keys.
 
+        Or one written by hand, ``{"brightness": 0.5}``: the default filters, those that are not
+        named doing nothing; with any other filter among them, the ones named in their order.
+
         Raises:
             ArgumentsError, FilterListError: As in `load`.
         """
+        if isinstance(document, dict) and document and document.keys() <= OPERATIONS.keys():
+            document = _written_out(document)
         if not isinstance(document, dict) or document.get("format") != FORMAT:
             raise ArgumentsError(
                 f'{source} must be an object with "format": "{FORMAT}"; got '
@@ -287,3 +292,16 @@ class Arguments(Mapping[str, Value]):
 
     def __str__(self) -> str:
         return "  ".join(f"{name} {describe(name, value)}" for name, value in self.items())
+
+
+def _written_out(given: dict[str, object]) -> dict[str, object]:
+    """The document that a plain mapping from filters to arguments stands for."""
+    plain = given.keys() <= set(DEFAULT_FILTERS)
+    filters = DEFAULT_FILTERS if plain else tuple(given)
+    arguments = {name: given.get(name, OPERATIONS[name].identity) for name in filters}
+    return {
+        "format": FORMAT,
+        "version": FORMAT_VERSION,
+        "filters": list(filters),
+        "arguments": arguments,
+    }

@@ -1,15 +1,17 @@
 """Which renderer draws: the CPU's or the GPU's."""
 
 import logging
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
 from harmonizer.arguments import Arguments
 from harmonizer.errors import DeviceError
 
 if TYPE_CHECKING:
+    from harmonizer.frame import Frame, Network, Thumbnails, Turn
     from harmonizer.plan import Plan
 
 Array = NDArray[Any]
@@ -21,25 +23,84 @@ _log = logging.getLogger(__name__)
 
 
 class Renderer(Protocol):
-    """What `CpuRenderer` and `CudaRenderer` have in common."""
+    """What `CpuRenderer` and `CudaRenderer` can do; safe in several threads.
 
-    def prepare(self, image: Array, arguments: Arguments) -> "Plan":
-        """Measure an image for arguments."""
+    Attributes:
+        backend: Where its frames lie.
+    """
 
-    def apply(
+    backend: Literal["cpu", "cuda"]
+
+    def open(
+        self,
+        image: Array,
+        mask: Array | None,
+        network: "Network | None" = None,
+        *,
+        upright: "Turn | None" = None,
+        checked: bool = False,
+        brief: bool = False,
+        wait: bool = True,
+    ) -> "Frame":
+        """Check a picture and its mask, and bring them to where they are drawn.
+
+        Args:
+            image: (H, W, 3), as `harmonizer.arrays` says; on a GPU also a device array.
+            mask: (H, W) of the same kind, the foreground's coverage; None draws the whole image.
+            network: Predicts; None where arguments are given.
+            upright: How the network sees the picture, if not as it is stored. For host arrays.
+            checked: Whether the arrays have been checked.
+            brief: Optional: the frame is drawn once at most and closed soon. On a GPU it holds one
+                of a few places, which are used again, until it is closed.
+            wait: Optional: whether to wait for such a place.
+
+        Raises:
+            TypeError, ValueError: If an array is not as said above.
+            DeviceError: If the GPU fails or runs out of memory.
+            BusyError: If there is no place, without `wait`.
+        """
+
+    def open_predictor(
+        self, model: str | Path | None, threads: int | None = None, allow_host_code: bool = False
+    ) -> Any:
+        """Load a predictor for the frames: a file, or None for the shipped model.
+
+        Raises:
+            ModelError: If it is none, or cannot run here.
+        """
+
+    def batch(
+        self,
+        network: "Network",
+        images: Sequence[Array],
+        masks: Sequence[Array],
+        strength: float,
+        outs: Sequence[Array | None],
+        stream: object | None = None,
+    ) -> tuple[list[Array], tuple[str, ...]]:
+        """Harmonize several pictures at a time; returns the results and all concerns."""
+
+    def stream(
+        self, network: "Network", pairs: Iterable[tuple[Array, Array]], strength: float
+    ) -> Iterator[tuple[Array, tuple[str, ...]]]:
+        """Harmonize picture after picture; yields each result with its concerns."""
+
+    def measure(self, image: Array, arguments: Arguments) -> "Plan":
+        """`Frame.measure` of one picture."""
+
+    def draw(
         self, image: Array, mask: Array | None, plan: "Plan", out: Array | None = None
     ) -> Array:
-        """Draw a plan."""
+        """`Frame.draw` of one picture."""
 
-    def thumbnail(
-        self, image: Array, mask: Array | None, size: int = 256
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Resize to what Harmonizer reads."""
+    def thumbnail(self, image: Array, mask: Array | None, size: int = 256) -> "Thumbnails":
+        """`Frame.thumbnails` of one picture."""
 
-    def region_thumbnails(
-        self, image: Array, mask: Array
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Crop and resize to what S2CRNet reads."""
+    def region_thumbnails(self, image: Array, mask: Array) -> "Thumbnails":
+        """`Frame.thumbnails` of one picture, with `crops`."""
+
+    def close(self, predictor: Any = None) -> None:
+        """Release what is held, and a predictor that `open_predictor` made."""
 
 
 def build_renderer(

@@ -15,14 +15,14 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
 from harmonizer.decoding import measure
 from harmonizer.documents import parse_document
 from harmonizer.errors import ImageFileError
-from harmonizer.files import FORMATS, make_folder
+from harmonizer.files import FORMATS, READ_SUFFIXES, make_folder
 from harmonizer.jobs import FileOptions, Recipe, Tools, harmonize_file
 from harmonizer.limits import PixelBudget, max_file_bytes
 from harmonizer.machine import available_cores as available_cores
@@ -32,17 +32,28 @@ RECORD_NAME = "harmonizer-batch.jsonl"
 
 _LONGEST_LINE = 1 << 16
 
+_MASK_ENDINGS = ("_mask", "-mask", ".mask")
+"""Of the stems of masks that lie beside their composites."""
+
 LAYOUTS = (("composite", "mask"), ("composites", "masks"), ("composite_images", "masks"))
 """Pairs of folders, below one that is named alone, in which composites and masks are looked for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One composite to do; `mask` None means its alpha channel."""
+    """One composite to do; `mask` None means its alpha channel.
+
+    With a background it is a cut-out for it.
+    """
 
     composite: Path
     mask: Path | None
     output: Path
+    background: Path | None = None
+
+    def inputs(self) -> list[Path]:
+        """Its files."""
+        return [path for path in (self.composite, self.mask, self.background) if path]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +67,7 @@ class Outcome:
 
 
 def find_images(folder: Path, excluded: Iterable[Path] = ()) -> list[Path]:
-    """Every JPEG, PNG, TIFF and WebP below a folder by suffix, sorted.
+    """Every image below a folder by suffix, sorted.
 
     Hidden files are left out, and so is what lies below an `excluded` folder (unless `folder`
     itself does).
@@ -72,7 +83,7 @@ def find_images(folder: Path, excluded: Iterable[Path] = ()) -> list[Path]:
     return sorted(
         path
         for path in folder.rglob("*")
-        if path.suffix.lower() in FORMATS
+        if path.suffix.lower() in READ_SUFFIXES
         and path.is_file()
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
         and not any(_real(path).is_relative_to(other) for other in others)
@@ -99,13 +110,15 @@ def pair_files(
 
     A mask has the composite's place below its folder and the composite's stem, with any suffix;
     or that stem without a last ``_number``, as iHarmony4 names them (``a0002_1_4.jpg`` has the
-    mask ``a0002_1.png``). Without a mask folder the alpha channels are the masks.
+    mask ``a0002_1.png``). Without a mask folder, ``photo_mask.png`` beside ``photo.jpg`` is its
+    mask, and of the others the alpha channels are.
 
     Args:
         composites: Folder, searched with its subfolders.
         masks: Folder, or None.
         output: Folder; outputs have the composite's place below it.
-        suffix: The outputs' suffix, or None for the composite's own.
+        suffix: The outputs' suffix, or None for the composite's own, or .png where its format is
+            not written.
 
     Returns:
         The jobs, and a failure for each composite without exactly one mask.
@@ -119,19 +132,22 @@ def pair_files(
         rest = [path.name for path in sorted(composites.rglob("*")) if path.is_file()]
         came = f", among {len(rest)} files such as {', '.join(rest[:3])}" if rest else ""
         raise ImageFileError(
-            f"{composites} must contain images ({', '.join(FORMATS)}); it has none{came}. Name a "
-            "folder of composites."
+            f"{composites} must contain images ({', '.join(READ_SUFFIXES)}); it has none{came}. "
+            "Name a folder of composites."
         )
     places: dict[tuple[Path, str], list[Path]] = {}
+    beside = _masks_beside(found) if masks is None else {}
+    found = [path for path in found if path not in set(beside.values())]
     if masks is not None:
         for path in find_images(masks, [output]):
             places.setdefault((path.relative_to(masks).parent, path.stem), []).append(path)
     jobs, failures = [], []
     for path in found:
         place = path.relative_to(composites)
-        target = output / (place.with_suffix(suffix) if suffix else place)
+        kept = suffix or (place.suffix if place.suffix.lower() in FORMATS else ".png")
+        target = output / place.with_suffix(kept)
         if masks is None:
-            jobs.append(Job(path, None, target))
+            jobs.append(Job(path, beside.get(path), target))
             continue
         stems = (place.stem, re.sub(r"_\d+$", "", place.stem))
         choices = next((places[place.parent, s] for s in stems if (place.parent, s) in places), [])
@@ -149,8 +165,60 @@ def pair_files(
     return jobs, failures
 
 
+def _masks_beside(found: list[Path]) -> dict[Path, Path]:
+    """Composite -> mask where the mask lies beside it, by its name."""
+    names: dict[Path, list[Path]] = {}
+    for path in found:
+        names.setdefault(path.with_suffix(""), []).append(path)
+    pairs = {}
+    for path in found:
+        for ending in _MASK_ENDINGS:
+            owners = names.get(path.with_name(path.stem.removesuffix(ending)), [])
+            if path.stem.endswith(ending) and len(owners) == 1:
+                pairs[owners[0]] = path
+    return pairs
+
+
+def with_backgrounds(
+    jobs: list[Job], composites: Path, background: Path
+) -> tuple[list[Job], list[Outcome]]:
+    """Give each cut-out its background.
+
+    Args:
+        jobs: From `pair_files`.
+        composites: Folder that they lie below.
+        background: An image for all, or a folder in which each has one of its name and place, with
+            any suffix.
+
+    Returns:
+        The jobs, and a failure for each that has none, or several.
+
+    Raises:
+        ImageFileError: If an output would replace a background.
+    """
+    failures: list[Outcome] = []
+    if not background.is_dir():
+        placed = [replace(job, background=background) for job in jobs]
+    else:
+        places: dict[Path, list[Path]] = {}
+        for path in find_images(background):
+            places.setdefault(path.relative_to(background).with_suffix(""), []).append(path)
+        placed = []
+        for job in jobs:
+            place = job.composite.relative_to(composites).with_suffix("")
+            found = places.get(place, [])
+            if len(found) == 1:
+                placed.append(replace(job, background=found[0]))
+                continue
+            came = ", ".join(map(str, found)) or "none"
+            wanted = f"{job.composite} must have one background {place}.* in {background}"
+            failures.append(Outcome(job.composite, "failed", error=f"{wanted}; found {came}"))
+    _check_targets(placed)
+    return placed, failures
+
+
 def _check_targets(jobs: list[Job]) -> None:
-    inputs = {_real(path) for job in jobs for path in (job.composite, job.mask) if path}
+    inputs = {_real(path) for job in jobs for path in job.inputs()}
     targets: dict[Path, Path] = {}
     for job in jobs:
         target = _real(job.output)
@@ -206,9 +274,12 @@ def run_batch(
             if name in done and done[name] == (key, _written(job.output)):
                 return Outcome(job.composite, "skipped"), done[name]
             make_folder(job.output.parent)
-            inputs = [job.composite] if job.mask is None else [job.composite, job.mask]
-            with budget.of(max(measure(path, options.max_pixels).pixels for path in inputs)):
-                result = harmonize_file(tools, job.composite, job.mask, job.output, recipe, options)
+            own = options
+            if options.placing is not None and job.background is not None:
+                own = replace(options, placing=replace(options.placing, background=job.background))
+            sizes = [measure(path, options.max_pixels).pixels for path in job.inputs()]
+            with budget.of(max(sizes)):
+                result = harmonize_file(tools, job.composite, job.mask, job.output, recipe, own)
             proof = key, _written(job.output)
         except Exception as error:  # one bad file must not end the batch; the report names it
             known = isinstance(error, ValueError)
@@ -242,8 +313,7 @@ def _settings(tools: Tools, recipe: Recipe, options: FileOptions) -> str:
 
 def _key(job: Job, settings: str, most: int) -> str:
     """What an output follows from: settings, and the inputs by their times and contents."""
-    paths = [job.composite] if job.mask is None else [job.composite, job.mask]
-    inputs = [(path.stat().st_mtime_ns, _sha256(path, most)) for path in paths]
+    inputs = [(path.stat().st_mtime_ns, _sha256(path, most)) for path in job.inputs()]
     return hashlib.sha256(repr((settings, inputs)).encode()).hexdigest()
 
 

@@ -22,6 +22,7 @@ import numpy as np
 from harmonizer import __version__
 from harmonizer.backends import BACKENDS
 from harmonizer.files import write_atomically
+from harmonizer.harmonizer import Harmonizer
 from harmonizer.measuring import (
     TYPICAL,
     Array,
@@ -31,7 +32,6 @@ from harmonizer.measuring import (
     rectangle,
     summarize,
 )
-from harmonizer.pipeline import Harmonizer
 
 SCHEMA_VERSION = 1
 

@@ -17,3 +17,8 @@ FULL_MASK = (
     "the mask covers the whole image: there is no background to harmonize with, and the arguments "
     "are a guess."
 )
+
+FLAT_SURROUNDINGS = (
+    "all around the foreground is one flat colour: there is no background to harmonize with. Place "
+    "the foreground on one, as `background` does."
+)

@@ -42,7 +42,7 @@ class Contract:
     """What a predictor reads and answers with.
 
     Attributes:
-        model: Which network it is; it decides how the thumbnails are made.
+        model: Which network it is; it decides what it reads.
         filters: The operations whose arguments it predicts, in drawing order.
         sizes: How many numbers each of them takes.
         labelled: Whether it reads what the foreground shows, as one of `LABELS`.
@@ -62,6 +62,11 @@ class Contract:
         if self.labelled:
             shapes["label"] = (len(LABELS),)
         return shapes
+
+    @property
+    def crops(self) -> bool:
+        """Whether it reads foreground and background apart, cut to the foreground's box."""
+        return "foreground" in _IMAGES[self.model]
 
     @property
     def count(self) -> int:
@@ -106,7 +111,7 @@ def read_contract(path: Path, metadata: Mapping[str, str]) -> Contract:
         )
     filters = _filters(path, metadata.get("harmonizer.filters", ""))
     return Contract(
-        "s2crnet" if model == "s2crnet" else "harmonizer",
+        model,
         filters,
         _sizes(path, metadata.get("harmonizer.sizes", "{}"), filters),
         _labelled(path, metadata.get("harmonizer.labels", "[]")),

@@ -42,7 +42,7 @@ def tabulate(renderer: "Renderer", plan: "Plan", size: int = TABLE_SIZE) -> NDAr
             "mixes them. Use a model that predicts curves, or save the look with `harmonizer lut`."
         )
     ramp = np.repeat(np.linspace(0, 1, size, dtype=np.float32)[None, :, None], 3, axis=2)
-    drawn: NDArray[np.float32] = renderer.apply(ramp, None, plan)[0]
+    drawn: NDArray[np.float32] = renderer.draw(ramp, None, plan)[0]
     return drawn
 
 

@@ -1,4 +1,4 @@
-"""Decode JPEG, PNG, TIFF and WebP files to arrays, refusing what would have to be guessed.
+"""Decode image files to arrays, refusing what would have to be guessed.
 
 Pillow reads JPEG, WebP and 8-bit PNG; imagecodecs (libpng) reads 16-bit PNG, which Pillow cuts to
 8 bits; `harmonizer.tiff` reads TIFF (docs/decisions/0003-image-files.md). The plug-ins are called
@@ -8,58 +8,25 @@ directly: the file's first bytes say which, and no other is imported. Before a d
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harmonizer import exif, mistaken, tiff
-from harmonizer.describing import NOTHING, Description, describe
-from harmonizer.errors import ImageFileError
+from harmonizer import exif, further, mistaken, tiff
+from harmonizer.describing import describe
+from harmonizer.errors import ImageFileError, brief
 from harmonizer.inspection import Size, inspect
 from harmonizer.limits import check_size, max_file_bytes
 from harmonizer.lossy import noise_of
+from harmonizer.raster import Raster, plain_mode, without_orientation
 from harmonizer.reading import read_regular
-
-if TYPE_CHECKING:
-    from PIL import Image
-
-Pixels = NDArray[np.uint8 | np.uint16]
 
 _SIGNATURES = ((b"\xff\xd8\xff", "JPEG"), (b"\x89PNG\r\n\x1a\n", "PNG"), (b"RIFF", "WebP"))
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-
-
-@dataclass(frozen=True, slots=True)
-class Raster:
-    """A decoded file, as stored: orientation not yet applied.
-
-    Attributes:
-        pixels: (H, W, C) uint8 or uint16.
-        channels: "L", "LA", "RGB" or "RGBA"; C is its length.
-        exif: The EXIF structure without prefix, orientation already 1; empty if there is none.
-        icc: The ICC profile; empty if there is none.
-        orientation: 1 to 8, what the file asked for.
-        notes: Conversions done on the way, one sentence each.
-        form: "JPEG", "PNG", "TIFF" or "WebP".
-        palette: The file stores indices into a table of colours.
-        noise: Standard deviation, in levels, of what lossy compression left; 0 without loss.
-        description: Resolution, XMP and colours as the file states them.
-    """
-
-    pixels: Pixels
-    channels: str
-    exif: bytes
-    icc: bytes
-    orientation: int
-    notes: tuple[str, ...]
-    form: str
-    palette: bool = False
-    noise: float = 0.0
-    description: Description = NOTHING
 
 
 def identify(path: Path, head: bytes) -> str:
@@ -73,10 +40,12 @@ def identify(path: Path, head: bytes) -> str:
             return name
     if head[:4] in _TIFF_STARTS:
         return "TIFF"
+    if form := further.form_of(head):
+        return form
     failed = ": " in mistaken.kind_of(head)  # its remedy is said there
     raise ImageFileError(
-        f"{path} must be a JPEG, PNG, TIFF or WebP image; {mistaken.came(head)}."
-        + ("" if failed else " Convert it to one of these.")
+        f"{path} must be a JPEG, PNG, TIFF, WebP, HEIC, AVIF, GIF or BMP image; "
+        f"{mistaken.came(head)}." + ("" if failed else " Convert it to one of these.")
     )
 
 
@@ -103,7 +72,7 @@ def decode(path: Path, max_pixels: int) -> Raster:
     """Read an image file.
 
     Args:
-        path: A JPEG, PNG, TIFF or WebP file; the content says which, not the name.
+        path: A file of a format that is read; the content says which, not the name.
         max_pixels: Larger images are refused before their pixels are decoded.
 
     Raises:
@@ -115,9 +84,14 @@ def decode(path: Path, max_pixels: int) -> Raster:
     decoder = {"TIFF": _decode_tiff, "PNG": _decode_png}.get(form, _decode_with_pillow)
     with _damage_named(path, form):
         size = _measured(path, form, data, max_pixels)
-        raster = decoder(path, data, form, max_pixels)
+        if form in further.FORMS:
+            raster = further.decode(path, form, data, max_pixels)
+        else:
+            raster = decoder(path, data, form, max_pixels)
         if raster.pixels.shape[:2] != (size.height, size.width):
             raise ValueError(f"{size.width}x{size.height} in its header, else in its pixels")
+        if form in further.FORMS:
+            return raster
         return replace(raster, noise=noise_of(form, data), description=describe(form, data))
 
 
@@ -136,6 +110,8 @@ def measure(path: Path, max_pixels: int) -> Size:
 def _measured(path: Path, form: str, data: bytes, max_pixels: int) -> Size:
     if form == "TIFF":
         return tiff.read_layout(path, data, max_pixels).size
+    if form in further.FORMS:
+        return further.size_of(path, form, data, max_pixels)
     return inspect(path, form, data, max_pixels)
 
 
@@ -149,7 +125,7 @@ def _damage_named(path: Path, form: str) -> Iterator[None]:
     except Exception as error:  # the decoders' own error types are many and undocumented
         raise ImageFileError(
             f"{path} must be a complete {form} file; it is damaged or truncated "
-            f"({type(error).__name__}: {error}). Copy or export it again."
+            f"({brief(error, 100)}). Copy or export it again."
         ) from error
 
 
@@ -174,7 +150,7 @@ def _decode_with_pillow(path: Path, data: bytes, form: str, max_pixels: int) -> 
     image.load()  # a PNG's eXIf chunk may come after the pixels
     structure = image.info.get("exif", b"").removeprefix(b"Exif\0\0")
     icc = image.info.get("icc_profile") or b""
-    converted = _plain_mode(path, image, notes)
+    converted = plain_mode(path, image, notes)
     pixels = np.array(converted)
     if pixels.ndim == 2:
         pixels = pixels[..., None]
@@ -182,45 +158,13 @@ def _decode_with_pillow(path: Path, data: bytes, form: str, max_pixels: int) -> 
     return Raster(
         pixels,
         converted.mode,
-        _upright(structure, notes),
+        without_orientation(structure, notes),
         icc,
         orientation,
         tuple(notes),
         form,
         palette=image.mode == "P",
     )
-
-
-def _plain_mode(path: Path, image: "Image.Image", notes: list[str]) -> "Image.Image":
-    """Convert to L, LA, RGB or RGBA without losing anything."""
-    mode = image.mode
-    if mode == "CMYK":
-        raise ImageFileError(
-            f"{path} must be RGB or greyscale; it is CMYK, whose colours depend on an ink "
-            "profile. Convert it to RGB in a colour-managed editor."
-        )
-    transparent = "transparency" in image.info
-    if mode == "P":
-        notes.append("its palette colours are converted to RGB")
-        return image.convert("RGBA" if transparent else "RGB")
-    if mode == "1":
-        return image.convert("L")
-    if transparent and mode in ("L", "RGB"):
-        notes.append("its transparent colour is converted to an alpha channel")
-        return image.convert("LA" if mode == "L" else "RGBA")
-    if mode not in ("L", "LA", "RGB", "RGBA"):
-        raise ImageFileError(f"{path} must be RGB or greyscale; it is {mode}. Convert it to RGB.")
-    return image
-
-
-def _upright(structure: bytes, notes: list[str]) -> bytes:
-    if not structure:
-        return b""
-    try:
-        return exif.without_orientation(structure)
-    except ValueError as error:
-        notes.append(f"its EXIF data is malformed ({error}) and is left out")
-        return b""
 
 
 def _png_exif(data: bytes) -> bytes:
@@ -256,7 +200,7 @@ def _decode_png(path: Path, data: bytes, form: str, max_pixels: int) -> Raster:
     return Raster(
         pixels,
         {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[pixels.shape[2]],
-        _upright(structure, notes),
+        without_orientation(structure, notes),
         info.get("icc_profile") or b"",
         exif.orientation(structure),
         tuple(notes),

@@ -74,7 +74,7 @@ def describe(form: str, data: bytes) -> Description:
         "TIFF": _of_tiff,
         "WebP": _of_webp,
     }
-    return _with_clean_xmp(readers[form](data))
+    return with_clean_xmp(readers[form](data))
 
 
 def other_colours(icc: bytes, structure: bytes, description: Description) -> str:
@@ -178,7 +178,7 @@ def _not_carried(lost: dict[str, None]) -> tuple[str, ...]:
     return (f"not carried over: {', '.join(list(lost)[:_NAMED])}{more}",) if lost else ()
 
 
-def _with_clean_xmp(description: Description) -> Description:
+def with_clean_xmp(description: Description) -> Description:
     """XMP for upright pixels in a file of its own: orientation 1, nothing of appended parts."""
     xmp = description.xmp.rstrip(b"\0")
     if not xmp:

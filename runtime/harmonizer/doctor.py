@@ -199,7 +199,7 @@ def _test_gpu() -> str:
 def _test_renderer(model: Path | None) -> str:
     """Draw brightness 0.5 (a gain of 2) on one half of a picture; predict for it."""
     from harmonizer.arguments import Arguments
-    from harmonizer.pipeline import Harmonizer
+    from harmonizer.harmonizer import Harmonizer
 
     image = np.random.default_rng(1).integers(0, 120, (16, 24, 3), dtype=np.uint8)
     mask = np.zeros((16, 24), np.uint8)

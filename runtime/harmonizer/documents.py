@@ -18,11 +18,12 @@ def parse_document(data: bytes | str) -> Any:
     """Parse JSON.
 
     Raises:
-        ValueError: If it is not UTF-8 or no JSON, repeats a key, nests more than `MAX_DEPTH`
-            levels, or has whole numbers of more than `MAX_DIGITS` digits.
+        ValueError: If it is not UTF-8, -16 or -32, or no JSON, repeats a key, nests more than
+            `MAX_DEPTH` levels, or has whole numbers of more than `MAX_DIGITS` digits.
     """
     try:
-        text = data.decode("utf-8") if isinstance(data, bytes) else data
+        # Editors on Windows write UTF-16, or UTF-8 behind a mark.
+        text = data.decode(json.detect_encoding(data)) if isinstance(data, bytes) else data
         document = json.loads(text, object_pairs_hook=_unrepeated, parse_int=_short)
     except RecursionError as error:
         raise ValueError(f"it nests more than {MAX_DEPTH} levels") from error

@@ -1,6 +1,6 @@
-"""Encode 8- and 16-bit pixels to JPEG, PNG, TIFF and WebP with EXIF and ICC.
+"""Encode 8- and 16-bit pixels to JPEG, PNG, TIFF, WebP and AVIF with EXIF and ICC.
 
-Pillow writes JPEG, WebP and 8-bit PNG; imagecodecs (libpng) compresses 16-bit PNG; TIFF is
+Pillow writes JPEG, WebP, AVIF and 8-bit PNG; imagecodecs (libpng) compresses 16-bit PNG; TIFF is
 written here, because the libraries at hand cannot put an EXIF directory into a 16-bit file
 (docs/decisions/0003-image-files.md).
 """
@@ -30,6 +30,9 @@ _INCH_M = 0.0254
 WEBP_SIDE_LIMIT = 16383
 JPEG_SIDE_LIMIT = 65535
 
+_BY_EXIF = ("WebP", "AVIF")
+"""Formats that state a resolution in EXIF alone, and whose encoder takes XMP."""
+
 SUBSAMPLINGS = ("4:4:4", "4:2:2", "4:2:0")
 
 
@@ -38,8 +41,8 @@ class Quality:
     """Settings of the lossy formats; the others ignore them.
 
     Attributes:
-        level: 1 to 100, for JPEG and WebP.
-        subsampling: JPEG colour resolution, one of `SUBSAMPLINGS`.
+        level: 1 to 100, for JPEG, WebP and AVIF.
+        subsampling: Colour resolution of JPEG and AVIF, one of `SUBSAMPLINGS`.
         lossless: WebP without loss; `level` is then the effort.
     """
 
@@ -59,13 +62,13 @@ def encode(
     """Encode an image file.
 
     Args:
-        form: "JPEG", "PNG", "TIFF" or "WebP".
+        form: "JPEG", "PNG", "TIFF", "WebP" or "AVIF".
         pixels: (H, W, 3), or (H, W, 4) with alpha where the format holds it; uint8, or uint16
             for PNG and TIFF.
         exif: EXIF structure without prefix; may be empty.
         icc: ICC profile; may be empty.
-        quality: Settings of JPEG and WebP.
-        description: Resolution and XMP; WebP holds a resolution in EXIF alone.
+        quality: Settings of the lossy formats.
+        description: Resolution and XMP; WebP and AVIF hold a resolution in EXIF alone.
 
     Raises:
         ImageFileError: If the image is larger than the format allows, or the encoder fails.
@@ -80,12 +83,12 @@ def encode(
     try:
         if form == "TIFF":
             return _encode_tiff(pixels, exif, icc, description)
-        if form == "WebP" and not exif and description.resolution:
+        if form in _BY_EXIF and not exif and description.resolution:
             exif = exif_tags.of_resolution(*description.resolution)
         if pixels.dtype == np.uint16:
             return _described(form, _encode_png16(pixels, exif, icc), description)
         options: dict[str, object] = {}
-        if form == "WebP" and description.xmp:
+        if form in _BY_EXIF and description.xmp:
             options["xmp"] = description.xmp
         file = _encode_with_pillow(form, pixels, exif, icc, quality, options)
         return _described(form, file, description)
@@ -111,14 +114,14 @@ def _encode_with_pillow(
     from PIL import Image
 
     # One plug-in alone: Pillow would import all of its forty to find the one for a format.
-    plugin = {"JPEG": "Jpeg", "PNG": "Png", "WebP": "WebP"}[form]
+    plugin = {"JPEG": "Jpeg", "PNG": "Png", "WebP": "WebP", "AVIF": "Avif"}[form]
     importlib.import_module(f"PIL.{plugin}ImagePlugin")
     options = dict(options)
     if exif:
         options["exif"] = b"Exif\0\0" + exif
     if icc:
         options["icc_profile"] = icc
-    if form == "JPEG":
+    if form in ("JPEG", "AVIF"):
         # Not "optimize": Pillow then guesses the file's size, too low for grainy photographs.
         options |= {"quality": quality.level, "subsampling": quality.subsampling}
     elif form == "WebP":

@@ -49,6 +49,10 @@ class MaskError(HarmonizerError, ValueError):
     """A mask has values of another scale, or a foreground too thin for a model that crops to it."""
 
 
+class PlacementError(HarmonizerError, ValueError):
+    """A foreground cannot be placed on a background as asked."""
+
+
 class ModelError(HarmonizerError, ValueError):
     """A model file is not one of ours or does not keep the contract."""
 
@@ -59,6 +63,10 @@ class NativeLibraryError(HarmonizerError, RuntimeError):
 
 class DeviceError(NativeLibraryError):
     """The GPU, its driver or a library for it is missing, refused a call or failed."""
+
+
+class BusyError(DeviceError):
+    """Every place for a frame on the GPU is taken."""
 
 
 class DeviceMemoryError(DeviceError, MemoryError):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from harmonizer.colour import Colours, colours_of
 from harmonizer.describing import NOTHING, Description, other_colours
 from harmonizer.errors import ImageFileError, printable
 from harmonizer.exif import resolution as exif_resolution
@@ -33,13 +34,17 @@ FORMATS = {
     ".tif": "TIFF",
     ".tiff": "TIFF",
     ".webp": "WebP",
+    ".avif": "AVIF",
 }
 """The format that a file name's suffix asks for when writing."""
+
+READ_SUFFIXES = (*FORMATS, ".heic", ".heif", ".gif", ".bmp")
+"""Suffixes of files that are looked for when reading; what they hold, their content says."""
 
 DEEP_FORMATS = frozenset({"PNG", "TIFF"})
 """Formats that hold 16 bits a channel."""
 
-ALPHA_FORMATS = frozenset({"PNG", "TIFF", "WebP"})
+ALPHA_FORMATS = frozenset({"PNG", "TIFF", "WebP", "AVIF"})
 """Formats that hold an alpha channel."""
 
 
@@ -57,6 +62,8 @@ class Photo:
         form: The file's format, such as "PNG"; empty if it came from no file.
         orientation: 1 to 8, the EXIF orientation that was applied.
         description: Resolution and XMP, for the upright picture.
+        colours: What `pixels` are to be converted from for the filters; None if they are sRGB's, or
+            are to be taken for such.
     """
 
     pixels: Pixels
@@ -68,13 +75,22 @@ class Photo:
     form: str = ""
     orientation: int = 1
     description: Description = NOTHING
+    colours: Colours | None = None
 
 
-def load_photo(path: str | Path, max_pixels: int = MAX_PIXELS) -> Photo:
-    """Read a photograph: JPEG, PNG (8/16), TIFF (8/16) or WebP.
+def load_photo(
+    path: str | Path, max_pixels: int = MAX_PIXELS, colour_management: bool = False
+) -> Photo:
+    """Read a photograph: JPEG, PNG (8/16), TIFF (8/16), WebP, HEIC, AVIF, GIF or BMP.
 
     The EXIF orientation is applied. Greyscale and palette images become RGB, and the notes say so,
-    as they do of colours that are not sRGB's and of what is not carried over.
+    as they do of what is not carried over.
+
+    Args:
+        path: Image file.
+        max_pixels: Limit.
+        colour_management: The caller converts the pixels from `Photo.colours` for the filters;
+            otherwise the notes say that they are not sRGB's.
 
     Raises:
         ImageFileError: As `harmonizer.decoding.decode` does.
@@ -98,7 +114,10 @@ def load_photo(path: str | Path, max_pixels: int = MAX_PIXELS) -> Photo:
         description = replace(description, resolution=exif_resolution(raster.exif))
     if raster.orientation in (5, 6, 7, 8):
         description = description.turned()
-    if other := other_colours(icc, raster.exif, description):
+    other = other_colours(icc, raster.exif, description)
+    adobe = bool(other) and not description.colours
+    own = colours_of(icc, adobe) if colour_management else None
+    if other and own is None:
         notes.append(
             f"its colours are {other}, not sRGB's, for which the network was trained and the "
             "filters are meant; they are carried over as they are: look at the result, or convert "
@@ -115,6 +134,7 @@ def load_photo(path: str | Path, max_pixels: int = MAX_PIXELS) -> Photo:
         raster.form,
         raster.orientation,
         description,
+        own,
     )
 
 
@@ -156,6 +176,7 @@ def load_pair(
     max_pixels: int = MAX_PIXELS,
     fit_mask: bool = False,
     levels: Levels | None = None,
+    colour_management: bool = False,
 ) -> tuple[Photo, Pixels, tuple[str, ...]]:
     """Read a composite and its mask; without a mask file the composite's alpha is the mask.
 
@@ -165,6 +186,7 @@ def load_pair(
         max_pixels: Limit for either.
         fit_mask: Scale a mask of another size to the composite's.
         levels: What is black and white in the mask; see `load_mask`.
+        colour_management: As `load_photo` has it.
 
     Returns:
         The photo, the mask (H, W), and all notes, each naming its file.
@@ -174,7 +196,7 @@ def load_pair(
             sizes differ.
         MaskError: If the levels are beyond the mask's type.
     """
-    photo = load_photo(composite, max_pixels)
+    photo = load_photo(composite, max_pixels, colour_management)
     notes = [f"{composite}: {note}" for note in photo.notes]
     if mask is None:
         if photo.alpha is None:
@@ -258,7 +280,7 @@ def save_photo(
         pixels: (H, W, 3) RGB, uint8, or uint16 for PNG and TIFF.
         like: Where EXIF, ICC, XMP and resolution come from.
         alpha: (H, W) of the pixels' dtype; dropped, with a note, where the format has none.
-        quality: Settings of JPEG and WebP; None for 95, 4:4:4.
+        quality: Settings of JPEG, WebP and AVIF; None for 95, 4:4:4.
 
     Returns:
         Notes on what the format could not hold.
@@ -295,8 +317,9 @@ def save_photo(
             f"{path}: its XMP data has {len(description.xmp)} bytes, too many for JPEG; left out"
         )
         description = replace(description, xmp=b"")
-    if form == "WebP" and exif and description.resolution and not exif_resolution(exif):
-        notes.append(f"{path}: its EXIF data states no resolution, and WebP holds none beside it")
+    in_exif = form in ("WebP", "AVIF")
+    if in_exif and exif and description.resolution and not exif_resolution(exif):
+        notes.append(f"{path}: its EXIF data states no resolution, and {form} holds none beside it")
     write_atomically(path, encode(form, pixels, exif, icc, quality or Quality(), description))
     return tuple(notes)
 

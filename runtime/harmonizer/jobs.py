@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from harmonizer.arguments import Arguments
-from harmonizer.concerns import EMPTY_MASK
+from harmonizer.concerns import EMPTY_MASK, FLAT_SURROUNDINGS
+from harmonizer.cutouts import Placing, load_placed
 from harmonizer.encoding import Quality
 from harmonizer.errors import ArgumentsError
 from harmonizer.files import (
@@ -28,8 +28,12 @@ from harmonizer.masks import Levels
 
 if TYPE_CHECKING:
     from harmonizer.backends import Renderer
-    from harmonizer.pipeline import Harmonizer
+    from harmonizer.frame import Frame, Network
+    from harmonizer.harmonizer import Harmonizer
     from harmonizer.plan import Plan
+
+
+_FLAT_LEVELS, _FLAT_SHARE = 6, 0.97
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,17 @@ class Recipe:
                 f"{', '.join(strangers)}. Leave it out, or use a model that has it."
             )
 
+    def follow(self, frame: "Frame", mask: Pixels) -> tuple[Arguments, tuple[str, ...]]:
+        """The arguments for a picture, and what a person should know.
+
+        Raises:
+            ArgumentsError, ModelError: If they cannot be had.
+        """
+        if self.given is not None:
+            return self.finish(self.given), () if mask.any() else (EMPTY_MASK,)
+        arguments = self.finish(frame.predict())
+        return arguments, frame.concerns
+
     def finish(self, arguments: Arguments) -> Arguments:
         """Blend, then override.
 
@@ -82,6 +97,9 @@ class FileOptions:
         depth: 8 or 16 bits a channel in the output; None for the composite's.
         quality: Settings of JPEG and WebP; None for the default ones.
         mask_levels: What is black and white in masks; None for 0 and the largest value.
+        colour_management: Convert colours other than sRGB's for the filters, and back.
+        placing: What the composites are cut-outs for; None if they are composites.
+        keep: Where the composite and the mask that were made of a cut-out are written, too.
     """
 
     max_pixels: int = MAX_PIXELS
@@ -89,6 +107,9 @@ class FileOptions:
     depth: int | None = None
     quality: Quality | None = None
     mask_levels: Levels | None = None
+    colour_management: bool = True
+    placing: Placing | None = None
+    keep: tuple[Path | None, Path | None] = (None, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,16 +119,14 @@ class Tools:
     renderer: "Renderer"
     harmonizer: "Harmonizer | None" = None
 
-    def arguments(
-        self, recipe: Recipe, image: Pixels, mask: Pixels
-    ) -> tuple[Arguments, tuple[str, ...]]:
-        """Follow the recipe; returns the arguments and what a person should know."""
-        if recipe.given is not None:
-            return recipe.finish(recipe.given), () if mask.any() else (EMPTY_MASK,)
-        if self.harmonizer is None:
-            raise ValueError("`harmonizer` must be there to predict; only a renderer is.")
-        arguments, concerns = self.harmonizer.examine(image, mask)
-        return recipe.finish(arguments), concerns
+    @property
+    def network(self) -> "Network | None":
+        """What predicts."""
+        return None if self.harmonizer is None else self.harmonizer.network
+
+    def open(self, image: Pixels, mask: Pixels, **how: Any) -> "Frame":
+        """Open a picture, as `Renderer.open` does; it can predict where there is a harmonizer."""
+        return self.renderer.open(image, mask, self.network, **how)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +162,7 @@ def harmonize_file(
 
     Args:
         tools: What predicts and draws.
-        composite: Image file.
+        composite: Image file; a cut-out, if the options have a background for it.
         mask: Mask file; None if the composite's alpha is the mask.
         output: Written in the format that its suffix names, with the composite's EXIF, ICC
             profile and, where the format holds it, alpha.
@@ -153,40 +172,77 @@ def harmonize_file(
     Raises:
         ImageFileError: If a file cannot be read or written, or the mask does not fit.
         MaskError: If the mask levels are beyond the mask's type.
+        PlacementError: If a cut-out cannot be placed.
         ArgumentsError, ModelError: If the arguments cannot be had.
     """
-    photo, values, notes = load_pair(
-        composite, mask, options.max_pixels, options.fit_mask, options.mask_levels
-    )
+    photo, values, notes = _load(composite, mask, options)
     if photo.pixels.dtype == np.uint8 and options.depth == 16:
         photo = replace(photo, pixels=to_depth(photo.pixels, 16))
         notes += (f"{composite}: its 8-bit values are widened to 16 bits",)
     if options.depth is None:
         check_depth(output, photo.pixels.dtype)
-    arguments, concerns = tools.arguments(recipe, photo.pixels, values)
-    plan = tools.renderer.prepare(photo.pixels, arguments)
+    for kept, values_of in zip(options.keep, (photo.pixels, np.dstack([values] * 3)), strict=True):
+        if kept is not None:
+            notes += save_photo(kept, values_of, photo if values_of is photo.pixels else None)
+    own = photo.pixels
+    if (colours := photo.colours) is not None:
+        photo = replace(photo, pixels=colours.to_srgb(own))
+        notes += (f"{composite}: {colours.say(own)}",)
     height, width = values.shape
-    concerns = tuple(f"{composite}: {concern}" for concern in concerns)
-    if not values.any() or arguments.is_identity():
-        obstacle = _copy_obstacle(photo, output, options)
-        if obstacle is None:
-            copy_atomically(composite, output, options.max_pixels)
-            undone = {f"{composite}: {note}" for note in photo.notes}
-            notes = tuple(note for note in notes if note not in undone)
-            said = f"{output}: nothing is drawn; the file is a copy of the composite's"
-            return Result(arguments, plan, (*notes, *concerns, said), (height, width))
-        concerns += (f"{output}: nothing is drawn, but the file is re-encoded, for {obstacle}",)
-    drawn: NDArray[np.uint8 | np.uint16] = tools.renderer.apply(
-        photo.pixels, values, plan, out=photo.pixels
-    )
+    with tools.open(photo.pixels, values, brief=True) as frame:
+        arguments, concerns = recipe.follow(frame, values)
+        plan = frame.measure(arguments)
+        if _is_flat(photo.pixels, values):
+            concerns += (FLAT_SURROUNDINGS,)
+        concerns = tuple(f"{composite}: {concern}" for concern in concerns)
+        if not values.any() or arguments.is_identity():
+            obstacle = _copy_obstacle(photo, output, options)
+            if obstacle is None:
+                copy_atomically(composite, output, options.max_pixels)
+                undone = {f"{composite}: {note}" for note in photo.notes}
+                notes = tuple(note for note in notes if note not in undone)
+                said = f"{output}: nothing is drawn; the file is a copy of the composite's"
+                return Result(arguments, plan, (*notes, *concerns, said), (height, width))
+            concerns += (f"{output}: nothing is drawn, but the file is re-encoded, for {obstacle}",)
+        drawn = frame.draw(plan, out=photo.pixels)
+    if colours is not None:
+        drawn = colours.back(drawn, own)
     pixels = to_depth(drawn, options.depth) if options.depth else drawn
     losses = save_photo(output, pixels, photo, _kept_alpha(photo, mask, output), options.quality)
     return Result(arguments, plan, (*notes, *concerns, *losses), (height, width))
 
 
+def _is_flat(pixels: Pixels, mask: Pixels) -> bool:
+    """Whether what the mask leaves out is one colour, but for what compression does at edges."""
+    step = max(1, int((mask.size / 250_000) ** 0.5))
+    around = pixels[::step, ::step][mask[::step, ::step] == 0]
+    if not around.size:
+        return False
+    slack = _FLAT_LEVELS * (np.iinfo(pixels.dtype).max // 255)
+    near = (np.abs(around - np.median(around, axis=0)) <= slack).all(axis=1)
+    return bool(near.mean() >= _FLAT_SHARE)
+
+
+def _load(
+    composite: Path, mask: Path | None, options: FileOptions
+) -> tuple[Photo, Pixels, tuple[str, ...]]:
+    """The composite that is there, or one made of a cut-out."""
+    how = (
+        options.max_pixels,
+        options.fit_mask,
+        options.mask_levels,
+        options.colour_management,
+    )
+    if options.placing is None:
+        return load_pair(composite, mask, *how)
+    return load_placed(composite, mask, options.placing, *how)
+
+
 def _copy_obstacle(photo: Photo, output: Path, options: FileOptions) -> str | None:
     """Why the composite's file, unchanged, is not the output that was asked for; or None."""
     form = output_format(output)
+    if options.placing is not None:
+        return "the composite is made here"
     if photo.form != form:
         return f"the composite is {photo.form} and the output {form}"
     if photo.orientation != 1:

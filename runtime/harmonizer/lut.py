@@ -66,7 +66,7 @@ def build_lattice(renderer: "Renderer", plan: "Plan", size: int) -> Floats:
     axis = np.linspace(0, 1, size, dtype=np.float32)
     blue, green, red = np.meshgrid(axis, axis, axis, indexing="ij")
     identity = np.stack([red, green, blue], axis=-1).reshape(size * size, size, 3)
-    drawn: Floats = renderer.apply(identity, None, plan)
+    drawn: Floats = renderer.draw(identity, None, plan)
     return drawn.reshape(size, size, size, 3)
 
 
@@ -179,7 +179,7 @@ def measure_errors(
     found: dict[str, list[Floats]] = {name: [] for name in INTERPOLATIONS}
     for start in range(0, len(colours), _CHUNK):
         chunk = colours[start : start + _CHUNK].astype(np.float32) / scale
-        exact: Floats = renderer.apply(chunk[None], None, plan)[0]
+        exact: Floats = renderer.draw(chunk[None], None, plan)[0]
         for name, interpolate in INTERPOLATIONS.items():
             found[name].append(np.abs(interpolate(lattice, chunk) - exact).ravel() * 255)
     errors = []

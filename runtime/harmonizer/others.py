@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harmonizer.batch import Job, Outcome, find_images
-from harmonizer.files import FORMATS
+from harmonizer.files import READ_SUFFIXES
 
 _NAMED = 50
 """Files of one kind that a note names."""
@@ -33,7 +33,7 @@ class Others:
     def notes(self) -> Iterator[str]:
         """One sentence for each kind, with the files' names."""
         if self.strangers:
-            suffixes = ", ".join(FORMATS)
+            suffixes = ", ".join(READ_SUFFIXES)
             yield _named(self.strangers, f"left alone, not named as images are ({suffixes})")
         if self.hidden:
             yield _named(self.hidden, "left alone, hidden")

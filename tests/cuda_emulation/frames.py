@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from harmonizer import _native
 from harmonizer.arguments import Arguments
+from harmonizer.arrays import IMAGE_TYPES, MASK_TYPES
 from harmonizer.ops import OPERATIONS
 from harmonizer.plan import Plan
-from harmonizer.renderer import IMAGE_TYPES, MASK_TYPES
 from harmonizer.values import Value, stages_of
 
 Array = NDArray[Any]

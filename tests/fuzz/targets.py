@@ -18,7 +18,7 @@ from typing import Any
 import imagecodecs
 import numpy as np
 import tifffile
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
@@ -50,6 +50,13 @@ class Target:
     run: Callable[[Path], str | None]
 
 
+XMP = (
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf='
+    b'"http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about="" '
+    b'xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/></rdf:RDF></x:xmpmeta>'
+)
+
+
 def _grain(channels: int, deep: bool) -> np.ndarray[Any, Any]:
     high = 65536 if deep else 256
     shape = (24, 31, channels)
@@ -75,6 +82,8 @@ def image_seeds() -> list[tuple[str, bytes]]:
 
     eight, deep = _grain(3, False), _grain(3, True)
     tags = {"exif": b"Exif\0\0" + camera_exif(6), "icc_profile": SRGB}
+    info = PngImagePlugin.PngInfo()
+    info.add_itxt("XML:com.adobe.xmp", XMP.decode())
     made = {
         "a.png": _saved(eight, "PNG", **tags),
         "g.png": _saved(_grain(1, False), "PNG"),
@@ -82,17 +91,31 @@ def image_seeds() -> list[tuple[str, bytes]]:
             np.asarray(Image.fromarray(eight).quantize(16).convert("RGB")), "PNG", **tags
         ),
         "d.png": bytes(imagecodecs.png_encode(_grain(4, True))),
+        "x.png": _saved(eight, "PNG", pnginfo=info, dpi=(300, 300)),
         "a.jpg": _saved(eight, "JPEG", **tags),
+        "x.jpg": _saved(eight, "JPEG", xmp=XMP, dpi=(300, 300)),
         "p.jpg": _saved(eight, "JPEG", progressive=True),
-        "a.webp": _saved(eight, "WEBP", lossless=True, **tags),
+        "a.webp": _saved(eight, "WEBP", lossless=True, xmp=XMP, **tags),
         "l.webp": _saved(_grain(4, False), "WEBP"),
-        "a.tif": _tiff(eight, compression="zlib", predictor=True),
+        "a.tif": _tiff(
+            eight, compression="zlib", predictor=True, extratags=[(700, 1, len(XMP), XMP, True)]
+        ),
         "d.tif": _tiff(deep, compression="lzw", rowsperstrip=5),
         "t.tif": _tiff(deep, tile=(16, 16), compression="packbits"),
         "s.tif": _tiff(np.moveaxis(deep, 2, 0), planarconfig="separate", rowsperstrip=7),
         "b.tif": _tiff(eight, bigtiff=True),
         "j.tif": _tiff(eight, compression="jpeg"),
+        "a.avif": _saved(eight, "AVIF", **tags),
+        "d.avif": bytes(imagecodecs.avif_encode(_grain(3, True) >> 6, level=90, bitspersample=10)),
+        "a.gif": _saved(eight, "GIF"),
+        "a.bmp": _saved(eight, "BMP"),
     }
+    with contextlib.suppress(ImportError):
+        import pillow_heif
+
+        phone = pillow_heif.from_bytes(mode="RGB", size=(31, 24), data=eight.tobytes())
+        phone.save(buffer := io.BytesIO(), exif=tags["exif"], xmp=XMP)
+        made["a.heic"] = buffer.getvalue()
     kept = {path.name: path.read_bytes() for path in sorted(SEEDS.glob("image-*"))}
     return list((made | kept).items())
 
@@ -120,20 +143,45 @@ def run_image(path: Path) -> str | None:
     return None
 
 
+def run_mask(path: Path) -> str | None:
+    """Read as a mask; a PNG that is taken holds the values of one of the seeds."""
+    from harmonizer.files import load_mask
+
+    mask, _ = load_mask(path, MAX_PIXELS, may_be_faint=True)
+    if mask.ndim != 2 or mask.size > MAX_PIXELS or mask.dtype not in (np.uint8, np.uint16):
+        return f"it has the shape {mask.shape} and the type {mask.dtype}"
+    sound = [load for load in _sound_masks() if load.shape == mask.shape]
+    if path.suffix == ".png" and not any(np.array_equal(mask, values) for values in sound):
+        return "a PNG with other values was taken for sound"
+    return None
+
+
+@cache
+def _sound_masks() -> list[np.ndarray[Any, Any]]:
+    from harmonizer.files import load_mask
+
+    return _sound(lambda path: load_mask(path, may_be_faint=True)[0])
+
+
 @cache
 def _sound_pngs() -> list[np.ndarray[Any, Any]]:
-    import tempfile
-
     from harmonizer.files import load_photo
 
-    pixels = []
+    return _sound(lambda path: load_photo(path).pixels)
+
+
+def _sound(read: Callable[[Path], np.ndarray[Any, Any]]) -> list[np.ndarray[Any, Any]]:
+    """What is read of the sound PNGs among the seeds."""
+    import tempfile
+
+    arrays = []
     with tempfile.TemporaryDirectory() as folder:
         for name, data in image_seeds():
             if name.endswith(".png"):
                 (Path(folder) / name).write_bytes(data)
                 with contextlib.suppress(HarmonizerError):  # the corpus has such that are refused
-                    pixels.append(load_photo(Path(folder) / name).pixels)
-    return pixels
+                    arrays.append(read(Path(folder) / name))
+    return arrays
 
 
 @cache
@@ -371,6 +419,7 @@ def run_document(path: Path) -> str | None:
 
 TARGETS = (
     Target("images", 20_000, image_inputs, run_image),
+    Target("masks", 4_000, image_inputs, run_mask),
     Target("models", 2_000, model_inputs, run_model),
     Target("engine descriptions", 2_000, description_inputs, run_description),
     Target("checkpoints", 1_500, checkpoint_inputs, run_checkpoint),

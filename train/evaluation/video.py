@@ -21,8 +21,8 @@ from harmonizer.cli import UsageError
 from harmonizer.cli.options import check_outputs, check_suffix
 from harmonizer.errors import HarmonizerError
 from harmonizer.files import write_atomically
+from harmonizer.harmonizer import Harmonizer
 from harmonizer.jobs import Recipe, Tools
-from harmonizer.pipeline import Harmonizer
 from harmonizer.plan import Plan
 from harmonizer.values import to_numbers
 from harmonizer.video.planes import foreground_box
@@ -220,7 +220,10 @@ class Session:
     def _shots(self) -> "list[Shot]":
         clip = self.clip
         rows = zip(clip.times, clip.composites, clip.masks, strict=True)
-        return [Shot(i, t, c, m, foreground_box(m)) for i, (t, c, m) in enumerate(rows)]
+        return [
+            Shot(i, t, c, m, foreground_box(m), frame=self._tools.open(c, m))
+            for i, (t, c, m) in enumerate(rows)
+        ]
 
     def _plans(self, variant: Variant) -> "list[Shot]":
         shots, smoothing = self._shots(), variant.smoothing
@@ -228,17 +231,17 @@ class Session:
             shot.raw = raw if index % smoothing.every == 0 else None
         if not variant.two_pass:
             keyed = interpolated(shots)
-            return list(planned(keyed, self._tools, Recipe(), smoothing))
-        looked = planned(shots, self._tools, Recipe(), OFF)
+            return list(planned(keyed, Recipe(), smoothing))
+        looked = planned(shots, Recipe(), OFF)
         entries = [shot.entry() for shot in looked]
         filters = next(e.arguments.filters for e in entries if e.arguments is not None)
         track = Track(filters, entries).smoothed(smoothing)
-        return list(replayed(self._shots(), self._tools, Recipe(), track, Tally()))
+        return list(replayed(self._shots(), Recipe(), track, Tally()))
 
     def _draw(self, shot: Shot) -> Pixels:
         if shot.plan is None:
             return shot.image
-        return self._tools.renderer.apply(shot.image, shot.mask, shot.plan)
+        return shot.opened.draw(shot.plan)
 
 
 def _numbers(plan: Plan) -> NDArray[np.float64]:

@@ -5,18 +5,27 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from harmonizer.batch import RECORD_NAME, available_cores, pair_files, run_batch, split_layout
+from harmonizer.batch import (
+    RECORD_NAME,
+    available_cores,
+    pair_files,
+    run_batch,
+    split_layout,
+    with_backgrounds,
+)
 from harmonizer.checks import MAX_THREADS
 from harmonizer.cli import FAILURE, SUCCESS, UsageError
 from harmonizer.cli.options import (
     add_input_options,
     add_output_options,
+    add_placing_options,
     add_recipe_options,
     check_format_options,
     check_masks,
     image_format,
     open_tools,
     read_file_options,
+    read_placing,
     read_recipe,
     say,
 )
@@ -33,15 +42,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Harmonize every image below a folder. The mask of COMPOSITES/a/b.jpg is MASKS/a/b.*, or\n"
         "without the last _number of the name (iHarmony4). Without MASKS, the subfolders\n"
         "composite/ and mask/ (or composites/ and masks/, composite_images/ and masks/) are used\n"
-        "if they are there, else the alpha channels. What is done is skipped when run again\n"
-        f"(OUTDIR/{RECORD_NAME} says what is); bad files are reported at the end, exit code 1.\n"
-        "Other files in these folders are counted and named."
+        "if they are there, else b_mask.png beside b.jpg, else alpha channels. What is done is\n"
+        f"skipped when run again (OUTDIR/{RECORD_NAME} says what is); bad files are reported\n"
+        "at the end, exit code 1. Other files in these folders are counted and named."
     )
     parser.add_argument("composites", type=Path, metavar="COMPOSITES")
     parser.add_argument("masks", type=Path, nargs="?", metavar="MASKS")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUTDIR")
     parser.add_argument(
-        "--format", type=image_format, metavar="png", help="of the outputs; default: as the input"
+        "--format",
+        type=image_format,
+        metavar="png",
+        help="of the outputs; default: as the input, or png where that is not written",
     )
     parser.add_argument("--force", action="store_true", help="do again what is done")
     parser.add_argument(
@@ -51,6 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"files at a time; default: cores, up to {_MOST_WORKERS}",
     )
     add_recipe_options(parser)
+    add_placing_options(parser, "; a folder has one of each cut-out's name")
     add_input_options(parser)
     add_output_options(parser)
 
@@ -68,6 +81,10 @@ def run(options: argparse.Namespace) -> int:
         composites, masks = split_layout(composites)
     check_masks(composites, masks)
     jobs, failures = pair_files(composites, masks, options.output, options.format)
+    placing = read_placing(options)
+    if placing is not None:
+        jobs, without = with_backgrounds(jobs, composites, placing.background)
+        failures += without
     others = find_others(composites, masks, options.output, jobs, failures)
     for note in others.notes():
         say("note", note)
@@ -80,9 +97,8 @@ def run(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     counts = Counter(outcome.status for outcome in failures)
-    results = run_batch(
-        tools, jobs, options.output, recipe, read_file_options(options), workers, options.force
-    )
+    how = read_file_options(options, placing)
+    results = run_batch(tools, jobs, options.output, recipe, how, workers, options.force)
     for outcome in tqdm(results, total=len(jobs), unit="image", disable=None):
         counts[outcome.status] += 1
         for note in outcome.notes:

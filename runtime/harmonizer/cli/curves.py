@@ -63,8 +63,10 @@ def run(options: argparse.Namespace) -> int:
         options.mask_levels,
     )
     tools = open_tools(options, recipe)
-    arguments, concerns = tools.arguments(recipe, photo.pixels, mask)
-    table = tabulate(tools.renderer, tools.renderer.prepare(photo.pixels, arguments))
+    with tools.open(photo.pixels, mask, brief=True) as frame:
+        arguments, concerns = recipe.follow(frame, mask)
+        plan = frame.measure(arguments)
+    table = tabulate(tools.renderer, plan)
     write_atomically(options.output, plot(table, options.composite.name))
     if options.cube is not None:
         comments = (

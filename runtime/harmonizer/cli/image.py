@@ -9,6 +9,7 @@ from harmonizer.cli import SUCCESS, UsageError
 from harmonizer.cli.options import (
     add_input_options,
     add_output_options,
+    add_placing_options,
     add_recipe_options,
     check_format_options,
     check_masks,
@@ -17,6 +18,7 @@ from harmonizer.cli.options import (
     open_tools,
     place_of,
     read_file_options,
+    read_placing,
     read_recipe,
     say,
 )
@@ -27,9 +29,9 @@ from harmonizer.jobs import harmonize_file
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.description = (
-        "Harmonize one composite. JPEG, PNG, TIFF and WebP in and out; EXIF, XMP, resolution and\n"
-        "ICC profile are carried over. An existing output is replaced; an input is not, unless\n"
-        "asked."
+        "Harmonize one composite, or a cut-out on a background. JPEG, PNG, TIFF, WebP, AVIF in\n"
+        "and out, HEIC, GIF, BMP in. EXIF, XMP, resolution and ICC profile are carried over. An\n"
+        "existing output is replaced; an input is not, unless asked."
     )
     parser.add_argument("composite", type=Path, metavar="COMPOSITE")
     parser.add_argument(
@@ -41,6 +43,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT")
     add_recipe_options(parser)
+    add_placing_options(parser)
+    parser.add_argument(
+        "--save-composite", type=Path, metavar="FILE", help="the composite made of a cut-out"
+    )
+    parser.add_argument("--save-mask", type=Path, metavar="FILE", help="and its mask")
     add_input_options(parser)
     add_output_options(parser)
     parser.add_argument("--save-arguments", type=Path, metavar="FILE.json")
@@ -56,6 +63,14 @@ def run(options: argparse.Namespace) -> int:
     """Harmonize the composite; print the arguments on stdout."""
     if options.fit_mask and options.mask is None:
         raise UsageError("--fit-mask scales a MASK; there is none. Name one, or drop --fit-mask.")
+    placing = read_placing(options)
+    for flag in ("save_composite", "save_mask"):
+        path = getattr(options, flag)
+        if path is not None and placing is None:
+            name = "--" + flag.replace("_", "-")
+            raise UsageError(f"{name} writes what --background makes; there is none. Drop it.")
+        if path is not None:
+            output_format(path)
     check_masks(options.composite, options.mask)
     check_format_options(options, output_format(options.output))
     for flag in ("save_arguments", "save_plan"):
@@ -65,15 +80,28 @@ def run(options: argparse.Namespace) -> int:
             "--output": options.output,
             "--save-arguments": options.save_arguments,
             "--save-plan": options.save_plan,
+            "--save-composite": options.save_composite,
+            "--save-mask": options.save_mask,
         },
-        (options.composite, options.mask, options.arguments, options.model),
+        (
+            options.composite,
+            options.mask,
+            options.background,
+            options.arguments,
+            options.model,
+        ),
         options.overwrite_input,
     )
     recipe = read_recipe(options)
     tools = open_tools(options, recipe)
     start = time.perf_counter()
     result = harmonize_file(
-        tools, options.composite, options.mask, options.output, recipe, read_file_options(options)
+        tools,
+        options.composite,
+        options.mask,
+        options.output,
+        recipe,
+        read_file_options(options, placing, (options.save_composite, options.save_mask)),
     )
     for note in result.notes:
         say("note", note)

@@ -62,8 +62,9 @@ def run(options: argparse.Namespace) -> int:
             "empty. Name another mask."
         )
     tools = open_tools(options, recipe)
-    arguments, concerns = tools.arguments(recipe, photo.pixels, mask)
-    plan = tools.renderer.prepare(photo.pixels, arguments)
+    with tools.open(photo.pixels, mask, brief=True) as frame:
+        arguments, concerns = recipe.follow(frame, mask)
+        plan = frame.measure(arguments)
     lattice = build_lattice(tools.renderer, plan, options.size)
     errors = measure_errors(tools.renderer, plan, lattice, photo.pixels, mask)
     comments = (

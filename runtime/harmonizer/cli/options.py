@@ -13,13 +13,15 @@ from harmonizer.backends import BACKENDS, build_renderer
 from harmonizer.checks import MAX_THREADS
 from harmonizer.cli import UsageError
 from harmonizer.contract import DEFAULT_LABEL, LABELS
+from harmonizer.cutouts import Placing
 from harmonizer.encoding import SUBSAMPLINGS, Quality
 from harmonizer.errors import HarmonizerError
 from harmonizer.files import MAX_PIXELS, output_format
+from harmonizer.harmonizer import Harmonizer
 from harmonizer.jobs import FileOptions, Recipe, Tools
 from harmonizer.masks import Levels
 from harmonizer.ops import OPERATIONS, PHOTO_FILTERS
-from harmonizer.pipeline import Harmonizer
+from harmonizer.placement import ANCHORS
 
 _JPEG_LEVEL = 95
 
@@ -104,8 +106,86 @@ def add_input_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_placing_options(parser: argparse.ArgumentParser, more: str = "") -> None:
+    """--background and how a cut-out is put on it."""
+    group = parser.add_argument_group(
+        "cut-outs",
+        "COMPOSITE is then a foreground with an alpha channel, or with a MASK of its own",
+    )
+    group.add_argument(
+        "--background", type=Path, metavar="PHOTO", help=f"put the foreground on it{more}"
+    )
+    group.add_argument(
+        "--at",
+        type=_point,
+        metavar="X,Y",
+        help="where the anchor goes on the background: pixels, or shares such as 30%%,80%%; "
+        "default: 50%%,50%%",
+    )
+    group.add_argument(
+        "--anchor", choices=tuple(ANCHORS), help="point of the foreground that goes there"
+    )
+    group.add_argument("--scale", type=float, metavar="S", help="of the foreground; default: 1")
+    group.add_argument(
+        "--fit", action="store_true", help="make it as large as fits, before --scale applies"
+    )
+    group.add_argument(
+        "--rotate", type=float, metavar="DEGREES", help="counter-clockwise, about the anchor"
+    )
+    group.add_argument(
+        "--associated-alpha",
+        action="store_true",
+        help="its colours are multiplied by its alpha already",
+    )
+    group.add_argument(
+        "--clean-edges",
+        action="store_true",
+        help="take what is left of its old background off soft edges (needs harmonizer[matting])",
+    )
+
+
+def read_placing(options: argparse.Namespace) -> Placing | None:
+    """Read what `add_placing_options` added; None without a background.
+
+    Raises:
+        UsageError: If there are other such options without one.
+    """
+    given = {
+        "at": options.at,
+        "anchor": options.anchor,
+        "scale": options.scale,
+        "rotation": options.rotate,
+        "fit": options.fit or None,
+        "associated": options.associated_alpha or None,
+        "clean_edges": options.clean_edges or None,
+    }
+    chosen = {name: value for name, value in given.items() if value is not None}
+    if options.background is not None:
+        return Placing(options.background, **chosen)
+    if chosen:
+        flags = {"rotation": "rotate", "associated": "associated-alpha"}
+        names = ", ".join(f"--{flags.get(n, n.replace('_', '-'))}" for n in chosen)
+        raise UsageError(
+            f"{names} put a cut-out on a background; there is none. Name it by --background."
+        )
+    return None
+
+
+def _point(text: str) -> tuple[float | str, float | str]:
+    parts = [part.strip() for part in text.split(",")]
+    try:
+        values = [part if part.endswith("%") else float(part) for part in parts]
+        for part in parts:
+            float(part.removesuffix("%"))
+    except ValueError:
+        values = []
+    if len(values) != 2:
+        raise argparse.ArgumentTypeError(f"must be X,Y, such as 640,360 or 30%,80%; got {text!r}")
+    return values[0], values[1]
+
+
 def add_output_options(parser: argparse.ArgumentParser) -> None:
-    """--depth, --quality, --subsampling, --lossless."""
+    """--depth, --quality, --subsampling, --lossless, --no-colour-management."""
     group = parser.add_argument_group("output files")
     group.add_argument(
         "--depth", type=int, choices=(8, 16), help="bits a channel; default: the composite's"
@@ -114,14 +194,21 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
         "--quality",
         type=_quality,
         metavar="1..100",
-        help=f"of JPEG and WebP; default {_JPEG_LEVEL}",
+        help=f"of JPEG, WebP and AVIF; default {_JPEG_LEVEL}",
     )
     group.add_argument(
         "--subsampling",
         choices=SUBSAMPLINGS,
-        help=f"JPEG colour resolution; default {SUBSAMPLINGS[0]}",
+        help=f"colour resolution of JPEG and AVIF; default {SUBSAMPLINGS[0]}",
     )
     group.add_argument("--lossless", action="store_true", help="WebP without loss")
+    group.add_argument(
+        "--no-colour-management",
+        dest="colour_management",
+        action="store_false",
+        help="take other colours (Display P3, Adobe RGB, ...) for sRGB's; default: convert them "
+        "for the filters, and back",
+    )
 
 
 def read_recipe(options: argparse.Namespace) -> Recipe:
@@ -147,7 +234,11 @@ def read_recipe(options: argparse.Namespace) -> Recipe:
     return recipe
 
 
-def read_file_options(options: argparse.Namespace) -> FileOptions:
+def read_file_options(
+    options: argparse.Namespace,
+    placing: Placing | None = None,
+    keep: tuple[Path | None, Path | None] = (None, None),
+) -> FileOptions:
     """Read what `add_input_options` and `add_output_options` added."""
     quality = None
     if options.quality or options.subsampling or options.lossless:
@@ -157,7 +248,14 @@ def read_file_options(options: argparse.Namespace) -> FileOptions:
             options.lossless,
         )
     return FileOptions(
-        options.max_pixels, options.fit_mask, options.depth, quality, options.mask_levels
+        options.max_pixels,
+        options.fit_mask,
+        options.depth,
+        quality,
+        options.mask_levels,
+        options.colour_management,
+        placing,
+        keep,
     )
 
 
@@ -169,10 +267,10 @@ def check_format_options(options: argparse.Namespace, form: str) -> None:
     """
     if options.depth == 16 and form not in ("PNG", "TIFF"):
         raise UsageError(f"--depth 16 needs PNG or TIFF; {form} holds 8 bits. Write .png or .tif.")
-    if options.quality is not None and form not in ("JPEG", "WebP"):
-        raise UsageError(f"--quality is for JPEG and WebP; {form} has no loss. Drop it.")
-    if options.subsampling is not None and form != "JPEG":
-        raise UsageError(f"--subsampling is for JPEG; the output is {form}. Drop it.")
+    if options.quality is not None and form not in ("JPEG", "WebP", "AVIF"):
+        raise UsageError(f"--quality is for JPEG, WebP and AVIF; {form} has no loss. Drop it.")
+    if options.subsampling is not None and form not in ("JPEG", "AVIF"):
+        raise UsageError(f"--subsampling is for JPEG and AVIF; the output is {form}. Drop it.")
     if options.lossless and form != "WebP":
         raise UsageError(f"--lossless is for WebP; the output is {form}. Drop it.")
     if options.lossless and options.quality is not None:
@@ -265,7 +363,7 @@ def open_tools(options: argparse.Namespace, recipe: Recipe, threads: int | None 
 
 def place_of(tools: Tools) -> str:
     """Where it is drawn, which backend `auto` decides."""
-    return "on the GPU" if type(tools.renderer).__name__ == "CudaRenderer" else "on the CPU"
+    return {"cpu": "on the CPU", "cuda": "on the GPU"}[tools.renderer.backend]
 
 
 def say(kind: str, text: str) -> None:

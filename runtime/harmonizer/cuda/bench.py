@@ -13,17 +13,17 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from harmonizer import _native
 from harmonizer.cuda.arrays import packed
-from harmonizer.cuda.frames import Job
+from harmonizer.cuda.queueing import Job
 from harmonizer.cuda.renderer import CudaRenderer
 from harmonizer.cuda.transfer import pinned_empty
+from harmonizer.harmonizer import Harmonizer
 from harmonizer.measuring import TYPICAL, Measurement, measure, picture, rectangle, summarize
-from harmonizer.pipeline import Harmonizer
 
 SIZES = [(1920, 1080), (3840, 2160), (7680, 4320)]
 SHARES = (1.0, 0.25)
@@ -335,7 +335,7 @@ def measure_gpu(
     """
     found: dict[tuple[int, int], dict[str, float]] = {}
     rivals: dict[str, None] = {}
-    renderer: CudaRenderer = harmonizer.renderer
+    renderer = cast(CudaRenderer, harmonizer.renderer)
     with (
         CudaRenderer(renderer.device.gpu.ordinal, graphs=False) as plain,
         renderer.device.current(),

@@ -53,6 +53,9 @@ class DevicePredictor(Protocol):
             stream: Handle of the stream that wrote the inputs and will read the output.
         """
 
+    def sha256(self) -> str:
+        """The SHA-256 of the file that was loaded, in hexadecimal."""
+
     def close(self) -> None:
         """Release everything; the context is current."""
 
@@ -78,7 +81,7 @@ class OnnxCudaPredictor:
     def __init__(self, path: str | Path, device: Device) -> None:
         checked = OnnxPredictor(path, threads=1)
         self.path, self.contract, self.filters = checked.path, checked.contract, checked.filters
-        self.metadata = checked.metadata
+        self.metadata, self._sha256 = checked.metadata, checked.sha256()
         data = checked.read_again()
         checked.close()
         self._device = device
@@ -144,6 +147,10 @@ class OnnxCudaPredictor:
                 ) from error
             self._fence.order(own, stream)
 
+    def sha256(self) -> str:
+        """See `DevicePredictor`."""
+        return self._sha256
+
     def close(self) -> None:
         """Release the session and the stream."""
         with self._lock, self._device.current():
@@ -207,6 +214,10 @@ class OnnxHostPredictor:
             np.copyto(answer.view(np.float32).reshape(predicted.shape), predicted)
             pycuda.memcpy_htod_async(arguments, answer, self._stream)
             self._stream.synchronize()
+
+    def sha256(self) -> str:
+        """See `DevicePredictor`."""
+        return self._predictor.sha256()
 
     def close(self) -> None:
         """Release the session and the memory."""

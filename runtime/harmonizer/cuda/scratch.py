@@ -13,7 +13,7 @@ class Scratch:
 
     Attributes:
         workspace: Address of the first frame's; the next ones follow every `step` bytes.
-        composite, coverage, arguments: Of the predictor, for all frames; with `regions`, the
+        composite, coverage, arguments: Of the predictor, for all frames; with `crops`, the
             foreground and the background are where the first two are said to be.
         label: What the foregrounds show, for as many frames as one part has; 0 for a predictor
             that does not ask.
@@ -21,7 +21,7 @@ class Scratch:
         count: Of the frames.
         part: How many of them the predictor takes at a time.
         numbers: How many the predictor answers with for a frame.
-        regions: Whether the thumbnails are those of foreground and background apart.
+        crops: Whether the thumbnails are those of foreground and background apart.
     """
 
     workspace: int
@@ -34,12 +34,12 @@ class Scratch:
     count: int
     part: int
     numbers: int
-    regions: bool
+    crops: bool
 
     def thumbnails(self, index: int) -> tuple[int, int]:
         """Where the two thumbnails of a frame lie."""
         pixels = index * THUMBNAIL_PIXELS * self.size
-        planes = 3 if self.regions else 1
+        planes = 3 if self.crops else 1
         return self.composite + 3 * pixels, self.coverage + planes * pixels
 
     def inputs(self, index: int) -> tuple[int, ...]:

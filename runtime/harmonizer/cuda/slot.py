@@ -97,13 +97,14 @@ class Slot:
         memory: Where memory comes from.
 
     Attributes:
+        memory: As given.
         stream: PyCUDA's stream; it does not wait for the default stream.
         recordings: By what makes a frame's calls the same; emptied when memory moves.
         damaged: Whether a frame failed midway, so that the workspace has to be zeroed.
     """
 
     def __init__(self, device: Device, memory: Memory) -> None:
-        self._device, self._memory = device, memory
+        self._device, self.memory = device, memory
         non_blocking = 1
         self.stream: Any = device.pycuda.Stream(non_blocking)
         self._buffers: dict[str, tuple[Any, int]] = {}
@@ -135,7 +136,7 @@ class Slot:
         if held is not None:
             del self._buffers[name]
             held[0].free()
-        allocation = self._memory.allocate(size)
+        allocation = self.memory.allocate(size)
         self._buffers[name] = (allocation, size)
         return int(allocation), True
 
@@ -151,7 +152,7 @@ class Slot:
         if held is None or len(held) < size:
             self.forget_recordings()
             self._staging.pop(name, None)
-            held = self._staging[name] = self._memory.allocate_pinned(size)
+            held = self._staging[name] = self.memory.allocate_pinned(size)
         return held[:size]
 
     def forget_recordings(self) -> None:

@@ -2,15 +2,17 @@
 
 import math
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from harmonizer import _native
+from harmonizer.arrays import IMAGE_TYPES, MASK_TYPES, check_out
 from harmonizer.cuda.arrays import (
     ITEM_SIZES,
+    Borrowed,
     View,
     borrow_image,
     borrow_mask,
@@ -22,7 +24,7 @@ from harmonizer.cuda.arrays import (
 from harmonizer.cuda.device import Device
 from harmonizer.cuda.slot import Slot
 from harmonizer.cuda.video import VideoImage, VideoView, borrow_video, borrow_video_out
-from harmonizer.renderer import IMAGE_TYPES, MASK_TYPES, check_image, check_mask, check_out
+from harmonizer.frame import check_pair
 
 _TYPE_STRINGS = {_native.U8: "|u1", _native.U16: "<u2", _native.F32: "<f4"}
 
@@ -100,20 +102,22 @@ class Bound:
     """One frame's arrays, ready for the kernels.
 
     Attributes:
-        image, mask, out: Where they lie on the GPU; `out` None where nothing is drawn.
+        image, mask, out: Where they lie on the GPU; `out` None until `bind_out`.
         result: What the caller gets: its own `out`, or a new array.
         owners: What must stay alive until the stream has passed.
         producers: Handles of streams to wait for.
         host: Whether the arrays are numpy's.
+        lasting: Whether they have memory of their own on the GPU, and not the slot's.
     """
 
     image: View | VideoView
-    mask: View | None
-    out: View | VideoView | None
+    mask: View | None = None
+    out: View | VideoView | None = None
     result: Any = None
     owners: list[object] = field(default_factory=list)
     producers: list[int] = field(default_factory=list)
     host: bool = False
+    lasting: bool = False
 
     def collect(self, slot: Slot, index: int) -> Callable[[], None]:
         """Queue the way back to the host, where there is one; returns what completes it."""
@@ -148,8 +152,8 @@ def bind(
     index: int,
     image: Any,
     mask: Any | None,
-    out: Any | None = None,
-    draws: bool = True,
+    checked: bool = False,
+    lasting: bool = False,
 ) -> Bound:
     """Check a frame's arrays and bring them to the GPU.
 
@@ -159,77 +163,132 @@ def bind(
         index: The frame's place in the batch.
         image: (H, W, 3), numpy's or a device array; or a `VideoImage`.
         mask: (H, W) of the same kind (a device array for a `VideoImage`); None for the whole image.
-        out: Where to write; None for a new array of the same kind.
-        draws: Whether there is an output at all.
+        checked: Whether host arrays have been checked.
+        lasting: Whether host arrays get memory of their own, which stays when the slot goes on.
 
     Raises:
         TypeError, ValueError: If an array is not supported or does not fit.
-        DeviceMemoryError: If there is no memory for a copy or an output.
+        DeviceMemoryError: If there is no memory for a copy.
     """
-    if isinstance(image, VideoImage):
-        return _bind_video(slot, device, image, mask, out, draws)
-    if not is_device_array(image):
-        return _upload(slot, index, image, mask, out, draws)
+    if not isinstance(image, VideoImage) and not is_device_array(image):
+        if not checked:
+            check_pair(image, mask)
+        return _upload(slot, device, index, image, mask, lasting)
     stream = slot.handle
-    source = borrow_image(image, "image", device, stream)
-    borrowed = [source]
-    bound = Bound(source.view, None, None)
+    if isinstance(image, VideoImage):
+        video = borrow_video(image, "image", device, stream)
+        bound = Bound(video.view, owners=[*video.owners], producers=[*video.streams])
+    else:
+        source = borrow_image(image, "image", device, stream)
+        bound = Bound(source.view, owners=[source.owner], producers=_streams(source))
     if mask is not None:
-        borrowed.append(borrow_mask(mask, source.view, device, stream))
-        bound.mask = borrowed[-1].view
-    if draws and out is None:
-        bound.result, bound.out = _image_like(device, source.view)
-    elif draws:
-        borrowed.append(borrow_out(out, source.view, device, stream))
-        bound.out, bound.result = borrowed[-1].view, out
-    bound.owners = [entry.owner for entry in borrowed] + [bound.result]
-    bound.producers = [entry.stream for entry in borrowed if entry.stream is not None]
-    return bound
-
-
-def _bind_video(
-    slot: Slot, device: Device, image: VideoImage, mask: Any | None, out: Any | None, draws: bool
-) -> Bound:
-    source = borrow_video(image, "image", device, slot.handle)
-    bound = Bound(source.view, None, None, owners=[*source.owners])
-    bound.producers += source.streams
-    if mask is not None:
-        cover = borrow_mask(mask, source.view, device, slot.handle)
+        cover = borrow_mask(mask, bound.image, device, stream)
         bound.mask = cover.view
         bound.owners.append(cover.owner)
-        bound.producers += [] if cover.stream is None else [cover.stream]
-    if draws and out is None:
-        bound.result, bound.out = _video_like(device, image, source.view)
-    elif draws:
-        target = borrow_video_out(out, source.view, device, slot.handle)
-        bound.out, bound.result = target.view, out
-        bound.owners += target.owners
-        bound.producers += target.streams
-    bound.owners.append(bound.result)
+        bound.producers += _streams(cover)
     return bound
+
+
+def bind_out(slot: Slot, device: Device, bound: Bound, image: Any, out: Any | None) -> Bound:
+    """Add an output to a frame's arrays; what writes it is all that is left to wait for.
+
+    Args:
+        slot: Whose stream will write it.
+        device: The GPU; its context is current.
+        bound: From `bind`.
+        image: What was bound.
+        out: Where to write; None for a new array of the same kind.
+
+    Raises:
+        TypeError, ValueError: If the output does not fit.
+        DeviceMemoryError: If there is no memory for it.
+    """
+    made = replace(bound, owners=[*bound.owners], producers=[])
+    view = bound.image
+    if bound.host:
+        if out is not None:
+            check_out(out, image)
+        made.out, made.result = view, np.empty(image.shape, image.dtype) if out is None else out
+        if bound.lasting and isinstance(view, View):
+            own = OwnMemory(slot, device, image.nbytes)
+            made.out = replace(view, pointer=own.pointer)
+            made.owners.append(own)
+        return made
+    if isinstance(view, VideoView):
+        if out is None:
+            made.result, made.out = _video_like(device, image, view)
+        else:
+            video = borrow_video_out(out, view, device, slot.handle)
+            made.out, made.result, made.producers = video.view, out, [*video.streams]
+            made.owners += video.owners
+    elif out is None:
+        made.result, made.out = _image_like(device, view)
+    else:
+        target = borrow_out(out, view, device, slot.handle)
+        made.out, made.result, made.producers = target.view, out, _streams(target)
+        made.owners.append(target.owner)
+    made.owners.append(made.result)
+    return made
+
+
+def order_before(slot: Slot, bounds: Sequence[Bound], caller: int | None) -> None:
+    """Have the slot's stream wait for those that wrote the arrays, and for the caller's."""
+    streams = {stream for bound in bounds for stream in bound.producers}
+    if caller is not None:
+        streams.add(caller)
+    for stream in streams:
+        slot.fence.order(stream, slot.handle)
+
+
+def order_after(slot: Slot, bounds: Sequence[Bound], caller: int | None) -> None:
+    """Have the caller's stream wait for the slot's; without one, the host waits for it.
+
+    Host arrays are waited for by what brings them back.
+    """
+    if caller is not None:
+        slot.fence.order(slot.handle, caller)
+        # A tensor may be dropped before the GPU comes to it.
+        slot.borrowed += [owner for bound in bounds for owner in bound.owners]
+    elif not all(bound.host for bound in bounds):
+        slot.wait()
+
+
+class OwnMemory:
+    """Device memory that goes back to the pool with this object; `pointer` is its address."""
+
+    def __init__(self, slot: Slot, device: Device, size: int) -> None:
+        allocation = slot.memory.allocate(size)
+        self.pointer = int(allocation)
+        self._finalizer = weakref.finalize(self, _free, device, allocation)
+
+
+def _streams(borrowed: Borrowed) -> list[int]:
+    return [] if borrowed.stream is None else [borrowed.stream]
 
 
 def _upload(
-    slot: Slot, index: int, image: Any, mask: Any | None, out: Any | None, draws: bool
+    slot: Slot, device: Device, index: int, image: Any, mask: Any | None, lasting: bool
 ) -> Bound:
-    check_image(image, "image")
-    if mask is not None:
-        check_mask(mask, image)
-    if draws and out is not None:
-        check_out(out, image)
     if index == 0:
         slot.wait()  # the staging memory of the frame before may still be in use
+    owners: list[object] = []
+
+    def place(name: str, size: int) -> int:
+        if not lasting:
+            return slot.buffer(f"{name}{index}", size)[0]
+        own = OwnMemory(slot, device, size)
+        owners.append(own)
+        return own.pointer
+
     height, width = image.shape[:2]
-    pointer, _ = slot.buffer(f"image{index}", image.nbytes)
-    view = packed(pointer, height, width, 3, IMAGE_TYPES[image.dtype.type])
-    bound = Bound(view, None, view if draws else None, host=True)
+    kind = IMAGE_TYPES[image.dtype.type]
+    view = packed(place("image", image.nbytes), height, width, 3, kind)
+    bound = Bound(view, owners=owners, host=True, lasting=lasting)
     if mask is not None:
-        pointer, _ = slot.buffer(f"mask{index}", mask.nbytes)
-        bound.mask = packed(pointer, height, width, 1, MASK_TYPES[mask.dtype.type])
+        kind = MASK_TYPES[mask.dtype.type]
+        bound.mask = packed(place("mask", mask.nbytes), height, width, 1, kind)
         slot.upload(f"mask{index}", mask, bound.mask.pointer)
     slot.upload(f"image{index}", image, view.pointer)
-    if draws:
-        bound.result = np.empty(image.shape, image.dtype) if out is None else out
     return bound
 
 

@@ -150,6 +150,10 @@ class EnginePredictor:
             if not context.execute_async_v3(stream):
                 self._refuse("it cannot be enqueued", heard)
 
+    def sha256(self) -> str:
+        """The SHA-256 of the engine as it was loaded, in hexadecimal."""
+        return str(self.description["engine_sha256"])
+
     def close(self) -> None:
         """Release the engine; wait for its streams first. May be called again."""
         with self._guard:

@@ -8,15 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harmonizer.arguments import Arguments
+from harmonizer.frame import check_pair
+from harmonizer.harmonizer import Harmonizer
 from harmonizer.jobs import Recipe, Tools
 from harmonizer.masks import ARRAY_REMEDY, Levels, full_value
-from harmonizer.pipeline import Harmonizer
 from harmonizer.plan import Plan
-from harmonizer.renderer import check_image, check_mask
 from harmonizer.video.errors import VideoError
 from harmonizer.video.masks import Brightness
+from harmonizer.video.opening import Opener, sent
 from harmonizer.video.planes import foreground_box
-from harmonizer.video.residency import residency_for, sent
 from harmonizer.video.shots import Shot, Tally, interpolated, planned, predicted
 from harmonizer.video.smoothing import Smoothing
 from harmonizer.video.stages import RunAhead, close
@@ -74,10 +74,11 @@ def harmonize_frames(
     """
     smoothing, recipe = smoothing or Smoothing(), recipe or Recipe()
     tools = Tools(harmonizer.renderer, harmonizer)
-    residency = residency_for(tools, smoothing, recipe.given is None)
-    read = residency.lodged(_shots(frames, harmonizer.mask_levels), ahead > 0)
+    opener = Opener(tools, smoothing.every, recipe.given is None, checked=True)
+    read = opener.opened(_shots(frames, harmonizer.mask_levels), ahead > 0)
     keyed = predicted(read, tools, recipe, smoothing, Tally())
-    shots: Iterable[Shot] = sent(planned(interpolated(keyed), tools, recipe, smoothing))
+    guided = planned(interpolated(keyed), recipe, smoothing)
+    shots: Iterable[Shot] = sent(guided, in_place=False)
     if ahead:
         shots = RunAhead(shots, ahead, "predict")
     try:
@@ -85,15 +86,12 @@ def harmonize_frames(
             image, arguments = shot.image, None
             if shot.plan is not None:
                 arguments = shot.entry().arguments
-                if shot.resident is not None:
-                    image = shot.resident.result()
-                else:
-                    image = tools.renderer.apply(image, shot.mask, shot.plan)
-            shot.release()
+                image = shot.opened.draw(shot.plan)
+            shot.close()
             yield Harmonized(image, shot.time, arguments, shot.plan, shot.cut)
     finally:
         close(shots)
-        residency.close()
+        opener.close()
 
 
 def _shots(frames: Iterable[tuple[Array, Array, float]], levels: Levels | None) -> Iterator[Shot]:
@@ -101,8 +99,7 @@ def _shots(frames: Iterable[tuple[Array, Array, float]], levels: Levels | None) 
     last: float | None = None
     try:
         for index, (image, mask, time) in enumerate(frames):
-            check_image(image, "image")
-            check_mask(mask, image)
+            check_pair(image, mask)
             if last is not None and not time > last:
                 raise VideoError(
                     f"times must increase from frame to frame; frame {index} is at {time:g} s, the "

@@ -5,13 +5,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from harmonizer.jobs import Recipe, Tools
-from harmonizer.plan import Plan
 from harmonizer.video.colour import Colour, Converter
 from harmonizer.video.encoders import Choice, Encoding, choose
 from harmonizer.video.feed import Feed, Frame
@@ -19,9 +14,9 @@ from harmonizer.video.images import ImageWriter, check_pattern, choose_images, i
 from harmonizer.video.inputs import Inputs
 from harmonizer.video.job import Job, Report
 from harmonizer.video.libav import check_version
-from harmonizer.video.planes import Box, paste
+from harmonizer.video.opening import Opener, sent
+from harmonizer.video.planes import paste
 from harmonizer.video.reader import VideoReader
-from harmonizer.video.residency import HostResidency, Residency, residency_for, sent
 from harmonizer.video.sequence import SequenceReader
 from harmonizer.video.shots import Shot, Tally, interpolated, planned, predicted, replayed
 from harmonizer.video.smoothing import Smoothing
@@ -96,16 +91,17 @@ def harmonize_video(
         try:
             if job.save_track is not None:
                 saver = TrackWriter(job.save_track)
-            predicts = track is None and recipe.given is None
-            shots, residency = _read(feed, tools, job.smoothing, predicts)
+            every = 1 if track is not None else job.smoothing.every
+            opener = Opener(tools, every, track is None and recipe.given is None)
+            shots: Iterable[Shot] = _read(feed, opener)
             if track is not None:
-                guided: Iterator[Shot] = replayed(shots, tools, recipe, track, tally)
+                guided: Iterator[Shot] = replayed(shots, recipe, track, tally)
             else:
                 guided = _guided(shots, tools, recipe, job.smoothing, tally)
-            shots = RunAhead(sent(guided), _AHEAD, "predict")
+            shots = RunAhead(sent(guided, in_place=True), _AHEAD, "predict")
             converter = Converter(job.threads)
-            frames = RunAhead(drawn(shots, tools, converter, feed.colour, tally), _AHEAD, "draw")
-            with closing(residency), closing(frames):
+            frames = RunAhead(drawn(shots, converter, feed.colour, tally), _AHEAD, "draw")
+            with closing(opener), closing(frames):
                 _encode(feed, frames, writer, saver, report, progress, cancel)
             report.cancelled = cancel.is_set()
             if report.cancelled and (job.on_cancel == "discard" or not report.frames):
@@ -129,7 +125,7 @@ def harmonize_video(
 
 
 def drawn(
-    shots: Iterable[Shot], tools: Tools, converter: Converter, colour: Colour, tally: Tally
+    shots: Iterable[Shot], converter: Converter, colour: Colour, tally: Tally
 ) -> Iterator[Shot]:
     """Draw each shot's plan and paste the result into the frame that it carries."""
     try:
@@ -137,43 +133,28 @@ def drawn(
             draws = shot.plan is not None and not all(s.is_identity for s in shot.plan.steps)
             if shot.plan is not None and shot.box is not None and draws:
                 tally.drawn += 1
-                part = _draw(shot, tools, shot.plan, shot.box)
+                part = shot.box.of(shot.opened.draw(shot.plan, shot.image))
                 picture = shot.carry.picture
                 new = converter.from_rgb(part, picture.format.name, colour, picture.height)
                 # The decoder may still hold it as a reference for the frames to come.
                 picture.make_writable()
                 paste(picture, new, shot.mask, shot.box)
-            shot.release()
+            shot.close()
             yield shot
     finally:
         close(shots)
 
 
-def _draw(shot: Shot, tools: Tools, plan: Plan, box: Box) -> NDArray[Any]:
-    """The drawn pixels inside the box."""
-    if shot.resident is not None:
-        part = box.of(shot.orientation.stored(shot.resident.result()))
-        return np.ascontiguousarray(part)
-    part = box.of(shot.image)
-    if type(tools.renderer).__name__ == "CpuRenderer":
-        return tools.renderer.apply(part, box.of(shot.mask), plan, out=part)
-    return box.of(tools.renderer.apply(shot.image, shot.mask, plan))
-
-
-def _read(
-    feed: Feed, tools: Tools, smoothing: Smoothing, predicts: bool
-) -> tuple[Iterable[Shot], Residency | HostResidency]:
-    """The composed frames, on the GPU where one draws, and what gives its memory back."""
-    read = RunAhead(feed.shots(), _AHEAD, "compose")
-    residency = residency_for(tools, smoothing, predicts)
-    return residency.lodged(read, ahead=True), residency
+def _read(feed: Feed, opener: Opener) -> Iterator[Shot]:
+    """The composed frames, where they are drawn."""
+    return opener.opened(RunAhead(feed.shots(), _AHEAD, "compose"), ahead=True)
 
 
 def _guided(
     shots: Iterable[Shot], tools: Tools, recipe: Recipe, smoothing: Smoothing, tally: Tally
 ) -> Iterator[Shot]:
     keyed = predicted(shots, tools, recipe, smoothing, tally)
-    return planned(interpolated(keyed), tools, recipe, smoothing)
+    return planned(interpolated(keyed), recipe, smoothing)
 
 
 def _prepared(feed: Feed, output: Path, encoding: Encoding) -> Choice:
@@ -220,12 +201,13 @@ def _first_pass(
     feed = Feed(inputs, job.threads)
     with closing(feed):
         _prepared(feed, output, job.encoding)
-        read, residency = _read(feed, tools, bare, job.recipe.given is None)
+        opener = Opener(tools, bare.every, job.recipe.given is None)
         total = feed.reader.frame_count
-        looked = RunAhead(_guided(read, tools, job.recipe, bare, tally), _AHEAD, "predict")
-        with closing(residency), closing(looked):
+        guided = _guided(_read(feed, opener), tools, job.recipe, bare, tally)
+        looked = RunAhead(guided, _AHEAD, "predict")
+        with closing(opener), closing(looked):
             for shot in looked:
-                shot.release()
+                shot.close()
                 entries.append(shot.entry())
                 if progress is not None:
                     progress("look", len(entries), total)

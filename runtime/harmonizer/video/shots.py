@@ -3,13 +3,13 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from harmonizer.arguments import Arguments
 from harmonizer.concerns import FULL_MASK, THIN_MASK, TRACK_ENDED, VANISHED_MASK
+from harmonizer.frame import Frame
 from harmonizer.jobs import Recipe, Tools
 from harmonizer.ops import OPERATIONS
 from harmonizer.plan import STATISTICS_COUNTS, Plan, Step
@@ -18,13 +18,9 @@ from harmonizer.video.entries import Entry, statistics_of, with_statistics
 from harmonizer.video.errors import VideoError
 from harmonizer.video.orientation import UPRIGHT, Orientation
 from harmonizer.video.planes import Box
-from harmonizer.video.resident import Resident, reads_thumbnails
 from harmonizer.video.smoothing import Smoother, Smoothing, mixed
 from harmonizer.video.stages import close
 from harmonizer.video.track import Track
-
-if TYPE_CHECKING:
-    from harmonizer.pipeline import Harmonizer
 
 Array = NDArray[Any]
 
@@ -44,7 +40,7 @@ class Shot:
         box: Around the foreground; None if there is none, and then nothing is drawn.
         orientation: How the picture is displayed, for the network.
         carry: Whatever the caller wants back.
-        resident: The frame on a GPU, which then does the work; None on the CPU.
+        frame: The picture at work, once it is opened.
         cut: A new scene begins here.
         raw: Predicted, given or interpolated arguments; None where nothing is drawn.
         plan: What is drawn; None where nothing is.
@@ -57,22 +53,27 @@ class Shot:
     box: Box | None
     orientation: Orientation = UPRIGHT
     carry: Any = None
-    resident: Resident | None = None
+    frame: Frame | None = None
     cut: bool = False
     raw: Arguments | None = None
     plan: Plan | None = None
 
-    def measured(self, tools: Tools, arguments: Arguments) -> Plan:
-        """The plan of arguments, with this picture's own statistics."""
-        if self.resident is not None:
-            return self.resident.prepare(arguments)
-        return tools.renderer.prepare(self.image, arguments)
+    @property
+    def opened(self) -> Frame:
+        """The picture at work.
 
-    def release(self) -> None:
-        """Leave the GPU."""
-        if self.resident is not None:
-            self.resident.release()
-            self.resident = None
+        Raises:
+            VideoError: If it has not been opened.
+        """
+        if self.frame is None:
+            raise VideoError("a frame must be opened before it is worked on; it is not.")
+        return self.frame
+
+    def close(self) -> None:
+        """Let go of the picture at work."""
+        if self.frame is not None:
+            self.frame.close()
+            self.frame = None
 
     def entry(self) -> Entry:
         """The line of a track for it."""
@@ -106,15 +107,11 @@ def predicted(
     """
     detector = CutDetector() if smoothing.cuts else None
     waited = smoothing.every
-    harmonizer = None if recipe.given is not None else tools.harmonizer
-    crops = harmonizer is not None and not reads_thumbnails(harmonizer)
+    network = None if recipe.given is not None else tools.network
+    crops = network is not None and network.contract.crops
     try:
         for shot in shots:
-            image, mask = shot.orientation.upright(shot.image), shot.orientation.upright(shot.mask)
-            if shot.resident is not None:
-                composite, coverage = shot.resident.thumbnail()
-            else:
-                composite, coverage = tools.renderer.thumbnail(image, mask)
+            composite, coverage = shot.opened.thumbnails()
             shot.cut = detector is not None and detector.is_cut(composite)
             tally.cuts += shot.cut
             if shot.box is not None and not coverage.any():
@@ -130,10 +127,7 @@ def predicted(
             elif recipe.given is not None:
                 shot.raw = recipe.given
             elif shot.cut or waited >= smoothing.every:
-                if shot.resident is not None:
-                    shot.raw = shot.resident.arguments()
-                else:
-                    shot.raw = _predict(tools.harmonizer, image, mask, composite, coverage)
+                shot.raw = shot.opened.predict()
                 tally.concerns[FULL_MASK] += bool(coverage.min() == 1)
                 waited = 0
             yield shot
@@ -144,19 +138,6 @@ def predicted(
 def _is_thin(mask: Array) -> bool:
     """Whether what is not 0, of which there is some, lies in one row or in one column."""
     return any(int(mask.any(axis=axis).sum()) == 1 for axis in (0, 1))
-
-
-def _predict(
-    harmonizer: "Harmonizer | None", image: Array, mask: Array, small: Array, coverage: Array
-) -> Arguments:
-    if harmonizer is None:
-        raise ValueError("`harmonizer` must be there to predict; only a renderer is.")
-    if harmonizer.backend == "cuda" or not reads_thumbnails(harmonizer):
-        # A device's predictor reads what the device's thumbnail left there.
-        return harmonizer.examine(np.ascontiguousarray(image), np.ascontiguousarray(mask))[0]
-    answer = harmonizer.predictor.predict(small, coverage)[0]
-    contract = harmonizer.predictor.contract
-    return Arguments.from_array(answer, contract.filters, contract.sizes)
 
 
 def interpolated(shots: Iterable[Shot]) -> Iterator[Shot]:
@@ -193,9 +174,7 @@ def _fill(between: list[Shot], last: Shot | None, after: Shot | None) -> Iterato
         yield shot
 
 
-def planned(
-    shots: Iterable[Shot], tools: Tools, recipe: Recipe, smoothing: Smoothing
-) -> Iterator[Shot]:
+def planned(shots: Iterable[Shot], recipe: Recipe, smoothing: Smoothing) -> Iterator[Shot]:
     """Smooth the arguments, follow the recipe, measure the statistics, and smooth those.
 
     Raises:
@@ -208,16 +187,14 @@ def planned(
                 smoother.reset()
             if shot.raw is not None:
                 arguments = recipe.finish(smoother.arguments(shot.raw, shot.time))
-                plan = shot.measured(tools, arguments)
+                plan = shot.opened.measure(arguments)
                 shot.plan = smoother.plan(plan, shot.time)
             yield shot
     finally:
         close(shots)
 
 
-def replayed(
-    shots: Iterable[Shot], tools: Tools, recipe: Recipe, track: Track, tally: Tally
-) -> Iterator[Shot]:
+def replayed(shots: Iterable[Shot], recipe: Recipe, track: Track, tally: Tally) -> Iterator[Shot]:
     """Take arguments and statistics from a track, by time.
 
     The track's statistics belong to its arguments: where the recipe changes these, or a line has
@@ -236,17 +213,15 @@ def replayed(
                 tally.concerns[TRACK_ENDED] += shot.time > track.end + _ROUNDED
                 arguments = recipe.finish(entry.arguments)
                 shot.raw = arguments
-                shot.plan = _replay_plan(tools, shot, arguments, entry, unchanged)
+                shot.plan = _replay_plan(shot, arguments, entry, unchanged)
             yield shot
     finally:
         close(shots)
 
 
-def _replay_plan(
-    tools: Tools, shot: Shot, arguments: Arguments, entry: Entry, unchanged: bool
-) -> Plan:
+def _replay_plan(shot: Shot, arguments: Arguments, entry: Entry, unchanged: bool) -> Plan:
     if not unchanged:
-        return shot.measured(tools, arguments)
+        return shot.opened.measure(arguments)
     steps, complete = [], True
     for name, value in arguments.clamped().items():
         count = STATISTICS_COUNTS[OPERATIONS[name].statistics]
@@ -255,4 +230,4 @@ def _replay_plan(
         steps.append(step)
     if complete:
         return Plan(tuple(steps))
-    return with_statistics(shot.measured(tools, arguments), entry.statistics)
+    return with_statistics(shot.opened.measure(arguments), entry.statistics)

@@ -24,7 +24,8 @@ from harmonizer.cuda.predictor import THUMBNAIL_PIXELS, DevicePredictor
 from harmonizer.cuda.scratch import Scratch, round_up
 from harmonizer.cuda.slot import MOST_RECORDINGS, Memory, Recording, Slot
 from harmonizer.cuda.video import VideoView
-from harmonizer.errors import DeviceError
+from harmonizer.errors import BusyError, DeviceError
+from harmonizer.frame import Network
 from harmonizer.ops import OPERATIONS
 from harmonizer.plan import Step
 
@@ -100,7 +101,8 @@ class FrameRunner:
         """Take a slot for as long as you like; `give` it back.
 
         Raises:
-            DeviceError: If the runner is closed, or, without `wait`, if all slots are in use.
+            BusyError: If all slots are in use, without `wait`.
+            DeviceError: If the runner is closed.
         """
         with self._ready:
             self._ready.wait_for(
@@ -113,7 +115,7 @@ class FrameRunner:
             if self._idle:
                 return self._idle.pop()
             if self._made >= MOST_SLOTS:
-                raise DeviceError("all frames in flight are taken; wait for one to end.")
+                raise BusyError("all frames in flight are taken; wait for one to end.")
             self._made += 1
         try:
             with self.device.current():
@@ -134,12 +136,11 @@ class FrameRunner:
         slot: Slot,
         jobs: Sequence[Job],
         phases: int,
-        predictor: DevicePredictor | None = None,
+        network: Network | None = None,
         programs: Sequence[tuple[Step, ...]] | None = None,
         statistics_given: bool = False,
         thumbnails: bool = False,
-        regions: bool = False,
-        label: int | None = None,
+        crops: bool = False,
     ) -> Scratch:
         """Queue frames on a slot's stream: all measured, predicted as one batch, all drawn.
 
@@ -147,13 +148,12 @@ class FrameRunner:
             slot: Borrowed; its context is current.
             jobs: The frames.
             phases: Which of `_native.PHASE_MEASURE`, `PHASE_PREPARE`, `PHASE_DRAW`.
-            predictor: Gives the arguments; None if `programs` does, or nothing is drawn.
+            network: Gives the arguments; None if `programs` does, or nothing is drawn.
             programs: Each frame's steps.
             statistics_given: Whether the programs hold the image's statistics, too.
             thumbnails: Whether the thumbnails are wanted without a predictor.
-            regions: Whether these are the ones of foreground and background apart; a predictor's
+            crops: Whether these are the ones of foreground and background apart; a network's
                 contract says so itself.
-            label: Index into `LABELS` of what the foregrounds show, for a predictor that asks.
 
         Returns:
             Where the results lie in device memory, until the slot's next use.
@@ -164,13 +164,15 @@ class FrameRunner:
             DeviceError: If a call fails.
             ModelError: If the predictor fails.
         """
-        if predictor is not None:
-            regions = predictor.contract.model == "s2crnet"
-        scratch = self._scratch(slot, len(jobs), predictor, thumbnails, regions, label)
+        if network is not None:
+            crops = network.contract.crops
+        predictor: DevicePredictor | None = None if network is None else network.predictor
+        scratch = self._scratch(slot, len(jobs), network, thumbnails, crops)
         if programs is not None:
             _stage_programs(slot, programs)
         given = programs is not None
-        key = (tuple(jobs), phases, id(predictor), given, statistics_given, regions, label)
+        label = None if network is None else network.label
+        key = (tuple(jobs), phases, id(predictor), given, statistics_given, crops, label)
         try:
             recording = slot.recordings.get(key)
             if recording is None:
@@ -209,13 +211,14 @@ class FrameRunner:
         self,
         slot: Slot,
         count: int,
-        predictor: DevicePredictor | None,
+        network: Network | None,
         thumbnails: bool,
-        regions: bool,
-        label: int | None,
+        crops: bool,
     ) -> Scratch:
         part, numbers, size = count, 0, 4 if thumbnails else 0
-        if predictor is not None:
+        label = None if network is None else network.label
+        if network is not None:
+            predictor: DevicePredictor = network.predictor
             part, numbers = min(count, predictor.largest_batch), predictor.contract.count
             size = 2 if predictor.thumbnail_type == "float16" else 4
         workspace, new = slot.buffer("workspace", count * self._workspace)
@@ -227,7 +230,7 @@ class FrameRunner:
         if size:
             pixels = size * THUMBNAIL_PIXELS * count
             composite, _ = slot.buffer("composite", 3 * pixels)
-            coverage, _ = slot.buffer("coverage", (3 if regions else 1) * pixels)
+            coverage, _ = slot.buffer("coverage", (3 if crops else 1) * pixels)
         if numbers:
             parts = -(-count // part)
             arguments, _ = slot.buffer("arguments", parts * round_up(4 * part * numbers))
@@ -244,7 +247,7 @@ class FrameRunner:
             count,
             part,
             numbers,
-            regions,
+            crops,
         )
 
     def _record(
@@ -325,6 +328,15 @@ class FrameRunner:
             recording.play()
 
 
+def read_reports(slot: Slot, scratch: Scratch) -> ctypes.Array[_native.Report]:
+    """Queue the copies of the frames' reports; they can be read when the stream has passed."""
+    size = ctypes.sizeof(_native.Report)
+    staged = slot.staging("reports", scratch.count * size)
+    for index in range(scratch.count):
+        slot.copy_to_host(staged[index * size : (index + 1) * size], scratch.report(index))
+    return (_native.Report * scratch.count).from_buffer(staged.data)
+
+
 def _frame(
     job: Job, scratch: Scratch, index: int, predicted: bool, statistics_given: bool
 ) -> _native.Frame:
@@ -342,7 +354,7 @@ def _frame(
     frame.workspace = scratch.report(index)
     if scratch.size:
         thumbnails = scratch.thumbnails(index)
-        if scratch.regions:
+        if scratch.crops:
             frame.foreground, frame.background = thumbnails
         else:
             frame.composite, frame.coverage = thumbnails

@@ -1,29 +1,20 @@
-"""The image pipeline: thumbnail -> predictor -> arguments -> plan -> renderer."""
+"""The Harmonizer: a network that predicts arguments, and a renderer that draws them."""
 
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any, Literal
 
 from harmonizer.arguments import Arguments
-from harmonizer.backends import Backend, build_renderer
+from harmonizer.arrays import Array
+from harmonizer.backends import Backend, Renderer, build_renderer
 from harmonizer.checks import check_threads
-from harmonizer.concerns import EMPTY_MASK, FULL_MASK, VANISHED_MASK
-from harmonizer.contract import LABELS, Contract, find_label
-from harmonizer.errors import DeviceError, HarmonizerWarning, MaskError, ModelError
+from harmonizer.contract import find_label
+from harmonizer.errors import DeviceError, HarmonizerWarning, ModelError
+from harmonizer.frame import Concerns, Frame, Network
 from harmonizer.masks import Levels, settled
-from harmonizer.predictor import OnnxPredictor, default_model
-from harmonizer.renderer import check_image, check_mask
-
-if TYPE_CHECKING:
-    from harmonizer.cuda.pipeline import CudaPipeline
-    from harmonizer.plan import Plan
-
-Array = NDArray[Any]
+from harmonizer.plan import Plan
 
 
 class Harmonizer:
@@ -81,7 +72,7 @@ class Harmonizer:
         if is_engine:
             _check_engine(Path(str(model)), backend)
         try:
-            self.renderer: Any = build_renderer(backend, threads, device)
+            self.renderer: Renderer = build_renderer(backend, threads, device)
         except DeviceError as error:
             if not is_engine:
                 raise
@@ -89,21 +80,31 @@ class Harmonizer:
                 f"{model} is a TensorRT engine, which runs on a GPU alone: {error} On the CPU, use "
                 "the .onnx file that it was built from."
             ) from error
-        self._cuda: CudaPipeline | None = None
-        self.backend: Literal["cpu", "cuda"] = "cpu"
-        self.predictor: Any
-        self._label: tuple[NDArray[np.float32], ...] = ()
-        if _is_cuda(self.renderer):
-            self.backend = "cuda"
-            self.predictor, self._cuda = _open_cuda(
-                self.renderer, model, threads, label, allow_host_code
-            )
-        else:
-            self.predictor = OnnxPredictor(default_model() if model is None else model, threads)
-            shown = find_label(self.predictor.contract, label)
-            if shown is not None:
-                self._label = (np.eye(len(LABELS), dtype=np.float32)[shown : shown + 1],)
+        self.backend: Literal["cpu", "cuda"] = self.renderer.backend
+        self.predictor: Any = None
+        try:
+            self.predictor = self.renderer.open_predictor(model, threads, allow_host_code)
+            self.network = Network(self.predictor, find_label(self.predictor.contract, label))
+        except BaseException:
+            self.close()
+            raise
         self.filters: tuple[str, ...] = self.predictor.filters
+
+    def open(self, image: Array, mask: Array | None) -> Frame:
+        """Open a picture: it is checked, and on a GPU uploaded, once for all that is done with it.
+
+        ``with harmonizer.open(image, mask) as frame``: then `frame.predict`, `frame.measure` and
+        `frame.draw`, in any order and as often as you like.
+
+        Args:
+            image: (H, W, 3); it must stay as it is while the frame is open.
+            mask: (H, W); None for a frame that draws the whole image and predicts nothing.
+
+        Raises:
+            TypeError, ValueError, MaskError: As `predict` does.
+            DeviceMemoryError: If the GPU has no room for the picture.
+        """
+        return self.renderer.open(image, settled(mask, self.mask_levels), self.network)
 
     def predict(self, image: Array, mask: Array) -> Arguments:
         """Predict the arguments for a composite.
@@ -121,11 +122,10 @@ class Harmonizer:
             HarmonizerWarning: If the mask is empty, full, or vanishes in the thumbnail.
         """
         arguments, concerns = self.examine(image, settled(mask, self.mask_levels))
-        for concern in concerns:
-            warnings.warn(concern, HarmonizerWarning, stacklevel=2)
+        _warn(concerns)
         return arguments
 
-    def examine(self, image: Array, mask: Array) -> tuple[Arguments, tuple[str, ...]]:
+    def examine(self, image: Array, mask: Array) -> tuple[Arguments, Concerns]:
         """Predict the arguments, and return what `predict` would warn of instead of warning.
 
         The mask is taken as it is, without `mask_levels`.
@@ -133,35 +133,10 @@ class Harmonizer:
         Raises:
             TypeError, ValueError, ModelError: As `predict` does.
         """
-        if self._cuda is not None:
-            return self._cuda.examine(image, mask)
-        if mask is None:
-            raise TypeError(
-                "`mask` must be a numpy array to predict with; got None. Pass one that is 1 in the "
-                "foreground and 0 elsewhere."
-            )
-        contract: Contract = self.predictor.contract
-        unmoved = Arguments.identity(self.filters, contract.sizes)
-        if contract.model == "s2crnet":
-            check_image(image, "image")
-            check_mask(mask, image)
-            if not mask.any():
-                return unmoved, (EMPTY_MASK,)
-            thumbnails = self._regions(image, mask)
-        else:
-            thumbnails = self.renderer.thumbnail(image, mask)
-            if not mask.any():
-                return unmoved, (EMPTY_MASK,)
-            if not thumbnails[1].any():
-                return unmoved, (VANISHED_MASK,)
-        predicted = self.predictor.predict(*thumbnails, *self._label)[0]
-        arguments = Arguments.from_array(predicted, self.filters, contract.sizes)
-        highest = np.iinfo(mask.dtype).max if mask.dtype.kind == "u" else 1
-        if bool((mask == highest).all()):
-            return arguments, (FULL_MASK,)
-        return arguments, ()
+        with self.renderer.open(image, mask, self.network, brief=True) as frame:
+            return frame.predict(), frame.concerns
 
-    def prepare(self, image: Array, arguments: Arguments | Mapping[str, float]) -> "Plan":
+    def measure(self, image: Array, arguments: Arguments | Mapping[str, float]) -> Plan:
         """Combine arguments with the image's statistics; the plan can be saved and drawn again.
 
         Raises:
@@ -170,8 +145,10 @@ class Harmonizer:
             TypeError: If `arguments` are neither an `Arguments` nor a mapping with names as keys.
             TypeError, ValueError: If the image is not supported.
         """
-        plan: Plan = self.renderer.prepare(image, self._checked(arguments))
-        return plan
+        return self.renderer.measure(image, self._checked(arguments))
+
+    prepare = measure
+    """Its name until now, for one release."""
 
     def render(
         self,
@@ -196,18 +173,14 @@ class Harmonizer:
             bit-identical to the input.
 
         Raises:
-            ArgumentsError, TypeError: As `prepare` does.
+            ArgumentsError, TypeError: As `measure` does.
             TypeError, ValueError: If an array is not supported or its shape does not fit.
             MaskError: If the mask's values are of another scale.
         """
         checked = self._checked(arguments)
         mask = settled(mask, self.mask_levels)
-        if self._cuda is not None:
-            drawn: Array = self.renderer.render(image, mask, checked, out, stream)
-            return drawn
-        _refuse_stream(stream)
-        drawn = self.renderer.apply(image, mask, self.renderer.prepare(image, checked), out)
-        return drawn
+        with self.renderer.open(image, mask, brief=True) as frame:
+            return frame.harmonize(checked, out=out, stream=stream)
 
     def __call__(
         self,
@@ -238,10 +211,11 @@ class Harmonizer:
         Warns:
             HarmonizerWarning: As `predict` does.
         """
-        results, concerns = self._harmonize([image], [mask], strength, [out], stream)
-        for concern in concerns:
-            warnings.warn(concern, HarmonizerWarning, stacklevel=2)
-        return results[0]
+        level = settled(mask, self.mask_levels)
+        with self.renderer.open(image, level, self.network, brief=True) as frame:
+            result = frame.harmonize(None, strength, out, stream)
+            _warn(frame.concerns)
+        return result
 
     def batch(
         self,
@@ -276,9 +250,11 @@ class Harmonizer:
                 "`images`, `masks` and `outs` must have the same length, at least 1; got "
                 f"{len(images)}, {len(masks)} and {len(targets)}. Pass one of each for a frame."
             )
-        results, concerns = self._harmonize(images, masks, strength, targets, stream)
-        for concern in concerns:
-            warnings.warn(concern, HarmonizerWarning, stacklevel=2)
+        masks = [settled(mask, self.mask_levels) for mask in masks]
+        results, concerns = self.renderer.batch(
+            self.network, images, masks, strength, targets, stream
+        )
+        _warn(concerns)
         return results
 
     def stream(
@@ -300,26 +276,14 @@ class Harmonizer:
         Warns:
             HarmonizerWarning: As `predict` does.
         """
-        if self._cuda is not None:
-            level = ((image, settled(mask, self.mask_levels)) for image, mask in frames)
-            results = self._cuda.stream(level, strength)
-        else:
-            results = (
-                (drawn[0], concerns)
-                for image, mask in frames
-                for drawn, concerns in (self._harmonize([image], [mask], strength, [None], None),)
-            )
-        for result, concerns in results:
-            for concern in concerns:
-                warnings.warn(concern, HarmonizerWarning, stacklevel=2)
+        level = ((image, settled(mask, self.mask_levels)) for image, mask in frames)
+        for result, concerns in self.renderer.stream(self.network, level, strength):
+            _warn(concerns)
             yield result
 
     def close(self) -> None:
         """Release the predictor's session, and what is held on a GPU."""
-        if self._cuda is not None:
-            self._cuda.close()
-        else:
-            self.predictor.close()
+        self.renderer.close(self.predictor)
 
     def __enter__(self) -> "Harmonizer":
         return self
@@ -331,34 +295,6 @@ class Harmonizer:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-    def _harmonize(
-        self,
-        images: Sequence[Array],
-        masks: Sequence[Array],
-        strength: float,
-        outs: Sequence[Array | None],
-        stream: object | None,
-    ) -> tuple[list[Array], tuple[str, ...]]:
-        masks = [settled(mask, self.mask_levels) for mask in masks]
-        if self._cuda is not None:
-            return self._cuda.harmonize(images, masks, strength, outs, stream)
-        _refuse_stream(stream)
-        results: list[Array] = []
-        said: dict[str, None] = {}
-        for image, mask, out in zip(images, masks, outs, strict=True):
-            arguments, concerns = self.examine(image, mask)
-            plan = self.renderer.prepare(image, arguments.scaled(strength))
-            results.append(self.renderer.apply(image, mask, plan, out))
-            said |= dict.fromkeys(concerns)
-        return results, tuple(said)
-
-    def _regions(self, image: Array, mask: Array) -> tuple[Array, Array]:
-        try:
-            regions: tuple[Array, Array] = self.renderer.region_thumbnails(image, mask)
-        except ValueError as error:
-            raise MaskError(str(error)) from error
-        return regions
 
     def _checked(self, arguments: Arguments | Mapping[str, float]) -> Arguments:
         if isinstance(arguments, Arguments):
@@ -378,38 +314,6 @@ def _check_engine(engine: Path, backend: Backend) -> None:
         )
 
 
-def _is_cuda(renderer: object) -> bool:
-    return type(renderer).__name__ == "CudaRenderer"
-
-
-def _open_cuda(
-    renderer: Any,
-    model: str | Path | None,
-    threads: int | None,
-    label: str | None,
-    allow_host_code: bool,
-) -> "tuple[Any, CudaPipeline]":
-    """The predictor for a GPU, and what joins it with the renderer; closes that on failure."""
-    from harmonizer.cuda.pipeline import CudaPipeline
-    from harmonizer.cuda.predictor import open_predictor
-
-    try:
-        predictor = open_predictor(model, renderer.device, threads, allow_host_code)
-        try:
-            pipeline = CudaPipeline(renderer, predictor, find_label(predictor.contract, label))
-        except BaseException:
-            with renderer.device.current():
-                predictor.close()
-            raise
-    except BaseException:
-        renderer.close()
-        raise
-    return predictor, pipeline
-
-
-def _refuse_stream(stream: object | None) -> None:
-    if stream is not None:
-        raise ValueError(
-            "`stream` orders work on a GPU; backend `cpu` draws at once. Leave it out, or use "
-            "backend `cuda`."
-        )
+def _warn(concerns: Concerns) -> None:
+    for concern in concerns:
+        warnings.warn(concern, HarmonizerWarning, stacklevel=3)

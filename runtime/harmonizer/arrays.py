@@ -1,0 +1,122 @@
+"""What numpy arrays may be images, masks and outputs: their types, shapes and values.
+
+Images are display-referred sRGB, (H, W, 3) in channel order R, G, B: uint8 (255 stands for 1),
+uint16 (65535 stands for 1) or float32 in [0, 1]. They may have any strides - flips, crops,
+``rgba[..., :3]``, ``bgr[..., ::-1]`` - and are used where they lie: nothing is cast or copied.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harmonizer import _native
+
+Array = NDArray[Any]
+
+IMAGE_TYPES: dict[Any, int] = {
+    np.uint8: _native.U8,
+    np.uint16: _native.U16,
+    np.float32: _native.F32,
+}
+MASK_TYPES: dict[Any, int] = {np.bool_: _native.BOOL, **IMAGE_TYPES}
+
+
+def _size(array: Array) -> str:
+    return f"{array.shape[0]}x{array.shape[1]}"
+
+
+def _check_array(array: object, name: str, types: dict[Any, int]) -> None:
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"`{name}` must be a numpy array; got {type(array).__name__}.")
+    if isinstance(array, np.ma.MaskedArray):
+        raise TypeError(
+            f"`{name}` must be a plain numpy array; got a masked one, whose masked values are "
+            "unknown. Pass its filled(...)."
+        )
+    if array.dtype.type not in types or not array.dtype.isnative:
+        allowed = ", ".join(np.dtype(kind).name for kind in types)
+        raise TypeError(
+            f"`{name}` must have dtype {allowed} in native byte order; got {array.dtype!r}. "
+            "Convert it, and scale it to the new dtype's range."
+        )
+
+
+def _check_unit_range(array: Array, name: str) -> None:
+    """Refuse NaN and values outside [0, 1]; the first look at the array makes no copy of it."""
+    if array.dtype.type is not np.float32:
+        return
+    # Numpy reads backwards many times slower, and the order does not matter.
+    plain = array[tuple(slice(None, None, -1 if stride < 0 else 1) for stride in array.strides)]
+    if plain.min() >= 0 and plain.max() <= 1:
+        return
+    for row, values in enumerate(array):
+        wrong = np.argwhere(~((values >= 0) & (values <= 1)))
+        if len(wrong):
+            position = (row, *map(int, wrong[0]))
+            raise ValueError(
+                f"`{name}` must have float values in [0, 1] without NaN; got "
+                f"{array[position]:g} at position {position}. Scale or clip it."
+            )
+
+
+def check_image(image: Array, name: str) -> None:
+    """Refuse what is no (H, W, 3) numpy image as this module says.
+
+    Raises:
+        TypeError, ValueError: If it is not.
+    """
+    _check_array(image, name, IMAGE_TYPES)
+    if image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(
+            f"`{name}` must have shape (H, W, 3); got {image.shape}. Take the three colour "
+            "channels, such as rgba[..., :3]."
+        )
+    if 0 in image.shape:
+        raise ValueError(f"`{name}` must have at least one pixel; got {_size(image)}.")
+    _check_unit_range(image, name)
+
+
+def check_mask(mask: Array, image: Array) -> None:
+    """Refuse what is no (H, W) numpy mask of an image's size.
+
+    Raises:
+        TypeError, ValueError: If it is not.
+    """
+    _check_array(mask, "mask", MASK_TYPES)
+    if mask.ndim != 2:
+        raise ValueError(
+            f"`mask` must have shape (H, W); got {mask.shape}. Take one channel, such as "
+            "mask[..., 0]."
+        )
+    if mask.shape != image.shape[:2]:
+        raise ValueError(
+            "`mask` must have the composite's height and width; got "
+            f"{_size(mask)} for a {_size(image)} composite. Resize it."
+        )
+    _check_unit_range(mask, "mask")
+
+
+def check_out(out: Array, image: Array) -> None:
+    """Refuse what cannot be drawn to; memory shared with image and mask the library refuses.
+
+    Raises:
+        TypeError, ValueError: If it has not the image's shape and type, is read-only, or its
+            elements overlap.
+    """
+    _check_array(out, "out", IMAGE_TYPES)
+    if out.shape != image.shape or out.dtype != image.dtype:
+        raise ValueError(
+            f"`out` must have the image's shape and dtype; got {out.shape} {out.dtype} for an "
+            f"image of {image.shape} {image.dtype}. Allocate it with np.empty_like(image)."
+        )
+    if not out.flags.writeable:
+        raise ValueError("`out` must be writable; it is read-only. Pass a copy of it.")
+    extent = out.itemsize
+    for stride, size in sorted(zip(map(abs, out.strides), out.shape, strict=True)):
+        if size > 1 and stride < extent:
+            raise ValueError(
+                "`out` must have memory of its own for each element; its elements overlap (shape "
+                f"{out.shape}, strides {out.strides}). Allocate it with np.empty_like(image)."
+            )
+        extent += (size - 1) * stride

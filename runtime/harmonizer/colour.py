@@ -1,0 +1,189 @@
+"""From a picture's own RGB colours to sRGB's, for which the filters are meant, and back.
+
+LittleCMS converts in 16 bits without its tables of precomputed colours, which are off by up to 20
+of 255 levels here. Relative colorimetric, as all matrix profiles are. A colour beyond sRGB is drawn
+as the nearest that sRGB has, and what it had beyond that is added again afterwards, in its own
+encoding: so a pixel that nothing is drawn on is the same, bit for bit.
+"""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harmonizer.errors import ImageFileError
+from harmonizer.icc import is_srgb, profile_name
+
+Pixels = NDArray[np.uint8 | np.uint16]
+
+_BLOCK = 1 << 18
+"""Pixels that are converted at a time: what LittleCMS needs beside them stays small."""
+
+_WORKERS = 8
+
+# Adobe RGB (1998) Color Image Encoding, 4.3.1: white point D65, primaries, and the gamma of 2.2.
+_ADOBE: dict[str, Any] = {
+    "whitepoint": (0.3127, 0.3290, 1.0),
+    "primaries": (0.64, 0.33, 1.0, 0.21, 0.71, 1.0, 0.15, 0.06, 1.0),
+    "gamma": 563 / 256,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Colours:
+    """RGB colours other than sRGB's.
+
+    Attributes:
+        profile: Their ICC profile.
+        name: As editors show it.
+    """
+
+    profile: bytes
+    name: str
+
+    def to_srgb(self, pixels: Pixels) -> NDArray[np.uint16]:
+        """These colours as sRGB's, clipped to it.
+
+        Args:
+            pixels: (H, W, 3) uint8 or uint16.
+
+        Returns:
+            (H, W, 3) uint16, sRGB-encoded.
+
+        Raises:
+            ImageFileError: If the profile cannot be used.
+        """
+        return self._converted(pixels, self.profile, _srgb())
+
+    def from_srgb(self, pixels: Pixels) -> NDArray[np.uint16]:
+        """SRGB-encoded colours as these, (H, W, 3) uint16.
+
+        Raises:
+            ImageFileError: If the profile cannot be used.
+        """
+        return self._converted(pixels, _srgb(), self.profile)
+
+    def back(self, drawn: Pixels, own: Pixels) -> Pixels:
+        """What was drawn in sRGB's colours, in these; equal to `own` where nothing was.
+
+        Args:
+            drawn: (H, W, 3) uint16, what `to_srgb(own)` became.
+            own: (H, W, 3) uint8 or uint16: the picture as it was.
+
+        Returns:
+            A new array of the type of `own`.
+
+        Raises:
+            ImageFileError: If the profile cannot be used.
+        """
+        unit = 257 if own.dtype == np.uint8 else 1
+        full = np.iinfo(own.dtype).max
+
+        def convert(rows: slice) -> Pixels:
+            before = self.to_srgb(own[rows])
+            touched = (before != drawn[rows]).any(axis=2)
+            result = own[rows].copy()
+            if touched.any():
+                ends = self.from_srgb(np.stack([drawn[rows][touched], before[touched]]))
+                moved = ends[0].astype(np.int32) - ends[1]
+                values = own[rows][touched].astype(np.int32) * unit + moved
+                result[touched] = np.clip((values + unit // 2) // unit, 0, full)
+            return result
+
+        return np.concatenate(_in_blocks(convert, own.shape))
+
+    def say(self, pixels: Pixels) -> str:
+        """What is done with these colours, for a person.
+
+        Raises:
+            ImageFileError: If the profile cannot be used.
+        """
+        said = f"its colours ({self.name}) are converted to sRGB for the filters, and back"
+        share = self.beyond(pixels)
+        if share < 0.0005:
+            return said
+        return f"{said}; {share:.1%} of them lie outside of sRGB and keep what they have beyond it"
+
+    def beyond(self, pixels: Pixels) -> float:
+        """The share of pixels that sRGB does not hold, 0 to 1.
+
+        Raises:
+            ImageFileError: If the profile cannot be used.
+        """
+        step = max(1, int(np.sqrt(pixels.shape[0] * pixels.shape[1] / 250_000)))
+        sample = np.ascontiguousarray(pixels[::step, ::step])
+        there = self.from_srgb(self.to_srgb(sample)).astype(np.int32)
+        unit = 257 if sample.dtype == np.uint8 else 1
+        gone = np.abs(there - sample.astype(np.int32) * unit).max(axis=2)
+        return float((gone > 257).mean())
+
+    def _converted(self, pixels: Pixels, source: bytes, target: bytes) -> NDArray[np.uint16]:
+        from imagecodecs import CMS, cms_transform
+
+        def convert(rows: slice) -> NDArray[np.uint16]:
+            deep = pixels[rows]
+            if deep.dtype == np.uint8:
+                deep = deep.astype(np.uint16) * np.uint16(257)
+            result: NDArray[np.uint16] = cms_transform(
+                np.ascontiguousarray(deep),
+                source,
+                target,
+                colorspace="rgb",
+                outcolorspace="rgb",
+                outdtype="uint16",
+                intent=int(CMS.INTENT.RELATIVE_COLORIMETRIC),
+                flags=int(CMS.FLAGS.NOOPTIMIZE),
+            )
+            return result.reshape(deep.shape)
+
+        try:
+            return np.concatenate(_in_blocks(convert, pixels.shape))
+        except Exception as error:  # LittleCMS's own
+            raise ImageFileError(
+                f"the ICC profile {self.name!r} must be one for RGB that LittleCMS can use; "
+                f"{error}. Convert the picture to sRGB in an editor, or turn `colour_management` "
+                "off."
+            ) from error
+
+
+def colours_of(icc: bytes, adobe: bool) -> Colours | None:
+    """The colours that a file states, if they are not sRGB's.
+
+    Args:
+        icc: Its ICC profile, for RGB; may be empty.
+        adobe: Without a profile, whether EXIF marks it as Adobe RGB (DCF 2.0, R03).
+    """
+    if icc:
+        return None if is_srgb(icc) else Colours(icc, profile_name(icc))
+    return Colours(_adobe(), "Adobe RGB (EXIF)") if adobe else None
+
+
+def _in_blocks(work: Callable[[slice], Any], shape: tuple[int, ...]) -> list[Any]:
+    """Do it for some rows at a time, on several cores."""
+    rows = max(1, _BLOCK // max(int(np.prod(shape[1:-1])), 1))
+    parts = [slice(first, first + rows) for first in range(0, shape[0], rows)]
+    if len(parts) == 1:
+        return [work(parts[0])]
+    with ThreadPoolExecutor(min(_WORKERS, len(os.sched_getaffinity(0)), len(parts))) as pool:
+        return list(pool.map(work, parts))
+
+
+@cache
+def _srgb() -> bytes:
+    from imagecodecs import cms_profile
+
+    profile: bytes = cms_profile("srgb")
+    return profile
+
+
+@cache
+def _adobe() -> bytes:
+    from imagecodecs import cms_profile
+
+    profile: bytes = cms_profile("rgb", **_ADOBE)
+    return profile
