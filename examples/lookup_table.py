@@ -12,7 +12,8 @@ from harmonizer.lut import build_lattice, format_cube, measure_errors
 
 photo, mask, _ = load_pair(sys.argv[1], sys.argv[2])
 with Harmonizer() as harmonizer:
-    plan = harmonizer.prepare(photo.pixels, harmonizer.predict(photo.pixels, mask))
+    with harmonizer.open(photo.pixels, mask) as frame:
+        plan = frame.measure(frame.predict())
     lattice = build_lattice(harmonizer.renderer, plan, 33)
     for error in measure_errors(harmonizer.renderer, plan, lattice, photo.pixels, mask):
         print(error)

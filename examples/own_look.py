@@ -15,5 +15,5 @@ for operation in OPERATIONS.values():
 photo, mask, _ = load_pair(sys.argv[1], sys.argv[2])
 look = Arguments(("temperature", "tint", "shadow"), (0.2, -0.1, 0.3))
 renderer = CpuRenderer()
-plan = renderer.prepare(photo.pixels, look)  # what the filters read of this picture
-save_photo(sys.argv[3], renderer.apply(photo.pixels, mask, plan), like=photo)
+plan = renderer.measure(photo.pixels, look)  # what the filters read of this picture
+save_photo(sys.argv[3], renderer.draw(photo.pixels, mask, plan), like=photo)

@@ -15,6 +15,7 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parents[1]
 
 TOOLCHAIN = (
+    "hatchling",
     "matplotlib",
     "onnxscript",
     "polygraphy",

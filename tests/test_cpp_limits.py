@@ -63,6 +63,7 @@ def test_measure_of_a_size_beyond_numbers_is_refused() -> None:
             _native.call("hz_measure", ctypes.byref(image), ctypes.byref(_native.Program()), 1)
 
 
+@pytest.mark.long
 def test_sample_refuses_what_is_no_file(tmp_path: Path) -> None:
     from cpp_package import run, sample
 
