@@ -1,15 +1,22 @@
 """Imports point one way, and the generated header and the results follow their sources."""
 
+import argparse
 import ast
+import importlib
 import json
+import re
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Iterator
 from pathlib import Path
 
 import jsonschema
 import pytest
 from conftest import ROOT
+
+from harmonizer.cli import COMMANDS
+from harmonizer.cli.flags import FLAGS, with_flags
 
 ALLOWED = {
     "runtime/harmonizer": {"harmonizer"},
@@ -35,6 +42,41 @@ def imported(path: Path) -> set[str]:
 def test_imports_point_one_way(folder: str) -> None:
     for path in (ROOT / folder).rglob("*.py"):
         assert imported(path) & OWN <= ALLOWED[folder], path
+
+
+def messages(path: Path) -> Iterator[str]:
+    """Texts of a module, but for docstrings."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    alone = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in alone:
+            yield node.value
+
+
+COMMAND = re.compile(r"(python export/\S+|pip install)[^`;]*")
+"""What a message may tell to run: another program's flags are its own."""
+
+
+def test_library_names_arguments_and_only_the_commands_name_flags() -> None:
+    for path in (ROOT / "runtime/harmonizer").rglob("*.py"):
+        if path.parent.name != "cli":
+            said = [
+                text for text in messages(path) if " " in text and "--" in COMMAND.sub("", text)
+            ]
+            assert not said, path
+
+
+def test_flags_of_messages_are_flags_of_a_command() -> None:
+    known: set[str] = set()
+    for name, (module, _) in COMMANDS.items():
+        parser = argparse.ArgumentParser(name)
+        importlib.import_module(module).add_arguments(parser)
+        known |= set(parser._option_string_actions)
+    assert set(FLAGS.values()) <= known
+    said = with_flags("Pass `max_pixels=9`, `fit_mask=True`, `mask_levels=(0, 1)` or `mask`.")
+    assert said == "Pass --max-pixels 9, --fit-mask, --mask-levels 0,1 or `mask`."
+    assert with_flags("or leave 'audio' out of `copied`.") == "or pass --no-audio."
+    assert with_flags("Leave 'subtitle' out of `copied`.") == "Pass --no-subtitles."
 
 
 def test_runtime_imports_no_torch() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from harmonizer.batch import RECORD_NAME, available_cores, pair_files, run_batch, split_layout
 from harmonizer.checks import MAX_THREADS
 from harmonizer.cli import FAILURE, SUCCESS, UsageError
+from harmonizer.cli.flags import with_flags
 from harmonizer.cli.options import (
     add_input_options,
     add_output_options,
@@ -86,7 +87,7 @@ def run(options: argparse.Namespace) -> int:
     for outcome in tqdm(results, total=len(jobs), unit="image", disable=None):
         counts[outcome.status] += 1
         for note in outcome.notes:
-            tqdm.write(f"harmonizer: note: {note}", file=sys.stderr)
+            tqdm.write(f"harmonizer: note: {with_flags(note)}", file=sys.stderr)
         if outcome.status == "failed":
             failures.append(outcome)
     for outcome in sorted(failures, key=lambda failure: failure.composite):

@@ -12,6 +12,7 @@ from harmonizer.arguments import MAX_STRENGTH, Arguments
 from harmonizer.backends import BACKENDS, build_renderer
 from harmonizer.checks import MAX_THREADS
 from harmonizer.cli import UsageError
+from harmonizer.cli.flags import with_flags
 from harmonizer.contract import DEFAULT_LABEL, LABELS
 from harmonizer.encoding import SUBSAMPLINGS, Quality
 from harmonizer.errors import HarmonizerError
@@ -258,7 +259,7 @@ def open_tools(options: argparse.Namespace, recipe: Recipe, threads: int | None 
     except HarmonizerError:  # among them one of the model, which is a ValueError as well
         raise
     except ValueError as error:  # of --label alone: the parser has checked the others
-        raise UsageError(f"--label: {error}") from error
+        raise UsageError(str(error)) from error
     recipe.check(harmonizer.filters)
     return Tools(harmonizer.renderer, harmonizer)
 
@@ -270,7 +271,7 @@ def place_of(tools: Tools) -> str:
 
 def say(kind: str, text: str) -> None:
     """Print one line for a person on stderr."""
-    print(f"harmonizer: {kind}: {text}", file=sys.stderr)
+    print(f"harmonizer: {kind}: {with_flags(text)}", file=sys.stderr)
 
 
 def image_format(text: str) -> str:

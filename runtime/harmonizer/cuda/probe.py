@@ -72,7 +72,7 @@ def open_driver(user: str, remedy: str = "To use it,") -> ctypes.CDLL:
     if status == _NO_DEVICE:
         raise DeviceError(
             f"{user} needs an NVIDIA GPU; the driver finds none. {remedy} make one visible "
-            "(CUDA_VISIBLE_DEVICES, the container's --gpus)."
+            "(CUDA_VISIBLE_DEVICES, the container's own settings)."
         )
     if status != 0:
         cause = {

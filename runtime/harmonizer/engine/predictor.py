@@ -32,7 +32,7 @@ from harmonizer.errors import DeviceMemoryError, EngineError
 
 _HOST_CODE = (
     ", being version compatible: it holds code for the host, which is not run unless "
-    "allow_host_code=True (--allow-host-code) says that you trust whoever made it"
+    "`allow_host_code=True` says that you trust whoever made it"
 )
 
 ALIGNMENT = 256
@@ -85,7 +85,7 @@ class EnginePredictor:
         if module not in ("auto", plan.module):
             raise EngineError(
                 f"{self.path} must be an engine of {module}; it was built by {plan.module}, and "
-                "neither runs the other's. Build it again with --module."
+                "neither runs the other's. Build it again for that one."
             )
         self.description = _describe(plan, onnx)
         self.metadata: dict[str, str] = self.description["metadata"]
@@ -128,7 +128,7 @@ class EnginePredictor:
         if not 1 <= batch <= self.largest_batch:
             raise ValueError(
                 f"`batch` must be 1 to {self.largest_batch}, as the engine {self.path} was built "
-                f"for; got {batch}. Split it, or build the engine with a larger --batch."
+                f"for; got {batch}. Split it, or build the engine for a larger batch."
             )
         shapes = self.contract.inputs
         addresses = {**dict(zip(shapes, inputs, strict=True)), OUTPUT: arguments}
@@ -205,7 +205,7 @@ class EnginePredictor:
         if "outofmemory" in text.lower().replace(" ", "").replace("_", ""):
             raise DeviceMemoryError(
                 f"the engine {self.path} must fit into the GPU's free memory; {what} {text}. Close "
-                "other programs, or build it with a smaller largest --batch."
+                "other programs, or build it for a smaller largest batch."
             )
         raise EngineError(
             f"the engine {self.path} must run on {self._trt.__name__} {self._trt.__version__} and "
