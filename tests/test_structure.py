@@ -27,21 +27,42 @@ ALLOWED = {
 }
 OWN = {"harmonizer", "train", "export", "calibration", "bench", "tests"}
 
+WITHIN = {"engine": set(), "cuda": {"engine"}, "video": set(), "cli": {"cuda", "engine", "video"}}
+"""What each folder of the package may import of the others."""
 
-def imported(path: Path) -> set[str]:
+
+def modules(path: Path) -> set[str]:
     names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            names |= {alias.name.split(".")[0] for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            names.add(node.module.split(".")[0])
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
     return names
+
+
+def imported(path: Path) -> set[str]:
+    return {name.split(".")[0] for name in modules(path)}
 
 
 @pytest.mark.parametrize("folder", ALLOWED)
 def test_imports_point_one_way(folder: str) -> None:
     for path in (ROOT / folder).rglob("*.py"):
         assert imported(path) & OWN <= ALLOWED[folder], path
+
+
+@pytest.mark.parametrize("folder", WITHIN)
+def test_folders_of_the_package_import_in_no_ring(folder: str) -> None:
+    for path in (ROOT / "runtime/harmonizer" / folder).rglob("*.py"):
+        parts = [name.split(".") for name in modules(path)]
+        met = {part[1] for part in parts if part[0] == "harmonizer" and len(part) > 1}
+        assert met & WITHIN.keys() <= WITHIN[folder] | {folder}, path
+
+
+@pytest.mark.parametrize("folder", [folder for folder in ALLOWED if "/" not in folder])
+def test_toolchain_does_not_import_the_commands(folder: str) -> None:
+    for path in (ROOT / folder).rglob("*.py"):
+        assert not any(name.startswith("harmonizer.cli") for name in modules(path)), path
 
 
 def messages(path: Path) -> Iterator[str]:
@@ -59,7 +80,7 @@ COMMAND = re.compile(r"(python export/\S+|pip install)[^`;]*")
 
 def test_library_names_arguments_and_only_the_commands_name_flags() -> None:
     for path in (ROOT / "runtime/harmonizer").rglob("*.py"):
-        if path.parent.name != "cli":
+        if path.parent.name != "cli" and path.name != "usage.py":
             said = [
                 text for text in messages(path) if " " in text and "--" in COMMAND.sub("", text)
             ]

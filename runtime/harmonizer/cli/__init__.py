@@ -12,6 +12,7 @@ from harmonizer import __version__
 from harmonizer.cli.flags import with_flags
 from harmonizer.errors import HarmonizerError, NativeLibraryError
 from harmonizer.pipes import leave_pipe
+from harmonizer.usage import UsageError
 
 COMMANDS = {
     "image": ("harmonizer.cli.image", "harmonize one composite"),
@@ -24,10 +25,6 @@ COMMANDS = {
 }
 
 SUCCESS, FAILURE, USAGE, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141
-
-
-class UsageError(Exception):
-    """The command line asks for something impossible; found before any work."""
 
 
 class _Parser(argparse.ArgumentParser):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harmonizer.batch import RECORD_NAME, available_cores, pair_files, run_batch, split_layout
 from harmonizer.checks import MAX_THREADS
-from harmonizer.cli import FAILURE, SUCCESS, UsageError
+from harmonizer.cli import FAILURE, SUCCESS
 from harmonizer.cli.flags import with_flags
 from harmonizer.cli.options import (
     add_input_options,
@@ -23,6 +23,7 @@ from harmonizer.cli.options import (
 )
 from harmonizer.files import FORMATS, check_writable, make_folder
 from harmonizer.others import find_others
+from harmonizer.usage import UsageError
 
 _MOST_WORKERS = 4
 """Default limit: each worker holds an image in memory."""

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from harmonizer.backends import BACKENDS
 from harmonizer.bench import SCHEMA_VERSION, environment, judge, run_cases, table
-from harmonizer.cli import UsageError
 from harmonizer.files import write_atomically
 from harmonizer.harmonizer import Harmonizer
+from harmonizer.usage import UsageError
 
 if TYPE_CHECKING:
     from harmonizer.cuda.bench import Cases

@@ -5,15 +5,13 @@ import json
 import time
 from pathlib import Path
 
-from harmonizer.cli import SUCCESS, UsageError
+from harmonizer.cli import SUCCESS
 from harmonizer.cli.options import (
     add_input_options,
     add_output_options,
     add_recipe_options,
     check_format_options,
     check_masks,
-    check_outputs,
-    check_suffix,
     open_tools,
     place_of,
     read_file_options,
@@ -22,6 +20,7 @@ from harmonizer.cli.options import (
 )
 from harmonizer.files import output_format, write_atomically
 from harmonizer.jobs import harmonize_file
+from harmonizer.usage import UsageError, check_outputs, check_suffix
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -18,7 +18,6 @@ from harmonizer.engine.checks import (
     check_model,
     check_version,
 )
-from harmonizer.engine.driver import find_gpu
 from harmonizer.engine.files import (
     Plan,
     description_path,
@@ -29,6 +28,7 @@ from harmonizer.engine.files import (
 )
 from harmonizer.engine.library import cuda_of, import_tensorrt, listening, logger_of, quoted
 from harmonizer.errors import DeviceMemoryError, EngineError
+from harmonizer.gpu import current_gpu
 
 _HOST_CODE = (
     ", being version compatible: it holds code for the host, which is not run unless "
@@ -91,7 +91,7 @@ class EnginePredictor:
         self.metadata: dict[str, str] = self.description["metadata"]
         self.contract = read_contract(self.path, self.metadata)
         self.filters = self.contract.filters
-        gpu = find_gpu(cuda_of(plan.module))  # before anything of TensorRT: see `driver`
+        gpu = current_gpu(cuda_of(plan.module))  # before anything of TensorRT: see `driver`
         check_gpu(self.path, self.description, gpu)
         self._trt = import_tensorrt(plan.module)
         compatible = bool(self.description["options"].get("version_compatible"))
