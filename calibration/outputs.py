@@ -3,9 +3,8 @@
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from harmonizer.cli import UsageError
-from harmonizer.cli.options import check_outputs, check_suffix
 from harmonizer.errors import ImageFileError
+from harmonizer.usage import UsageError, check_outputs, check_suffix
 
 SUFFIXES = {"--html": ".html", "--json": ".json"}
 """By flag, what its file must end in, wherever a command has it."""

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from harmonizer.engine import BuildOptions, EnginePredictor, build_engine, describe_engine
-from harmonizer.engine.driver import has_gpu
 from harmonizer.engine.library import MODULES
 from harmonizer.engine.options import COMPATIBILITIES, COMPUTE_CAPABILITIES
 from harmonizer.engine.progress import BuildProgress
 from harmonizer.errors import HarmonizerError
+from harmonizer.gpu import has_gpu
 
 ONLY_BUILDING = ("workspace", "optimization_level", "timing_cache", "compute_capability", "tf32")
 

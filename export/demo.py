@@ -7,6 +7,7 @@ composites of the shared data where those are found, and puts before and after s
 
 import argparse
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -16,7 +17,6 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from export.samples import PERTURBATIONS, sample_photos
-from harmonizer.cli import main as harmonizer
 from harmonizer.ops import DEFAULT_FILTERS
 from train.evaluation.metrics import foreground_mse
 from train.filters import apply_filters, blend
@@ -95,7 +95,8 @@ def main() -> int:
         print(f"no real composites at {real}: harmonizing scikit-image's photographs only")
     for composites, masks, output, _ in inputs:
         words = ["batch", str(composites), str(masks), "-o", str(output), "--model"]
-        code = harmonizer([*words, str(args.model)])
+        command = [sys.executable, "-m", "harmonizer", *words, str(args.model)]
+        code = subprocess.run(command, check=False).returncode
         if code:
             return code
 

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harmonizer.cuda.probe import find_gpu
 from harmonizer.errors import DeviceError
+from harmonizer.gpu import find_gpu
 
 EMULATED = "HZ_EMULATION_LIBRARY" in os.environ
 """Whether the driver is the emulated one."""

@@ -62,8 +62,8 @@ def sanitize(tool: str) -> dict[str, str]:
 
 def describe() -> dict[str, object]:
     """The GPU and the versions."""
-    from harmonizer.cuda.probe import find_gpu
     from harmonizer.errors import DeviceError
+    from harmonizer.gpu import find_gpu
 
     found: dict[str, object] = {"date": datetime.now(UTC).strftime("%Y-%m-%d")}
     try:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from tiny_predictor import write_predictor
 
-from harmonizer.engine.driver import Gpu
+from harmonizer.gpu import Gpu
 
 VERSION = (10, 16, 1, 11)
 GPU = Gpu("Stand-in 1", "9.0")
@@ -165,7 +165,7 @@ def install(monkeypatch: pytest.MonkeyPatch, gpu: Gpu = GPU) -> State:
     state = State()
     monkeypatch.setitem(sys.modules, "tensorrt", make_module(state))
     monkeypatch.setattr("harmonizer.engine.library._loggers", {})
-    monkeypatch.setattr("harmonizer.engine.predictor.find_gpu", lambda cuda: gpu)
+    monkeypatch.setattr("harmonizer.engine.predictor.current_gpu", lambda cuda: gpu)
     return state
 
 

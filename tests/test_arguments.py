@@ -86,7 +86,7 @@ def test_load_missing_entry_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("entries", "error", "message"),
     [
-        ({"format": "other"}, ArgumentsError, rf'"format": "{FORMAT}".*--save-arguments'),
+        ({"format": "other"}, ArgumentsError, rf'"format": "{FORMAT}".*`Arguments.save`'),
         ({"version": 2}, ArgumentsError, r"arguments.json must have version 1; got 2"),
         ({"version": True}, ArgumentsError, r"must have version 1; got True"),
         ({"comment": ""}, ArgumentsError, r"keys format, version, .*; got .*'comment'. Remove"),
@@ -111,7 +111,7 @@ def test_load_bad_document_is_refused(
 @pytest.mark.parametrize("content", [b"", b"{", b"[1, 2", b"\xff\xfe\x00", b"1" * 5000])
 def test_load_not_json_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.json").write_bytes(content)
-    with pytest.raises(ArgumentsError, match=r"cannot be parsed.*--save-arguments"):
+    with pytest.raises(ArgumentsError, match=r"cannot be parsed.*`Arguments.save`"):
         Arguments.load(tmp_path / "a.json")
 
 

@@ -26,12 +26,12 @@ from harmonizer.contract import Contract
 from harmonizer.engine import BuildOptions, build_engine, describe_engine, is_engine_file
 from harmonizer.engine.build import _configure
 from harmonizer.engine.checks import engine_name
-from harmonizer.engine.driver import Gpu
 from harmonizer.engine.files import description_path, read_description, read_plan, report_path
 from harmonizer.engine.library import logger_of
 from harmonizer.engine.progress import BuildProgress
 from harmonizer.engine.timing import open_timing_cache
 from harmonizer.errors import DeviceError, EngineError, ModelError
+from harmonizer.gpu import Gpu
 from harmonizer.ops import DEFAULT_FILTERS
 from train.checkpoints import load_checkpoint
 from train.network import HarmonizerNet, NetworkConfig
@@ -310,7 +310,7 @@ def as_tensorrt(monkeypatch: pytest.MonkeyPatch) -> Any:
         answers.append(GPU)
         return GPU
 
-    monkeypatch.setattr("harmonizer.engine.build.find_gpu", find_once)
+    monkeypatch.setattr("harmonizer.engine.build.current_gpu", find_once)
     return module
 
 
@@ -365,7 +365,7 @@ def test_tensorrt_without_a_driver_is_not_touched(
     def no_driver(cuda: int | None) -> None:
         raise DeviceError("TensorRT needs an NVIDIA driver")
 
-    monkeypatch.setattr("harmonizer.engine.build.find_gpu", no_driver)
+    monkeypatch.setattr("harmonizer.engine.build.current_gpu", no_driver)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
     with pytest.raises(DeviceError, match="needs an NVIDIA driver"):
         build_engine(write_predictor(tmp_path / "a.onnx"), tmp_path / "a.engine")

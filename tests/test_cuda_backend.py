@@ -14,9 +14,8 @@ import pytest
 from conftest import ROOT
 from cuda_driver.build import build_driver, find_headers
 
-from harmonizer import _native
+from harmonizer import _native, gpu
 from harmonizer.backends import Backend, build_renderer
-from harmonizer.cuda import probe
 from harmonizer.cuda.arrays import is_device_array, stream_handle
 from harmonizer.errors import DeviceError, EngineError, ModelError, NativeLibraryError
 from harmonizer.harmonizer import Harmonizer
@@ -26,8 +25,8 @@ from harmonizer.renderer import CpuRenderer
 @pytest.fixture
 def driverless(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if no driver were installed."""
-    monkeypatch.setattr(probe, "LIBRARY", "libcuda.so.absent")
-    probe.load_driver.cache_clear()
+    monkeypatch.setattr(gpu, "LIBRARY", "libcuda.so.absent")
+    gpu.load_driver.cache_clear()
 
 
 def run(code: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
@@ -121,7 +120,7 @@ def test_batch_and_stream_on_the_cpu_equal_single_calls() -> None:
 
 @pytest.mark.parametrize("words", (["image", "c.png", "m.png", "-o", "o.png"], ["doctor"]))
 def test_command_line_without_driver_does_not_crash(scene: Path, words: list[str]) -> None:
-    if probe.has_driver():
+    if gpu.has_driver():
         pytest.skip("this machine has a driver")
     command = [sys.executable, "-X", "faulthandler", "-m", "harmonizer.cli", *words]
     if words[0] == "image":
@@ -181,7 +180,7 @@ def test_missing_gpu_and_missing_package_are_named(emulated: dict[str, str]) -> 
 
 def test_import_of_package_loads_no_gpu_library() -> None:
     code = (
-        "import sys, harmonizer.harmonizer, harmonizer.doctor, harmonizer.cuda.probe\n"
+        "import sys, harmonizer.harmonizer, harmonizer.doctor, harmonizer.gpu\n"
         "print([n for n in sys.modules if n.split('.')[0] in ('pycuda', 'cuda', 'tensorrt')])"
     )
     assert run(code, {}).stdout == "[]\n"

@@ -29,10 +29,10 @@ from tiny_predictor import write_curve_predictor, write_predictor
 from export.metadata import file_sha256
 from harmonizer.engine import EnginePredictor, describe_engine, is_engine_file
 from harmonizer.engine.checks import engine_name
-from harmonizer.engine.driver import Gpu, has_gpu
 from harmonizer.engine.files import NAME_PREFIX, description_path, read_plan
 from harmonizer.engine.library import version_tuple
 from harmonizer.errors import DeviceMemoryError, EngineError, ModelError
+from harmonizer.gpu import Gpu, has_gpu
 from harmonizer.ops import DEFAULT_FILTERS
 
 KIB = 1024
@@ -424,6 +424,6 @@ def test_failures_carry_what_tensorrt_said(
         EnginePredictor(*write_pair(tmp_path)).enqueue(1, (256, 256), 256, 1)
     assert says in str(caught.value) and "not worth repeating" not in str(caught.value)
     if error is DeviceMemoryError:
-        assert "smaller largest --batch" in str(caught.value)
+        assert "smaller largest batch" in str(caught.value)
     else:
         assert isinstance(caught.value, EngineError) and caught.value.log == (says,)

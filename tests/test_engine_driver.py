@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from harmonizer.engine.driver import Gpu, find_gpu
 from harmonizer.engine.library import choose_module, import_tensorrt
 from harmonizer.errors import DeviceError
+from harmonizer.gpu import Gpu, current_gpu
 
 
 class FakeDriver:
@@ -54,7 +54,7 @@ def test_find_gpu_driver_that_is_no_use_is_refused(
 ) -> None:
     monkeypatch.setattr(ctypes, "CDLL", lambda name: driver)
     with pytest.raises(DeviceError, match=words):
-        find_gpu(cuda=13)
+        current_gpu(cuda=13)
 
 
 @pytest.mark.parametrize("current", [0, 201])
@@ -62,7 +62,7 @@ def test_find_gpu_working_driver_is_described(
     monkeypatch: pytest.MonkeyPatch, current: int
 ) -> None:
     monkeypatch.setattr(ctypes, "CDLL", lambda name: FakeDriver(current=current))
-    assert find_gpu(cuda=13) == Gpu("NVIDIA H200", "9.0")
+    assert current_gpu(cuda=13) == Gpu("NVIDIA H200", "9.0")
 
 
 def test_module_unknown_absent_broken_or_old_is_refused(

@@ -316,7 +316,7 @@ def test_load_photo_over_the_limit_is_refused_before_decoding(tmp_path: Path, su
     if not suffix.endswith((".tif", ".webp")):
         path.write_bytes(data[: len(data) - 40])  # damage that decoding would find
     with pytest.raises(
-        ImageFileError, match=rf"at most {count - 1:,} pixels.*--max-pixels {count}"
+        ImageFileError, match=rf"at most {count - 1:,} pixels.*`max_pixels={count}`"
     ):
         load_photo(path, max_pixels=count - 1)
 
@@ -350,7 +350,7 @@ def test_save_photo_bad_pixels_are_refused(tmp_path: Path) -> None:
         save_photo(tmp_path / "a.gif", picture())
     with pytest.raises(ImageFileError, match="it has no suffix"):
         save_photo(tmp_path / "a", picture())
-    with pytest.raises(ImageFileError, match=r"JPEG holds 8 bits.*--depth 8"):
+    with pytest.raises(ImageFileError, match=r"JPEG holds 8 bits.*`depth=8`"):
         save_photo(tmp_path / "a.jpg", picture16())
     with pytest.raises(TypeError, match=r"must be uint8 or uint16; got float32"):
         save_photo(tmp_path / "a.png", picture().astype(np.float32))  # type: ignore[arg-type]

@@ -92,7 +92,7 @@ def test_load_pair_sizes_alpha_and_fit(tmp_path: Path) -> None:
         load_pair(tmp_path / "rgb.png", None)
     with pytest.raises(ImageFileError, match="opaque everywhere"):
         load_pair(tmp_path / "opaque.png", None)
-    with pytest.raises(ImageFileError, match=r"28x20 for a 56x40 composite.*--fit-mask"):
+    with pytest.raises(ImageFileError, match=r"28x20 for a 56x40 composite.*`fit_mask=True`"):
         load_pair(tmp_path / "rgb.png", tmp_path / "small.png")
     _, mask, notes = load_pair(tmp_path / "rgb.png", tmp_path / "small.png", fit_mask=True)
     assert mask.shape == (40, 56) and mask.dtype == np.uint8

@@ -264,7 +264,7 @@ def test_other_filter_lists_are_followed(
             {"metadata": {"harmonizer.format": ""}},
             r'say harmonizer.format = "harmonizer-predictor"',
         ),
-        ({"metadata": {"harmonizer.format": "harmonizer-end-to-end"}}, r"--variant predictor"),
+        ({"metadata": {"harmonizer.format": "harmonizer-end-to-end"}}, r"Export the predictor"),
         ({"metadata": {"harmonizer.format_version": "2"}}, r"format version 1; it has '2'"),
         ({"metadata": {"harmonizer.filters": "shadow"}}, r"list its filters"),
         ({"metadata": {"harmonizer.filters": '{"a": 1}'}}, r"list its filters.*not a list"),

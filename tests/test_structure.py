@@ -1,15 +1,22 @@
 """Imports point one way, and the generated header and the results follow their sources."""
 
+import argparse
 import ast
+import importlib
 import json
+import re
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Iterator
 from pathlib import Path
 
 import jsonschema
 import pytest
 from conftest import ROOT
+
+from harmonizer.cli import COMMANDS
+from harmonizer.cli.flags import FLAGS, with_flags
 
 ALLOWED = {
     "runtime/harmonizer": {"harmonizer"},
@@ -20,21 +27,77 @@ ALLOWED = {
 }
 OWN = {"harmonizer", "train", "export", "calibration", "bench", "tests"}
 
+WITHIN = {"engine": set(), "cuda": {"engine"}, "video": set(), "cli": {"cuda", "engine", "video"}}
+"""What each folder of the package may import of the others."""
 
-def imported(path: Path) -> set[str]:
+
+def modules(path: Path) -> set[str]:
     names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            names |= {alias.name.split(".")[0] for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            names.add(node.module.split(".")[0])
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
     return names
+
+
+def imported(path: Path) -> set[str]:
+    return {name.split(".")[0] for name in modules(path)}
 
 
 @pytest.mark.parametrize("folder", ALLOWED)
 def test_imports_point_one_way(folder: str) -> None:
     for path in (ROOT / folder).rglob("*.py"):
         assert imported(path) & OWN <= ALLOWED[folder], path
+
+
+@pytest.mark.parametrize("folder", WITHIN)
+def test_folders_of_the_package_import_in_no_ring(folder: str) -> None:
+    for path in (ROOT / "runtime/harmonizer" / folder).rglob("*.py"):
+        parts = [name.split(".") for name in modules(path)]
+        met = {part[1] for part in parts if part[0] == "harmonizer" and len(part) > 1}
+        assert met & WITHIN.keys() <= WITHIN[folder] | {folder}, path
+
+
+@pytest.mark.parametrize("folder", [folder for folder in ALLOWED if "/" not in folder])
+def test_toolchain_does_not_import_the_commands(folder: str) -> None:
+    for path in (ROOT / folder).rglob("*.py"):
+        assert not any(name.startswith("harmonizer.cli") for name in modules(path)), path
+
+
+def messages(path: Path) -> Iterator[str]:
+    """Texts of a module, but for docstrings."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    alone = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in alone:
+            yield node.value
+
+
+COMMAND = re.compile(r"(python export/\S+|pip install)[^`;]*")
+"""What a message may tell to run: another program's flags are its own."""
+
+
+def test_library_names_arguments_and_only_the_commands_name_flags() -> None:
+    for path in (ROOT / "runtime/harmonizer").rglob("*.py"):
+        if path.parent.name != "cli" and path.name != "usage.py":
+            said = [
+                text for text in messages(path) if " " in text and "--" in COMMAND.sub("", text)
+            ]
+            assert not said, path
+
+
+def test_flags_of_messages_are_flags_of_a_command() -> None:
+    known: set[str] = set()
+    for name, (module, _) in COMMANDS.items():
+        parser = argparse.ArgumentParser(name)
+        importlib.import_module(module).add_arguments(parser)
+        known |= set(parser._option_string_actions)
+    assert set(FLAGS.values()) <= known
+    said = with_flags("Pass `max_pixels=9`, `fit_mask=True`, `mask_levels=(0, 1)` or `mask`.")
+    assert said == "Pass --max-pixels 9, --fit-mask, --mask-levels 0,1 or `mask`."
+    assert with_flags("or leave 'audio' out of `copied`.") == "or pass --no-audio."
+    assert with_flags("Leave 'subtitle' out of `copied`.") == "Pass --no-subtitles."
 
 
 def test_runtime_imports_no_torch() -> None:

@@ -233,7 +233,7 @@ def test_video_image_sequences_need_a_rate(tmp_path: Path) -> None:
         for folder, array in (("c", picture(index)), ("m", disc(index))):
             (tmp_path / folder).mkdir(exist_ok=True)
             Image.fromarray(array).save(tmp_path / folder / f"f{index:03d}.png")
-    with pytest.raises(VideoError, match=r"must have a frame rate.*--rate"):
+    with pytest.raises(VideoError, match=r"must have a frame rate.*`rate=25`"):
         run(Inputs(tmp_path / "c", tmp_path / "m"), tmp_path / "o.mp4")
     inputs = Inputs(tmp_path / "c" / "f%03d.png", tmp_path / "m", rate=Fraction(24))
     report = run(inputs, tmp_path / "o.mp4")

@@ -221,7 +221,7 @@ def test_subtitles_that_a_transport_stream_has_no_type_for_are_refused(
                 if packet.dts is not None:
                     packet.stream = stream
                     out.mux(packet)
-    with pytest.raises(VideoError, match=r"subtitle stream \(subrip\).*--no-subtitles"):
+    with pytest.raises(VideoError, match=r"subtitle stream \(subrip\).*'subtitle' out of `copied`"):
         run(Inputs(both, mask), tmp_path / "o.ts")
     report = run(Inputs(both, mask, copied=("audio",)), tmp_path / "o.ts")
     assert any("no chapters" in note for note in report.notes)
@@ -251,7 +251,7 @@ def test_a_stream_of_an_unknown_codec_is_refused_or_left_out_with_a_note(
     known = (tmp_path / "c.mkv").read_bytes()
     assert known.count(b"A_PCM/INT/LIT") == 1
     (tmp_path / "c.mkv").write_bytes(known.replace(b"A_PCM/INT/LIT", b"A_XYZ/INT/LIT"))
-    with pytest.raises(VideoError, match=r"audio stream.*unknown one.*--no-audio"):
+    with pytest.raises(VideoError, match=r"audio stream.*unknown one.*'audio' out of `copied`"):
         run(Inputs(tmp_path / "c.mkv", mask), tmp_path / "o.mkv")
     report = run(Inputs(tmp_path / "c.mkv", mask, copied=()), tmp_path / "o.mkv")
     assert report.frames == 4

@@ -21,10 +21,9 @@ from typing import NoReturn
 from PIL import Image
 
 from harmonizer import __version__
-from harmonizer.cli import UsageError
-from harmonizer.cli.options import check_outputs, check_suffix
 from harmonizer.errors import HarmonizerError
 from harmonizer.files import write_atomically
+from harmonizer.usage import UsageError, check_outputs, check_suffix
 from train.data.iharmony4 import SUBSETS
 from train.evaluation.metrics import PROTOCOLS
 from train.evaluation.predictors import UPSAMPLES, Kind, Method

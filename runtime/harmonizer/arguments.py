@@ -156,12 +156,12 @@ class Arguments(Mapping[str, Value]):
         except OSError as error:
             raise ArgumentsError(
                 f"{path} must be a readable file of arguments; {error.strerror or error}. Check "
-                "the path, or write one with --save-arguments."
+                "the path, or write one with `Arguments.save`."
             ) from error
         except ValueError as error:
             raise ArgumentsError(
                 f"{path} must be a JSON file of arguments; it cannot be parsed ({error}). "
-                "Write one with --save-arguments and edit that."
+                "Write one with `Arguments.save` and edit that."
             ) from error
         return cls.from_document(document, source=str(path))
 
@@ -180,7 +180,7 @@ class Arguments(Mapping[str, Value]):
         if not isinstance(document, dict) or document.get("format") != FORMAT:
             raise ArgumentsError(
                 f'{source} must be an object with "format": "{FORMAT}"; got '
-                f"{json.dumps(document)[:80]}. Write one with --save-arguments and edit that."
+                f"{json.dumps(document)[:80]}. Write one with `Arguments.save` and edit that."
             )
         if document.get("version") != FORMAT_VERSION or document["version"] is True:
             raise ArgumentsError(
@@ -197,7 +197,7 @@ class Arguments(Mapping[str, Value]):
             raise ArgumentsError(
                 f'{source} must hold a list "filters" (drawing order) and an object "arguments" '
                 f"(name -> number); got {json.dumps(filters)[:40]} and "
-                f"{json.dumps(arguments)[:40]}. Write one with --save-arguments and edit that."
+                f"{json.dumps(arguments)[:40]}. Write one with `Arguments.save` and edit that."
             )
         try:
             return cls.from_mapping(arguments, tuple(map(str, filters)))

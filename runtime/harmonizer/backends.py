@@ -137,7 +137,7 @@ def build_renderer(
 
 def _gpu_is_meant() -> bool:
     """Whether a driver and PyCUDA are installed; loads neither PyCUDA nor a context."""
-    from harmonizer.cuda.probe import check_packages, has_driver
+    from harmonizer.gpu import check_packages, has_driver
 
     if not has_driver():
         _log.info("drawing on the CPU: there is no NVIDIA driver.")

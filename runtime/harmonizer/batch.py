@@ -238,7 +238,7 @@ def _check_targets(jobs: list[Job]) -> None:
         if target in targets:
             raise ImageFileError(
                 f"each composite must have its own output; {targets[target]} and {job.composite} "
-                f"would both write {job.output}. Rename one, or leave --format out."
+                f"would both write {job.output}. Rename one, or leave `suffix` out."
             )
         targets[target] = job.composite
 

@@ -90,7 +90,7 @@ def read_contract(path: Path, metadata: Mapping[str, str]) -> Contract:
     if kind == END_TO_END_FORMAT:
         raise ModelError(
             f"{path} must be a predictor, which gives arguments; it is an end-to-end graph, which "
-            "draws them itself. Export one with --variant predictor."
+            "draws them itself. Export the predictor."
         )
     if kind != FORMAT:
         raise ModelError(

@@ -145,7 +145,7 @@ def _test_video() -> str:
 
 def _gpu() -> Iterator[Finding]:
     """What backend `cuda` needs; nothing of it is needed on a machine that draws on the CPU."""
-    from harmonizer.cuda.probe import check_packages, find_gpu
+    from harmonizer.gpu import check_packages, find_gpu
 
     for name in GPU_PACKAGES:
         yield Finding(name, _version(name) or "not installed", None)

@@ -262,7 +262,7 @@ def check_depth(path: str | Path | Sink, dtype: np.dtype[np.uint8 | np.uint16]) 
     if dtype == np.uint16 and form not in DEEP_FORMATS:
         raise ImageFileError(
             f"{path}: {form} holds 8 bits a channel; the pixels have 16. Write .png or .tif, or "
-            "pass --depth 8 to round them."
+            "pass `depth=8` to round them."
         )
 
 

@@ -52,7 +52,7 @@ class Fit:
                     "rotation is applied: turn the mask likewise."
                 )
             return rule + "One is upright, the other lies on its side: turn the mask first."
-        return "" if may_scale else rule + "Resize it, or pass --fit-mask."
+        return "" if may_scale else rule + "Resize it, or pass `fit_mask=True`."
 
     def note(self) -> str:
         """What is said of scaling it."""

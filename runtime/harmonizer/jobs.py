@@ -60,7 +60,7 @@ class Recipe:
         strangers = [name for name in self.overrides if name not in filters]
         if strangers:
             raise ArgumentsError(
-                f"--set must name a filter that is drawn ({', '.join(filters)}); got "
+                f"`overrides` must name a filter that is drawn ({', '.join(filters)}); got "
                 f"{', '.join(strangers)}. Leave it out, or use a model that has it."
             )
 

@@ -61,7 +61,7 @@ def check_size(path: object, width: int, height: int, max_pixels: int) -> None:
     if width * height > max_pixels:
         raise ImageFileError(
             f"{path} must have at most {max_pixels:,} pixels; it has {width}x{height} = "
-            f"{width * height:,}. Scale it down, or pass --max-pixels {width * height}."
+            f"{width * height:,}. Scale it down, or pass `max_pixels={width * height}`."
         )
 
 

@@ -22,8 +22,8 @@ BRIGHT = 0.5
 
 FAINT_REMEDY = (
     "Multiply it by {factor} (of several labels, write the foreground's as {full} and the others "
-    "as 0), or name its own black and white, --mask-levels 0,{brightest}; --mask-levels 0,{full} "
-    "takes it as it is."
+    "as 0), or name its own black and white, `mask_levels=(0, {brightest})`; `mask_levels=(0, "
+    "{full})` takes it as it is."
 )
 """For mask files; `faintness` fills it in."""
 

@@ -37,7 +37,7 @@ def default_model() -> Path:
     if not path.is_file():
         raise ModelError(
             f"the package must contain its model, {path}; it is missing. Run `make model` in the "
-            "source tree, or name a model file with --model (Harmonizer(model=...))."
+            "source tree, or name a model file with `model`."
         )
     return path
 

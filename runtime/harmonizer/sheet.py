@@ -8,6 +8,7 @@ import html
 from collections.abc import Callable, Iterable
 from io import BytesIO
 from pathlib import Path
+from string import Template
 
 import numpy as np
 
@@ -21,36 +22,7 @@ MOST = 300
 
 _SIDE, _QUALITY = 480, 82
 
-_PAGE = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>{title}</title>
-<style>
-:root {{ color-scheme: light dark; font: 15px/1.4 system-ui, sans-serif; }}
-body {{ margin: 2rem auto; max-width: 100rem; padding: 0 1rem; }}
-main {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(20rem, 1fr)); gap: 1.5rem; }}
-figure {{ margin: 0; }}
-.pair {{ position: relative; --at: 50%; }}
-.pair img {{ display: block; width: 100%; }}
-.pair img + img {{ position: absolute; inset: 0; clip-path: inset(0 0 0 var(--at)); }}
-.pair input {{ position: absolute; inset: 0; width: 100%; height: 100%; margin: 0; opacity: 0;
-  cursor: ew-resize; }}
-.pair:focus-within {{ outline: 2px solid; }}
-.pair::after {{ content: ""; position: absolute; inset: 0 auto 0 var(--at); width: 2px;
-  background: #fff; mix-blend-mode: difference; pointer-events: none; }}
-figcaption {{ overflow-wrap: anywhere; }}
-code, small {{ opacity: .8; }}
-</style>
-<h1>{title}</h1>
-<p>{counts}. Left of the line is the composite, right of it the result; drag it, or use the arrow
-keys.</p>
-<main>{pairs}</main>
-{lists}
-<script>
-for (const input of document.querySelectorAll(".pair input"))
-  input.oninput = () => input.parentElement.style.setProperty("--at", input.value + "%");
-</script>
-</html>
-"""
+_PAGE = Path(__file__).parent / "assets" / "report.html"
 
 _PAIR = """<figure><div class="pair"><img alt="composite" src="{before}">
 <img alt="result" src="{after}">
@@ -103,7 +75,7 @@ def write_sheet(
                 continue
             pairs.append(_pair(job, outcome, before, after))
     lists = _listed("Failed", failed) + _listed(f"Further ones, beyond the first {MOST}", plain)
-    page = _PAGE.format(
+    page = Template(_PAGE.read_text(encoding="utf-8")).substitute(
         title=html.escape(title), counts=html.escape(counts), pairs="".join(pairs), lists=lists
     )
     write_file(path, page.encode())

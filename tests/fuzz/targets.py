@@ -242,8 +242,8 @@ def run_description(path: Path) -> str | None:
     """Read the description, its contract, and check the GPU that it names."""
     from harmonizer.contract import read_contract
     from harmonizer.engine.checks import check_gpu
-    from harmonizer.engine.driver import Gpu
     from harmonizer.engine.files import read_description, read_plan
+    from harmonizer.gpu import Gpu
 
     engine = path.with_suffix("")
     engine.write_bytes(description_seed()[1])

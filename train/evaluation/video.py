@@ -17,13 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage import registration
 
-from harmonizer.cli import UsageError
-from harmonizer.cli.options import check_outputs, check_suffix
 from harmonizer.errors import HarmonizerError
 from harmonizer.files import write_atomically
 from harmonizer.harmonizer import Harmonizer
 from harmonizer.jobs import Recipe, Tools
 from harmonizer.plan import Plan
+from harmonizer.usage import UsageError, check_outputs, check_suffix
 from harmonizer.values import to_numbers
 from harmonizer.video.planes import foreground_box
 from harmonizer.video.shots import Shot, Tally, interpolated, planned, predicted, replayed

@@ -9,8 +9,10 @@ import sys
 from typing import Any, NoReturn
 
 from harmonizer import __version__
+from harmonizer.cli.flags import with_flags
 from harmonizer.errors import HarmonizerError, NativeLibraryError
 from harmonizer.pipes import leave_pipe
+from harmonizer.usage import UsageError
 
 COMMANDS = {
     "image": ("harmonizer.cli.image", "harmonize one composite"),
@@ -18,15 +20,11 @@ COMMANDS = {
     "video": ("harmonizer.cli.video", "harmonize a video"),
     "lut": ("harmonizer.cli.lut", "save a composite's look as a .cube 3D LUT"),
     "curves": ("harmonizer.cli.curves", "plot and save the tone curves of a composite's look"),
-    "bench": ("harmonizer.bench", "measure speed and memory on this machine"),
+    "bench": ("harmonizer.cli.bench", "measure speed and memory on this machine"),
     "doctor": ("harmonizer.cli.doctor", "check this installation"),
 }
 
 SUCCESS, FAILURE, USAGE, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141
-
-
-class UsageError(Exception):
-    """The command line asks for something impossible; found before any work."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -99,7 +97,7 @@ def _run(words: list[str]) -> int:
         print("harmonizer: interrupted", file=sys.stderr)
         return INTERRUPTED
     except (UsageError, HarmonizerError) as error:
-        print(f"harmonizer: error: {error}", file=sys.stderr)
+        print(f"harmonizer: error: {with_flags(str(error))}", file=sys.stderr)
         return FAILURE if isinstance(error, NativeLibraryError) else USAGE
     except MemoryError:
         print(

@@ -16,7 +16,8 @@ from harmonizer.batch import (
     with_backgrounds,
 )
 from harmonizer.checks import MAX_THREADS
-from harmonizer.cli import FAILURE, SUCCESS, UsageError
+from harmonizer.cli import FAILURE, SUCCESS
+from harmonizer.cli.flags import with_flags
 from harmonizer.cli.options import (
     add_input_options,
     add_output_options,
@@ -24,7 +25,6 @@ from harmonizer.cli.options import (
     add_recipe_options,
     check_format_options,
     check_masks,
-    check_suffix,
     image_format,
     open_tools,
     read_file_options,
@@ -36,6 +36,7 @@ from harmonizer.errors import ImageFileError
 from harmonizer.files import FORMATS, Pixels, check_writable, make_folder
 from harmonizer.jobs import FileOptions, load_inputs
 from harmonizer.others import find_others
+from harmonizer.usage import UsageError, check_suffix
 
 _MOST_WORKERS = 4
 """Default limit: each worker holds an image in memory."""
@@ -118,7 +119,7 @@ def run(options: argparse.Namespace) -> int:
         counts[outcome.status] += 1
         outcomes[outcome.composite] = outcome
         for note in outcome.notes:
-            tqdm.write(f"harmonizer: note: {note}", file=sys.stderr)
+            tqdm.write(f"harmonizer: note: {with_flags(note)}", file=sys.stderr)
         if outcome.status == "failed":
             failures.append(outcome)
     for outcome in sorted(failures, key=lambda failure: failure.composite):

@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from harmonizer.cli import SUCCESS, UsageError
+from harmonizer.cli import SUCCESS
 from harmonizer.cli.options import (
     add_input_options,
     add_output_options,
@@ -14,8 +14,6 @@ from harmonizer.cli.options import (
     add_recipe_options,
     check_format_options,
     check_masks,
-    check_outputs,
-    check_suffix,
     image_format,
     open_tools,
     place_of,
@@ -28,6 +26,7 @@ from harmonizer.files import output_format, write_atomically
 from harmonizer.jobs import harmonize_file
 from harmonizer.limits import max_file_bytes
 from harmonizer.memory import Blob, Place, Sink
+from harmonizer.usage import UsageError, check_outputs, check_suffix
 
 _STREAM = Path("-")
 

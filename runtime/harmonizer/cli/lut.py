@@ -4,13 +4,11 @@ import argparse
 from pathlib import Path
 
 from harmonizer import __version__
-from harmonizer.cli import SUCCESS, UsageError
+from harmonizer.cli import SUCCESS
 from harmonizer.cli.options import (
     add_input_options,
     add_recipe_options,
     check_masks,
-    check_outputs,
-    check_suffix,
     open_tools,
     read_recipe,
     say,
@@ -18,6 +16,7 @@ from harmonizer.cli.options import (
 from harmonizer.errors import ImageFileError
 from harmonizer.files import load_pair, write_atomically
 from harmonizer.lut import SIZES, TOLERABLE, build_lattice, format_cube, measure_errors
+from harmonizer.usage import UsageError, check_outputs, check_suffix
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

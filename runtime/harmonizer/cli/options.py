@@ -5,13 +5,12 @@ import math
 import os
 import re
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 
 from harmonizer.arguments import MAX_STRENGTH, Arguments
 from harmonizer.backends import BACKENDS, build_renderer
 from harmonizer.checks import MAX_THREADS
-from harmonizer.cli import UsageError
+from harmonizer.cli.flags import with_flags
 from harmonizer.contract import DEFAULT_LABEL, LABELS
 from harmonizer.cutouts import Placing
 from harmonizer.encoding import SUBSAMPLINGS, Quality
@@ -22,6 +21,7 @@ from harmonizer.jobs import FileOptions, Recipe, Tools
 from harmonizer.masks import Levels
 from harmonizer.ops import OPERATIONS, PHOTO_FILTERS
 from harmonizer.placement import ANCHORS
+from harmonizer.usage import UsageError
 
 _JPEG_LEVEL = 95
 
@@ -294,51 +294,6 @@ def check_masks(composite: Path, mask: Path | None) -> None:
         )
 
 
-def check_outputs(
-    outputs: dict[str, Path | None],
-    inputs: Iterable[Path | None],
-    overwrite_input: bool | None = None,
-) -> None:
-    """Refuse outputs that would replace an input or each other, or cannot be written.
-
-    Args:
-        outputs: Flag -> file, or None where the flag was not given.
-        inputs: Files that are read.
-        overwrite_input: The first output may replace an input; None where the command has no
-            --overwrite-input.
-
-    Raises:
-        UsageError: If files collide.
-        ImageFileError: If a file cannot be written.
-    """
-    from harmonizer.files import check_writable
-
-    read = {os.path.realpath(path) for path in inputs if path is not None}
-    written: dict[str, str] = {}
-    for index, (flag, path) in enumerate(outputs.items()):
-        if path is None:
-            continue
-        target = os.path.realpath(path)
-        if target in read and not (overwrite_input and index == 0):
-            choice = overwrite_input is not None and index == 0
-            remedy = ", or pass --overwrite-input" if choice else ""
-            raise UsageError(f"{flag} {path} would replace an input; name another file{remedy}.")
-        if target in written:
-            raise UsageError(f"{written[target]} and {flag} name the same file, {path}.")
-        written[target] = flag
-        check_writable(path)
-
-
-def check_suffix(flag: str, path: Path | None, suffix: str) -> None:
-    """Refuse a file name that does not end in `suffix`.
-
-    Raises:
-        UsageError: If it does not.
-    """
-    if path is not None and path.suffix.lower() != suffix:
-        raise UsageError(f"{flag} must end in {suffix}; got {path}. Rename it.")
-
-
 def open_tools(options: argparse.Namespace, recipe: Recipe, threads: int | None = None) -> Tools:
     """Load the model, unless arguments are given, and the renderer.
 
@@ -360,7 +315,7 @@ def open_tools(options: argparse.Namespace, recipe: Recipe, threads: int | None 
     except HarmonizerError:  # among them one of the model, which is a ValueError as well
         raise
     except ValueError as error:  # of --label alone: the parser has checked the others
-        raise UsageError(f"--label: {error}") from error
+        raise UsageError(str(error)) from error
     recipe.check(harmonizer.filters)
     return Tools(harmonizer.renderer, harmonizer)
 
@@ -372,7 +327,7 @@ def place_of(tools: Tools) -> str:
 
 def say(kind: str, text: str) -> None:
     """Print one line for a person on stderr."""
-    print(f"harmonizer: {kind}: {text}", file=sys.stderr)
+    print(f"harmonizer: {kind}: {with_flags(text)}", file=sys.stderr)
 
 
 def image_format(text: str) -> str:

@@ -9,12 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harmonizer.backends import build_renderer
-from harmonizer.cli import INTERRUPTED, SUCCESS, UsageError
+from harmonizer.cli import INTERRUPTED, SUCCESS
 from harmonizer.cli.options import (
     add_recipe_options,
     check_masks,
-    check_outputs,
-    check_suffix,
     count,
     mask_levels,
     open_tools,
@@ -25,6 +23,7 @@ from harmonizer.cli.options import (
 from harmonizer.cli.progress import Bars, interrupts
 from harmonizer.jobs import Recipe, Tools
 from harmonizer.limits import MAX_FRAME_PIXELS
+from harmonizer.usage import UsageError, check_outputs, check_suffix
 
 if TYPE_CHECKING:
     from harmonizer.video import Encoding, Inputs, Job, Smoothing, Track

@@ -1,12 +1,11 @@
-"""`harmonizer bench` on a GPU: drawing, whole frames and transfers, beside a copy on the device.
+"""What a GPU costs: drawing, whole frames and transfers, beside a copy on the device.
 
 Times on the device are taken with CUDA events on one stream, a pair for each call; "host to host"
 is wall time of the whole call, transfers included. The same frames run as a CUDA graph and call by
-call. What else a module has to offer on the same GPU (`--against`) is measured in the same run.
+call. What else a module has to offer on the same GPU is measured in the same run.
 Not run on a GPU yet.
 """
 
-import importlib
 import statistics
 import subprocess
 import time
@@ -294,24 +293,6 @@ def figures_of(
                 times[name] / times["frame 1.0"]
             )
     return figures
-
-
-def load_rivals(name: str) -> Cases:
-    """The `cases` of a module.
-
-    Raises:
-        UsageError: If there is no such module, or it has none.
-    """
-    from harmonizer.cli import UsageError
-
-    try:
-        cases: Cases = importlib.import_module(name).cases
-    except (ImportError, AttributeError) as error:
-        raise UsageError(
-            f"--against must name a module with `cases`, as bench.rivals of the repository; {name} "
-            f"gives: {error}."
-        ) from error
-    return cases
 
 
 def measure_gpu(

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from harmonizer.cuda.probe import check_packages, find_gpu, load_driver
 from harmonizer.errors import DeviceError, DeviceMemoryError
+from harmonizer.gpu import check_packages, find_gpu, load_driver
 
 _NO_KERNEL_IMAGE = ("invalid image", "no kernel image", "unsupported ptx", "ptx")
 

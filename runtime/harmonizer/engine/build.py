@@ -9,14 +9,13 @@ import math
 import re
 import time
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 from harmonizer.contract import Contract
 from harmonizer.engine import rtx
 from harmonizer.engine.checks import check_contract, engine_name
-from harmonizer.engine.driver import Gpu, find_gpu
 from harmonizer.engine.files import (
     Plan,
     description_path,
@@ -38,6 +37,7 @@ from harmonizer.engine.options import BuildOptions
 from harmonizer.engine.progress import BuildProgress, make_monitor
 from harmonizer.engine.timing import open_timing_cache, save_timing_cache
 from harmonizer.errors import DeviceError, DeviceMemoryError, EngineError, brief, shortened
+from harmonizer.gpu import Gpu, current_gpu
 
 _REMEDIES = {
     "workspace": "Allow it more workspace.",
@@ -99,7 +99,7 @@ def build_engine(
             "run. Leave it out."
         )
     # TensorRT crashes without a driver; TensorRT-RTX builds for GPUs that are not there.
-    gpu = find_gpu(cuda_of(chosen)) if chosen == "tensorrt" else None
+    gpu = current_gpu(cuda_of(chosen)) if chosen == "tensorrt" else None
     trt = import_tensorrt(chosen)
     with listening() as heard:
         serialised, report = _build(trt, model, options, timing_cache, progress, heard)
@@ -114,7 +114,7 @@ def build_engine(
             },
             "module": chosen,
             "version": trt.__version__,
-            "gpu": None if gpu is None else asdict(gpu),
+            "gpu": None if gpu is None else gpu.kind(),
             "options": options.as_dict(),
             "inspected": _inspect(trt, plan, contract, heard),
             "messages": sorted(set(heard)),
@@ -270,7 +270,7 @@ def _layers(network: Any) -> dict[str, Any]:
 def _inspect(trt: Any, plan: Plan, contract: Contract, heard: list[str]) -> dict[str, Any]:
     """Load what was built, check its contract, and list its layers; needs a GPU that can run it."""
     try:
-        gpu: Gpu = find_gpu(cuda_of(plan.module))
+        gpu: Gpu = current_gpu(cuda_of(plan.module))
     except DeviceError as error:
         return {"layers": None, "reason": f"not loaded: {error}"}
     runtime = trt.Runtime(logger_of(trt))

@@ -3,17 +3,16 @@
 import hashlib
 import os
 import warnings
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from harmonizer.engine.build import build_engine
-from harmonizer.engine.driver import find_gpu
 from harmonizer.engine.files import description_path, read_description, read_model, read_plan
 from harmonizer.engine.library import choose_module, cuda_of, import_tensorrt
 from harmonizer.engine.options import BuildOptions, digest
 from harmonizer.engine.progress import BuildProgress
 from harmonizer.errors import EngineError, HarmonizerWarning
+from harmonizer.gpu import current_gpu
 from harmonizer.private import check_own_file, locked, make_private_folder
 from harmonizer.storage import sweep
 
@@ -59,13 +58,13 @@ def cached_engine(
     options = BuildOptions() if options is None else options
     chosen = choose_module(module)
     options.check_module(chosen)
-    gpu = find_gpu(cuda_of(chosen)) if chosen == "tensorrt" else None
+    gpu = current_gpu(cuda_of(chosen)) if chosen == "tensorrt" else None
     *_, data = read_model(Path(onnx))
     wanted = {
         "onnx_sha256": hashlib.sha256(data).hexdigest(),
         "module": chosen,
         "version": import_tensorrt(chosen).__version__,
-        "gpu": None if gpu is None else asdict(gpu),
+        "gpu": None if gpu is None else gpu.kind(),
         "options": options.as_dict(),
     }
     place = cache_folder() if folder is None else Path(folder)

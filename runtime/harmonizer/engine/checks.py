@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harmonizer.contract import OUTPUT, Contract
-from harmonizer.engine.driver import Gpu
 from harmonizer.engine.files import NAME_PREFIX, Plan
 from harmonizer.engine.library import version_tuple
 from harmonizer.errors import EngineError
+from harmonizer.gpu import Gpu
 
 _REBUILD = "Build it again here: python export/build_engine.py MODEL.onnx --output FILE.engine"
 

@@ -174,7 +174,7 @@ def read_description(plan: Plan) -> dict[str, Any] | None:
             f"{str(facts['format'])[:40]} {str(facts['format_version'])[:40]}. {remedy}"
         )
     if kinds["metadata"] is not dict or kinds["options"] is not dict:
-        raise EngineError(f"{path} must hold objects `metadata` and `options`. {remedy}")
+        raise EngineError(f'{path} must hold objects "metadata" and "options". {remedy}')
     complaints = complaints_of(facts)
     if complaints:
         raise EngineError(

@@ -18,7 +18,6 @@ from harmonizer.engine.checks import (
     check_model,
     check_version,
 )
-from harmonizer.engine.driver import find_gpu
 from harmonizer.engine.files import (
     Plan,
     description_path,
@@ -29,10 +28,11 @@ from harmonizer.engine.files import (
 )
 from harmonizer.engine.library import cuda_of, import_tensorrt, listening, logger_of, quoted
 from harmonizer.errors import DeviceMemoryError, EngineError
+from harmonizer.gpu import current_gpu
 
 _HOST_CODE = (
     ", being version compatible: it holds code for the host, which is not run unless "
-    "allow_host_code=True (--allow-host-code) says that you trust whoever made it"
+    "`allow_host_code=True` says that you trust whoever made it"
 )
 
 ALIGNMENT = 256
@@ -85,13 +85,13 @@ class EnginePredictor:
         if module not in ("auto", plan.module):
             raise EngineError(
                 f"{self.path} must be an engine of {module}; it was built by {plan.module}, and "
-                "neither runs the other's. Build it again with --module."
+                "neither runs the other's. Build it again for that one."
             )
         self.description = _describe(plan, onnx)
         self.metadata: dict[str, str] = self.description["metadata"]
         self.contract = read_contract(self.path, self.metadata)
         self.filters = self.contract.filters
-        gpu = find_gpu(cuda_of(plan.module))  # before anything of TensorRT: see `driver`
+        gpu = current_gpu(cuda_of(plan.module))  # before anything of TensorRT: see `driver`
         check_gpu(self.path, self.description, gpu)
         self._trt = import_tensorrt(plan.module)
         compatible = bool(self.description["options"].get("version_compatible"))
@@ -128,7 +128,7 @@ class EnginePredictor:
         if not 1 <= batch <= self.largest_batch:
             raise ValueError(
                 f"`batch` must be 1 to {self.largest_batch}, as the engine {self.path} was built "
-                f"for; got {batch}. Split it, or build the engine with a larger --batch."
+                f"for; got {batch}. Split it, or build the engine for a larger batch."
             )
         shapes = self.contract.inputs
         addresses = {**dict(zip(shapes, inputs, strict=True)), OUTPUT: arguments}
@@ -205,7 +205,7 @@ class EnginePredictor:
         if "outofmemory" in text.lower().replace(" ", "").replace("_", ""):
             raise DeviceMemoryError(
                 f"the engine {self.path} must fit into the GPU's free memory; {what} {text}. Close "
-                "other programs, or build it with a smaller largest --batch."
+                "other programs, or build it for a smaller largest batch."
             )
         raise EngineError(
             f"the engine {self.path} must run on {self._trt.__name__} {self._trt.__version__} and "

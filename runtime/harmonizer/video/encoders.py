@@ -45,10 +45,10 @@ _QUALITY = {
     "av1_qsv": ("global_quality", 24),
     "mpeg4": ("q:v", 3),
 }
-"""The option that --crf sets, and its default: little visible loss."""
+"""The option that `crf` sets, and its default: little visible loss."""
 
 _WORST = {"libx264": 51, "libx264rgb": 51, "libx265": 51, "libvpx-vp9": 63, "libsvtav1": 63}
-"""The largest --crf of software encoders, which would take more for it without a word."""
+"""The largest `crf` of software encoders, which would take more for it without a word."""
 
 _EXTRA = {
     "libvpx-vp9": {"b": "0", "row-mt": "1", "deadline": "good", "cpu-used": "4"},
@@ -137,7 +137,7 @@ def choose(
     suffix = path.suffix.lower()
     if encoding.depth is not None:
         raise VideoError(
-            f"--depth is for sequences of images; {path} is a video. Choose a --pixel-format."
+            f"`depth` is for sequences of images; {path} is a video. Choose a `pixel_format`."
         )
     if suffix not in SUFFIXES:
         raise VideoError(
@@ -166,8 +166,8 @@ def choose(
     pixel_format = encoding.pixel_format or wanted or nearest_format(source_format, formats, size)
     if formats and pixel_format not in formats:
         raise VideoError(
-            f"--pixel-format must be one that {codec} takes ({', '.join(formats)}); got "
-            f"{pixel_format}. Choose another, or another --codec."
+            f"`pixel_format` must be one that {codec} takes ({', '.join(formats)}); got "
+            f"{pixel_format}. Choose another, or another `codec`."
         )
     before = source_format.replace("yuvj", "yuv")
     if encoding.pixel_format is None and planar(pixel_format) not in (before, planar(before)):
@@ -198,11 +198,11 @@ def _open_codec(name: str) -> Any:
         codec = av.Codec(name, "w")
     except (ValueError, av.FFmpegError) as error:
         raise VideoError(
-            f"--codec must be an encoder of this PyAV ({av.__version__}); {name!r} is none. "
+            f"`codec` must be an encoder of this PyAV ({av.__version__}); {name!r} is none. "
             "libx264, libx265, libvpx-vp9, libsvtav1, prores_ks and ffv1 usually are."
         ) from error
     if codec.type != "video":
-        raise VideoError(f"--codec must be a video encoder; {name} is for {codec.type}.")
+        raise VideoError(f"`codec` must be a video encoder; {name} is for {codec.type}.")
     return codec
 
 
@@ -214,7 +214,7 @@ def _check_size(pixel_format: str, size: tuple[int, int], codec: str) -> None:
         if halved and length % 2 and codec.startswith(("libx26", "h264", "hevc")):
             raise VideoError(
                 f"the {name} must be even for {pixel_format} in {codec}; it is {length}. Pass "
-                "--pixel-format yuv444p, or scale the video."
+                "`pixel_format='yuv444p'`, or scale the video."
             )
 
 
@@ -223,13 +223,13 @@ def _quality_options(codec: str, encoding: Encoding) -> dict[str, str]:
     name, default = _QUALITY.get(codec, (None, None))
     if encoding.crf is not None and name is None:
         raise VideoError(
-            f"--crf must go with an encoder that has such a scale ({', '.join(_QUALITY)}); {codec} "
-            "has none. Leave it out, or use --codec-option."
+            f"`crf` must go with an encoder that has such a scale ({', '.join(_QUALITY)}); {codec} "
+            "has none. Leave it out, or use `options`."
         )
     worst = _WORST.get(codec)
     if encoding.crf is not None and worst is not None and not 0 <= encoding.crf <= worst:
         raise VideoError(
-            f"--crf must lie in [0, {worst}] for {codec}; got {encoding.crf:g}. Lower is better; "
+            f"`crf` must lie in [0, {worst}] for {codec}; got {encoding.crf:g}. Lower is better; "
             f"{default:g} is the default."
         )
     if name == "q:v":
@@ -241,8 +241,8 @@ def _quality_options(codec: str, encoding: Encoding) -> dict[str, str]:
     if encoding.preset is not None:
         if "preset" not in _private_options(codec):
             raise VideoError(
-                f"--preset must go with an encoder that has presets; {codec} has none. Leave it "
-                "out, or use --codec-option."
+                f"`preset` must go with an encoder that has presets; {codec} has none. Leave it "
+                "out, or use `options`."
             )
         options["preset"] = encoding.preset
     return options
@@ -261,8 +261,8 @@ def _working_hardware(codec: str, default: str) -> str:
         if opens(name):
             return name
     raise VideoError(
-        "--hardware must find a hardware encoder that works here; none of "
-        f"{', '.join(candidates) or 'the known ones'} opens. Leave --hardware out."
+        "`hardware` must find a hardware encoder that works here; none of "
+        f"{', '.join(candidates) or 'the known ones'} opens. Leave `hardware` out."
     )
 
 
@@ -290,7 +290,7 @@ def check_container(path: Path, container: Any, codec: str) -> None:
     if codec not in container.supported_codecs:
         raise VideoError(
             f"{path} must be of a kind that can hold {codec}; {container.format.name} cannot. "
-            "Write .mkv, which holds nearly everything, or choose another --codec."
+            "Write .mkv, which holds nearly everything, or choose another `codec`."
         )
 
 
@@ -302,10 +302,10 @@ def open_encoder(path: Path, context: Any, choice: Choice) -> None:
     """
     settings = ", ".join(f"{key}={value}" for key, value in choice.options.items())
     rule = f"must be encodable with {choice.codec} {choice.pixel_format} ({settings})"
-    with translated(path, rule, "Change --codec, --preset, --pixel-format or --codec-option."):
+    with translated(path, rule, "Change `codec`, `preset`, `pixel_format` or `options`."):
         context.open()
     if context.options:
         raise VideoError(
-            f"--codec-option must be known to {choice.codec}; it does not know "
+            f"`options` must be known to {choice.codec}; it does not know "
             f"{', '.join(context.options)}. Leave it out."
         )

@@ -53,7 +53,7 @@ def planar(format_name: str) -> str:
     if not is_planar(name):
         raise VideoError(
             "the pixel format must be planar with up to 16 bits a sample, or one of "
-            f"{', '.join(_PLANAR)}; it is {format_name}. Choose another with --pixel-format."
+            f"{', '.join(_PLANAR)}; it is {format_name}. Choose another with `pixel_format`."
         )
     return _PLANAR.get(name, name)
 

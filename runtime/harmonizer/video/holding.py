@@ -30,13 +30,8 @@ DISK = "Check that the disk has room and that you may write there."
 
 _CONTAINER = (
     "The container or the encoder does not take these streams: write .mkv, which holds nearly "
-    "everything, or choose another --codec."
+    "everything, or choose another `codec`."
 )
-
-
-def flag_without(kind: str) -> str:
-    """The flag that leaves out streams of a kind, "audio" or "subtitle"."""
-    return "--no-audio" if kind == "audio" else "--no-subtitles"
 
 
 def cannot_hold(path: object, container: str, stream: Any, source: object) -> str:
@@ -45,7 +40,7 @@ def cannot_hold(path: object, container: str, stream: Any, source: object) -> st
     return (
         f"{path} must be able to hold the {stream.type} stream "
         f"({stream.codec_context.codec.canonical_name}) of {source}; {name} is not. Write .mkv, or "
-        f"pass {flag_without(stream.type)}."
+        f"leave '{stream.type}' out of `copied`."
     )
 
 

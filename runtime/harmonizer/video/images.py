@@ -50,7 +50,7 @@ def choose_images(path: Path, source_format: str, encoding: Encoding) -> Choice:
     if any(value is not None for value in given):
         raise VideoError(
             f"{path} must be a video to have an encoder's settings; it is a sequence of images. "
-            "Drop --codec, --crf, --preset, --pixel-format, --hardware and --codec-option; --depth "
+            "Drop `codec`, `crf`, `preset`, `pixel_format`, `hardware` and `options`; `depth` "
             "chooses 8 or 16 bits."
         )
     form = FORMATS[path.suffix.lower()]
@@ -58,7 +58,7 @@ def choose_images(path: Path, source_format: str, encoding: Encoding) -> Choice:
     depth = encoding.depth or (16 if depth_of(source_format) > 8 else 8)
     if depth == 16 and form not in DEEP_FORMATS:
         if encoding.depth is not None:
-            raise VideoError(f"--depth 16 must go with PNG or TIFF; {form} holds 8 bits.")
+            raise VideoError(f"`depth=16` must go with PNG or TIFF; {form} holds 8 bits.")
         notes.append(f"{source_format} is rounded to 8 bits, which {form} holds")
         depth = 8
     alpha = has_alpha_channel(source_format)

@@ -106,6 +106,6 @@ def too_short(what: str, end: float, needed: float) -> str:
     """The sentence for a companion that ends before the video."""
     return (
         f"{what} must last as long as the video; it ends at {end:.3f} s, and the video has a frame "
-        f"at {needed:.3f} s. Pass --when-short hold to keep its last frame, or --when-short stop "
-        "to end there."
+        f"at {needed:.3f} s. Pass `when_short='hold'` to keep its last frame, or "
+        "`when_short='stop'` to end there."
     )

@@ -18,7 +18,7 @@ from harmonizer.video.libav import open_container
 
 _REMEDY = "Check the path and that the file is complete."
 
-DAMAGED = "Repair or download it again, or pass --skip-damaged to use what can be decoded."
+DAMAGED = "Repair or download it again, or pass `skip_damaged=True` to use what can be decoded."
 
 CONTAINERS = (
     *("mov", "mp4", "m4a", "3gp", "3g2", "mj2", "matroska", "webm", "avi", "mpegts", "mpeg"),
@@ -239,13 +239,13 @@ class VideoReader:
             raise VideoError(
                 f"{self.path} must have frames of at most {self._max_pixels:,} pixels, of a size "
                 "that its beginning tells; they are larger, or it does not tell. Scale it down, or "
-                "pass a larger --max-pixels."
+                "pass a larger `max_pixels`."
             )
         if self.width * self.height > self._max_pixels:
             raise VideoError(
                 f"{self.path} must have at most {self._max_pixels:,} pixels a frame; it has "
                 f"{self.width}x{self.height} = {self.width * self.height:,}. Scale it down, or "
-                f"pass --max-pixels {self.width * self.height}."
+                f"pass `max_pixels={self.width * self.height}`."
             )
 
     def _alpha_decoder(self) -> Any:
@@ -287,7 +287,7 @@ class VideoReader:
         if frame.pts is None:
             raise VideoError(
                 f"{self.path} must have timestamps; frame {self.frames_read} has none. Say with "
-                "--rate how many frames there are in a second."
+                "`rate` how many frames there are in a second."
             )
         return frame.pts
 
@@ -295,7 +295,7 @@ class VideoReader:
         return (
             f"{self.path} must have increasing timestamps; frame {self.frames_read} is at "
             f"{float(pts * self.time_base):.3f} s, the one before at "
-            f"{float(last * self.time_base):.3f} s. Pass --rate to count frames instead."
+            f"{float(last * self.time_base):.3f} s. Pass `rate` to count frames instead."
         )
 
 

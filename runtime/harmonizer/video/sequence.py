@@ -149,7 +149,7 @@ class SequenceReader:
         if rate is None:
             raise VideoError(
                 f"{path} is a sequence of images and must have a frame rate; none is given. Pass "
-                "--rate, such as --rate 25."
+                "`rate`, such as `rate=25`."
             )
         self._skip, self._max_pixels = skip_damaged, max_pixels
         self.others: list[str] = []

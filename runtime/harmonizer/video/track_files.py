@@ -122,7 +122,7 @@ def read_track(path: str | Path) -> tuple[tuple[str, ...], list[Entry]]:
     if filters is None or not entries:
         raise VideoError(
             f"{path} must hold a header and at least one frame; it does not. Write one with "
-            "--save-arguments."
+            "`save_track`."
         )
     return filters, entries
 
@@ -146,7 +146,7 @@ def _readable(path: str | Path) -> Iterator[BinaryIO]:
         reason = getattr(error, "strerror", None) or str(error)
         raise VideoError(
             f"{path} must be a readable track of arguments; {reason}. Check the path, or write one "
-            "with --save-arguments."
+            "with `save_track`."
         ) from error
 
 
@@ -167,7 +167,7 @@ def _read_header(document: dict[str, Any], where: str) -> tuple[str, ...]:
     if document.get("format") != FORMAT or document.get("version") != FORMAT_VERSION:
         raise VideoError(
             f'{where} must have "format": "{FORMAT}" and "version": {FORMAT_VERSION}; got '
-            f"{json.dumps(document)[:60]}. Write a track with --save-arguments and edit that."
+            f"{json.dumps(document)[:60]}. Write a track with `save_track` and edit that."
         )
     if not isinstance(filters, list) or not all(isinstance(name, str) for name in filters):
         raise VideoError(f'{where} must list the "filters"; got {filters!r}.')

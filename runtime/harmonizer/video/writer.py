@@ -12,7 +12,7 @@ from harmonizer.storage import Temporary, resolved
 from harmonizer.video.colour import Colour
 from harmonizer.video.encoders import Choice, check_container, open_encoder
 from harmonizer.video.errors import VideoError, translated
-from harmonizer.video.holding import DISK, cannot_hold, flag_without, holding, holds
+from harmonizer.video.holding import DISK, cannot_hold, holding, holds
 from harmonizer.video.libav import open_container
 from harmonizer.video.reader import VideoReader
 
@@ -230,7 +230,7 @@ class VideoWriter:
                 raise VideoError(
                     f"{source.path} must have a codec for its {stream.type} stream that this PyAV "
                     f"({av.__version__}) knows; it has an unknown one, which cannot be copied. "
-                    f"Pass {flag_without(stream.type)}."
+                    f"Leave '{stream.type}' out of `copied`."
                 )
             codec = context.codec.canonical_name
             try:

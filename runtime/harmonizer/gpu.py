@@ -6,13 +6,12 @@ of theirs is imported before this has answered.
 
 import ctypes
 import importlib.util
-import sys
 from dataclasses import dataclass
 from functools import cache
 
 from harmonizer.errors import DeviceError
 
-LIBRARY = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+LIBRARY = "libcuda.so.1"
 
 OLDEST_DRIVER = (12, 0)
 """Oldest CUDA version of a driver that is tried; the kernels' own compiler may ask for more."""
@@ -29,16 +28,29 @@ class Gpu:
     """One GPU, as the driver describes it.
 
     Attributes:
+        name: The product, such as "NVIDIA H200".
+        compute_capability: Such as "9.0".
         ordinal: Its number among the visible ones.
-        name: Of the product.
-        capability: Compute capability, such as (9, 0).
         driver: Newest CUDA version that the driver supports, such as (13, 0).
     """
 
-    ordinal: int
     name: str
-    capability: tuple[int, int]
-    driver: tuple[int, int]
+    compute_capability: str
+    ordinal: int = 0
+    driver: tuple[int, int] = OLDEST_DRIVER
+
+    @property
+    def capability(self) -> tuple[int, int]:
+        """The compute capability as two numbers."""
+        major, minor = map(int, self.compute_capability.split("."))
+        return major, minor
+
+    def kind(self) -> dict[str, str]:
+        """What an engine depends on: the same for every GPU of the product."""
+        return {"name": self.name, "compute_capability": self.compute_capability}
+
+    def __str__(self) -> str:
+        return f"{self.name} (compute capability {self.compute_capability})"
 
 
 @cache
@@ -72,7 +84,7 @@ def open_driver(user: str, remedy: str = "To use it,") -> ctypes.CDLL:
     if status == _NO_DEVICE:
         raise DeviceError(
             f"{user} needs an NVIDIA GPU; the driver finds none. {remedy} make one visible "
-            "(CUDA_VISIBLE_DEVICES, the container's --gpus)."
+            "(CUDA_VISIBLE_DEVICES, the container's own settings)."
         )
     if status != 0:
         cause = {
@@ -131,7 +143,36 @@ def find_gpu(ordinal: int = 0) -> Gpu:
             f"backend `cuda` needs a GPU of compute capability {dotted(OLDEST_GPU)} (Turing) or "
             f"newer; {text} has {dotted(capability)}. Use backend `cpu`."
         )
-    return Gpu(ordinal, text, capability, driver_version(library))
+    return Gpu(text, dotted(capability), ordinal, driver_version(library))
+
+
+def current_gpu(cuda: int | None = None) -> Gpu:
+    """Describe the GPU that TensorRT would use: of the current CUDA context, or the first one.
+
+    TensorRT must not be asked: without a driver its objects are made all the same, and the process
+    crashes when they are used.
+
+    Args:
+        cuda: The major CUDA version that the driver must support; None for any.
+
+    Raises:
+        DeviceError: If there is no driver, it is too old or does not start, or it has no GPU.
+    """
+    library = open_driver("TensorRT")
+    version = driver_version(library)
+    if cuda is not None and version[0] < cuda:
+        raise DeviceError(
+            f"this TensorRT needs a driver for CUDA {cuda} or newer; the one installed supports "
+            f"{dotted(version)}. Update the driver, or install TensorRT for that CUDA."
+        )
+    device = ctypes.c_int()
+    # An error here says that no context is current: CUDA then takes the first device.
+    if library.cuCtxGetDevice(ctypes.byref(device)) and library.cuDeviceGet(
+        ctypes.byref(device), 0
+    ):
+        raise DeviceError("TensorRT needs a GPU; the driver has none. Check `nvidia-smi`.")
+    name, capability = describe(library, device)
+    return Gpu(name, dotted(capability))
 
 
 def check_packages() -> None:
@@ -152,6 +193,15 @@ def has_driver() -> bool:
     try:
         ctypes.CDLL(LIBRARY)
     except OSError:
+        return False
+    return True
+
+
+def has_gpu() -> bool:
+    """Whether there is a driver with a GPU."""
+    try:
+        current_gpu()
+    except DeviceError:
         return False
     return True
 

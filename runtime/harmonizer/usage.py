@@ -1,0 +1,54 @@
+"""What every command line checks before any work, of this package and of the toolchain."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from harmonizer.files import check_writable
+
+
+class UsageError(Exception):
+    """The command line asks for something impossible; found before any work."""
+
+
+def check_outputs(
+    outputs: dict[str, Path | None],
+    inputs: Iterable[Path | None],
+    overwrite_input: bool | None = None,
+) -> None:
+    """Refuse outputs that would replace an input or each other, or cannot be written.
+
+    Args:
+        outputs: Flag -> file, or None where the flag was not given.
+        inputs: Files that are read.
+        overwrite_input: The first output may replace an input; None where the command has no
+            --overwrite-input.
+
+    Raises:
+        UsageError: If files collide.
+        ImageFileError: If a file cannot be written.
+    """
+    read = {os.path.realpath(path) for path in inputs if path is not None}
+    written: dict[str, str] = {}
+    for index, (flag, path) in enumerate(outputs.items()):
+        if path is None:
+            continue
+        target = os.path.realpath(path)
+        if target in read and not (overwrite_input and index == 0):
+            choice = overwrite_input is not None and index == 0
+            remedy = ", or pass --overwrite-input" if choice else ""
+            raise UsageError(f"{flag} {path} would replace an input; name another file{remedy}.")
+        if target in written:
+            raise UsageError(f"{written[target]} and {flag} name the same file, {path}.")
+        written[target] = flag
+        check_writable(path)
+
+
+def check_suffix(flag: str, path: Path | None, suffix: str) -> None:
+    """Refuse a file name that does not end in `suffix`.
+
+    Raises:
+        UsageError: If it does not.
+    """
+    if path is not None and path.suffix.lower() != suffix:
+        raise UsageError(f"{flag} must end in {suffix}; got {path}. Rename it.")
