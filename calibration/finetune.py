@@ -31,6 +31,7 @@ from calibration.rounding import insert_rounding
 from calibration.rows import scale_rows
 from export.to_onnx import export
 from export.tolerances import CALIBRATION_IMAGES
+from harmonizer.endings import ending_well
 from harmonizer.errors import HarmonizerError
 from train.checkpoints import load_harmonizer, save_checkpoint
 from train.data.batches import Batch
@@ -216,4 +217,4 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(ending_well(main))

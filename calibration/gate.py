@@ -27,6 +27,7 @@ from calibration.outputs import prepare_outputs
 from calibration.report import argument_rows, write_html
 from harmonizer import __version__
 from harmonizer.documents import read_document
+from harmonizer.endings import ending_well
 from harmonizer.engine.files import description_path
 from harmonizer.errors import HarmonizerError, brief
 from harmonizer.files import write_atomically
@@ -265,4 +266,4 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(ending_well(main))

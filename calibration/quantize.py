@@ -40,6 +40,7 @@ from calibration.search import (
 )
 from export.tolerances import CALIBRATION_IMAGES
 from harmonizer import __version__
+from harmonizer.endings import ending_well
 from harmonizer.errors import HarmonizerError
 from harmonizer.files import write_atomically
 
@@ -266,4 +267,4 @@ def _summary(output: Path, graph: PredictorGraph, found: Found, report: dict[str
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(ending_well(main))

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from harmonizer.endings import ending_well
 from harmonizer.engine import BuildOptions, EnginePredictor, build_engine, describe_engine
 from harmonizer.engine.library import MODULES
 from harmonizer.engine.options import COMPATIBILITIES, COMPUTE_CAPABILITIES
@@ -127,4 +128,4 @@ def _summary(output: Path, report: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(ending_well(main))

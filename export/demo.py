@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from export.samples import PERTURBATIONS, sample_photos
+from harmonizer.endings import ending_well
 from harmonizer.ops import DEFAULT_FILTERS
 from train.evaluation.metrics import foreground_mse
 from train.filters import apply_filters, blend
@@ -122,4 +123,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(ending_well(main))

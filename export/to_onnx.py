@@ -6,7 +6,6 @@ python export/to_onnx.py --checkpoint CKPT --output FILE.onnx [--model harmonize
 
 import argparse
 import sys
-import tempfile
 import warnings
 from pathlib import Path
 
@@ -18,7 +17,9 @@ from export.metadata import Precision, Variant, describe
 from export.regions import traced_thumbnails
 from export.verify import ParityError, ParityReport, verify
 from harmonizer.contract import LABELS
+from harmonizer.endings import ending_well
 from harmonizer.errors import HarmonizerError
+from harmonizer.storage import Temporary, resolved
 from train.checkpoints import CheckpointError, load_checkpoint
 from train.filters import apply_filters, blend
 from train.network import THUMBNAIL, HarmonizerNet
@@ -153,8 +154,9 @@ def export(
     graph = build_graph(load_checkpoint(checkpoint), variant, precision)
     describe(graph, network.config, checkpoint, variant, precision)
     output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".export-", dir=output.parent) as folder:
-        unfinished = Path(folder) / output.name
+    # A folder of its own: weights beyond 2 GB would lie beside the graph.
+    with Temporary(resolved(output), ".export", folder=True) as hidden:
+        unfinished = hidden.path / output.name
         onnx.save(graph, unfinished)
         onnx.checker.check_model(unfinished, full_check=True)
         report = verify(unfinished, network, variant, precision, images)
@@ -193,4 +195,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(ending_well(main))

@@ -27,6 +27,7 @@ from export import tolerances
 from export.metadata import Precision, Variant
 from export.samples import sample_photos
 from harmonizer.contract import LABELS
+from harmonizer.endings import ending_well
 from harmonizer.errors import HarmonizerError, ModelError
 from harmonizer.files import load_photo
 from train.checkpoints import load_checkpoint
@@ -270,4 +271,4 @@ def _described(path: Path) -> tuple[Variant, Precision]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(ending_well(main))

@@ -21,6 +21,7 @@ from typing import NoReturn
 from PIL import Image
 
 from harmonizer import __version__
+from harmonizer.endings import ending_well
 from harmonizer.errors import HarmonizerError
 from harmonizer.files import write_atomically
 from harmonizer.usage import UsageError, check_outputs, check_suffix
@@ -251,4 +252,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(ending_well(main))

@@ -85,7 +85,7 @@ def _run(words: list[str]) -> int:
     try:
         options = build_parser(words[0] if words else None).parse_args(words)
         module = importlib.import_module(COMMANDS[options.command][0])
-        from harmonizer.cli.progress import ended_by_signals
+        from harmonizer.endings import ended_by_signals
 
         with ended_by_signals():
             return int(module.run(options))

@@ -1,56 +1,6 @@
-"""Progress bars, and Ctrl-C as a request, for commands that run long."""
+"""Progress bars for commands that run long."""
 
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
-
-ENDINGS = tuple(
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
-)
-"""Signals that end a command; all are treated alike."""
-
-
-@contextmanager
-def interrupts(cancel: threading.Event) -> Iterator[None]:
-    """The first Ctrl-C, or another of `ENDINGS`, asks the pipeline to end; a second breaks off."""
-
-    def handle(number: int, frame: object) -> None:
-        if cancel.is_set():
-            raise KeyboardInterrupt
-        cancel.set()
-
-    with _handled(handle):
-        yield
-
-
-@contextmanager
-def ended_by_signals() -> Iterator[None]:
-    """Turn each of `ENDINGS` into KeyboardInterrupt, so that what is unfinished is removed."""
-
-    def handle(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    with _handled(handle):
-        yield
-
-
-@contextmanager
-def _handled(handle: Callable[[int, object], None]) -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {}
-    for number in ENDINGS:
-        # nohup ignores SIGHUP for its command, which stays so.
-        if number == signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN:
-            before[number] = signal.signal(number, handle)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 class Bars:

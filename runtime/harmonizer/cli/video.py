@@ -20,7 +20,8 @@ from harmonizer.cli.options import (
     read_recipe,
     say,
 )
-from harmonizer.cli.progress import Bars, interrupts
+from harmonizer.cli.progress import Bars
+from harmonizer.endings import interrupts
 from harmonizer.jobs import Recipe, Tools
 from harmonizer.limits import MAX_FRAME_PIXELS
 from harmonizer.usage import UsageError, check_outputs, check_suffix
