@@ -1,7 +1,10 @@
 """Batches that follow from seed and step alone, whatever reads them."""
 
 import dataclasses
+import os
 import pickle
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +19,7 @@ from train.data.batches import PAIRED, RECOLOURED, RETOUCHED, Batch, measure_loa
 from train.data.composites import Composer
 from train.data.config import DataConfig
 from train.data.crops import crop_images
+from train.data.packing import decode
 from train.data.photos import open_photos
 
 FIELDS = [field.name for field in dataclasses.fields(Batch)]
@@ -249,3 +253,14 @@ def test_crop_without_scaling_is_one_of_the_eight_turns_to_the_bit() -> None:
 
 def test_measure_loader_counts_images(both: DataConfig) -> None:
     assert measure_loader(make_batches(both), workers=0, seconds=0.2) > 1
+
+
+def test_devices_pipes_and_swollen_files_of_a_data_set_are_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "zero.jpg").symlink_to("/dev/zero")
+    header = b"IHDR" + struct.pack(">II5B", 60_000, 60_000, 8, 2, 0, 0, 0)
+    chunk = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+    (tmp_path / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunk)
+    for name in ("pipe.jpg", "zero.jpg", "bomb.png"):
+        with pytest.raises((OSError, ValueError)):
+            decode(tmp_path / name, "RGB")

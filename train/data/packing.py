@@ -21,6 +21,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from harmonizer.private import locked
+from train.data.opening import open_image
 
 PACKED_SIZE = 256
 """Images are kept as squares of this side, aspect not kept, like the network's thumbnails."""
@@ -262,7 +263,7 @@ def decode(
         ValueError: If the file has more than 8 bits a channel, or transparent pixels.
         OSError: If the file cannot be read. Damaged files raise other exceptions too.
     """
-    with Image.open(path) as image:
+    with open_image(path) as image:
         if image.mode.startswith(("I", "F")):
             raise ValueError(f"must have 8 bits a channel; it has mode {image.mode}")
         width, height = image.size

@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from harmonizer.contract import THUMBNAIL_SIZE
@@ -29,6 +28,7 @@ from harmonizer.masks import faintness
 from harmonizer.ops import DEFAULT_FILTERS
 from train.data import development, transfer
 from train.data.iharmony4 import SUBSETS, Subset
+from train.data.opening import open_image
 from train.data.synthesis import draw_arguments, synthesize
 from train.network import thumbnail
 
@@ -337,7 +337,7 @@ def _table(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
 
 def _read(path: Path, mode: str) -> NDArray[np.uint8]:
     try:
-        with Image.open(path) as image:
+        with open_image(path) as image:
             return np.array(image.convert(mode))
     except Exception as error:  # Pillow's decoders raise whatever broken bytes lead them to
         raise ImageFileError(

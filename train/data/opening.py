@@ -1,0 +1,25 @@
+"""Open image files of data sets as the runtime opens a user's: regular files within limits."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+
+from PIL import Image
+
+from harmonizer.limits import MAX_PIXELS, check_size, max_file_bytes
+from harmonizer.reading import read_regular
+
+
+@contextmanager
+def open_image(path: Path) -> Iterator[Image.Image]:
+    """An image file, opened by Pillow, not decoded yet.
+
+    Raises:
+        OSError: If it cannot be read, is no regular file, is too large, or is no image.
+        ImageFileError: If it has more than 200 million pixels.
+    """
+    data = read_regular(path, max_file_bytes(MAX_PIXELS))
+    with Image.open(BytesIO(data)) as image:
+        check_size(path, image.width, image.height, MAX_PIXELS)
+        yield image
