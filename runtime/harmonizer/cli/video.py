@@ -21,8 +21,8 @@ from harmonizer.cli.options import (
     say,
 )
 from harmonizer.cli.progress import Bars, interrupts
-from harmonizer.jobs import Recipe, Tools
 from harmonizer.limits import MAX_FRAME_PIXELS
+from harmonizer.recipes import Recipe, Tools
 from harmonizer.usage import UsageError, check_outputs, check_suffix
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from harmonizer.arguments import Arguments
 from harmonizer.frame import check_pair
 from harmonizer.harmonizer import Harmonizer
-from harmonizer.jobs import Recipe, Tools
 from harmonizer.masks import ARRAY_REMEDY, Levels, full_value
 from harmonizer.plan import Plan
+from harmonizer.recipes import Recipe, Tools
 from harmonizer.video.errors import VideoError
 from harmonizer.video.masks import Brightness
 from harmonizer.video.opening import Opener, sent

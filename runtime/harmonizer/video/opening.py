@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 
 from harmonizer.errors import BusyError
 from harmonizer.frame import Frame
-from harmonizer.jobs import Tools
+from harmonizer.recipes import Tools
 from harmonizer.video.planning import VideoFrame
 from harmonizer.video.stages import close
 

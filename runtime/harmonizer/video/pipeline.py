@@ -6,7 +6,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-from harmonizer.jobs import Recipe, Tools
+from harmonizer.recipes import Recipe, Tools
 from harmonizer.video.colour import Colour, Converter
 from harmonizer.video.encoders import Choice, Encoding, choose
 from harmonizer.video.feed import Carried, Feed

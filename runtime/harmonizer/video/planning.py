@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from harmonizer.arguments import Arguments
 from harmonizer.concerns import FULL_MASK, THIN_MASK, TRACK_ENDED, VANISHED_MASK
 from harmonizer.frame import Frame
-from harmonizer.jobs import Recipe, Tools
 from harmonizer.ops import OPERATIONS
 from harmonizer.plan import STATISTICS_COUNTS, Plan, Step
+from harmonizer.recipes import Recipe, Tools
 from harmonizer.video.cuts import CutDetector
 from harmonizer.video.entries import Entry, statistics_of, with_statistics
 from harmonizer.video.errors import VideoError
