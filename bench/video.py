@@ -31,15 +31,15 @@ from bench.results_file import SCHEMA, commit
 from harmonizer.bench import SCHEMA_VERSION, environment, judge, table
 from harmonizer.files import write_atomically
 from harmonizer.harmonizer import Harmonizer
-from harmonizer.jobs import Recipe, Tools
 from harmonizer.measuring import Measurement, measure, picture, rectangle, summarize
+from harmonizer.recipes import Recipe, Tools
 from harmonizer.video import Encoding, Inputs, Job, harmonize_video
 from harmonizer.video.encoders import choose
 from harmonizer.video.feed import Feed
 from harmonizer.video.opening import Opener
 from harmonizer.video.planes import foreground_box
+from harmonizer.video.planning import Tally, VideoFrame, interpolated, planned, predicted
 from harmonizer.video.reader import Picture
-from harmonizer.video.shots import Shot, Tally, interpolated, planned, predicted
 from harmonizer.video.smoothing import Smoothing
 from harmonizer.video.writer import VideoWriter
 
@@ -153,22 +153,24 @@ def predict_and_render(harmonizer: Harmonizer) -> tuple[list[float], float]:
     out = np.empty_like(images[0])
     smoothing = Smoothing()
 
-    def shots() -> Iterator[Shot]:
+    def video_frames() -> Iterator[VideoFrame]:
         index = 0
         while True:
             mask = masks[index % 8]
-            yield Shot(index, index / 25, images[index % 8], mask, foreground_box(mask))
+            yield VideoFrame(index, index / 25, images[index % 8], mask, foreground_box(mask))
             index += 1
 
-    opened = Opener(tools, smoothing.every, predicts=True).opened(shots(), ahead=False)
+    opened = Opener(tools, smoothing.every, predicts=True).opened(video_frames(), ahead=False)
     keyed = predicted(opened, tools, Recipe(), smoothing, Tally())
     stream = planned(interpolated(keyed), Recipe(), smoothing)
 
     def draw() -> None:
-        shot = next(stream)
-        if shot.plan is not None and shot.box is not None:
-            box = shot.box
-            tools.renderer.draw(box.of(shot.image), box.of(shot.mask), shot.plan, box.of(out))
+        video_frame = next(stream)
+        if video_frame.plan is not None and video_frame.box is not None:
+            box = video_frame.box
+            tools.renderer.draw(
+                box.of(video_frame.image), box.of(video_frame.mask), video_frame.plan, box.of(out)
+            )
 
     times = measure(draw, seconds=4.0, at_least=60)
 

@@ -10,7 +10,7 @@ from gpu_device import EMULATED, counts, nothing_left, require_gpu
 from video_clips import decoded, disc, picture, write_clip
 
 from harmonizer.harmonizer import Harmonizer
-from harmonizer.jobs import Tools
+from harmonizer.recipes import Tools
 from harmonizer.video import (
     OFF,
     Encoding,

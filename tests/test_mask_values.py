@@ -17,9 +17,9 @@ from harmonizer.cli import main
 from harmonizer.errors import ImageFileError, MaskError
 from harmonizer.files import load_mask, load_pair
 from harmonizer.harmonizer import Harmonizer
-from harmonizer.jobs import Recipe, Tools
 from harmonizer.masks import Levels, without_noise
 from harmonizer.ops import DEFAULT_FILTERS
+from harmonizer.recipes import Recipe, Tools
 from harmonizer.renderer import CpuRenderer
 from harmonizer.video import OFF, Inputs, Job, Smoothing, VideoError, harmonize_video
 from harmonizer.video import frames as video_frames

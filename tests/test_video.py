@@ -23,8 +23,8 @@ from video_clips import (
 from export.tolerances import VIDEO_LUMA_8, VIDEO_LUMA_10
 from harmonizer.arguments import Arguments
 from harmonizer.harmonizer import Harmonizer
-from harmonizer.jobs import Recipe, Tools
 from harmonizer.ops import DEFAULT_FILTERS
+from harmonizer.recipes import Recipe, Tools
 from harmonizer.renderer import CpuRenderer
 from harmonizer.video import OFF, Encoding, Inputs, Job, VideoError, harmonize_video
 from harmonizer.video.colour import Colour, Converter

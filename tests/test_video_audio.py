@@ -8,7 +8,7 @@ import pytest
 from video_clips import HEIGHT, RATE, WIDTH, disc, picture, write_clip
 
 from harmonizer.arguments import Arguments
-from harmonizer.jobs import Recipe, Tools
+from harmonizer.recipes import Recipe, Tools
 from harmonizer.renderer import CpuRenderer
 from harmonizer.video import OFF, Inputs, Job, VideoError, harmonize_video
 from harmonizer.video.holding import holding

@@ -11,7 +11,7 @@ from PIL import Image
 from video_clips import HEIGHT, LOSSLESS, RATE, WIDTH, decoded, disc, picture, samples, write_clip
 
 from harmonizer.arguments import Arguments
-from harmonizer.jobs import Recipe, Tools
+from harmonizer.recipes import Recipe, Tools
 from harmonizer.renderer import CpuRenderer
 from harmonizer.video import OFF, Encoding, Inputs, Job, VideoError, harmonize_video
 from harmonizer.video.job import Report

@@ -28,7 +28,7 @@ from video_clips import (
 
 from harmonizer.arguments import Arguments
 from harmonizer.cli import main
-from harmonizer.jobs import Recipe, Tools
+from harmonizer.recipes import Recipe, Tools
 from harmonizer.renderer import CpuRenderer
 from harmonizer.video import Inputs, Job, Track, VideoError, harmonize_video
 from harmonizer.video.encoders import opens

@@ -13,7 +13,7 @@ from harmonizer.arguments import Arguments
 from harmonizer.cli import main
 from harmonizer.errors import HarmonizerError
 from harmonizer.files import load_photo
-from harmonizer.jobs import Recipe, Tools
+from harmonizer.recipes import Recipe, Tools
 from harmonizer.renderer import CpuRenderer
 from harmonizer.video import OFF, Encoding, Inputs, Job, VideoError, harmonize_video
 from harmonizer.video.job import Report

@@ -15,8 +15,8 @@ from video_clips import decoded, disc, picture, write_clip
 from harmonizer.arguments import Arguments
 from harmonizer.errors import HarmonizerError
 from harmonizer.harmonizer import Harmonizer
-from harmonizer.jobs import Recipe, Tools
 from harmonizer.ops import DEFAULT_FILTERS
+from harmonizer.recipes import Recipe, Tools
 from harmonizer.renderer import CpuRenderer
 from harmonizer.video import Encoding, Inputs, Job, harmonize_video
 

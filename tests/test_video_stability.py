@@ -21,8 +21,8 @@ from video_clips import (
 from harmonizer.arguments import Arguments
 from harmonizer.errors import ArgumentsError, MaskError
 from harmonizer.harmonizer import Harmonizer
-from harmonizer.jobs import Recipe, Tools
 from harmonizer.ops import DEFAULT_FILTERS
+from harmonizer.recipes import Recipe, Tools
 from harmonizer.renderer import CpuRenderer
 from harmonizer.video import (
     OFF,

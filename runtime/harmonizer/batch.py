@@ -20,14 +20,15 @@ from pathlib import Path
 from typing import BinaryIO
 
 from harmonizer.arguments import Arguments
+from harmonizer.composites import FileOptions, harmonize_file
 from harmonizer.decoding import measure
 from harmonizer.documents import parse_document
 from harmonizer.errors import ImageFileError
 from harmonizer.files import FORMATS, READ_SUFFIXES, make_folder
-from harmonizer.jobs import FileOptions, Recipe, Tools, harmonize_file
 from harmonizer.limits import PixelBudget, max_file_bytes
 from harmonizer.machine import available_cores as available_cores
 from harmonizer.reading import open_regular
+from harmonizer.recipes import Recipe, Tools
 
 RECORD_NAME = "harmonizer-batch.jsonl"
 

@@ -118,7 +118,7 @@ def _test_video() -> str:
     """Encode a tiny clip from images, then harmonize that clip."""
     from harmonizer.arguments import Arguments
     from harmonizer.files import save_photo
-    from harmonizer.jobs import Recipe, Tools
+    from harmonizer.recipes import Recipe, Tools
     from harmonizer.renderer import CpuRenderer
     from harmonizer.video import OFF, Inputs, Job, harmonize_video
     from harmonizer.video.reader import VideoReader

@@ -20,9 +20,9 @@ from harmonizer.memory import Sink, Source
 from harmonizer.plan import Plan
 
 if TYPE_CHECKING:
+    from harmonizer.composites import Result
     from harmonizer.cutouts import Placing
     from harmonizer.encoding import Quality
-    from harmonizer.jobs import Result
 
 
 class Harmonizer:
@@ -333,8 +333,9 @@ class Harmonizer:
                 does not fit.
             MaskError, PlacementError, ArgumentsError, ModelError: As the command has them.
         """
+        from harmonizer.composites import FileOptions, harmonize_file
         from harmonizer.files import FORMATS
-        from harmonizer.jobs import FileOptions, Recipe, Tools, harmonize_file
+        from harmonizer.recipes import Recipe, Tools
 
         place: Path | Sink
         if output is not None:

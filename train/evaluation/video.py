@@ -20,12 +20,12 @@ from skimage import registration
 from harmonizer.errors import HarmonizerError
 from harmonizer.files import write_atomically
 from harmonizer.harmonizer import Harmonizer
-from harmonizer.jobs import Recipe, Tools
 from harmonizer.plan import Plan
+from harmonizer.recipes import Recipe, Tools
 from harmonizer.usage import UsageError, check_outputs, check_suffix
 from harmonizer.values import to_numbers
 from harmonizer.video.planes import foreground_box
-from harmonizer.video.shots import Shot, Tally, interpolated, planned, predicted, replayed
+from harmonizer.video.planning import Tally, VideoFrame, interpolated, planned, predicted, replayed
 from harmonizer.video.smoothing import OFF, Smoothing
 from harmonizer.video.track import Track
 from train.evaluation.video_clips import (
@@ -165,19 +165,20 @@ class Session:
         self.clip = clip
         self._tools = Tools(harmonizer.renderer, harmonizer)
         self._raw = [
-            shot.raw for shot in predicted(self._shots(), self._tools, Recipe(), OFF, Tally())
+            video_frame.raw
+            for video_frame in predicted(self._video_frames(), self._tools, Recipe(), OFF, Tally())
         ]
         pairs = zip(clip.composites, clip.composites[1:], clip.masks[1:], strict=False)
         self._flows = [Flow(*pair) for pair in pairs]
-        self._plain = [self._draw(shot) for shot in self._plans(VARIANTS[0])]
+        self._plain = [self._draw(video_frame) for video_frame in self._plans(VARIANTS[0])]
 
     def score(self, variant: Variant) -> Score:
         """Draw the clip one way and measure it."""
         drawn, plans = [], []
-        for shot in self._plans(variant):
-            drawn.append(self._draw(shot))
-            if shot.plan is not None:
-                plans.append(_numbers(shot.plan))
+        for video_frame in self._plans(variant):
+            drawn.append(self._draw(video_frame))
+            if video_frame.plan is not None:
+                plans.append(_numbers(video_frame.plan))
         jitter = float(np.abs(np.diff(plans, axis=0)).mean())
         lag = [
             _foreground_mean(np.abs(d.astype(np.float32) - p).mean(axis=2), m)
@@ -216,31 +217,31 @@ class Session:
             lag,
         )
 
-    def _shots(self) -> "list[Shot]":
+    def _video_frames(self) -> "list[VideoFrame]":
         clip = self.clip
         rows = zip(clip.times, clip.composites, clip.masks, strict=True)
         return [
-            Shot(i, t, c, m, foreground_box(m), frame=self._tools.open(c, m))
+            VideoFrame(i, t, c, m, foreground_box(m), frame=self._tools.open(c, m))
             for i, (t, c, m) in enumerate(rows)
         ]
 
-    def _plans(self, variant: Variant) -> "list[Shot]":
-        shots, smoothing = self._shots(), variant.smoothing
-        for index, (shot, raw) in enumerate(zip(shots, self._raw, strict=True)):
-            shot.raw = raw if index % smoothing.every == 0 else None
+    def _plans(self, variant: Variant) -> "list[VideoFrame]":
+        video_frames, smoothing = self._video_frames(), variant.smoothing
+        for index, (video_frame, raw) in enumerate(zip(video_frames, self._raw, strict=True)):
+            video_frame.raw = raw if index % smoothing.every == 0 else None
         if not variant.two_pass:
-            keyed = interpolated(shots)
+            keyed = interpolated(video_frames)
             return list(planned(keyed, Recipe(), smoothing))
-        looked = planned(shots, Recipe(), OFF)
-        entries = [shot.entry() for shot in looked]
+        looked = planned(video_frames, Recipe(), OFF)
+        entries = [video_frame.entry() for video_frame in looked]
         filters = next(e.arguments.filters for e in entries if e.arguments is not None)
         track = Track(filters, entries).smoothed(smoothing)
-        return list(replayed(self._shots(), Recipe(), track, Tally()))
+        return list(replayed(self._video_frames(), Recipe(), track, Tally()))
 
-    def _draw(self, shot: Shot) -> Pixels:
-        if shot.plan is None:
-            return shot.image
-        return shot.opened.draw(shot.plan)
+    def _draw(self, video_frame: VideoFrame) -> Pixels:
+        if video_frame.plan is None:
+            return video_frame.image
+        return video_frame.opened.draw(video_frame.plan)
 
 
 def _numbers(plan: Plan) -> NDArray[np.float64]:

@@ -32,9 +32,9 @@ from harmonizer.cli.options import (
     read_recipe,
     say,
 )
+from harmonizer.composites import FileOptions, load_inputs
 from harmonizer.errors import ImageFileError
 from harmonizer.files import FORMATS, Pixels, check_writable, make_folder
-from harmonizer.jobs import FileOptions, load_inputs
 from harmonizer.others import find_others
 from harmonizer.usage import UsageError, check_suffix
 

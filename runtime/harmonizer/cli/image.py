@@ -22,8 +22,8 @@ from harmonizer.cli.options import (
     read_recipe,
     say,
 )
+from harmonizer.composites import harmonize_file
 from harmonizer.files import output_format, write_atomically
-from harmonizer.jobs import harmonize_file
 from harmonizer.limits import max_file_bytes
 from harmonizer.memory import Blob, Place, Sink
 from harmonizer.usage import UsageError, check_outputs, check_suffix

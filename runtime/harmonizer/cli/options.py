@@ -11,16 +11,17 @@ from harmonizer.arguments import MAX_STRENGTH, Arguments
 from harmonizer.backends import BACKENDS, build_renderer
 from harmonizer.checks import MAX_THREADS
 from harmonizer.cli.flags import with_flags
+from harmonizer.composites import FileOptions
 from harmonizer.contract import DEFAULT_LABEL, LABELS
 from harmonizer.cutouts import Placing
 from harmonizer.encoding import SUBSAMPLINGS, Quality
 from harmonizer.errors import HarmonizerError
 from harmonizer.files import MAX_PIXELS, output_format
 from harmonizer.harmonizer import Harmonizer
-from harmonizer.jobs import FileOptions, Recipe, Tools
 from harmonizer.masks import Levels
 from harmonizer.ops import OPERATIONS, PHOTO_FILTERS
 from harmonizer.placement import ANCHORS
+from harmonizer.recipes import Recipe, Tools
 from harmonizer.usage import UsageError
 
 _JPEG_LEVEL = 95

@@ -22,8 +22,8 @@ from harmonizer.cli.options import (
 )
 from harmonizer.cli.progress import Bars
 from harmonizer.endings import interrupts
-from harmonizer.jobs import Recipe, Tools
 from harmonizer.limits import MAX_FRAME_PIXELS
+from harmonizer.recipes import Recipe, Tools
 from harmonizer.usage import UsageError, check_outputs, check_suffix
 
 if TYPE_CHECKING:

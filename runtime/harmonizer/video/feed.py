@@ -24,9 +24,9 @@ from harmonizer.video.masks import Brightness, alpha_mask, has_alpha
 from harmonizer.video.matching import Companion, EndedError
 from harmonizer.video.orientation import display_matrix, orientation_of
 from harmonizer.video.planes import Mask, blend, foreground_box
+from harmonizer.video.planning import VideoFrame
 from harmonizer.video.reader import Picture
 from harmonizer.video.sequence import SequenceReader, is_still
-from harmonizer.video.shots import Shot
 from harmonizer.video.stages import RunAhead
 
 _READ_AHEAD = 4
@@ -35,8 +35,8 @@ _SHORTFALL_S = 0.5
 
 
 @dataclass(slots=True)
-class Frame:
-    """What a shot carries: the frame that is encoded, and what is copied before it.
+class Carried:
+    """What a `VideoFrame` carries: the frame that is encoded, and what is copied before it.
 
     Attributes:
         picture: The composite; drawn on where the mask is not 0.
@@ -50,14 +50,14 @@ class Frame:
 
 
 class Feed:
-    """The opened inputs. `prepare` once, then iterate over `shots` once, then `close`.
+    """The opened inputs. `prepare` once, then iterate over `video_frames` once, then `close`.
 
     Attributes:
         reader: Of the moving input that gives the times: composite, else background.
         first: Its first frame.
         source_colour: Its colours as tagged; `colour` those of the output, after `prepare`.
         notes: What a person should know.
-        trailing: Packets after the last frame, when `shots` has ended.
+        trailing: Packets after the last frame, when `video_frames` has ended.
         captions: Frames with closed captions.
 
     Raises:
@@ -149,7 +149,7 @@ class Feed:
                     "their own times"
                 )
 
-    def shots(self) -> Iterator[Shot]:
+    def video_frames(self) -> Iterator[VideoFrame]:
         """Compose frame by frame; ends early where a companion does, if that was asked for.
 
         Raises:
@@ -175,11 +175,11 @@ class Feed:
             self._companions.brightness.judge()
 
     def close(self) -> None:
-        """Close everything, also while `shots` is under way in another thread that has ended."""
+        """Close everything, also while `video_frames` is under way in a thread that has ended."""
         self._stack.close()
 
     def items(self) -> Iterator[Any]:
-        """Pictures and packets as read, the peeked ones included, in place of `shots`."""
+        """Pictures and packets as read, the peeked ones included, in place of `video_frames`."""
         yield from self._waiting
         self._waiting.clear()
         yield from self._items
@@ -243,7 +243,7 @@ class Feed:
                 "network was trained; they are kept as they are: look at the result"
             )
 
-    def _compose(self, picture: Picture, packets: list[Any]) -> Shot:
+    def _compose(self, picture: Picture, packets: list[Any]) -> VideoFrame:
         time, frame = float(picture.time), picture.frame
         if (frame.height, frame.width) != self.size:
             raise VideoError(
@@ -263,5 +263,5 @@ class Feed:
             shown.make_writable()
             blend(shown, self._other.at(time), mask, box, self._leads_background)
         image = self._converter.to_rgb(shown, self.colour)
-        carry = Frame(shown, picture.pts, packets)
-        return Shot(picture.index, time, image, mask, box, self.orientation, carry)
+        carry = Carried(shown, picture.pts, packets)
+        return VideoFrame(picture.index, time, image, mask, box, self.orientation, carry)

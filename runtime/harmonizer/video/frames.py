@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from harmonizer.arguments import Arguments
 from harmonizer.frame import check_pair
 from harmonizer.harmonizer import Harmonizer
-from harmonizer.jobs import Recipe, Tools
 from harmonizer.masks import ARRAY_REMEDY, Levels, full_value
 from harmonizer.plan import Plan
+from harmonizer.recipes import Recipe, Tools
 from harmonizer.video.errors import VideoError
 from harmonizer.video.masks import Brightness
 from harmonizer.video.opening import Opener, sent
 from harmonizer.video.planes import foreground_box
-from harmonizer.video.shots import Shot, Tally, interpolated, planned, predicted
+from harmonizer.video.planning import Tally, VideoFrame, interpolated, planned, predicted
 from harmonizer.video.smoothing import Smoothing
 from harmonizer.video.stages import RunAhead, close
 
@@ -75,26 +75,28 @@ def harmonize_frames(
     smoothing, recipe = smoothing or Smoothing(), recipe or Recipe()
     tools = Tools(harmonizer.renderer, harmonizer)
     opener = Opener(tools, smoothing.every, recipe.given is None, checked=True)
-    read = opener.opened(_shots(frames, harmonizer.mask_levels), ahead > 0)
+    read = opener.opened(_video_frames(frames, harmonizer.mask_levels), ahead > 0)
     keyed = predicted(read, tools, recipe, smoothing, Tally())
     guided = planned(interpolated(keyed), recipe, smoothing)
-    shots: Iterable[Shot] = sent(guided, in_place=False)
+    video_frames: Iterable[VideoFrame] = sent(guided, in_place=False)
     if ahead:
-        shots = RunAhead(shots, ahead, "predict")
+        video_frames = RunAhead(video_frames, ahead, "predict")
     try:
-        for shot in shots:
-            image, arguments = shot.image, None
-            if shot.plan is not None:
-                arguments = shot.entry().arguments
-                image = shot.opened.draw(shot.plan)
-            shot.close()
-            yield Harmonized(image, shot.time, arguments, shot.plan, shot.cut)
+        for video_frame in video_frames:
+            image, arguments = video_frame.image, None
+            if video_frame.plan is not None:
+                arguments = video_frame.entry().arguments
+                image = video_frame.opened.draw(video_frame.plan)
+            video_frame.close()
+            yield Harmonized(image, video_frame.time, arguments, video_frame.plan, video_frame.cut)
     finally:
-        close(shots)
+        close(video_frames)
         opener.close()
 
 
-def _shots(frames: Iterable[tuple[Array, Array, float]], levels: Levels | None) -> Iterator[Shot]:
+def _video_frames(
+    frames: Iterable[tuple[Array, Array, float]], levels: Levels | None
+) -> Iterator[VideoFrame]:
     brightness = Brightness("the frames' mask", levels is not None, ARRAY_REMEDY)
     last: float | None = None
     try:
@@ -110,7 +112,7 @@ def _shots(frames: Iterable[tuple[Array, Array, float]], levels: Levels | None) 
                 mask = levels.apply(mask)
             brightness.see(float(mask.max()), full_value(mask.dtype))
             plain = mask.view(np.uint8) if mask.dtype == np.bool_ else mask
-            yield Shot(index, time, image, mask, foreground_box(plain))
+            yield VideoFrame(index, time, image, mask, foreground_box(plain))
         brightness.judge()
     finally:
         close(frames)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from harmonizer.jobs import Recipe
+from harmonizer.recipes import Recipe
 from harmonizer.video.encoders import Encoding
 from harmonizer.video.errors import VideoError
 from harmonizer.video.smoothing import Smoothing

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 
 from harmonizer.errors import BusyError
 from harmonizer.frame import Frame
-from harmonizer.jobs import Tools
-from harmonizer.video.shots import Shot
+from harmonizer.recipes import Tools
+from harmonizer.video.planning import VideoFrame
 from harmonizer.video.stages import close
 
 
@@ -31,31 +31,31 @@ class Opener:
         self._brief, self._predicts = every == 1, predicts
         self._open: list[Frame] = []
 
-    def opened(self, shots: Iterable[Shot], ahead: bool) -> Iterator[Shot]:
+    def opened(self, video_frames: Iterable[VideoFrame], ahead: bool) -> Iterator[VideoFrame]:
         """Open each frame; with `ahead`, the next one before this one is given.
 
         Raises:
             TypeError, ValueError, DeviceError, ModelError: As `Renderer.open` does.
         """
-        waiting: Shot | None = None
+        waiting: VideoFrame | None = None
         try:
-            for shot in shots:
+            for video_frame in video_frames:
                 # Waiting for a place while holding others could wait for ever, where several
                 # videos share a GPU.
-                early = ahead and waiting is not None and self._begin(shot, wait=False)
+                early = ahead and waiting is not None and self._begin(video_frame, wait=False)
                 if waiting is not None:
                     yield waiting
                     waiting = None
                 if not early:
-                    self._begin(shot, wait=True)
+                    self._begin(video_frame, wait=True)
                 if ahead:
-                    waiting = shot
+                    waiting = video_frame
                 else:
-                    yield shot
+                    yield video_frame
             if waiting is not None:
                 yield waiting
         finally:
-            close(shots)
+            close(video_frames)
 
     def close(self) -> None:
         """Close what abandoned frames still hold."""
@@ -63,34 +63,34 @@ class Opener:
             frame.close()
         self._open.clear()
 
-    def _begin(self, shot: Shot, wait: bool) -> bool:
+    def _begin(self, video_frame: VideoFrame, wait: bool) -> bool:
         try:
-            shot.frame = self._tools.open(
-                shot.image,
-                shot.mask,
-                upright=shot.orientation.upright,
+            video_frame.frame = self._tools.open(
+                video_frame.image,
+                video_frame.mask,
+                upright=video_frame.orientation.upright,
                 checked=self._checked,
                 brief=self._brief,
                 wait=wait,
             )
         except BusyError:
             return False
-        self._open = [frame for frame in self._open if not frame.closed] + [shot.frame]
-        shot.frame.start(self._predicts)
+        self._open = [frame for frame in self._open if not frame.closed] + [video_frame.frame]
+        video_frame.frame.start(self._predicts)
         return True
 
 
-def sent(shots: Iterable[Shot], in_place: bool) -> Iterator[Shot]:
+def sent(video_frames: Iterable[VideoFrame], in_place: bool) -> Iterator[VideoFrame]:
     """Queue the drawing of frames where that can be; the result is waited for by a later stage.
 
     Args:
-        shots: With their plans.
+        video_frames: With their plans.
         in_place: Whether they are drawn into their own pictures.
     """
     try:
-        for shot in shots:
-            if shot.plan is not None:
-                shot.opened.send(shot.plan, shot.image if in_place else None)
-            yield shot
+        for video_frame in video_frames:
+            if video_frame.plan is not None:
+                video_frame.opened.send(video_frame.plan, video_frame.image if in_place else None)
+            yield video_frame
     finally:
-        close(shots)
+        close(video_frames)

@@ -6,19 +6,19 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-from harmonizer.jobs import Recipe, Tools
+from harmonizer.recipes import Recipe, Tools
 from harmonizer.video.colour import Colour, Converter
 from harmonizer.video.encoders import Choice, Encoding, choose
-from harmonizer.video.feed import Feed, Frame
+from harmonizer.video.feed import Carried, Feed
 from harmonizer.video.images import ImageWriter, check_pattern, choose_images, is_image_output
 from harmonizer.video.inputs import Inputs
 from harmonizer.video.job import Job, Report
 from harmonizer.video.libav import check_version
 from harmonizer.video.opening import Opener, sent
 from harmonizer.video.planes import paste
+from harmonizer.video.planning import Tally, VideoFrame, interpolated, planned, predicted, replayed
 from harmonizer.video.reader import VideoReader
 from harmonizer.video.sequence import SequenceReader
-from harmonizer.video.shots import Shot, Tally, interpolated, planned, predicted, replayed
 from harmonizer.video.smoothing import Smoothing
 from harmonizer.video.stages import RunAhead, close
 from harmonizer.video.track import Track
@@ -93,14 +93,14 @@ def harmonize_video(
                 saver = TrackWriter(job.save_track)
             every = 1 if track is not None else job.smoothing.every
             opener = Opener(tools, every, track is None and recipe.given is None)
-            shots: Iterable[Shot] = _read(feed, opener)
+            video_frames: Iterable[VideoFrame] = _read(feed, opener)
             if track is not None:
-                guided: Iterator[Shot] = replayed(shots, recipe, track, tally)
+                guided: Iterator[VideoFrame] = replayed(video_frames, recipe, track, tally)
             else:
-                guided = _guided(shots, tools, recipe, job.smoothing, tally)
-            shots = RunAhead(sent(guided, in_place=True), _AHEAD, "predict")
+                guided = _guided(video_frames, tools, recipe, job.smoothing, tally)
+            video_frames = RunAhead(sent(guided, in_place=True), _AHEAD, "predict")
             converter = Converter(job.threads)
-            frames = RunAhead(drawn(shots, converter, feed.colour, tally), _AHEAD, "draw")
+            frames = RunAhead(drawn(video_frames, converter, feed.colour, tally), _AHEAD, "draw")
             with closing(opener), closing(frames):
                 _encode(feed, frames, writer, saver, report, progress, cancel)
             report.cancelled = cancel.is_set()
@@ -125,35 +125,43 @@ def harmonize_video(
 
 
 def drawn(
-    shots: Iterable[Shot], converter: Converter, colour: Colour, tally: Tally
-) -> Iterator[Shot]:
-    """Draw each shot's plan and paste the result into the frame that it carries."""
+    video_frames: Iterable[VideoFrame], converter: Converter, colour: Colour, tally: Tally
+) -> Iterator[VideoFrame]:
+    """Draw each frame's plan and paste the result into the frame that it carries."""
     try:
-        for shot in shots:
-            draws = shot.plan is not None and not all(s.is_identity for s in shot.plan.steps)
-            if shot.plan is not None and shot.box is not None and draws:
+        for video_frame in video_frames:
+            draws = video_frame.plan is not None and not all(
+                s.is_identity for s in video_frame.plan.steps
+            )
+            if video_frame.plan is not None and video_frame.box is not None and draws:
                 tally.drawn += 1
-                part = shot.box.of(shot.opened.draw(shot.plan, shot.image))
-                picture = shot.carry.picture
+                part = video_frame.box.of(
+                    video_frame.opened.draw(video_frame.plan, video_frame.image)
+                )
+                picture = video_frame.carry.picture
                 new = converter.from_rgb(part, picture.format.name, colour, picture.height)
                 # The decoder may still hold it as a reference for the frames to come.
                 picture.make_writable()
-                paste(picture, new, shot.mask, shot.box)
-            shot.close()
-            yield shot
+                paste(picture, new, video_frame.mask, video_frame.box)
+            video_frame.close()
+            yield video_frame
     finally:
-        close(shots)
+        close(video_frames)
 
 
-def _read(feed: Feed, opener: Opener) -> Iterator[Shot]:
+def _read(feed: Feed, opener: Opener) -> Iterator[VideoFrame]:
     """The composed frames, where they are drawn."""
-    return opener.opened(RunAhead(feed.shots(), _AHEAD, "compose"), ahead=True)
+    return opener.opened(RunAhead(feed.video_frames(), _AHEAD, "compose"), ahead=True)
 
 
 def _guided(
-    shots: Iterable[Shot], tools: Tools, recipe: Recipe, smoothing: Smoothing, tally: Tally
-) -> Iterator[Shot]:
-    keyed = predicted(shots, tools, recipe, smoothing, tally)
+    video_frames: Iterable[VideoFrame],
+    tools: Tools,
+    recipe: Recipe,
+    smoothing: Smoothing,
+    tally: Tally,
+) -> Iterator[VideoFrame]:
+    keyed = predicted(video_frames, tools, recipe, smoothing, tally)
     return planned(interpolated(keyed), recipe, smoothing)
 
 
@@ -206,9 +214,9 @@ def _first_pass(
         guided = _guided(_read(feed, opener), tools, job.recipe, bare, tally)
         looked = RunAhead(guided, _AHEAD, "predict")
         with closing(opener), closing(looked):
-            for shot in looked:
-                shot.close()
-                entries.append(shot.entry())
+            for video_frame in looked:
+                video_frame.close()
+                entries.append(video_frame.entry())
                 if progress is not None:
                     progress("look", len(entries), total)
                 if cancel.is_set():
@@ -219,7 +227,7 @@ def _first_pass(
 
 def _encode(
     feed: Feed,
-    frames: Iterable[Shot],
+    frames: Iterable[VideoFrame],
     writer: Writer,
     saver: TrackWriter | None,
     report: Report,
@@ -227,15 +235,15 @@ def _encode(
     cancel: threading.Event,
 ) -> None:
     total = feed.reader.frame_count
-    for shot in frames:
-        carry: Frame = shot.carry
+    for video_frame in frames:
+        carry: Carried = video_frame.carry
         for packet in carry.packets:
             writer.copy(packet)
         carry.picture.pts, carry.picture.time_base = carry.pts, feed.reader.time_base
         writer.write(carry.picture)
         report.frames += 1
         if saver is not None:
-            saver.add(shot.entry())
+            saver.add(video_frame.entry())
         if progress is not None:
             progress("harmonize", report.frames, total)
         if cancel.is_set():

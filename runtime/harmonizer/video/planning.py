@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from harmonizer.arguments import Arguments
 from harmonizer.concerns import FULL_MASK, THIN_MASK, TRACK_ENDED, VANISHED_MASK
 from harmonizer.frame import Frame
-from harmonizer.jobs import Recipe, Tools
 from harmonizer.ops import OPERATIONS
 from harmonizer.plan import STATISTICS_COUNTS, Plan, Step
+from harmonizer.recipes import Recipe, Tools
 from harmonizer.video.cuts import CutDetector
 from harmonizer.video.entries import Entry, statistics_of, with_statistics
 from harmonizer.video.errors import VideoError
@@ -29,7 +29,7 @@ _ROUNDED = 1e-3
 
 
 @dataclass(slots=True)
-class Shot:
+class VideoFrame:
     """One frame on its way through the stages; each fills in what it finds.
 
     Attributes:
@@ -95,8 +95,12 @@ class Tally:
 
 
 def predicted(
-    shots: Iterable[Shot], tools: Tools, recipe: Recipe, smoothing: Smoothing, tally: Tally
-) -> Iterator[Shot]:
+    video_frames: Iterable[VideoFrame],
+    tools: Tools,
+    recipe: Recipe,
+    smoothing: Smoothing,
+    tally: Tally,
+) -> Iterator[VideoFrame]:
     """Find cuts, and predict the arguments of every n-th frame (or take the recipe's).
 
     After a cut, and where a foreground appears, a frame is predicted at once. Frames between have
@@ -110,29 +114,33 @@ def predicted(
     network = None if recipe.given is not None else tools.network
     crops = network is not None and network.contract.crops
     try:
-        for shot in shots:
-            composite, coverage = shot.opened.thumbnails()
-            shot.cut = detector is not None and detector.is_cut(composite)
-            tally.cuts += shot.cut
-            if shot.box is not None and not coverage.any():
+        for video_frame in video_frames:
+            composite, coverage = video_frame.opened.thumbnails()
+            video_frame.cut = detector is not None and detector.is_cut(composite)
+            tally.cuts += video_frame.cut
+            if video_frame.box is not None and not coverage.any():
                 tally.concerns[VANISHED_MASK] += 1
-                shot.box = None
-            if shot.box is not None and crops and _is_thin(shot.box.of(shot.mask)):
+                video_frame.box = None
+            if (
+                video_frame.box is not None
+                and crops
+                and _is_thin(video_frame.box.of(video_frame.mask))
+            ):
                 # What comes into view does so by a pixel's width; a video must not end by it.
                 tally.concerns[THIN_MASK] += 1
-                shot.box = None
+                video_frame.box = None
             waited += 1
-            if shot.box is None:
+            if video_frame.box is None:
                 waited = smoothing.every
             elif recipe.given is not None:
-                shot.raw = recipe.given
-            elif shot.cut or waited >= smoothing.every:
-                shot.raw = shot.opened.predict()
+                video_frame.raw = recipe.given
+            elif video_frame.cut or waited >= smoothing.every:
+                video_frame.raw = video_frame.opened.predict()
                 tally.concerns[FULL_MASK] += bool(coverage.min() == 1)
                 waited = 0
-            yield shot
+            yield video_frame
     finally:
-        close(shots)
+        close(video_frames)
 
 
 def _is_thin(mask: Array) -> bool:
@@ -140,41 +148,45 @@ def _is_thin(mask: Array) -> bool:
     return any(int(mask.any(axis=axis).sum()) == 1 for axis in (0, 1))
 
 
-def interpolated(shots: Iterable[Shot]) -> Iterator[Shot]:
+def interpolated(video_frames: Iterable[VideoFrame]) -> Iterator[VideoFrame]:
     """Give the frames between two predictions arguments by interpolation in time.
 
     Holds back as many frames as lie between two predictions. Nothing is interpolated across a cut
     or a stretch without foreground; frames after the last prediction keep it.
     """
-    last: Shot | None = None
-    between: list[Shot] = []
+    last: VideoFrame | None = None
+    between: list[VideoFrame] = []
     try:
-        for shot in shots:
-            if shot.box is not None and shot.raw is None:
-                between.append(shot)
+        for video_frame in video_frames:
+            if video_frame.box is not None and video_frame.raw is None:
+                between.append(video_frame)
                 continue
-            joined = shot.raw is not None and not shot.cut
-            yield from _fill(between, last, shot if joined else None)
+            joined = video_frame.raw is not None and not video_frame.cut
+            yield from _fill(between, last, video_frame if joined else None)
             between = []
-            last = shot if shot.raw is not None else None
-            yield shot
+            last = video_frame if video_frame.raw is not None else None
+            yield video_frame
         yield from _fill(between, last, None)
     finally:
-        close(shots)
+        close(video_frames)
 
 
-def _fill(between: list[Shot], last: Shot | None, after: Shot | None) -> Iterator[Shot]:
-    for shot in between:
+def _fill(
+    between: list[VideoFrame], last: VideoFrame | None, after: VideoFrame | None
+) -> Iterator[VideoFrame]:
+    for video_frame in between:
         if last is None or last.raw is None:
             raise VideoError("a frame without arguments must follow one with them; it does not.")
-        shot.raw = last.raw
+        video_frame.raw = last.raw
         if after is not None and after.raw is not None:
-            share = (shot.time - last.time) / (after.time - last.time)
-            shot.raw = mixed(last.raw, after.raw, share)
-        yield shot
+            share = (video_frame.time - last.time) / (after.time - last.time)
+            video_frame.raw = mixed(last.raw, after.raw, share)
+        yield video_frame
 
 
-def planned(shots: Iterable[Shot], recipe: Recipe, smoothing: Smoothing) -> Iterator[Shot]:
+def planned(
+    video_frames: Iterable[VideoFrame], recipe: Recipe, smoothing: Smoothing
+) -> Iterator[VideoFrame]:
     """Smooth the arguments, follow the recipe, measure the statistics, and smooth those.
 
     Raises:
@@ -182,19 +194,21 @@ def planned(shots: Iterable[Shot], recipe: Recipe, smoothing: Smoothing) -> Iter
     """
     smoother = Smoother(smoothing)
     try:
-        for shot in shots:
-            if shot.cut:
+        for video_frame in video_frames:
+            if video_frame.cut:
                 smoother.reset()
-            if shot.raw is not None:
-                arguments = recipe.finish(smoother.arguments(shot.raw, shot.time))
-                plan = shot.opened.measure(arguments)
-                shot.plan = smoother.plan(plan, shot.time)
-            yield shot
+            if video_frame.raw is not None:
+                arguments = recipe.finish(smoother.arguments(video_frame.raw, video_frame.time))
+                plan = video_frame.opened.measure(arguments)
+                video_frame.plan = smoother.plan(plan, video_frame.time)
+            yield video_frame
     finally:
-        close(shots)
+        close(video_frames)
 
 
-def replayed(shots: Iterable[Shot], recipe: Recipe, track: Track, tally: Tally) -> Iterator[Shot]:
+def replayed(
+    video_frames: Iterable[VideoFrame], recipe: Recipe, track: Track, tally: Tally
+) -> Iterator[VideoFrame]:
     """Take arguments and statistics from a track, by time.
 
     The track's statistics belong to its arguments: where the recipe changes these, or a line has
@@ -205,23 +219,25 @@ def replayed(shots: Iterable[Shot], recipe: Recipe, track: Track, tally: Tally) 
     """
     unchanged = recipe.strength == 1 and not recipe.overrides
     try:
-        for shot in shots:
-            entry = track.at(shot.time)
-            shot.cut = entry.cut and abs(entry.time - shot.time) < _ROUNDED
-            tally.cuts += shot.cut
-            if shot.box is not None and entry.arguments is not None:
-                tally.concerns[TRACK_ENDED] += shot.time > track.end + _ROUNDED
+        for video_frame in video_frames:
+            entry = track.at(video_frame.time)
+            video_frame.cut = entry.cut and abs(entry.time - video_frame.time) < _ROUNDED
+            tally.cuts += video_frame.cut
+            if video_frame.box is not None and entry.arguments is not None:
+                tally.concerns[TRACK_ENDED] += video_frame.time > track.end + _ROUNDED
                 arguments = recipe.finish(entry.arguments)
-                shot.raw = arguments
-                shot.plan = _replay_plan(shot, arguments, entry, unchanged)
-            yield shot
+                video_frame.raw = arguments
+                video_frame.plan = _replay_plan(video_frame, arguments, entry, unchanged)
+            yield video_frame
     finally:
-        close(shots)
+        close(video_frames)
 
 
-def _replay_plan(shot: Shot, arguments: Arguments, entry: Entry, unchanged: bool) -> Plan:
+def _replay_plan(
+    video_frame: VideoFrame, arguments: Arguments, entry: Entry, unchanged: bool
+) -> Plan:
     if not unchanged:
-        return shot.opened.measure(arguments)
+        return video_frame.opened.measure(arguments)
     steps, complete = [], True
     for name, value in arguments.clamped().items():
         count = STATISTICS_COUNTS[OPERATIONS[name].statistics]
@@ -230,4 +246,4 @@ def _replay_plan(shot: Shot, arguments: Arguments, entry: Entry, unchanged: bool
         steps.append(step)
     if complete:
         return Plan(tuple(steps))
-    return with_statistics(shot.opened.measure(arguments), entry.statistics)
+    return with_statistics(video_frame.opened.measure(arguments), entry.statistics)

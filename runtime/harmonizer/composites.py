@@ -1,17 +1,15 @@
-"""One file at a time: where its arguments come from, and the way from composite to output."""
+"""One image file: the way from composite and mask to the output."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harmonizer.arguments import Arguments
-from harmonizer.concerns import EMPTY_MASK, FLAT_SURROUNDINGS
+from harmonizer.concerns import FLAT_SURROUNDINGS
 from harmonizer.cutouts import Placing, load_placed
 from harmonizer.encoding import Quality
-from harmonizer.errors import ArgumentsError
 from harmonizer.files import (
     ALPHA_FORMATS,
     MAX_PIXELS,
@@ -26,66 +24,13 @@ from harmonizer.files import (
 )
 from harmonizer.masks import Levels
 from harmonizer.memory import Place, Source, source_of
+from harmonizer.recipes import Recipe, Tools
 
 if TYPE_CHECKING:
-    from harmonizer.backends import Renderer
-    from harmonizer.frame import Frame, Network
-    from harmonizer.harmonizer import Harmonizer
     from harmonizer.plan import Plan
 
 
 _FLAT_LEVELS, _FLAT_SHARE = 6, 0.97
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """Where the arguments come from: predicted or given, blended, then overridden one by one.
-
-    Attributes:
-        given: Arguments to use in place of a prediction, or None to predict.
-        strength: Blend of either, 0 to 1.5; the overrides are not blended.
-        overrides: Filter name -> argument, set last.
-    """
-
-    given: Arguments | None = None
-    strength: float = 1.0
-    overrides: Mapping[str, float] = field(default_factory=dict)
-
-    def check(self, filters: tuple[str, ...]) -> None:
-        """Refuse overrides of filters that are not drawn.
-
-        Raises:
-            ArgumentsError: If there are such.
-        """
-        strangers = [name for name in self.overrides if name not in filters]
-        if strangers:
-            raise ArgumentsError(
-                f"`overrides` must name a filter that is drawn ({', '.join(filters)}); got "
-                f"{', '.join(strangers)}. Leave it out, or use a model that has it."
-            )
-
-    def follow(self, frame: "Frame", mask: Pixels) -> tuple[Arguments, tuple[str, ...]]:
-        """The arguments for a picture, and what a person should know.
-
-        Raises:
-            ArgumentsError, ModelError: If they cannot be had.
-        """
-        if self.given is not None:
-            return self.finish(self.given), () if mask.any() else (EMPTY_MASK,)
-        arguments = self.finish(frame.predict())
-        return arguments, frame.concerns
-
-    def finish(self, arguments: Arguments) -> Arguments:
-        """Blend, then override.
-
-        Raises:
-            ArgumentsError: If strength or an override is out of range, or a name unknown.
-        """
-        self.check(arguments.filters)
-        blended = arguments.scaled(self.strength)
-        if not self.overrides:
-            return blended
-        return Arguments.from_mapping({**blended.clamped(), **self.overrides}, blended.filters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,23 +58,6 @@ class FileOptions:
     placing: Placing | None = None
     keep: tuple[Path | None, Path | None] = (None, None)
     invert_mask: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Tools:
-    """A renderer, and the harmonizer that predicts for it unless arguments are given."""
-
-    renderer: "Renderer"
-    harmonizer: "Harmonizer | None" = None
-
-    @property
-    def network(self) -> "Network | None":
-        """What predicts."""
-        return None if self.harmonizer is None else self.harmonizer.network
-
-    def open(self, image: Pixels, mask: Pixels, **how: Any) -> "Frame":
-        """Open a picture, as `Renderer.open` does; it can predict where there is a harmonizer."""
-        return self.renderer.open(image, mask, self.network, **how)
 
 
 @dataclass(frozen=True, slots=True)
