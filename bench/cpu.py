@@ -27,9 +27,9 @@ from PIL import Image
 from bench.results_file import ROOT, SCHEMA, commit
 from export.to_onnx import export
 from harmonizer.bench import SCHEMA_VERSION, environment, judge, run_cases, table
-from harmonizer.files import write_atomically
 from harmonizer.harmonizer import Harmonizer
 from harmonizer.measuring import TYPICAL, Measurement, measure, picture, rectangle, summarize
+from harmonizer.storage import write_atomically
 from train.checkpoints import load_harmonizer, save_checkpoint
 from train.filters import apply_filters, blend
 from train.network import HarmonizerNet

@@ -37,9 +37,9 @@ from calibration.outputs import prepare_outputs
 from calibration.pictures import compare, draw
 from export.tolerances import CALIBRATION_IMAGES
 from harmonizer.errors import HarmonizerError
-from harmonizer.files import write_atomically
 from harmonizer.predictor import OnnxPredictor, import_onnxruntime
 from harmonizer.renderer import CpuRenderer
+from harmonizer.storage import write_atomically
 from train.evaluation.report import markdown
 
 Predict = Callable[[Feed], NDArray[np.float32]]

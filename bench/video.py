@@ -29,10 +29,10 @@ from numpy.typing import NDArray
 
 from bench.results_file import SCHEMA, commit
 from harmonizer.bench import SCHEMA_VERSION, environment, judge, table
-from harmonizer.files import write_atomically
 from harmonizer.harmonizer import Harmonizer
 from harmonizer.measuring import Measurement, measure, picture, rectangle, summarize
 from harmonizer.recipes import Recipe, Tools
+from harmonizer.storage import write_atomically
 from harmonizer.video import Encoding, Inputs, Job, harmonize_video
 from harmonizer.video.encoders import choose
 from harmonizer.video.feed import Feed

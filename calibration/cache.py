@@ -10,7 +10,7 @@ from typing import Any
 from calibration.errors import CacheError
 from harmonizer.documents import read_document
 from harmonizer.errors import brief
-from harmonizer.files import write_atomically
+from harmonizer.storage import write_atomically
 
 FORMAT = "harmonizer-calibration"
 FORMAT_VERSION = 1

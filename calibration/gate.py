@@ -30,7 +30,7 @@ from harmonizer.documents import read_document
 from harmonizer.endings import ending_well
 from harmonizer.engine.files import description_path
 from harmonizer.errors import HarmonizerError, brief
-from harmonizer.files import write_atomically
+from harmonizer.storage import write_atomically
 from train.evaluation.report import markdown
 from train.evaluation.triplets import Triplet, benchmark_triplets, validation_triplets
 

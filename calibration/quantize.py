@@ -42,7 +42,7 @@ from export.tolerances import CALIBRATION_IMAGES
 from harmonizer import __version__
 from harmonizer.endings import ending_well
 from harmonizer.errors import HarmonizerError
-from harmonizer.files import write_atomically
+from harmonizer.storage import write_atomically
 
 IMAGES = 128
 PROBES = 64

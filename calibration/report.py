@@ -12,7 +12,7 @@ from PIL import Image
 
 from calibration.judging import Case, Judgement, Row
 from calibration.plots import DOTS, plot_blocks, plot_histogram, plot_scatter
-from harmonizer.files import write_atomically
+from harmonizer.storage import write_atomically
 
 AMPLIFIED = 16
 """What the picture of a difference is multiplied by."""

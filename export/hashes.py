@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 from harmonizer.errors import HarmonizerError
-from harmonizer.files import write_atomically
 from harmonizer.onnx_files import HASHES, hashes_of
+from harmonizer.storage import write_atomically
 
 SUFFIXES = (".onnx", ".safetensors")
 

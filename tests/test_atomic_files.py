@@ -5,11 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from harmonizer.errors import ImageFileError
-from harmonizer.files import (
-    check_writable,
-    write_atomically,
-)
+from harmonizer.errors import StorageError
+from harmonizer.storage import check_writable, write_atomically
 
 
 def test_write_atomically_failure_leaves_the_old_file(
@@ -22,7 +19,7 @@ def test_write_atomically_failure_leaves_the_old_file(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", broken)
-    with pytest.raises(ImageFileError, match=r"cannot be written: No space left"):
+    with pytest.raises(StorageError, match=r"cannot be written: No space left"):
         write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.bin"]
@@ -55,10 +52,10 @@ def test_write_atomically_takes_the_longest_name_in_bytes(tmp_path: Path) -> Non
 def test_check_writable_refuses_before_the_work(tmp_path: Path) -> None:
     check_writable(tmp_path / "a.png")
     assert list(tmp_path.iterdir()) == []
-    with pytest.raises(ImageFileError, match=r"cannot be written: No such file.*folder exists"):
+    with pytest.raises(StorageError, match=r"cannot be written: No such file.*folder exists"):
         check_writable(tmp_path / "absent" / "a.png")
-    with pytest.raises(ImageFileError, match="it is a folder"):
+    with pytest.raises(StorageError, match="it is a folder"):
         check_writable(tmp_path)
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(ImageFileError, match="cannot be written: Not a directory"):
+    with pytest.raises(StorageError, match="cannot be written: Not a directory"):
         check_writable(tmp_path / "file" / "a.png")

@@ -148,13 +148,13 @@ def test_image_for_other_sources_gpus_or_compilers_is_another_entry(
     kernels.kernel_image((9, 0))
     monkeypatch.setattr(kernels, "compiler_version", lambda: (99, 0))
     kernels.kernel_image((9, 0))
-    assert len(list(kernels.cache_folder().iterdir())) == 5
+    assert len(list(kernels.cache_folder("kernels").iterdir())) == 5
 
 
 @pytest.mark.parametrize("damage", [b"", b"short", b"\0" * 5000])
 def test_image_from_a_damaged_cache_entry_is_compiled_again(sources: Path, damage: bytes) -> None:
     image = kernels.kernel_image((9, 0))
-    (entry,) = kernels.cache_folder().iterdir()
+    (entry,) = kernels.cache_folder("kernels").iterdir()
     whole = entry.read_bytes()
     entry.write_bytes(damage)
     assert kernels.kernel_image((9, 0)) == image

@@ -16,10 +16,17 @@ from typing import Any
 import pytest
 
 from harmonizer import storage
-from harmonizer.errors import ImageFileError
-from harmonizer.files import check_writable, write_atomically
+from harmonizer.errors import StorageError
 from harmonizer.private import check_private, make_private_folder, read_private
-from harmonizer.storage import Temporary, rename_together, sweep, write_file, write_set
+from harmonizer.storage import (
+    Temporary,
+    check_writable,
+    rename_together,
+    sweep,
+    write_atomically,
+    write_file,
+    write_set,
+)
 
 OLD, NEW = {"a": b"old a", "b": b"old b", "c": b"old c"}, {"a": b"new a", "b": b"new", "c": b""}
 CALLS = ("open", "write", "fsync", "replace", "fchmod", "link", "unlink")
@@ -255,7 +262,7 @@ def test_disk_that_is_full_leaves_the_old_file(tmp_path: Path, limit: int) -> No
     (tmp_path / "a").write_bytes(b"old")
     code = (
         "import resource, signal, sys\n"
-        "from harmonizer.files import write_atomically\n"
+        "from harmonizer.storage import write_atomically\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n"
         "try: write_atomically(sys.argv[1], bytes(100000))\n"
@@ -276,7 +283,7 @@ def test_check_writable_removes_what_killed_runs_left(tmp_path: Path) -> None:
     storage._swept.discard(str(tmp_path))
     check_writable(tmp_path / "o.mp4")
     assert contents(tmp_path) == {}
-    with pytest.raises(ImageFileError, match="a regular file could be replaced"):
+    with pytest.raises(StorageError, match="a regular file could be replaced"):
         check_writable("/dev/null")
 
 

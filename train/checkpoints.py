@@ -17,9 +17,8 @@ from torch import Tensor
 
 from harmonizer.documents import parse_document
 from harmonizer.errors import brief
-from harmonizer.files import write_atomically
 from harmonizer.mistaken import HEAD, kind_of
-from harmonizer.storage import sweep
+from harmonizer.storage import sweep, write_atomically
 from train.colour_statistics import LAYOUT
 from train.efficientnet import PUBLISHED
 from train.network import HarmonizerNet
@@ -48,7 +47,7 @@ def save_checkpoint(
         half: Store large tensors in half precision, half the size; they load as float32.
 
     Raises:
-        ImageFileError: If the file cannot be written.
+        StorageError: If the file cannot be written.
     """
     write_atomically(path, checkpoint_bytes(network, notes, half))
 

@@ -23,7 +23,7 @@ from PIL import Image
 from harmonizer import __version__
 from harmonizer.endings import ending_well
 from harmonizer.errors import HarmonizerError
-from harmonizer.files import write_atomically
+from harmonizer.storage import write_atomically
 from harmonizer.usage import UsageError, check_outputs, check_suffix
 from train.data.iharmony4 import SUBSETS
 from train.evaluation.metrics import PROTOCOLS
@@ -62,7 +62,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
     Raises:
         UsageError: If an output would replace the model or another output, or has a wrong suffix.
-        ImageFileError: If an output cannot be written.
+        StorageError: If an output cannot be written.
     """
     parser = Parser(
         prog="evaluate",

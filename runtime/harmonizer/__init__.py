@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         ModelError,
         NativeLibraryError,
         PlacementError,
+        StorageError,
     )
     from harmonizer.harmonizer import Harmonizer
     from harmonizer.placement import Placed, place
@@ -43,6 +44,7 @@ __all__ = [
     "PlacementError",
     "Placing",
     "Quality",
+    "StorageError",
     "__version__",
     "place",
 ]

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from harmonizer.checks import is_number
 from harmonizer.documents import read_document
 from harmonizer.errors import ArgumentsError, FilterListError
-from harmonizer.files import write_atomically
 from harmonizer.ops import DEFAULT_FILTERS, OPERATIONS, Operation, check_filters
+from harmonizer.storage import write_atomically
 from harmonizer.values import (
     Value,
     check_value,
@@ -221,7 +221,7 @@ class Arguments(Mapping[str, Value]):
         """Write the JSON of `document`, whose values are clamped as they are drawn, atomically.
 
         Raises:
-            ImageFileError: If the file cannot be written.
+            StorageError: If the file cannot be written.
         """
         text = json.dumps(self.document(), indent=2) + "\n"
         write_atomically(path, text.encode("utf-8"))

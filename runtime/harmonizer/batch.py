@@ -23,12 +23,13 @@ from harmonizer.arguments import Arguments
 from harmonizer.composites import FileOptions, harmonize_file
 from harmonizer.decoding import measure
 from harmonizer.documents import parse_document
-from harmonizer.errors import ImageFileError
-from harmonizer.files import FORMATS, READ_SUFFIXES, make_folder
+from harmonizer.errors import ImageFileError, StorageError
+from harmonizer.files import FORMATS, READ_SUFFIXES
 from harmonizer.limits import PixelBudget, max_file_bytes
 from harmonizer.machine import available_cores as available_cores
 from harmonizer.reading import open_regular
 from harmonizer.recipes import Recipe, Tools
+from harmonizer.storage import make_folder
 
 RECORD_NAME = "harmonizer-batch.jsonl"
 
@@ -268,7 +269,7 @@ def run_batch(
         force: Do again what is done.
 
     Raises:
-        ImageFileError: If the output folder cannot be created.
+        StorageError: If the output folder cannot be created.
     """
     settings = _settings(tools, recipe, options)
     record = output / RECORD_NAME
@@ -342,7 +343,7 @@ def _append(record: Path) -> BinaryIO:
     """Open the record to write at its end, past a line that an interruption has torn.
 
     Raises:
-        ImageFileError: If it is no regular file, or cannot be written.
+        StorageError: If it is no regular file, or cannot be written.
     """
     torn = False
     try:
@@ -353,7 +354,7 @@ def _append(record: Path) -> BinaryIO:
                 torn = size > 0 and before.read() != b"\n"
         file = record.open("ab")
     except OSError as error:
-        raise ImageFileError(
+        raise StorageError(
             f"{record} cannot be written: {error.strerror or error}. Remove it, or name another "
             "output folder."
         ) from error

@@ -42,7 +42,11 @@ class ArgumentsError(HarmonizerError, ValueError):
 
 
 class ImageFileError(HarmonizerError, ValueError):
-    """An image file cannot be read, is too large, or cannot be written."""
+    """An image file cannot be read, is too large, or cannot be encoded."""
+
+
+class StorageError(HarmonizerError, ValueError):
+    """A file or folder cannot be written where it was asked for."""
 
 
 class MaskError(HarmonizerError, ValueError):

@@ -1,7 +1,7 @@
-"""Image files in and out: photographs with their metadata, masks, atomic writes.
+"""Image files in and out: photographs with their metadata, and masks.
 
 Nothing is lost or converted in silence: what was done is in ``Photo.notes``. Filters run on the
-encoded (display-referred) values; an ICC profile is carried over, not applied.
+encoded (display-referred) values; `harmonizer.colour` has the way to sRGB's and back.
 """
 
 from dataclasses import dataclass, field, replace
@@ -21,7 +21,7 @@ from harmonizer.limits import MAX_PIXELS as MAX_PIXELS
 from harmonizer.mask_reading import check_brightness, read_mask
 from harmonizer.masks import Levels
 from harmonizer.memory import Place, Sink, Source, source_of
-from harmonizer.storage import Temporary, resolved, write_file
+from harmonizer.storage import write_atomically
 
 if TYPE_CHECKING:
     from harmonizer.encoding import Quality
@@ -297,8 +297,9 @@ def save_photo(
     Raises:
         TypeError: If the pixels are neither uint8 nor uint16.
         ValueError: If the pixels are not (H, W, 3).
-        ImageFileError: If the suffix is unknown, the format cannot hold the pixels, or the file
-            cannot be encoded or written.
+        ImageFileError: If the suffix is unknown, the format cannot hold the pixels, or they cannot
+            be encoded.
+        StorageError: If the file cannot be written.
     """
     from harmonizer.describing import JPEG_XMP_LIMIT
     from harmonizer.encoding import JPEG_EXIF_LIMIT, Quality, encode
@@ -337,44 +338,12 @@ def save_photo(
     return tuple(notes)
 
 
-def check_writable(path: str | Path) -> None:
-    """Find out before the work whether a file can be written there.
-
-    What killed runs left in its folder is removed.
-
-    Raises:
-        ImageFileError: If it cannot.
-    """
-    target = resolved(path)
-    if target.is_dir():
-        raise ImageFileError(f"{path} must be a file to write; it is a folder. Name a file in it.")
-    try:
-        Temporary(target).discard()
-    except OSError as error:
-        raise _write_error(path, error) from error
-
-
-def write_atomically(path: str | Path, data: bytes) -> None:
-    """Put a whole file in place, or leave what was there.
-
-    The data goes to a temporary file in the same folder, to the disk, and is then renamed. An
-    existing file's permissions are kept; a symbolic link is followed; what is no regular file is
-    not replaced.
-
-    Raises:
-        ImageFileError: If the file cannot be written.
-    """
-    try:
-        write_file(path, data)
-    except OSError as error:
-        raise _write_error(path, error) from error
-
-
 def copy_atomically(source: Source, path: Place, max_pixels: int = MAX_PIXELS) -> None:
     """Copy an image file's bytes as `write_atomically` writes them.
 
     Raises:
-        ImageFileError: If a file cannot be read or written.
+        ImageFileError: If the one cannot be read.
+        StorageError: If the other cannot be written.
     """
     from harmonizer.decoding import read_file
 
@@ -383,25 +352,3 @@ def copy_atomically(source: Source, path: Place, max_pixels: int = MAX_PIXELS) -
         path.data = data
     else:
         write_atomically(path, data)
-
-
-def make_folder(path: Path) -> None:
-    """Create a folder and those above it, where they are not there.
-
-    Raises:
-        ImageFileError: If it cannot be created.
-    """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ImageFileError(
-            f"{path} must be a folder to write in; it cannot be created: "
-            f"{error.strerror or error}. Name another output folder."
-        ) from error
-
-
-def _write_error(path: str | Path, error: OSError) -> ImageFileError:
-    return ImageFileError(
-        f"{path} cannot be written: {error.strerror or error}. Check that its folder exists and "
-        "that you may write there."
-    )

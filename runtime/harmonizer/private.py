@@ -7,10 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from platformdirs import user_cache_path
+
 try:
     import fcntl
 except ImportError:  # Windows has no such locks
     fcntl = None  # type: ignore[assignment]
+
+CACHE_VARIABLE = "HARMONIZER_CACHE"
+"""Environment variable that names another folder for caches."""
 
 NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 
@@ -34,6 +39,17 @@ def locked(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def cache_folder(kind: str) -> Path:
+    """Where things of a kind are kept: `HARMONIZER_CACHE`, or the user's folder for caches.
+
+    Args:
+        kind: The folder's name in it, such as "engines".
+    """
+    own = os.environ.get(CACHE_VARIABLE)
+    base = Path(own) if own else user_cache_path("harmonizer", appauthor=False)
+    return base / kind
 
 
 def make_private_folder(folder: Path) -> None:

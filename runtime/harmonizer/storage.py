@@ -23,6 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
+from harmonizer.errors import StorageError
 from harmonizer.private import NOFOLLOW
 from harmonizer.reading import DOCUMENT_LIMIT, describe_kind
 
@@ -177,6 +178,61 @@ def write_file(path: str | Path, data: bytes) -> None:
     with Temporary(resolved(path)) as temporary:
         temporary.write(data)
         temporary.publish()
+
+
+def check_writable(path: str | Path) -> None:
+    """Find out before the work whether a file can be written there.
+
+    What killed runs left in its folder is removed.
+
+    Raises:
+        StorageError: If it cannot.
+    """
+    target = resolved(path)
+    if target.is_dir():
+        raise StorageError(f"{path} must be a file to write; it is a folder. Name a file in it.")
+    try:
+        Temporary(target).discard()
+    except OSError as error:
+        raise _write_error(path, error) from error
+
+
+def write_atomically(path: str | Path, data: bytes) -> None:
+    """Put a whole file in place, or leave what was there.
+
+    The data goes to a temporary file in the same folder, to the disk, and is then renamed. An
+    existing file's permissions are kept; a symbolic link is followed; what is no regular file is
+    not replaced.
+
+    Raises:
+        StorageError: If the file cannot be written.
+    """
+    try:
+        write_file(path, data)
+    except OSError as error:
+        raise _write_error(path, error) from error
+
+
+def make_folder(path: Path) -> None:
+    """Create a folder and those above it, where they are not there.
+
+    Raises:
+        StorageError: If it cannot be created.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(
+            f"{path} must be a folder to write in; it cannot be created: "
+            f"{error.strerror or error}. Name another output folder."
+        ) from error
+
+
+def _write_error(path: str | Path, error: OSError) -> StorageError:
+    return StorageError(
+        f"{path} cannot be written: {error.strerror or error}. Check that its folder exists and "
+        "that you may write there."
+    )
 
 
 def write_set(files: Mapping[Path, bytes]) -> None:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from harmonizer.files import check_writable
+from harmonizer.storage import check_writable
 
 
 class UsageError(Exception):
@@ -26,7 +26,7 @@ def check_outputs(
 
     Raises:
         UsageError: If files collide.
-        ImageFileError: If a file cannot be written.
+        StorageError: If a file cannot be written.
     """
     read = {os.path.realpath(path) for path in inputs if path is not None}
     written: dict[str, str] = {}

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from harmonizer.files import check_writable
 from harmonizer.ops import DEFAULT_FILTERS
+from harmonizer.storage import check_writable
 from train.data.config import DataConfig
 from train.data.iharmony4 import FOLDERS, PUBLISHED, SUBSETS, Pair, Subset
 from train.data.packing import SHOWN, check_mask, decode, in_parallel
@@ -231,7 +231,7 @@ def main(arguments: Sequence[str]) -> int:
     Raises:
         ValueError: If the flags, the manifest or the folder's content make no sense.
         OSError: If there is no such folder.
-        ImageFileError: If the report cannot be written.
+        StorageError: If the report cannot be written.
     """
     parser = _Parser(
         prog="python -m train check-data", description="Check a data set.", allow_abbrev=False

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from harmonizer.errors import HarmonizerError
-from harmonizer.files import write_atomically
+from harmonizer.storage import write_atomically
 from train.data.neighbours import DUPLICATE, NEAREST, crop_foreground
 from train.data.packing import in_parallel
 from train.data.photos import list_photos, read_photo

@@ -21,7 +21,7 @@ import torch
 from tqdm import tqdm
 
 from harmonizer.errors import HarmonizerError
-from harmonizer.files import write_atomically
+from harmonizer.storage import write_atomically
 from train.evaluation.metrics import Array, Protocol, image_metrics, one_bit
 from train.evaluation.predictors import Harmonize, Method
 from train.evaluation.triplets import Triplet

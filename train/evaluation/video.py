@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from skimage import registration
 
 from harmonizer.errors import HarmonizerError
-from harmonizer.files import write_atomically
 from harmonizer.harmonizer import Harmonizer
 from harmonizer.plan import Plan
 from harmonizer.recipes import Recipe, Tools
+from harmonizer.storage import write_atomically
 from harmonizer.usage import UsageError, check_outputs, check_suffix
 from harmonizer.values import to_numbers
 from harmonizer.video.planes import foreground_box

@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harmonizer.files import write_atomically
 from harmonizer.ops import PHOTO_FILTERS
+from harmonizer.storage import write_atomically
 from train.checkpoints import load_checkpoint
 from train.evaluation.triplets import benchmark_composites, validation_composites
 from train.fitting.config import (

@@ -19,7 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
 from harmonizer.errors import HarmonizerError
-from harmonizer.files import make_folder, write_atomically
+from harmonizer.storage import make_folder, write_atomically
 from train.data.batches import Batch, TrainingBatches
 from train.data.resident import ResidentBatches
 from train.efficientnet import DepthEncoder

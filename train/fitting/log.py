@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from harmonizer.errors import HarmonizerError
-from harmonizer.files import write_atomically
+from harmonizer.storage import write_atomically
 
 LOG = "log.jsonl"
 
@@ -48,7 +48,7 @@ class Log:
     Raises:
         LogError: If the file is no log.
         OSError: If it cannot be read.
-        ImageFileError: If it cannot be written.
+        StorageError: If it cannot be written.
     """
 
     def __init__(self, path: Path, first: int) -> None:

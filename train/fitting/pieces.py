@@ -12,8 +12,8 @@ from pathlib import Path
 
 from harmonizer.documents import read_document
 from harmonizer.errors import HarmonizerError, brief
-from harmonizer.files import make_folder, write_atomically
 from harmonizer.reading import CHECKPOINT_LIMIT, read_regular
+from harmonizer.storage import make_folder, write_atomically
 from train.fitting.log import LOG
 from train.fitting.state import BEST, CHECKPOINT, CONFIG, STATE
 

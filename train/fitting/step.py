@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from harmonizer.errors import HarmonizerError, ImageFileError
-from harmonizer.files import write_atomically
+from harmonizer.errors import HarmonizerError, StorageError
+from harmonizer.storage import write_atomically
 from train.data.batches import Batch
 from train.fitting.config import FitConfig
 from train.fitting.distributed import Processes
@@ -165,6 +165,6 @@ class Stepper:
         torch.save(fields | {"step": self.state.step}, buffer)
         try:
             write_atomically(path, buffer.getvalue())
-        except ImageFileError as error:
+        except StorageError as error:
             return f"The batch could not be saved: {error}"
         return f"The batch is in {path}."

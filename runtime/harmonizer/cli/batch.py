@@ -33,9 +33,10 @@ from harmonizer.cli.options import (
     say,
 )
 from harmonizer.composites import FileOptions, load_inputs
-from harmonizer.errors import ImageFileError
-from harmonizer.files import FORMATS, Pixels, check_writable, make_folder
+from harmonizer.errors import StorageError
+from harmonizer.files import FORMATS, Pixels
 from harmonizer.others import find_others
+from harmonizer.storage import check_writable, make_folder
 from harmonizer.usage import UsageError, check_suffix
 
 _MOST_WORKERS = 4
@@ -145,7 +146,7 @@ def _write_report(
     """Write the page of --report; what could not be shown.
 
     Raises:
-        ImageFileError: If it cannot be written.
+        StorageError: If it cannot be written.
     """
     from harmonizer.sheet import srgb_of, write_sheet
 
@@ -155,6 +156,6 @@ def _write_report(
     try:
         return write_sheet(options.report, f"{options.composites} - harmonized", rows, load, said)
     except OSError as error:
-        raise ImageFileError(
+        raise StorageError(
             f"{options.report} cannot be written: {error.strerror or error}. Name another place."
         ) from error

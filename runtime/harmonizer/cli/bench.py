@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from harmonizer.backends import BACKENDS
 from harmonizer.bench import SCHEMA_VERSION, environment, judge, run_cases, table
-from harmonizer.files import write_atomically
 from harmonizer.harmonizer import Harmonizer
+from harmonizer.storage import write_atomically
 from harmonizer.usage import UsageError
 
 if TYPE_CHECKING:

@@ -23,9 +23,10 @@ from harmonizer.cli.options import (
     say,
 )
 from harmonizer.composites import harmonize_file
-from harmonizer.files import output_format, write_atomically
+from harmonizer.files import output_format
 from harmonizer.limits import max_file_bytes
 from harmonizer.memory import Blob, Place, Sink
+from harmonizer.storage import write_atomically
 from harmonizer.usage import UsageError, check_outputs, check_suffix
 
 _STREAM = Path("-")

@@ -6,7 +6,6 @@ version of sources, options and compiler: the result is kept in a folder for cac
 """
 
 import hashlib
-import os
 import warnings
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from harmonizer.cuda.compiler import (
     read_sources,
 )
 from harmonizer.errors import DeviceError, HarmonizerWarning
-from harmonizer.private import make_private_folder, read_private
+from harmonizer.private import CACHE_VARIABLE, cache_folder, make_private_folder, read_private
 from harmonizer.storage import write_file, write_set
 
 IMAGE = _native.LIBRARY.with_name("hz_kernels.fatbin")
@@ -29,8 +28,6 @@ IMAGE = _native.LIBRARY.with_name("hz_kernels.fatbin")
 DIGEST = IMAGE.with_suffix(".sha256")
 """Beside it: which sources it was made from, and which bytes it has."""
 
-CACHE_VARIABLE = "HARMONIZER_CACHE"
-"""Environment variable with a folder for compiled kernels."""
 
 _DIGEST_BYTES = 32
 _MOST_BYTES = 1 << 28
@@ -65,7 +62,7 @@ def kernel_image(capability: tuple[int, int]) -> bytes:
             f"now: {error} Or run `make cuda` in the repository."
         ) from error
     key = digest_of(sources, target, *OPTIONS, *compiler_version())
-    path = cache_folder() / f"{key}.{target}"
+    path = cache_folder("kernels") / f"{key}.{target}"
     cached = _read_cached(path)
     if cached is not None:
         return cached
@@ -102,16 +99,6 @@ def write_image(path: Path, image: bytes, digest: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     facts = f"{digest} {_checksum(image).hex()}\n".encode()
     write_set({path: image, path.with_suffix(DIGEST.suffix): facts})
-
-
-def cache_folder() -> Path:
-    """Where compiled kernels are kept: `CACHE_VARIABLE`, or the user's folder for caches."""
-    chosen = os.environ.get(CACHE_VARIABLE)
-    if chosen:
-        return Path(chosen) / "kernels"
-    system = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
-    base = Path(system) if system else Path("~/.cache").expanduser()
-    return base / "harmonizer" / "kernels"
 
 
 def _checksum(image: bytes) -> bytes:

@@ -13,17 +13,8 @@ from harmonizer.engine.options import BuildOptions, digest
 from harmonizer.engine.progress import BuildProgress
 from harmonizer.errors import EngineError, HarmonizerWarning
 from harmonizer.gpu import current_gpu
-from harmonizer.private import check_own_file, locked, make_private_folder
+from harmonizer.private import cache_folder, check_own_file, locked, make_private_folder
 from harmonizer.storage import sweep
-
-
-def cache_folder() -> Path:
-    """`HARMONIZER_CACHE`, or the folder for caches that the system has, with `engines` in it."""
-    if own := os.environ.get("HARMONIZER_CACHE"):
-        return Path(own) / "engines"
-    if os.name == "nt":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home())) / "harmonizer" / "engines"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "harmonizer/engines"
 
 
 def cached_engine(
@@ -41,7 +32,7 @@ def cached_engine(
         onnx: A predictor's ONNX file.
         options: What to build for; the defaults by default.
         module: As in `build_engine`.
-        folder: Where engines are kept; `cache_folder()` by default.
+        folder: Where engines are kept; `cache_folder("engines")` by default.
         progress: As in `build_engine`.
 
     Returns:
@@ -67,7 +58,7 @@ def cached_engine(
         "gpu": None if gpu is None else gpu.kind(),
         "options": options.as_dict(),
     }
-    place = cache_folder() if folder is None else Path(folder)
+    place = cache_folder("engines") if folder is None else Path(folder)
     make_private_folder(place)
     name = digest(wanted)[:32]
     engine = place / f"{name}.engine"

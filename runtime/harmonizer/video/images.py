@@ -10,7 +10,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from harmonizer.errors import ImageFileError
+from harmonizer.errors import ImageFileError, StorageError
 from harmonizer.files import ALPHA_FORMATS, DEEP_FORMATS, FORMATS, save_photo
 from harmonizer.storage import Temporary, rename_together, resolved, sweep, sync_folder
 from harmonizer.video.encoders import Choice, Encoding
@@ -175,7 +175,7 @@ class ImageWriter:
     def _land(self) -> None:
         try:
             self._pending.popleft().result()
-        except ImageFileError as error:
+        except (ImageFileError, StorageError) as error:
             reason = error.__cause__
             said = getattr(reason, "strerror", None) or str(reason or error)
             raise VideoError(f"{self.path} must be writable; {said}. {_REMEDY}") from error

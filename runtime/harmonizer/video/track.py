@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from harmonizer.files import write_atomically
 from harmonizer.ops import OPERATIONS
 from harmonizer.plan import STATISTICS_COUNTS
+from harmonizer.storage import write_atomically
 from harmonizer.video.entries import Entry
 from harmonizer.video.errors import VideoError
 from harmonizer.video.smoothing import (
@@ -94,7 +94,7 @@ class Track:
         """Write the JSON lines, atomically.
 
         Raises:
-            ImageFileError: If the file cannot be written.
+            StorageError: If the file cannot be written.
         """
         lines = [header(self.filters), *(entry.line() for entry in self.entries)]
         write_atomically(path, ("\n".join(lines) + "\n").encode("utf-8"))
