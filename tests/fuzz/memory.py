@@ -1,5 +1,6 @@
 """Peak memory of commands in processes of their own, against what `harmonizer.limits` promises."""
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -10,8 +11,10 @@ from pathlib import Path
 import imagecodecs
 import numpy as np
 import tifffile
+from imagecodecs import cms_profile
 from PIL import Image
 
+from harmonizer.files import FORMATS
 from harmonizer.limits import BYTES_PER_PIXEL, FIXED_BYTES, FRAME_BYTES_PER_PIXEL
 
 LOOK = '{"format": "harmonizer-arguments", "version": 1, "filters": ["brightness", "shadow"], '
@@ -73,6 +76,10 @@ def measure(folder: Path, *words: str) -> tuple[int, int]:
     return int(peak), int(code)
 
 
+_D65 = (0.3127, 0.3290, 1.0)
+_P3 = (0.68, 0.32, 1.0, 0.265, 0.69, 1.0, 0.15, 0.06, 1.0)
+
+
 def image_files(folder: Path, side: int) -> dict[str, tuple[str, str]]:
     """Composite and mask of each form, side by side pixels, as costly as each can be."""
     dice = np.random.default_rng(2)
@@ -84,12 +91,24 @@ def image_files(folder: Path, side: int) -> dict[str, tuple[str, str]]:
         "progressive.jpg": None,
         "rgba.png": None,
         "rgba.webp": None,
+        "rgba.avif": None,
+        "rgb.bmp": None,
+        "p3.png": None,
         "deep.png": bytes(imagecodecs.png_encode(np.ascontiguousarray(deep[..., :4]), level=1)),
     }
     Image.fromarray(eight[..., :3]).save(folder / "rgb.jpg", quality=95)
     Image.fromarray(eight[..., :3]).save(folder / "progressive.jpg", progressive=True)
     Image.fromarray(eight).save(folder / "rgba.png", compress_level=1)
     Image.fromarray(eight).save(folder / "rgba.webp", lossless=True, method=0)
+    Image.fromarray(eight).save(folder / "rgba.avif", quality=60, speed=10)
+    Image.fromarray(eight[..., :3]).save(folder / "rgb.bmp")
+    wide = cms_profile("rgb", whitepoint=_D65, primaries=_P3, gamma=2.2)
+    Image.fromarray(eight).save(folder / "p3.png", compress_level=1, icc_profile=wide)
+    with contextlib.suppress(ImportError):  # of an extra
+        import pillow_heif
+
+        pillow_heif.from_pillow(Image.fromarray(eight[..., :3])).save(folder / "rgb.heic")
+        made["rgb.heic"] = None
     for name, data in made.items():
         if data is not None:
             (folder / name).write_bytes(data)
@@ -109,6 +128,7 @@ def image_peaks(side: int) -> list[Peak]:
         for composite, mask in image_files(folder, side).values():
             (folder / mask).write_bytes((folder / composite).read_bytes())
             suffix = Path(composite).suffix
+            suffix = suffix if suffix in FORMATS else ".png"
             words = ["image", composite, mask, "-o", f"out{suffix}", "--arguments", "look.json"]
             peak, code = measure(folder, *words, "--max-pixels", str(side * side))
             if code:
