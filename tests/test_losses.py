@@ -1,5 +1,7 @@
 """Stage losses and how they become one."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 
@@ -65,3 +67,20 @@ def test_masked_l1_is_the_mean_over_mask_and_channels() -> None:
     mask = torch.ones(2, 1, 2, 2)
     mask[0, 0] = torch.tensor([[1.0, 0.5], [0.5, 0.0]])
     assert masked_l1(output, target, mask).tolist() == pytest.approx([0.6 / 6, 0.5 / 3])
+
+
+@pytest.mark.parametrize("name", STAGE_LOSSES)
+@pytest.mark.parametrize("distance", [image_loss, masked_l1])
+def test_empty_mask_teaches_nothing_and_spoils_nothing(
+    name: str, distance: Callable[..., torch.Tensor]
+) -> None:
+    """Of a thin mask, thinned out, nothing may be left: the batch's other images still count."""
+    mask = torch.ones(2, 1, 4, 4)
+    mask[1] = 0
+    outputs = [torch.full((2, 3, 4, 4), v, requires_grad=True) for v in (0.2, 0.4)]
+    losses = [distance(o, torch.zeros(2, 3, 4, 4), mask) for o in outputs]
+    loss = STAGE_LOSSES[name](losses)
+    loss.sum().backward()
+    assert loss[0] > 0 and loss[1] == 0
+    gradients = [o.grad for o in outputs if o.grad is not None]
+    assert gradients and all(g[0].abs().sum() > 0 and (g[1] == 0).all() for g in gradients)

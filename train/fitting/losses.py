@@ -8,6 +8,9 @@ from torch import Tensor
 L1_EPSILON = 1e-6
 """Under the root of the smooth L1 term."""
 
+EMPTY = 1e-6
+"""Least area that is divided by. A thin mask may have none of the pixels that `loss_size` keeps."""
+
 L2_WEIGHT = 10.0
 """Weight of the squared term beside the L1 term."""
 
@@ -21,13 +24,13 @@ def image_loss(output: Tensor, target: Tensor, mask: Tensor) -> Tensor:
 
     Args:
         output, target: (N, 3, H, W) in [0, 1].
-        mask: (N, 1, H, W) in [0, 1], not empty.
+        mask: (N, 1, H, W) in [0, 1]; an empty one gives 0.
 
     Returns:
         (N,) one loss per image, the mean over channels.
     """
     squared = (output - target) ** 2
-    area = mask.sum(dim=(1, 2, 3)) * output.shape[1]
+    area = (mask.sum(dim=(1, 2, 3)) * output.shape[1]).clamp(min=EMPTY)
     smooth_l1 = ((squared + L1_EPSILON).sqrt() * mask).sum(dim=(1, 2, 3)) / area
     l2 = (squared * mask).sum(dim=(1, 2, 3)) / area
     return smooth_l1 + L2_WEIGHT * l2
@@ -40,12 +43,12 @@ def masked_l1(output: Tensor, target: Tensor, mask: Tensor) -> Tensor:
 
     Args:
         output, target: (N, 3, H, W) in [0, 1].
-        mask: (N, 1, H, W) in [0, 1], not empty.
+        mask: (N, 1, H, W) in [0, 1]; an empty one gives 0.
 
     Returns:
         (N,) one loss per image.
     """
-    area = mask.sum(dim=(1, 2, 3)) * output.shape[1]
+    area = (mask.sum(dim=(1, 2, 3)) * output.shape[1]).clamp(min=EMPTY)
     return ((output - target).abs() * mask).sum(dim=(1, 2, 3)) / area
 
 
@@ -61,13 +64,13 @@ def dynamic_loss(stage_losses: Sequence[Tensor]) -> Tensor:
         stage_losses: k tensors (N,), one per stage.
 
     Returns:
-        (N,): 1 for every image; what matters is the gradient.
+        (N,): 1 for every image with a loss, 0 for others; what matters is the gradient.
     """
     first, rest = stage_losses[0], stage_losses[1:]
     before = [loss.detach() for loss in stage_losses[:-1]]
     added = [(loss - b).clamp(min=0) for loss, b in zip(rest, before, strict=True)]
     total = first + torch.stack(added).sum(dim=0) if added else first
-    return total / total.detach()
+    return total / total.detach().clamp(min=EMPTY)
 
 
 def plain_loss(stage_losses: Sequence[Tensor]) -> Tensor:
