@@ -24,7 +24,8 @@ NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 def locked(path: Path) -> Iterator[None]:
     """Hold a lock on a file, waiting for it; the system lets go of it when the process ends.
 
-    The file stays: removing it would race. A link is not followed, and nothing is written.
+    The file stays: removing it would race. A link is not followed, and nothing is written. (The
+    filelock package would do, but for the owner and the kind of the file, which it does not check.)
 
     Raises:
         OSError: If the file cannot be opened, is a link, or belongs to another user.
