@@ -379,9 +379,9 @@ class Harmonizer:
 
 def _check_engine(engine: Path, backend: Backend) -> None:
     """Refuse what cannot be an engine, and engines on the CPU, before a GPU is looked for."""
-    from harmonizer.engine.files import read_plan
+    from harmonizer.engine.files import read_engine_file
 
-    read_plan(engine)
+    read_engine_file(engine)
     if backend == "cpu":
         raise ModelError(
             f"backend `cpu` must have an ONNX model; {engine} is a TensorRT engine, which runs "
