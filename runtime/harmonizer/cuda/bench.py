@@ -18,7 +18,7 @@ import numpy as np
 
 from harmonizer import _native
 from harmonizer.cuda.arrays import packed
-from harmonizer.cuda.queueing import Job
+from harmonizer.cuda.queueing import FrameTask
 from harmonizer.cuda.renderer import CudaRenderer
 from harmonizer.cuda.transfer import pinned_empty
 from harmonizer.harmonizer import Harmonizer
@@ -139,7 +139,7 @@ def measuring_time(bench: Bench, image: np.ndarray) -> float:
     """Median ms of thumbnail, histogram and a look at the mask: 4 bytes read a pixel."""
     height, width = image.shape[:2]
     pixels, mask = Buffer(bench.cuda, image), Buffer(bench.cuda, rectangle(width, height, 1.0))
-    job = Job(
+    task = FrameTask(
         packed(int(pixels.allocation), height, width, 3, _native.U8),
         packed(int(mask.allocation), height, width, 1, _native.U8),
         None,
@@ -151,7 +151,7 @@ def measuring_time(bench: Bench, image: np.ndarray) -> float:
             "thumbnail+histogram",
             image,
             1.0,
-            lambda: frames.queue(slot, [job], _native.PHASE_MEASURE, thumbnails=True),
+            lambda: frames.queue(slot, [task], _native.PHASE_MEASURE, thumbnails=True),
             slot.stream,
         )
 

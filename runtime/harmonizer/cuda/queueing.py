@@ -36,7 +36,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class FrameTask:
     """One frame to queue: what decides its launches, and nothing else.
 
     Attributes:
@@ -134,7 +134,7 @@ class FrameRunner:
     def queue(
         self,
         slot: Slot,
-        jobs: Sequence[Job],
+        tasks: Sequence[FrameTask],
         phases: int,
         network: Network | None = None,
         programs: Sequence[tuple[Step, ...]] | None = None,
@@ -146,7 +146,7 @@ class FrameRunner:
 
         Args:
             slot: Borrowed; its context is current.
-            jobs: The frames.
+            tasks: The frames.
             phases: Which of `_native.PHASE_MEASURE`, `PHASE_PREPARE`, `PHASE_DRAW`.
             network: Gives the arguments; None if `programs` does, or nothing is drawn.
             programs: Each frame's steps.
@@ -167,17 +167,17 @@ class FrameRunner:
         if network is not None:
             crops = network.contract.crops
         predictor: DevicePredictor | None = None if network is None else network.predictor
-        scratch = self._scratch(slot, len(jobs), network, thumbnails, crops)
+        scratch = self._scratch(slot, len(tasks), network, thumbnails, crops)
         if programs is not None:
             _stage_programs(slot, programs)
         given = programs is not None
         label = None if network is None else network.label
-        key = (tuple(jobs), phases, id(predictor), given, statistics_given, crops, label)
+        key = (tuple(tasks), phases, id(predictor), given, statistics_given, crops, label)
         try:
             recording = slot.recordings.get(key)
             if recording is None:
                 recording = self._record(
-                    slot, jobs, phases, predictor, scratch, given, statistics_given
+                    slot, tasks, phases, predictor, scratch, given, statistics_given
                 )
                 slot.recordings[key] = recording
                 if len(slot.recordings) > MOST_RECORDINGS:
@@ -253,7 +253,7 @@ class FrameRunner:
     def _record(
         self,
         slot: Slot,
-        jobs: Sequence[Job],
+        tasks: Sequence[FrameTask],
         phases: int,
         predictor: DevicePredictor | None,
         scratch: Scratch,
@@ -261,15 +261,15 @@ class FrameRunner:
         statistics_given: bool,
     ) -> Recording:
         frames = [
-            _frame(job, scratch, index, predictor is not None, statistics_given)
-            for index, job in enumerate(jobs)
+            _frame(task, scratch, index, predictor is not None, statistics_given)
+            for index, task in enumerate(tasks)
         ]
         for frame in frames:
             frame.processors = self.device.processors
         calls: list[Callable[[], None]] = []
         if given:
             size = ctypes.sizeof(_native.Program)
-            staged = slot.staging("programs", len(jobs) * size)
+            staged = slot.staging("programs", len(tasks) * size)
             copy = self.device.pycuda.memcpy_htod_async
             calls += [
                 partial(
@@ -278,7 +278,7 @@ class FrameRunner:
                     staged[index * size : (index + 1) * size],
                     slot.stream,
                 )
-                for index in range(len(jobs))
+                for index in range(len(tasks))
             ]
         if predictor is None:
             for frame in frames:
@@ -338,19 +338,19 @@ def read_reports(slot: Slot, scratch: Scratch) -> ctypes.Array[_native.Report]:
 
 
 def _frame(
-    job: Job, scratch: Scratch, index: int, predicted: bool, statistics_given: bool
+    task: FrameTask, scratch: Scratch, index: int, predicted: bool, statistics_given: bool
 ) -> _native.Frame:
     frame = _native.Frame()
-    if isinstance(job.image, VideoView):
-        frame.video = ctypes.pointer(job.image.video())
+    if isinstance(task.image, VideoView):
+        frame.video = ctypes.pointer(task.image.video())
     else:
-        frame.image = job.image.image()
-    if job.mask is not None:
-        frame.mask = job.mask.mask()
-    if isinstance(job.out, VideoView):
-        frame.video_out = ctypes.pointer(job.out.video())
-    elif job.out is not None:
-        frame.out = job.out.image()
+        frame.image = task.image.image()
+    if task.mask is not None:
+        frame.mask = task.mask.mask()
+    if isinstance(task.out, VideoView):
+        frame.video_out = ctypes.pointer(task.out.video())
+    elif task.out is not None:
+        frame.out = task.out.image()
     frame.workspace = scratch.report(index)
     if scratch.size:
         thumbnails = scratch.thumbnails(index)
@@ -361,12 +361,12 @@ def _frame(
     frame.thumbnail_type = _native.F16 if scratch.size == 2 else _native.F32
     if predicted:
         frame.arguments = scratch.predicted(index)
-    frame.strength = job.strength
+    frame.strength = task.strength
     frame.statistics_given = int(statistics_given)
-    frame.count = len(job.filters)
-    for position, name in enumerate(job.filters):
+    frame.count = len(task.filters)
+    for position, name in enumerate(task.filters):
         frame.operations[position] = OPERATIONS[name].code
-    frame.stages = job.stages
+    frame.stages = task.stages
     return frame
 
 

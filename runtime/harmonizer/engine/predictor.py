@@ -222,7 +222,8 @@ def _describe(stored: EngineFile, onnx: str | Path | None) -> dict[str, Any]:
         if found is None:
             raise EngineError(
                 f"{stored.path} must have a description, "
-                f"{description_path(stored.path).name}, beside it: an engine does not tell the names of its arguments. Copy it, give the model "
+                f"{description_path(stored.path).name}, beside it: an engine does not tell the "
+                "names of its arguments. Copy it, give the model "
                 "too (EnginePredictor(path, onnx=MODEL)), or write it with: python "
                 f"export/build_engine.py MODEL.onnx --describe {stored.path.name}"
             )

@@ -103,21 +103,19 @@ def test_engine_is_the_plan_itself_and_its_description_says_the_rest(tmp_path: P
     engine = tmp_path / "a.engine"
     build_engine(onnx_path, engine, ADA, RTX)
     assert is_engine_file(engine)
-    engine_file = read_engine_file(engine)
+    built = read_engine_file(engine)
     # Both are read from the header, whose layout NVIDIA only tells for TensorRT.
-    assert (engine_file.module, engine_file.version) == (RTX, rtx.__version__)
-    assert engine_name(file_sha256(onnx_path), DEFAULT_FILTERS).encode() in engine_file.data
-    description = read_description(engine_file)
+    assert (built.module, built.version) == (RTX, rtx.__version__)
+    assert engine_name(file_sha256(onnx_path), DEFAULT_FILTERS).encode() in built.data
+    description = read_description(built)
     assert description is not None
     assert description["onnx_sha256"] == file_sha256(onnx_path)
     assert description["options"] == ADA.as_dict()
     assert description["metadata"]["harmonizer.format"] == "harmonizer-predictor"
-    engine.write_bytes(engine_file.data[:-1])
-    with pytest.raises(
-        EngineError, match=f"complete engine of {len(engine_file.data)} bytes; it has"
-    ):
+    engine.write_bytes(built.data[:-1])
+    with pytest.raises(EngineError, match=f"complete engine of {len(built.data)} bytes; it has"):
         read_engine_file(engine)
-    engine.write_bytes(engine_file.data[:-1] + b"\1")
+    engine.write_bytes(built.data[:-1] + b"\1")
     with pytest.raises(EngineError, match="or this one is damaged"):
         read_description(read_engine_file(engine))
 
