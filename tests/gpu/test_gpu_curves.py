@@ -183,11 +183,11 @@ def test_what_does_not_go_together_is_refused(model: Path, tmp_path: Path) -> No
 
 
 def test_surfaces_of_decoders_are_refused(on_gpu: Harmonizer) -> None:
-    from harmonizer.cuda.video import VideoImage
+    from harmonizer.cuda.surfaces import Surface
 
     luma = OnDevice(np.full((90, 132), 80, np.uint8))
     chroma = OnDevice(np.full((45, 66, 2), 128, np.uint8))
-    frame = VideoImage(luma, chroma, matrix="bt709", full_range=False)
+    frame = Surface(luma, chroma, matrix="bt709", full_range=False)
     with pytest.raises(ValueError, match="Convert it to R, G and B"):
         on_gpu(frame, OnDevice(scene(132, 90)[1]))
     image, mask = scene()

@@ -57,8 +57,8 @@ class CudaFrame:
 
     Args:
         runner: Queues its work.
-        image: (H, W, 3), numpy's or a device array; or a `VideoImage`.
-        mask: (H, W) of the same kind (a device array for a `VideoImage`); None for the whole image.
+        image: (H, W, 3), numpy's or a device array; or a `Surface`.
+        mask: (H, W) of the same kind (a device array for a `Surface`); None for the whole image.
         network: Predicts; None for frames whose arguments are given.
         upright: How the network sees a host array, if not as it is stored.
         checked: Whether host arrays have been checked.

@@ -23,7 +23,7 @@ from harmonizer.cuda.graph import Graph, GraphError
 from harmonizer.cuda.predictor import THUMBNAIL_PIXELS, DevicePredictor
 from harmonizer.cuda.scratch import Scratch, round_up
 from harmonizer.cuda.slot import MOST_RECORDINGS, Memory, Recording, Slot
-from harmonizer.cuda.video import VideoView
+from harmonizer.cuda.surfaces import SurfaceView
 from harmonizer.errors import BusyError, DeviceError
 from harmonizer.frame import Network
 from harmonizer.ops import OPERATIONS
@@ -48,9 +48,9 @@ class FrameTask:
         strength: Of predicted arguments.
     """
 
-    image: View | VideoView
+    image: View | SurfaceView
     mask: View | None
-    out: View | VideoView | None
+    out: View | SurfaceView | None
     filters: tuple[str, ...]
     stages: int = 0
     strength: float = 1.0
@@ -341,13 +341,13 @@ def _frame(
     task: FrameTask, scratch: Scratch, index: int, predicted: bool, statistics_given: bool
 ) -> _native.Frame:
     frame = _native.Frame()
-    if isinstance(task.image, VideoView):
+    if isinstance(task.image, SurfaceView):
         frame.video = ctypes.pointer(task.image.video())
     else:
         frame.image = task.image.image()
     if task.mask is not None:
         frame.mask = task.mask.mask()
-    if isinstance(task.out, VideoView):
+    if isinstance(task.out, SurfaceView):
         frame.video_out = ctypes.pointer(task.out.video())
     elif task.out is not None:
         frame.out = task.out.image()
