@@ -26,15 +26,15 @@ NAMES = {
         for kind in ("u8", "u16", "f32", "nv12", "p010")
     ),
     *(f"hz_regions_{kind}" for kind in TYPES),
-    *("hz_region_box", "hz_plan"),
+    *("hz_region_box", "hz_prepare"),
     *(f"hz_apply_{order}8" for order in ("rgb", "bgr", "rgba", "bgra")),
 }
 WITHOUT_STACK = ("hz_apply", "hz_measure", "hz_region")
 """Kernels whose loops over pixels decide the speed may use no local memory."""
 
 MOST_SPILLED = 64
-"""Bytes; the plan and the reductions keep values across the calls that prepare a program, which
-is done once a block."""
+"""Bytes; preparation and reductions keep values across the calls that prepare a program, which is
+done once a block."""
 
 NOTHING = b'extern "C" __global__ void nothing() {}'
 

@@ -290,7 +290,7 @@ def test_launches_fit_the_emulation_and_nothing_else() -> None:
     emulate = ctypes.CDLL(str(emulation())).hz_emulate
     launch = _native.Launch(kernel=b"hz_none", grid=(1, 1, 1), block=(512, 1, 1))
     assert emulate(ctypes.byref(launch)) == 1
-    launch.kernel = b"hz_plan"
+    launch.kernel = b"hz_prepare"
     assert emulate(ctypes.byref(launch)) == 2
 
 

@@ -204,9 +204,9 @@ void add_reduce(const FrameTask& task, int step, Launches& launches) {
                                        coding_of<double>(video), shift_of(video), 0});
 }
 
-void add_plan(const FrameTask& task, Launches& launches) {
+void add_preparing(const FrameTask& task, Launches& launches) {
     const hz_frame& frame = task.frame;
-    PlanParameters p = {};
+    PrepareParameters p = {};
     p.workspace = task.workspace;
     p.arguments = frame.arguments;
     p.strength = frame.strength;
@@ -222,12 +222,12 @@ void add_plan(const FrameTask& task, Launches& launches) {
     p.begins = 1;
     for (int i = 0; i < frame.count && !p.statistics_given; ++i) {
         if (!measures(frame.operations[i]) || is_in_histogram(frame, i)) continue;
-        if (p.begins) launches.add("hz_plan", 1, kPlanThreads, p);
+        if (p.begins) launches.add("hz_prepare", 1, kPrepareThreads, p);
         p.begins = 0;
         add_reduce(task, i, launches);
     }
     p.finishes = 1;
-    launches.add("hz_plan", 1, kPlanThreads, p);
+    launches.add("hz_prepare", 1, kPrepareThreads, p);
 }
 
 /* The kernels for packed bytes read and write aligned 16 bytes at the same pixel. */
@@ -296,7 +296,7 @@ int32_t hz_cuda_schedule(const hz_frame* frame, int32_t phase, hz_launch* launch
         Launches list(launches, capacity);
         if (phase & HZ_PHASE_MEASURE) add_measure(task, list);
         if (phase & HZ_PHASE_MEASURE) add_regions(task, list);
-        if (phase & (HZ_PHASE_DRAW | HZ_PHASE_PREPARE)) add_plan(task, list);
+        if (phase & (HZ_PHASE_DRAW | HZ_PHASE_PREPARE)) add_preparing(task, list);
         if (phase & HZ_PHASE_DRAW) add_apply(task, list);
         *count = list.count();
     });
