@@ -21,7 +21,7 @@ from typing import BinaryIO
 
 from harmonizer.arguments import Arguments
 from harmonizer.composites import FileOptions, harmonize_file
-from harmonizer.decoding import measure
+from harmonizer.decoding import read_size
 from harmonizer.documents import parse_document
 from harmonizer.errors import ImageFileError, StorageError
 from harmonizer.files import FORMATS, READ_SUFFIXES
@@ -285,7 +285,7 @@ def run_batch(
                 return Outcome(item.composite, "skipped"), done[name]
             make_folder(item.output.parent)
             own = item.own(options)
-            sizes = [measure(path, options.max_pixels).pixels for path in item.inputs()]
+            sizes = [read_size(path, options.max_pixels).pixels for path in item.inputs()]
             with budget.of(max(sizes)):
                 result = harmonize_file(tools, item.composite, item.mask, item.output, recipe, own)
             proof = key, _written(item.output)

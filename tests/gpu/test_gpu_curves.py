@@ -28,7 +28,7 @@ from harmonizer.contract import LABELS, Contract
 from harmonizer.errors import DeviceMemoryError, HarmonizerWarning, MaskError, ModelError
 from harmonizer.frame import Network
 from harmonizer.harmonizer import Harmonizer
-from harmonizer.measuring import picture
+from harmonizer.latency import picture
 from harmonizer.renderer import CpuRenderer
 from harmonizer.video import Smoothing, harmonize_frames
 

@@ -34,7 +34,7 @@ from harmonizer.errors import (
 )
 from harmonizer.frame import Network
 from harmonizer.harmonizer import Harmonizer
-from harmonizer.measuring import TYPICAL, picture, rectangle
+from harmonizer.latency import TYPICAL, picture, rectangle
 
 pytestmark = pytest.mark.gpu
 

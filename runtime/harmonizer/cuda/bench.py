@@ -22,7 +22,7 @@ from harmonizer.cuda.queueing import FrameTask
 from harmonizer.cuda.renderer import CudaRenderer
 from harmonizer.cuda.transfer import pinned_empty
 from harmonizer.harmonizer import Harmonizer
-from harmonizer.measuring import TYPICAL, Measurement, measure, picture, rectangle, summarize
+from harmonizer.latency import TYPICAL, Measurement, picture, rectangle, summarize, time_calls
 
 SIZES = [(1920, 1080), (3840, 2160), (7680, 4320)]
 SHARES = (1.0, 0.25)
@@ -101,7 +101,7 @@ class Bench:
         self, name: str, image: np.ndarray, share: float, call: Callable[[], object]
     ) -> float:
         """Time calls that return when they are done; returns the median in ms."""
-        return self.add(name, image, share, measure(call, self.seconds))
+        return self.add(name, image, share, time_calls(call, self.seconds))
 
     def add(self, name: str, image: np.ndarray, share: float, times: list[float]) -> float:
         """Note measured times; returns their median."""
