@@ -11,11 +11,11 @@ from tiny_predictor import write_predictor
 from training_data import write_photos
 
 from calibration import quantize
-from calibration.candidates import open_candidate
 from calibration.gate import main
 from calibration.graph import PredictorGraph, load_graph
 from calibration.images import ImageSet, check_likeness
 from calibration.inputs import has_region, model_inputs, perturbing_filters
+from calibration.models import open_model
 from calibration.quantize import reduce_precision
 from calibration.ranges import calibrate
 from calibration.rewrite import halve_blocks, quantize_blocks
@@ -133,4 +133,4 @@ def test_gate_compares_slopes_by_operation_and_draws_the_curves(
     other = write_predictor(tmp_path / "other.onnx")
     assert main([str(curves_model), str(other), *words]) == 2
     assert "piecewise_curve (384 numbers), the candidate temp" in capsys.readouterr().err
-    assert open_candidate(other).contract.model == "harmonizer"
+    assert open_model(other).contract.model == "harmonizer"
