@@ -171,7 +171,7 @@ def test_video_mask_of_another_scale_is_refused_and_levels_spread_it(
     with pytest.raises(VideoError, match=rf"is {white}, .*`mask_levels=\(0, {white}\)`;"):
         harmonize_video(tools, video(tmp_path, masks), tmp_path / "o.mp4", job)
     assert not (tmp_path / "o.mp4").exists()
-    inputs = video(tmp_path, masks, levels=Levels(0, white))
+    inputs = video(tmp_path, masks, mask_levels=Levels(0, white))
     assert harmonize_video(tools, inputs, tmp_path / "o.mp4", job).drawn == 4
 
 
@@ -185,7 +185,7 @@ def test_video_mask_images_of_another_scale_are_refused(tmp_path: Path) -> None:
     for mask in ("m", "m/0.png"):
         with pytest.raises((VideoError, ImageFileError), match=r"65535 where.*=\(0, 255\)`"):
             harmonize_video(tools, Inputs(composite, tmp_path / mask), tmp_path / "o.mp4", job)
-        inputs = Inputs(composite, tmp_path / mask, levels=Levels(0, 255))
+        inputs = Inputs(composite, tmp_path / mask, mask_levels=Levels(0, 255))
         assert harmonize_video(tools, inputs, tmp_path / "o.mp4", job).drawn == 3
 
 
