@@ -183,14 +183,14 @@ def measure_device(
     plan = bench.renderer.prepare(image, TYPICAL)
     source: Any = Buffer(bench.cuda, image)
     out: Any = Buffer(bench.cuda, image)
-    cover: Any = Buffer(bench.cuda, rectangle(image.shape[1], image.shape[0], share))
+    coverage: Any = Buffer(bench.cuda, rectangle(image.shape[1], image.shape[0], share))
     for label, renderer in (("graph", bench.renderer), ("plain", plain)):
 
         def render(renderer: CudaRenderer = renderer) -> None:
-            renderer.render(source, cover, TYPICAL, out, bench.stream)
+            renderer.render(source, coverage, TYPICAL, out, bench.stream)
 
         def apply(renderer: CudaRenderer = renderer) -> None:
-            renderer.apply(source, cover, plan, out, bench.stream)
+            renderer.apply(source, coverage, plan, out, bench.stream)
 
         for name, call in (("render", render), ("apply", apply)):
             found[f"{name} {label} {share}"] = bench.on_device(
@@ -198,7 +198,7 @@ def measure_device(
             )
 
     def frame() -> None:
-        harmonizer(source, cover, out=out, stream=bench.stream)
+        harmonizer(source, coverage, out=out, stream=bench.stream)
 
     found[f"frame {share}"] = bench.on_device("frame on device", image, share, frame)
     return found
@@ -212,12 +212,12 @@ def measure_host(bench: Bench, image: np.ndarray, share: float) -> dict[str, flo
         "render, pageable": [image, mask, np.empty_like(image)],
     }
     found = {}
-    for name, (source, cover, out) in sets.items():
+    for name, (source, coverage, out) in sets.items():
 
         def call(
-            source: np.ndarray = source, cover: np.ndarray = cover, out: np.ndarray = out
+            source: np.ndarray = source, coverage: np.ndarray = coverage, out: np.ndarray = out
         ) -> object:
-            return bench.renderer.render(source, cover, TYPICAL, out)
+            return bench.renderer.render(source, coverage, TYPICAL, out)
 
         found[f"{name} {share}"] = bench.on_host(name, image, share, call)
     found["transfers"] = transfer_time(bench, *sets["render, host to host"][:2])
@@ -229,10 +229,10 @@ def measure_batch(bench: Bench, harmonizer: Harmonizer, size: tuple[int, int], c
     image, mask = picture(*size), rectangle(*size, 0.25)
     images: list[Any] = [Buffer(bench.cuda, image) for _ in range(count)]
     outs: list[Any] = [Buffer(bench.cuda, image) for _ in range(count)]
-    covers: list[Any] = [Buffer(bench.cuda, mask)] * count
+    masks: list[Any] = [Buffer(bench.cuda, mask)] * count
 
     def batch() -> None:
-        harmonizer.batch(images, covers, outs=outs, stream=bench.stream)
+        harmonizer.batch(images, masks, outs=outs, stream=bench.stream)
 
     return bench.on_device(f"batch of {count} on device", image, 0.25, batch) / count
 

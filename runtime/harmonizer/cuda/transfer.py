@@ -182,10 +182,10 @@ def bind(
         source = borrow_image(image, "image", device, stream)
         bound = Bound(source.view, owners=[source.owner], producers=_streams(source))
     if mask is not None:
-        cover = borrow_mask(mask, bound.image, device, stream)
-        bound.mask = cover.view
-        bound.owners.append(cover.owner)
-        bound.producers += _streams(cover)
+        coverage = borrow_mask(mask, bound.image, device, stream)
+        bound.mask = coverage.view
+        bound.owners.append(coverage.owner)
+        bound.producers += _streams(coverage)
     return bound
 
 
