@@ -26,10 +26,10 @@ from harmonizer.documents import parse_document
 from harmonizer.errors import ImageFileError, StorageError
 from harmonizer.files import FORMATS, READ_SUFFIXES
 from harmonizer.limits import PixelBudget, max_file_bytes
-from harmonizer.machine import available_cores as available_cores
 from harmonizer.reading import open_regular
 from harmonizer.recipes import Recipe, Tools
 from harmonizer.storage import make_folder
+from harmonizer.systems import available_cores as available_cores
 
 RECORD_NAME = "harmonizer-batch.jsonl"
 

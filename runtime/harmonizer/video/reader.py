@@ -10,9 +10,9 @@ from typing import Any, BinaryIO
 import av
 
 from harmonizer.limits import MAX_FRAME_PIXELS, MAX_PARTS
-from harmonizer.machine import available_cores
 from harmonizer.mistaken import HEAD, came, kind_of
 from harmonizer.reading import check_regular, open_regular
+from harmonizer.systems import available_cores
 from harmonizer.video.errors import VideoError, translated
 from harmonizer.video.libav import open_container
 
