@@ -21,6 +21,7 @@ from harmonizer.cuda.arrays import View
 from harmonizer.cuda.device import Device, release_at_exit
 from harmonizer.cuda.graph import Graph, GraphError
 from harmonizer.cuda.predictor import THUMBNAIL_PIXELS, DevicePredictor
+from harmonizer.cuda.ranges import call_in_range
 from harmonizer.cuda.scratch import Scratch, round_up
 from harmonizer.cuda.slot import MOST_RECORDINGS, Memory, Recording, Slot
 from harmonizer.cuda.surfaces import SurfaceView
@@ -266,31 +267,29 @@ class FrameRunner:
         ]
         for frame in frames:
             frame.processors = self.device.processors
-        calls: list[Callable[[], None]] = []
+        recording = Recording()
         if given:
             size = ctypes.sizeof(_native.Program)
             staged = slot.staging("programs", len(tasks) * size)
             copy = self.device.pycuda.memcpy_htod_async
-            calls += [
-                partial(
-                    copy,
-                    scratch.report(index),
-                    staged[index * size : (index + 1) * size],
-                    slot.stream,
-                )
-                for index in range(len(tasks))
-            ]
-        if predictor is None:
+            recording.add(
+                "programs",
+                (
+                    partial(
+                        copy,
+                        scratch.report(index),
+                        staged[index * size : (index + 1) * size],
+                        slot.stream,
+                    )
+                    for index in range(len(tasks))
+                ),
+            )
+        for stage, kept in (("measure", _native.PHASE_MEASURE), ("draw", ~_native.PHASE_MEASURE)):
+            if stage == "draw" and predictor is not None:
+                recording.add("predict", _predictions(predictor, scratch, slot.handle))
             for frame in frames:
-                calls += self._launches(slot, frame, phases)
-            return Recording(calls)
-        for frame in frames:
-            calls += self._launches(slot, frame, phases & _native.PHASE_MEASURE)
-        calls += _predictions(predictor, scratch, slot.handle)
-        if rest := phases & ~_native.PHASE_MEASURE:
-            for frame in frames:
-                calls += self._launches(slot, frame, rest)
-        return Recording(calls)
+                recording.add(stage, self._launches(slot, frame, phases & kept))
+        return recording
 
     def _launches(
         self, slot: Slot, frame: _native.Frame, phases: int
@@ -323,7 +322,7 @@ class FrameRunner:
                 reason = str(error)
                 _log.warning("frames are queued call by call, not as CUDA graphs: %s", reason)
         if recording.graph is not None:
-            recording.graph.launch(slot.handle)
+            call_in_range("frame, one graph", (partial(recording.graph.launch, slot.handle),))
         else:
             recording.play()
 
