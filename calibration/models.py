@@ -127,7 +127,7 @@ def _engine(path: Path) -> Model:
     half = "16" in str(predictor.thumbnail_type)
     kind = torch.float16 if half else torch.float32
     answer = torch.empty(1, contract.count, device=device)
-    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    stream = torch.cuda.Stream()
 
     def predict(composite: Array, mask: Array) -> Array:
         arrays = model_inputs(contract, composite, mask).values()

@@ -11,6 +11,7 @@ from tiny_predictor import write_predictor
 from training_data import write_photos
 
 from calibration import quantize
+from calibration.errors import CalibrationError
 from calibration.gate import main
 from calibration.graph import PredictorGraph, load_graph
 from calibration.images import ImageSet, check_likeness
@@ -69,7 +70,7 @@ def test_has_region_wants_two_pixels_for_curves_alone(images: ImageSet) -> None:
     assert has_region(CURVES_CONTRACT, mask)
     thin = {**images.scenes[0], "mask": np.where(np.arange(256) == 9, mask + 1, 0)[..., :, :]}
     thin["mask"] = np.minimum(thin["mask"], 1).astype(np.float32)
-    with pytest.raises(quantize.CalibrationError, match="foreground of a single row or column"):
+    with pytest.raises(CalibrationError, match="foreground of a single row or column"):
         check_likeness(ImageSet(("thin",), (thin,), CURVES_CONTRACT))
 
 

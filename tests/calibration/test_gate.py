@@ -62,7 +62,7 @@ def test_compare_counts_levels_and_delta_e_in_the_foreground_alone() -> None:
     assert found.levels_max == 3 and found.levels[3] == 1 and found.levels.sum() == 32 * 3
     assert found.squared == pytest.approx(9 / 96)
     lab = [rgb2lab(np.array([[p]]) / 255) for p in ((100, 100, 100), (100, 103, 100))]
-    expected = float(deltaE_ciede2000(*lab)[0, 0])  # type: ignore[no-untyped-call]
+    expected = float(deltaE_ciede2000(*lab)[0, 0])
     assert found.delta_e_max == pytest.approx(expected)
     assert found.delta_e_mean == pytest.approx(expected / 32)
 
@@ -74,8 +74,8 @@ def test_percentile_level_is_the_smallest_that_covers_the_share() -> None:
 
 
 def test_contrast_steps_counts_images_on_another_step() -> None:
-    before = np.array([[0, 10.0], [0, 10.4], [0, -3.0], [0, 300.0]], np.float32) / 255
-    after = before + np.float32([[0, -0.01 / 255]])
+    before = np.array([[0, 10.0], [0, 10.4], [0, -3.0], [0, 300.0]], np.float32) / np.float32(255)
+    after = before + np.array([[0, -0.01 / 255]], np.float32)
     assert contrast_steps(Contract("harmonizer", ("tint", "contrast"), (1, 1)), before, after) == 1
     assert contrast_steps(Contract("harmonizer", ("tint", "shadow"), (1, 1)), before, after) == 0
 

@@ -319,7 +319,7 @@ def clip_seeds() -> list[tuple[str, bytes]]:
         for name, codec in (*kinds, ("a.ts", "mpeg2video"), ("a.webm", "libvpx-vp9")):
             path = Path(folder) / name
             with av.open(str(path), "w") as container:
-                stream = container.add_stream(codec, rate=25)
+                stream: Any = container.add_stream(codec, rate=25)
                 stream.width, stream.height, stream.pix_fmt = 48, 32, "yuv420p"
                 for index in range(6):
                     array = np.roll(_grain(3, False), index, 1)

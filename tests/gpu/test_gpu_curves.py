@@ -109,7 +109,8 @@ def test_frames_on_device_and_batches_equal_cpu(on_cpu: Harmonizer, on_gpu: Harm
         on_gpu.predictor.largest_batch = largest
         for drawn, wanted in zip(on_gpu.batch(images, masks), expected, strict=True):
             assert_close(drawn, wanted)
-        results = on_gpu.batch([OnDevice(i) for i in images], [OnDevice(m) for m in masks])
+        sent: list[Any] = [OnDevice(array) for array in (*images, *masks)]
+        results = on_gpu.batch(sent[: len(images)], sent[len(images) :])
         for drawn, wanted in zip(results, expected, strict=True):
             assert_close(fetch(drawn), wanted)
     for drawn, wanted in zip(on_gpu.stream(scenes), expected, strict=True):

@@ -37,7 +37,7 @@ def harmonizer(device: None, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 def surface(source: VideoPicture) -> Surface:
     matrix = NAMES[source.matrix]
     planes = (OnDevice(source.luma), OnDevice(source.chroma))
-    return Surface(*planes, matrix, source.full_range, source.bits)  # type: ignore[arg-type]
+    return Surface(*planes, matrix, source.full_range, source.bits)
 
 
 def fetched(image: Surface, like: VideoPicture) -> VideoPicture:
@@ -111,7 +111,7 @@ def test_planes_that_do_not_fit_are_refused(harmonizer: Harmonizer) -> None:
         ((OnDevice(np.zeros((20, 39), np.uint8)), chroma), ValueError, "at multiples of 2"),
     ):
         with pytest.raises(error, match=message):
-            harmonizer.render(Surface(*planes), None, USUAL)  # type: ignore[arg-type]
+            harmonizer.render(Surface(*planes), None, USUAL)
     for out, kind, message in (
         (luma, TypeError, "`out` must be a Surface"),
         (replace(image, matrix="bt601"), ValueError, "got 20x40, 8 bits, bt601, limited range"),
@@ -128,7 +128,7 @@ def test_planes_that_do_not_fit_are_refused(harmonizer: Harmonizer) -> None:
         with pytest.raises(TypeError, match="must be an array in GPU memory; got ndarray"):
             Surface(*planes)
     with pytest.raises(ValueError, match="`matrix` must be one of"):
-        Surface(luma, chroma, "rec709")  # type: ignore[arg-type]
+        Surface(luma, chroma, "rec709")
     with pytest.raises(ValueError, match="`bits` must be 8, 10, 12 or 16; got 9"):
         Surface(luma, chroma, bits=9)
     harmonizer.render(image, None, USUAL, image)

@@ -130,7 +130,7 @@ def test_what_is_seen_of_a_mask_is_reported(device: EmulatedDevice, cpu: CpuRend
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32, np.bool_])
 def test_mask_that_vanishes_in_the_thumbnail_draws_identities(
-    device: EmulatedDevice, dtype: type
+    device: EmulatedDevice, dtype: type[np.generic]
 ) -> None:
     image = photograph(600, 700)
     mask = np.zeros((600, 700), dtype)

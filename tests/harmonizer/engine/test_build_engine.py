@@ -40,6 +40,7 @@ from harmonizer.gpu import Gpu
 from harmonizer.ops import DEFAULT_FILTERS
 from train.checkpoints import load_checkpoint
 from train.network import HarmonizerNet, NetworkConfig
+from train.s2crnet import S2CRNet
 
 rtx = pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed: make setup")
 
@@ -57,7 +58,7 @@ def half(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def write_network(
-    network: HarmonizerNet, precision: Precision, checkpoint: Path, path: Path
+    network: HarmonizerNet | S2CRNet, precision: Precision, checkpoint: Path, path: Path
 ) -> Path:
     model = build_graph(network, "predictor", precision)
     describe(model, network.config, checkpoint, "predictor", precision)

@@ -22,7 +22,8 @@ def test_cached_engine_is_built_once_per_key(tmp_path: Path) -> None:
     onnx_path, folder = write_predictor(tmp_path / "a.onnx"), tmp_path / "cache"
 
     def find(**changes: Any) -> Path:
-        return cached_engine(**{"onnx": onnx_path, "options": ADA, "module": RTX} | changes)
+        given: dict[str, Any] = {"onnx": onnx_path, "options": ADA, "module": RTX}
+        return cached_engine(**given | changes)
 
     first = find(folder=folder)
     written = first.stat().st_mtime_ns
