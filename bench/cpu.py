@@ -28,7 +28,7 @@ from bench.results_file import ROOT, SCHEMA, commit
 from export.to_onnx import export
 from harmonizer.bench import SCHEMA_VERSION, environment, judge, run_cases, table
 from harmonizer.harmonizer import Harmonizer
-from harmonizer.measuring import TYPICAL, Measurement, measure, picture, rectangle, summarize
+from harmonizer.latency import TYPICAL, Measurement, picture, rectangle, summarize, time_calls
 from harmonizer.storage import write_atomically
 from train.checkpoints import load_harmonizer, save_checkpoint
 from train.filters import apply_filters, blend
@@ -52,7 +52,7 @@ TARGETS = {
 MEMORY_PROBE = """
 import resource, sys
 import numpy as np
-from harmonizer.measuring import (TYPICAL, picture, rectangle)
+from harmonizer.latency import (TYPICAL, picture, rectangle)
 from harmonizer.renderer import CpuRenderer
 renderer = CpuRenderer(int(sys.argv[1]))
 small = picture(640, 360)
@@ -111,8 +111,8 @@ def paired(
     times: tuple[list[float], list[float]] = ([], [])
     ratios = []
     for _ in range(ROUNDS):
-        a = measure(first, seconds=0.2, at_least=2)
-        b = measure(second, seconds=0.2, at_least=2)
+        a = time_calls(first, seconds=0.2, at_least=2)
+        b = time_calls(second, seconds=0.2, at_least=2)
         times[0].extend(a)
         times[1].extend(b)
         ratios.append(statistics.median(a) / statistics.median(b))
@@ -130,7 +130,7 @@ def cold_start(folder: Path, threads: int) -> list[float]:
     def call() -> None:
         subprocess.run(command, check=True, capture_output=True)
 
-    return [ms / 1e3 for ms in measure(call, seconds=3, at_least=5)]
+    return [ms / 1e3 for ms in time_calls(call, seconds=3, at_least=5)]
 
 
 def extra_memory(threads: int) -> float:
@@ -150,7 +150,7 @@ def curves(folder: Path, threads: int) -> Measurement:
     export(model.with_suffix(".safetensors"), model)
     image, mask = picture(2048, 2048), rectangle(2048, 2048, 0.9)
     with Harmonizer(model, threads=threads) as harmonizer:
-        times = measure(lambda: harmonizer(image, mask), seconds=3.0)
+        times = time_calls(lambda: harmonizer(image, mask), seconds=3.0)
     return summarize("S2CRNet", image, 0.9, times)
 
 

@@ -7,7 +7,7 @@ blend, to uint8. Not run on a GPU yet.
 from collections.abc import Callable, Iterator
 
 from bench.results_file import ROOT
-from harmonizer.measuring import picture, rectangle
+from harmonizer.latency import picture, rectangle
 
 CHECKPOINT = ROOT / "models/harmonizer.safetensors"
 

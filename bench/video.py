@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from bench.results_file import SCHEMA, commit
 from harmonizer.bench import SCHEMA_VERSION, environment, judge, table
 from harmonizer.harmonizer import Harmonizer
-from harmonizer.measuring import Measurement, measure, picture, rectangle, summarize
+from harmonizer.latency import Measurement, picture, rectangle, summarize, time_calls
 from harmonizer.recipes import Recipe, Tools
 from harmonizer.storage import write_atomically
 from harmonizer.video import Encoding, Inputs, Job, harmonize_video
@@ -172,7 +172,7 @@ def predict_and_render(harmonizer: Harmonizer) -> tuple[list[float], float]:
                 box.of(video_frame.image), box.of(video_frame.mask), video_frame.plan, box.of(out)
             )
 
-    times = measure(draw, seconds=4.0, at_least=60)
+    times = time_calls(draw, seconds=4.0, at_least=60)
 
     def draw_many() -> None:
         for _ in range(30):

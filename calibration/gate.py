@@ -21,8 +21,8 @@ from typing import Any
 
 import torch
 
-from calibration.candidates import ENGINES, Candidate, open_candidate
 from calibration.judging import LIMITS, Row, default_sets, judge, verdict
+from calibration.models import ENGINES, Model, open_model
 from calibration.outputs import prepare_outputs
 from calibration.report import argument_rows, write_html
 from harmonizer import __version__
@@ -107,8 +107,8 @@ def run(args: argparse.Namespace) -> bool:
     )
     sensitivity = _read_sensitivity(args.sensitivity) if args.sensitivity else None
     sets = evaluation_sets(args)
-    reference = open_candidate(args.reference)
-    candidate = open_candidate(args.candidate)
+    reference = open_model(args.reference)
+    candidate = open_model(args.candidate)
     budget = args.budget or candidate.precision
     if budget not in LIMITS:
         raise ValueError(
@@ -170,7 +170,7 @@ def _read_sensitivity(path: Path) -> Row:
     return document
 
 
-def _check_sensitivity(path: Path, document: Row, models: Iterable[Candidate]) -> None:
+def _check_sensitivity(path: Path, document: Row, models: Iterable[Model]) -> None:
     """Refuse a report about neither model, nor about what an engine among them was built from."""
     about = {str(document.get(name)) for name in ("source_sha256", "output_sha256")}
     if not about & {sha256 for model in models for sha256 in (model.sha256, model.onnx_sha256)}:

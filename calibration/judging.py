@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from calibration.candidates import Candidate
 from calibration.inputs import Image, has_region
+from calibration.models import Model
 from calibration.pictures import (
     columns,
     compare,
@@ -167,8 +167,8 @@ def _relative(reference: float, candidate: float) -> float:
 
 
 def judge(
-    reference: Candidate,
-    candidate: Candidate,
+    reference: Model,
+    candidate: Model,
     sets: Iterable[tuple[str, Sequence[Triplet]]],
     worst: int = 6,
 ) -> Judgement:
@@ -216,7 +216,7 @@ def _operations(contract: Contract) -> str:
 def _judge_one(
     result: Judgement,
     renderer: CpuRenderer,
-    models: tuple[Candidate, Candidate],
+    models: tuple[Model, Model],
     identity: tuple[str, str],
     tensors: list[Image],
 ) -> None:

@@ -84,7 +84,7 @@ def compare(reference: Image, candidate: Image, mask: Image) -> Difference:
     different = apart.any(axis=1)
     if different.any():
         lab = [rgb2lab(pixels[different][None] / np.float64(255)) for pixels in (a, b)]
-        delta_e[different] = deltaE_ciede2000(*lab)[0]  # type: ignore[no-untyped-call]
+        delta_e[different] = deltaE_ciede2000(*lab)[0]
     return Difference(
         levels=np.bincount(apart.ravel(), minlength=256),
         squared=float((apart.astype(np.float64) ** 2).mean()),

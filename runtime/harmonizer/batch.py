@@ -21,15 +21,15 @@ from typing import BinaryIO
 
 from harmonizer.arguments import Arguments
 from harmonizer.composites import FileOptions, harmonize_file
-from harmonizer.decoding import measure
+from harmonizer.decoding import read_size
 from harmonizer.documents import parse_document
 from harmonizer.errors import ImageFileError, StorageError
 from harmonizer.files import FORMATS, READ_SUFFIXES
 from harmonizer.limits import PixelBudget, max_file_bytes
-from harmonizer.machine import available_cores as available_cores
 from harmonizer.reading import open_regular
 from harmonizer.recipes import Recipe, Tools
 from harmonizer.storage import make_folder
+from harmonizer.systems import available_cores as available_cores
 
 RECORD_NAME = "harmonizer-batch.jsonl"
 
@@ -43,7 +43,7 @@ LAYOUTS = (("composite", "mask"), ("composites", "masks"), ("composite_images", 
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class Item:
     """One composite to do; `mask` None means its alpha channel.
 
     With a background it is a cut-out for it.
@@ -59,7 +59,7 @@ class Job:
         return [path for path in (self.composite, self.mask, self.background) if path]
 
     def own(self, options: FileOptions) -> FileOptions:
-        """A batch's options, with this job's background."""
+        """A batch's options, with this item's background."""
         if options.placing is None or self.background is None:
             return options
         return replace(options, placing=replace(options.placing, background=self.background))
@@ -115,7 +115,7 @@ def split_layout(folder: Path) -> tuple[Path, Path | None]:
 
 def pair_files(
     composites: Path, masks: Path | None, output: Path, suffix: str | None = None
-) -> tuple[list[Job], list[Outcome]]:
+) -> tuple[list[Item], list[Outcome]]:
     """Find the composites and the mask of each.
 
     A mask has the composite's place below its folder and the composite's stem, with any suffix;
@@ -131,7 +131,7 @@ def pair_files(
             not written.
 
     Returns:
-        The jobs, and a failure for each composite without exactly one mask.
+        The pairs, and a failure for each composite without exactly one mask.
 
     Raises:
         ImageFileError: If a folder is not there, there are no composites, two of them would
@@ -151,18 +151,18 @@ def pair_files(
     if masks is not None:
         for path in find_images(masks, [output]):
             places.setdefault((path.relative_to(masks).parent, path.stem), []).append(path)
-    jobs, failures = [], []
+    items, failures = [], []
     for path in found:
         place = path.relative_to(composites)
         kept = suffix or (place.suffix if place.suffix.lower() in FORMATS else ".png")
         target = output / place.with_suffix(kept)
         if masks is None:
-            jobs.append(Job(path, beside.get(path), target))
+            items.append(Item(path, beside.get(path), target))
             continue
         stems = (place.stem, re.sub(r"_\d+$", "", place.stem))
         choices = next((places[place.parent, s] for s in stems if (place.parent, s) in places), [])
         if len(choices) == 1:
-            jobs.append(Job(path, choices[0], target))
+            items.append(Item(path, choices[0], target))
             continue
         wanted = " or ".join(f"{place.parent / stem}.*" for stem in dict.fromkeys(stems))
         came = ", ".join(map(str, choices)) or "none"
@@ -171,8 +171,8 @@ def pair_files(
                 path, "failed", error=f"{path} must have one mask {wanted} in {masks}; found {came}"
             )
         )
-    _check_targets(jobs)
-    return jobs, failures
+    _check_targets(items)
+    return items, failures
 
 
 def _masks_beside(found: list[Path]) -> dict[Path, Path]:
@@ -190,78 +190,78 @@ def _masks_beside(found: list[Path]) -> dict[Path, Path]:
 
 
 def with_backgrounds(
-    jobs: list[Job], composites: Path, background: Path
-) -> tuple[list[Job], list[Outcome]]:
+    items: list[Item], composites: Path, background: Path
+) -> tuple[list[Item], list[Outcome]]:
     """Give each cut-out its background.
 
     Args:
-        jobs: From `pair_files`.
+        items: From `pair_files`.
         composites: Folder that they lie below.
         background: An image for all, or a folder in which each has one of its name and place, with
             any suffix.
 
     Returns:
-        The jobs, and a failure for each that has none, or several.
+        The pairs, and a failure for each that has none, or several.
 
     Raises:
         ImageFileError: If an output would replace a background.
     """
     failures: list[Outcome] = []
     if not background.is_dir():
-        placed = [replace(job, background=background) for job in jobs]
+        placed = [replace(item, background=background) for item in items]
     else:
         places: dict[Path, list[Path]] = {}
         for path in find_images(background):
             places.setdefault(path.relative_to(background).with_suffix(""), []).append(path)
         placed = []
-        for job in jobs:
-            place = job.composite.relative_to(composites).with_suffix("")
+        for item in items:
+            place = item.composite.relative_to(composites).with_suffix("")
             found = places.get(place, [])
             if len(found) == 1:
-                placed.append(replace(job, background=found[0]))
+                placed.append(replace(item, background=found[0]))
                 continue
             came = ", ".join(map(str, found)) or "none"
-            wanted = f"{job.composite} must have one background {place}.* in {background}"
-            failures.append(Outcome(job.composite, "failed", error=f"{wanted}; found {came}"))
+            wanted = f"{item.composite} must have one background {place}.* in {background}"
+            failures.append(Outcome(item.composite, "failed", error=f"{wanted}; found {came}"))
     _check_targets(placed)
     return placed, failures
 
 
-def _check_targets(jobs: list[Job]) -> None:
-    inputs = {_real(path) for job in jobs for path in job.inputs()}
+def _check_targets(items: list[Item]) -> None:
+    inputs = {_real(path) for item in items for path in item.inputs()}
     targets: dict[Path, Path] = {}
-    for job in jobs:
-        target = _real(job.output)
+    for item in items:
+        target = _real(item.output)
         if target in inputs:
             raise ImageFileError(
-                f"{job.output} must not replace an input of the batch; it would. Name another "
+                f"{item.output} must not replace an input of the batch; it would. Name another "
                 "output folder."
             )
         if target in targets:
             raise ImageFileError(
-                f"each composite must have its own output; {targets[target]} and {job.composite} "
-                f"would both write {job.output}. Rename one, or leave `suffix` out."
+                f"each composite must have its own output; {targets[target]} and {item.composite} "
+                f"would both write {item.output}. Rename one, or leave `suffix` out."
             )
-        targets[target] = job.composite
+        targets[target] = item.composite
 
 
 def run_batch(
     tools: Tools,
-    jobs: list[Job],
+    items: list[Item],
     output: Path,
     recipe: Recipe,
     options: FileOptions,
     workers: int,
     force: bool = False,
 ) -> Iterator[Outcome]:
-    """Do the jobs on threads; yield what became of each as it finishes.
+    """Do the items on threads; yield what became of each as it finishes.
 
     Reading and writing files overlap with prediction and drawing, all of which release Python's
-    lock. When the iterator is closed early, the jobs that have begun are finished.
+    lock. When the iterator is closed early, the items that have begun are finished.
 
     Args:
         tools: What predicts and draws, shared by all workers.
-        jobs: From `pair_files`.
+        items: From `pair_files`.
         output: Folder of the record.
         recipe: Where the arguments come from.
         options: How files are read and written.
@@ -277,29 +277,29 @@ def run_batch(
     make_folder(output)
     budget, most = PixelBudget(options.max_pixels), max_file_bytes(options.max_pixels)
 
-    def work(job: Job) -> tuple[Outcome, tuple[str, str]]:
+    def work(item: Item) -> tuple[Outcome, tuple[str, str]]:
         try:
-            key = _key(job, settings, most)
-            name = job.output.relative_to(output).as_posix()
-            if name in done and done[name] == (key, _written(job.output)):
-                return Outcome(job.composite, "skipped"), done[name]
-            make_folder(job.output.parent)
-            own = job.own(options)
-            sizes = [measure(path, options.max_pixels).pixels for path in job.inputs()]
+            key = _key(item, settings, most)
+            name = item.output.relative_to(output).as_posix()
+            if name in done and done[name] == (key, _written(item.output)):
+                return Outcome(item.composite, "skipped"), done[name]
+            make_folder(item.output.parent)
+            own = item.own(options)
+            sizes = [read_size(path, options.max_pixels).pixels for path in item.inputs()]
             with budget.of(max(sizes)):
-                result = harmonize_file(tools, job.composite, job.mask, job.output, recipe, own)
-            proof = key, _written(job.output)
+                result = harmonize_file(tools, item.composite, item.mask, item.output, recipe, own)
+            proof = key, _written(item.output)
         except Exception as error:  # one bad file must not end the batch; the report names it
             known = isinstance(error, ValueError)
             reason = str(error) if known else f"{type(error).__name__}: {error}"
-            return Outcome(job.composite, "failed", error=reason), ("", "")
-        done_now = Outcome(job.composite, "done", result.notes, arguments=result.arguments)
+            return Outcome(item.composite, "failed", error=reason), ("", "")
+        done_now = Outcome(item.composite, "done", result.notes, arguments=result.arguments)
         return done_now, proof
 
     pool = ThreadPoolExecutor(workers)
     try:
         with _append(record) as file:
-            futures = {pool.submit(work, job): job for job in jobs}
+            futures = {pool.submit(work, item): item for item in items}
             for future in as_completed(futures):
                 outcome, (key, written) = future.result()
                 if outcome.status == "done":
@@ -320,9 +320,9 @@ def _settings(tools: Tools, recipe: Recipe, options: FileOptions) -> str:
     return repr((__version__, model, recipe, options))
 
 
-def _key(job: Job, settings: str, most: int) -> str:
+def _key(item: Item, settings: str, most: int) -> str:
     """What an output follows from: settings, and the inputs by their times and contents."""
-    inputs = [(path.stat().st_mtime_ns, _sha256(path, most)) for path in job.inputs()]
+    inputs = [(path.stat().st_mtime_ns, _sha256(path, most)) for path in item.inputs()]
     return hashlib.sha256(repr((settings, inputs)).encode()).hexdigest()
 
 

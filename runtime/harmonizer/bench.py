@@ -15,14 +15,14 @@ import numpy as np
 
 from harmonizer import __version__
 from harmonizer.harmonizer import Harmonizer
-from harmonizer.measuring import (
+from harmonizer.latency import (
     TYPICAL,
     Array,
     Measurement,
-    measure,
     picture,
     rectangle,
     summarize,
+    time_calls,
 )
 
 SCHEMA_VERSION = 1
@@ -71,7 +71,7 @@ def run_cases(
             def timed(
                 name: str, share: float, call: Callable[[], object], like: Array = image
             ) -> None:
-                results.append(summarize(name, like, share, measure(call, seconds)))
+                results.append(summarize(name, like, share, time_calls(call, seconds)))
 
             timed("copy", 1.0, lambda o=out, i=image: np.copyto(o, i))  # type: ignore[misc]
             for share in FOREGROUNDS:

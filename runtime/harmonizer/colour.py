@@ -6,7 +6,6 @@ as the nearest that sRGB has, and what it had beyond that is added again afterwa
 encoding: so a pixel that nothing is drawn on is the same, bit for bit.
 """
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from harmonizer.errors import ImageFileError
 from harmonizer.icc import is_srgb, profile_name
+from harmonizer.systems import available_cores
 
 Pixels = NDArray[np.uint8 | np.uint16]
 
@@ -169,7 +169,7 @@ def _in_blocks(work: Callable[[slice], Any], shape: tuple[int, ...]) -> list[Any
     parts = [slice(first, first + rows) for first in range(0, shape[0], rows)]
     if len(parts) == 1:
         return [work(parts[0])]
-    with ThreadPoolExecutor(min(_WORKERS, len(os.sched_getaffinity(0)), len(parts))) as pool:
+    with ThreadPoolExecutor(min(_WORKERS, available_cores(), len(parts))) as pool:
         return list(pool.map(work, parts))
 
 

@@ -104,7 +104,7 @@ def decode(path: Path | Blob, max_pixels: int) -> Raster:
         return replace(raster, noise=noise_of(form, data), description=describe(form, data))
 
 
-def measure(path: Path | Blob, max_pixels: int) -> Size:
+def read_size(path: Path | Blob, max_pixels: int) -> Size:
     """The size of an image file, by its header; nothing is decoded.
 
     Raises:

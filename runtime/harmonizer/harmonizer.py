@@ -18,6 +18,7 @@ from harmonizer.limits import MAX_PIXELS
 from harmonizer.masks import Levels, settled
 from harmonizer.memory import Sink, Source
 from harmonizer.plan import Plan
+from harmonizer.values import Value
 
 if TYPE_CHECKING:
     from harmonizer.composites import Result
@@ -144,7 +145,7 @@ class Harmonizer:
         with self.renderer.open(image, mask, self.network, brief=True) as frame:
             return frame.predict(), frame.concerns
 
-    def measure(self, image: Array, arguments: Arguments | Mapping[str, float]) -> Plan:
+    def measure(self, image: Array, arguments: Arguments | Mapping[str, Value]) -> Plan:
         """Combine arguments with the image's statistics; the plan can be saved and drawn again.
 
         Raises:
@@ -162,7 +163,7 @@ class Harmonizer:
         self,
         image: Array,
         mask: Array | None,
-        arguments: Arguments | Mapping[str, float],
+        arguments: Arguments | Mapping[str, Value],
         out: Array | None = None,
         stream: object | None = None,
     ) -> Array:
@@ -296,7 +297,7 @@ class Harmonizer:
         output: str | Path | None = None,
         *,
         form: str = "PNG",
-        arguments: Arguments | Mapping[str, float] | None = None,
+        arguments: Arguments | Mapping[str, Value] | None = None,
         strength: float = 1.0,
         placing: "Placing | None" = None,
         depth: int | None = None,
@@ -371,7 +372,7 @@ class Harmonizer:
     ) -> None:
         self.close()
 
-    def _checked(self, arguments: Arguments | Mapping[str, float]) -> Arguments:
+    def _checked(self, arguments: Arguments | Mapping[str, Value]) -> Arguments:
         if isinstance(arguments, Arguments):
             return arguments
         return Arguments.from_mapping(arguments, self.filters)
@@ -379,9 +380,9 @@ class Harmonizer:
 
 def _check_engine(engine: Path, backend: Backend) -> None:
     """Refuse what cannot be an engine, and engines on the CPU, before a GPU is looked for."""
-    from harmonizer.engine.files import read_plan
+    from harmonizer.engine.files import read_engine_file
 
-    read_plan(engine)
+    read_engine_file(engine)
     if backend == "cpu":
         raise ModelError(
             f"backend `cpu` must have an ONNX model; {engine} is a TensorRT engine, which runs "

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from harmonizer.batch import Job, Outcome, find_images
+from harmonizer.batch import Item, Outcome, find_images
 from harmonizer.files import READ_SUFFIXES
 
 _NAMED = 50
@@ -42,18 +42,18 @@ class Others:
 
 
 def find_others(
-    composites: Path, masks: Path | None, output: Path, jobs: list[Job], failures: list[Outcome]
+    composites: Path, masks: Path | None, output: Path, items: list[Item], failures: list[Outcome]
 ) -> Others:
     """Everything below a batch's folders that is no composite, no mask in use and no output.
 
     Args:
         composites, masks, output: The batch's folders.
-        jobs, failures: From `pair_files`.
+        items, failures: From `pair_files`.
 
     Raises:
         ImageFileError: If a folder is not there.
     """
-    used = {job.mask for job in jobs}
+    used = {item.mask for item in items}
     folders = [composites] if masks is None else [composites, masks]
     unused = []
     if masks is not None:

@@ -9,15 +9,10 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
-try:
-    import fcntl
-except ImportError:  # Windows has no such locks
-    fcntl = None  # type: ignore[assignment]
+from harmonizer.systems import HAS_OWNERS, NOFOLLOW, NONBLOCK, OWN, is_own, lock
 
 CACHE_VARIABLE = "HARMONIZER_CACHE"
 """Environment variable that names another folder for caches."""
-
-NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 
 
 @contextmanager
@@ -30,13 +25,12 @@ def locked(path: Path) -> Iterator[None]:
     Raises:
         OSError: If the file cannot be opened, is a link, or belongs to another user.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | NOFOLLOW | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | NOFOLLOW | OWN, 0o600)
     try:
         status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_uid not in _trusted():
+        if not stat.S_ISREG(status.st_mode) or not is_own(status, or_root=True):
             raise OSError(errno.EPERM, "a lock must be this user's own regular file", str(path))
-        if fcntl is not None:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        lock(descriptor)
         yield
     finally:
         os.close(descriptor)
@@ -73,12 +67,14 @@ def check_private(folder: Path) -> None:
         OSError: If it, or one above it, belongs to another user than this one and the system's, or
             others may write there (above it: unless it is sticky, as /tmp is).
     """
+    if not HAS_OWNERS:  # the user's own folders are nobody else's by the system's lists of rights
+        return
     own = Path(os.path.realpath(folder))
     for path in (own, *own.parents):
         status = path.stat()
         writable = 0o022 if path == own else 0o002
         shared = status.st_mode & writable and not (path != own and status.st_mode & stat.S_ISVTX)
-        if status.st_uid not in _trusted() or shared:
+        if not is_own(status, or_root=True) or shared:
             raise OSError(
                 errno.EPERM,
                 f"it must be yours alone, and {path} is user {status.st_uid}'s with mode "
@@ -95,7 +91,7 @@ def read_private(path: Path, limit: int) -> bytes:
             user's, writable by others, or larger than `limit`.
     """
     check_private(path.parent)
-    descriptor = os.open(path, os.O_RDONLY | NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    descriptor = os.open(path, os.O_RDONLY | NOFOLLOW | NONBLOCK | OWN)
     with os.fdopen(descriptor, "rb") as file:
         status = os.fstat(descriptor)
         _check_own(path, status)
@@ -114,15 +110,11 @@ def check_own_file(path: Path) -> None:
 
 
 def _check_own(path: Path, status: os.stat_result) -> None:
-    kept = stat.S_ISREG(status.st_mode) and status.st_uid in _trusted()
-    if not kept or status.st_mode & 0o022:
+    kept = stat.S_ISREG(status.st_mode) and is_own(status, or_root=True)
+    if not kept or (HAS_OWNERS and status.st_mode & 0o022):
         raise OSError(
             errno.EPERM,
             f"it must be your own file, which nobody else can write; it is user "
             f"{status.st_uid}'s with mode {stat.S_IMODE(status.st_mode):o}",
             str(path),
         )
-
-
-def _trusted() -> set[int]:
-    return {0, os.geteuid()}

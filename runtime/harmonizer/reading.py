@@ -10,6 +10,8 @@ import stat
 from io import BufferedReader
 from pathlib import Path
 
+from harmonizer.systems import NONBLOCK, OWN
+
 DOCUMENT_LIMIT = 16 << 20
 """Bytes of a JSON document: arguments, descriptions, configurations."""
 
@@ -68,7 +70,7 @@ def open_regular(path: str | Path, limit: int | None = None) -> BufferedReader:
     """
     check_regular(path)
     # Without waiting: between the look and the opening it may have become a pipe.
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    descriptor = os.open(path, os.O_RDONLY | NONBLOCK | OWN)
     try:
         status = os.fstat(descriptor)
         _refuse_irregular(path, status.st_mode)

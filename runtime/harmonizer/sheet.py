@@ -12,7 +12,7 @@ from string import Template
 
 import numpy as np
 
-from harmonizer.batch import Job, Outcome
+from harmonizer.batch import Item, Outcome
 from harmonizer.errors import HarmonizerError
 from harmonizer.files import Photo, Pixels, load_photo, to_depth
 from harmonizer.storage import write_file
@@ -31,14 +31,14 @@ _PAIR = """<figure><div class="pair"><img alt="composite" src="{before}">
 <figcaption><strong>{name}</strong><br><code>{arguments}</code>{notes}</figcaption></figure>
 """
 
-Loader = Callable[[Job], Pixels]
-"""Gives a job's composite as the batch saw it."""
+Loader = Callable[[Item], Pixels]
+"""Gives a item's composite as the batch saw it."""
 
 
 def write_sheet(
     path: Path,
     title: str,
-    outcomes: Iterable[tuple[Job | None, Outcome]],
+    outcomes: Iterable[tuple[Item | None, Outcome]],
     load: Loader,
     counts: str,
 ) -> tuple[str, ...]:
@@ -47,8 +47,8 @@ def write_sheet(
     Args:
         path: Where, ending in .html.
         title: Of the page.
-        outcomes: What became of each composite, with its job where there was one.
-        load: Gives a job's composite.
+        outcomes: What became of each composite, with its item where there was one.
+        load: Gives a item's composite.
         counts: One sentence of the numbers.
 
     Returns:
@@ -61,19 +61,19 @@ def write_sheet(
     plain: list[str] = []
     failed: list[str] = []
     notes: list[str] = []
-    for job, outcome in outcomes:
-        if outcome.status == "failed" or job is None:
+    for item, outcome in outcomes:
+        if outcome.status == "failed" or item is None:
             failed.append(f"{outcome.composite}: {outcome.error}")
         elif len(pairs) >= MOST:
-            plain.append(f"{job.composite}, {outcome.status}")
+            plain.append(f"{item.composite}, {outcome.status}")
         else:
             try:
-                before = load(job)
-                after = srgb_of(load_photo(job.output, colour_management=True))
+                before = load(item)
+                after = srgb_of(load_photo(item.output, colour_management=True))
             except HarmonizerError as error:
-                notes.append(f"{job.output} cannot be shown: {error}")
+                notes.append(f"{item.output} cannot be shown: {error}")
                 continue
-            pairs.append(_pair(job, outcome, before, after))
+            pairs.append(_pair(item, outcome, before, after))
     lists = _listed("Failed", failed) + _listed(f"Further ones, beyond the first {MOST}", plain)
     page = Template(_PAGE.read_text(encoding="utf-8")).substitute(
         title=html.escape(title), counts=html.escape(counts), pairs="".join(pairs), lists=lists
@@ -82,13 +82,13 @@ def write_sheet(
     return tuple(notes)
 
 
-def _pair(job: Job, outcome: Outcome, before: Pixels, after: Pixels) -> str:
+def _pair(item: Item, outcome: Outcome, before: Pixels, after: Pixels) -> str:
     said = "".join(f"<br><small>{html.escape(note)}</small>" for note in outcome.notes)
     drawn = str(outcome.arguments) if outcome.arguments is not None else "done before"
     return _PAIR.format(
         before=_picture(before),
         after=_picture(after),
-        name=html.escape(str(job.composite), quote=True),
+        name=html.escape(str(item.composite), quote=True),
         arguments=html.escape(drawn),
         notes=said,
     )

@@ -24,13 +24,17 @@ from pathlib import Path
 from types import TracebackType
 
 from harmonizer.errors import StorageError
-from harmonizer.private import NOFOLLOW
 from harmonizer.reading import DOCUMENT_LIMIT, describe_kind
-
-try:
-    import fcntl
-except ImportError:  # Windows has no such locks; nothing is swept there
-    fcntl = None  # type: ignore[assignment]
+from harmonizer.systems import (
+    OPEN_FILES_MOVE,
+    OWN,
+    claim,
+    hold,
+    open_folder,
+    set_mode,
+    set_owner,
+    sync_folder,
+)
 
 _NAME = re.compile(r"\.harmonizer-[0-9a-f]{16}\.[0-9A-Za-z.]{1,12}")
 _SET = ".set"
@@ -60,13 +64,14 @@ class Temporary:
     def __init__(self, target: Path, suffix: str = ".tmp", folder: bool = False) -> None:
         check_target(target)
         self.target = target
-        self._descriptor, self._owner = -1, os.getpid()
+        self._descriptor, self._owner, self._pending = -1, os.getpid(), False
         sweep(target.parent)
         for _ in range(_ATTEMPTS):
             self.path = target.with_name(f".harmonizer-{secrets.token_hex(8)}{suffix}")
             try:
                 self._descriptor, self._mode = _create(self.path, folder)
-                if _claim(self._descriptor, self.path):
+                if _is_held(self._descriptor, self.path):
+                    self._pending = True
                     return
             except FileExistsError:  # another's
                 raise
@@ -89,12 +94,17 @@ class Temporary:
     def settle(self) -> None:
         """Bring the content to the disk, and give the file the mode that it will be seen with.
 
+        It can be renamed then, and not be written any more.
+
         Raises:
             OSError: If that fails.
         """
-        os.fsync(self._descriptor)
-        if not stat.S_ISDIR(os.fstat(self._descriptor).st_mode):
-            self._adopt_mode()
+        if self._descriptor >= 0:
+            os.fsync(self._descriptor)
+            if not stat.S_ISDIR(os.fstat(self._descriptor).st_mode):
+                self._adopt_mode()
+        if not OPEN_FILES_MOVE:
+            self._shut()
 
     def publish(self) -> None:
         """Give it its own name; it is there whole after a loss of power, too.
@@ -110,13 +120,14 @@ class Temporary:
 
     def close(self) -> None:
         """Let go of the lock; for one whose name is given otherwise."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        self._pending = False
+        self._shut()
 
     def discard(self) -> None:
         """Remove it, if it has not been published. May be called again."""
-        if self._descriptor >= 0:
+        if self._pending:
+            if not OPEN_FILES_MOVE:
+                self._shut()
             _remove(self.path)
             self.close()
 
@@ -141,10 +152,13 @@ class Temporary:
         with contextlib.suppress(FileNotFoundError):
             before = self.target.stat()
             mode = before.st_mode & 0o777
-            if (before.st_uid, before.st_gid) != (os.geteuid(), os.getegid()):
-                with contextlib.suppress(PermissionError):  # only an administrator may
-                    os.fchown(self._descriptor, before.st_uid, before.st_gid)
-        os.fchmod(self._descriptor, mode)
+            set_owner(self._descriptor, before.st_uid, before.st_gid)
+        set_mode(self._descriptor, mode)
+
+    def _shut(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
 
 
 def resolved(path: str | Path) -> Path:
@@ -286,22 +300,6 @@ def rename_together(folder: Path, names: Mapping[str, str]) -> None:
         sync_folder(folder)
 
 
-def sync_folder(folder: Path) -> None:
-    """Bring a folder's names to the disk.
-
-    Raises:
-        OSError: If the system reports an error.
-    """
-    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # file systems without such a notion
-            raise
-    finally:
-        os.close(descriptor)
-
-
 def sweep(folder: Path, again: bool = False) -> None:
     """Finish or remove what killed runs left in a folder: once a process, or `again`.
 
@@ -310,7 +308,7 @@ def sweep(folder: Path, again: bool = False) -> None:
     """
     key = str(folder)
     with _guard:
-        if fcntl is None or (key in _swept and not again):
+        if key in _swept and not again:
             return
         _swept.add(key)
     try:
@@ -328,23 +326,21 @@ def _create(path: Path, folder: bool) -> tuple[int, int]:
     """Make a file or folder that nobody else can read yet; its descriptor, and its usual mode."""
     if folder:
         path.mkdir()
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC), 0
-    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o666)
+        return open_folder(path), 0
+    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | OWN, 0o666)
     mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
-    os.fchmod(descriptor, 0o600)
+    set_mode(descriptor, 0o600)
     return descriptor, mode
 
 
-def _claim(descriptor: int, path: Path) -> bool:
+def _is_held(descriptor: int, path: Path) -> bool:
     """Lock what was just made; False if another run took it for a dead one's and removed it."""
-    if fcntl is None:
-        return True
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        hold(descriptor)
     except OSError:  # a file system without locks; nothing can be swept there either
         return True
     try:
-        return os.path.samestat(os.fstat(descriptor), path.lstat())
+        return descriptor < 0 or os.path.samestat(os.fstat(descriptor), path.lstat())
     except FileNotFoundError:
         return False
 
@@ -352,16 +348,12 @@ def _claim(descriptor: int, path: Path) -> bool:
 @contextmanager
 def _abandoned(path: Path) -> Iterator[None]:
     """Hold what a dead process has left; OSError if its owner lives or it is not ours."""
-    descriptor = os.open(path, os.O_RDONLY | NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    descriptor = claim(path)
     try:
-        status = os.fstat(descriptor)
-        kept = stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)
-        if not kept or status.st_uid != os.geteuid():
-            raise PermissionError(errno.EPERM, "not this user's", str(path))
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     finally:
-        os.close(descriptor)
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 def _finish_set(journal: Path) -> None:

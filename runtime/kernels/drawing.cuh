@@ -44,7 +44,8 @@ __device__ __forceinline__ Range range_of(int operation) {
 }
 
 /* A predicted number as it is drawn. */
-__device__ __forceinline__ double blended(const PlanParameters& p, int number, const Range& range) {
+__device__ __forceinline__ double blended(const PrepareParameters& p, int number,
+                                          const Range& range) {
     return range.identity + p.strength * (p.arguments[number] - range.identity);
 }
 
@@ -53,7 +54,7 @@ __device__ __forceinline__ double within(double value, const Range& range) {
 }
 
 /* Whether all predicted numbers are finite; asked by the whole block. */
-__device__ __forceinline__ bool are_finite(const PlanParameters& p) {
+__device__ __forceinline__ bool are_finite(const PrepareParameters& p) {
     const int count = p.count + (p.stages ? p.stages * HZ_CURVE_NUMBERS - 1 : 0);
     bool finite = true;
     for (int i = int(threadIdx.x); p.arguments && i < count; i += int(blockDim.x))
@@ -63,7 +64,8 @@ __device__ __forceinline__ bool are_finite(const PlanParameters& p) {
 
 /* The curves as drawn into the report, and their tables, with the whole block; returns whether
    they change nothing. */
-__device__ __forceinline__ bool take_curves(const PlanParameters& p, bool drawn, Report& report) {
+__device__ __forceinline__ bool take_curves(const PrepareParameters& p, bool drawn,
+                                            Report& report) {
     if (!p.stages) return true;
     const Range range = range_of(HZ_OP_PIECEWISE_CURVE);
     Drawing& drawing = p.workspace->drawing;
@@ -92,7 +94,7 @@ __device__ __forceinline__ bool take_curves(const PlanParameters& p, bool drawn,
 
 /* Write operations and arguments as drawn into the report, with the whole block; returns whether
    they are identities alone. */
-__device__ __forceinline__ bool take_arguments(const PlanParameters& p, Report& report) {
+__device__ __forceinline__ bool take_arguments(const PrepareParameters& p, Report& report) {
     constexpr u32 visible = kSeenForeground | kSeenThumbnail;
     const bool finite = are_finite(p);
     const bool drawn = finite && !(p.arguments && p.watched && (report.seen & visible) != visible);
@@ -203,11 +205,11 @@ __device__ __forceinline__ float on_line(const Line& line, float value) {
 }
 
 /* What the block computes, in shared memory until it is stored. */
-struct Planning {
+struct Preparing {
     Report report;
     hz::Step<double> steps[HZ_MAX_STEPS];
     hz::Step<float> float_steps[HZ_MAX_STEPS];
-    double scratch[kPlanThreads / kLanes];
+    double scratch[kPrepareThreads / kLanes];
     Line lines[3];
     bool lined[3];
     int nothing, in_float, in_float_with_lines;
@@ -216,8 +218,8 @@ struct Planning {
 
 /* The steps before the first that mixes the channels, for the values 0..255: threads below 256 get
    f(v) of the three channels. Takes statistics from the histogram on the way if asked to. */
-__device__ __forceinline__ int walk_prefix(const PlanParameters& p, bool from_histogram,
-                                           Planning& planning, double (&value)[3]) {
+__device__ __forceinline__ int walk_prefix(const PrepareParameters& p, bool from_histogram,
+                                           Preparing& preparing, double (&value)[3]) {
     const int index = int(threadIdx.x);
     const bool mine = index < 256;
     for (int c = 0; c < 3; ++c) value[c] = double(index) / 255;
@@ -228,99 +230,103 @@ __device__ __forceinline__ int walk_prefix(const PlanParameters& p, bool from_hi
             double means[3];
             for (int c = 0; c < 3; ++c) {
                 const double count = mine ? double(p.workspace->counts[c][index]) : 0;
-                means[c] = sum_of_block(count * (mine ? value[c] : 0), planning.scratch) / p.pixels;
+                means[c] =
+                    sum_of_block(count * (mine ? value[c] : 0), preparing.scratch) / p.pixels;
             }
             if (index == 0)
-                store_statistics(planning.report.steps[i], means[0], means[1], means[2]);
+                store_statistics(preparing.report.steps[i], means[0], means[1], means[2]);
         }
         if (scope_of(operation) == HZ_SCOPE_PIXEL) break;
-        if (index == 0) prepare(planning.report.steps[i], p.workspace->drawing, planning.steps[i]);
+        if (index == 0)
+            prepare(preparing.report.steps[i], p.workspace->drawing, preparing.steps[i]);
         __syncthreads();
-        if (mine) apply(planning.steps[i], value);
+        if (mine) apply(preparing.steps[i], value);
     }
     __syncthreads();
     return i;
 }
 
 /* Everything else that a program of 8-bit pictures needs, given the prefix's values. */
-__device__ __forceinline__ void finish_bytes(const PlanParameters& p, int middle,
-                                             Planning& planning, const double (&value)[3]) {
+__device__ __forceinline__ void finish_bytes(const PrepareParameters& p, int middle,
+                                             Preparing& preparing, const double (&value)[3]) {
     const int index = int(threadIdx.x);
     Drawing& target = p.workspace->drawing;
     int suffix = p.count;
     while (suffix > middle && scope_of(p.operations[suffix - 1]) == HZ_SCOPE_VALUE) --suffix;
     if (index < 3)
-        planning.lined[index] = make_line(planning.steps, middle, index, planning.lines[index]);
+        preparing.lined[index] = make_line(preparing.steps, middle, index, preparing.lines[index]);
     /* Other warps meanwhile. */
-    if (index == 32) planning.in_float = float_suffices(planning.steps, middle, p.count, true, 0);
+    if (index == 32) preparing.in_float = float_suffices(preparing.steps, middle, p.count, true, 0);
     if (index == 64)
-        planning.in_float_with_lines =
-            float_suffices(planning.steps, middle, p.count, true, kLineError);
+        preparing.in_float_with_lines =
+            float_suffices(preparing.steps, middle, p.count, true, kLineError);
     __syncthreads();
-    bool fits = planning.in_float_with_lines;
+    bool fits = preparing.in_float_with_lines;
     for (int c = 0; c < 3; ++c) {
-        fits = fits && planning.lined[c];
+        fits = fits && preparing.lined[c];
         if (index >= 256) continue;
-        fits = fits && fabs(on_line(planning.lines[c], float(index)) - value[c]) <= kLineError;
+        fits = fits && fabs(on_line(preparing.lines[c], float(index)) - value[c]) <= kLineError;
         target.prefix[c][index] = float(value[c]);
         target.exact_prefix[c][index] = value[c];
         target.levels[c][index] = stored_value<u8>(value[c]);
     }
     fits = __syncthreads_and(fits);
-    make_cells(planning.float_steps, suffix, p.count, planning.levels, target.cells);
-    if (index < 3) target.lines[index] = planning.lines[index];
+    make_cells(preparing.float_steps, suffix, p.count, preparing.levels, target.cells);
+    if (index < 3) target.lines[index] = preparing.lines[index];
     if (index == 0) {
         target.middle = middle;
         target.suffix = suffix;
         target.in_lines = fits;
-        target.in_float = planning.in_float;
-        planning.report.in_double = !planning.in_float && middle < p.count;
+        target.in_float = preparing.in_float;
+        preparing.report.in_double = !preparing.in_float && middle < p.count;
     }
 }
 
-__device__ __forceinline__ void make_plan(const PlanParameters& p, Planning& planning) {
+__device__ __forceinline__ void prepare_drawing(const PrepareParameters& p, Preparing& preparing) {
     const int index = int(threadIdx.x);
     constexpr int words = sizeof(Report) / sizeof(u32);
     u32* const kept = reinterpret_cast<u32*>(&p.workspace->report);
-    u32* const report = reinterpret_cast<u32*>(&planning.report);
-    for (int i = index; i < words; i += kPlanThreads) report[i] = kept[i];
+    u32* const report = reinterpret_cast<u32*>(&preparing.report);
+    for (int i = index; i < words; i += kPrepareThreads) report[i] = kept[i];
     __syncthreads();
     const bool nothing =
-        p.begins ? take_arguments(p, planning.report) : p.workspace->drawing.nothing;
+        p.begins ? take_arguments(p, preparing.report) : p.workspace->drawing.nothing;
     if (index == 0) {
-        planning.nothing = nothing;
-        planning.report.in_double = 0;
+        preparing.nothing = nothing;
+        preparing.report.in_double = 0;
     }
     __syncthreads();
-    if (!planning.nothing) {
+    if (!preparing.nothing) {
         double value[3];
         int middle = 0;
-        if (p.bytes) middle = walk_prefix(p, p.begins && p.from_histogram, planning, value);
+        if (p.bytes) middle = walk_prefix(p, p.begins && p.from_histogram, preparing, value);
         if (p.finishes) {
             if (index < p.count && index >= middle)
-                prepare(planning.report.steps[index], p.workspace->drawing, planning.steps[index]);
+                prepare(preparing.report.steps[index], p.workspace->drawing,
+                        preparing.steps[index]);
             __syncthreads();
             if (index < p.count) {
-                to_float(planning.steps[index], p.workspace->drawing, planning.float_steps[index]);
-                p.workspace->drawing.steps[index] = planning.float_steps[index];
-                p.workspace->drawing.exact_steps[index] = planning.steps[index];
+                to_float(preparing.steps[index], p.workspace->drawing,
+                         preparing.float_steps[index]);
+                p.workspace->drawing.steps[index] = preparing.float_steps[index];
+                p.workspace->drawing.exact_steps[index] = preparing.steps[index];
             }
             __syncthreads();
             if (p.bytes) {
-                finish_bytes(p, middle, planning, value);
+                finish_bytes(p, middle, preparing, value);
             } else if (index == 0) {
-                const bool in_float = float_suffices(planning.steps, 0, p.count, false, 0);
+                const bool in_float = float_suffices(preparing.steps, 0, p.count, false, 0);
                 p.workspace->drawing.in_float = in_float;
-                planning.report.in_double = !in_float;
+                preparing.report.in_double = !in_float;
             }
         }
     }
     if (index == 0) {
-        p.workspace->drawing.nothing = planning.nothing;
+        p.workspace->drawing.nothing = preparing.nothing;
         p.workspace->drawing.count = p.count;
     }
     __syncthreads();
-    for (int i = index; i < words; i += kPlanThreads) kept[i] = report[i];
+    for (int i = index; i < words; i += kPrepareThreads) kept[i] = report[i];
 }
 
 }  // namespace hz_gpu

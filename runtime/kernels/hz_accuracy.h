@@ -1,5 +1,5 @@
 /* Whether float suffices to evaluate a program: bounds of its rounding errors, propagated through
-   the steps. Read by the CPU renderer and by the kernel that plans on the device. */
+   the steps. Read by the CPU renderer and by the kernel that prepares on the device. */
 #ifndef HZ_ACCURACY_H
 #define HZ_ACCURACY_H
 

@@ -44,10 +44,10 @@ HZ_REGION_KERNEL(hz_regions_u8, u8)
 HZ_REGION_KERNEL(hz_regions_u16, u16)
 HZ_REGION_KERNEL(hz_regions_f32, float)
 
-extern "C" __global__ void __launch_bounds__(kPlanThreads)
-    hz_plan(const PlanParameters parameters) {
-    __shared__ Planning shared;
-    make_plan(parameters, shared);
+extern "C" __global__ void __launch_bounds__(kPrepareThreads)
+    hz_prepare(const PrepareParameters parameters) {
+    __shared__ Preparing shared;
+    prepare_drawing(parameters, shared);
 }
 
 #define HZ_REDUCE_KERNEL(name, type)                                      \

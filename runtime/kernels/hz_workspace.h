@@ -60,7 +60,8 @@ struct Strips {
 
 constexpr int kThumbnail = HZ_THUMBNAIL_SIZE;
 
-constexpr int kMeasureThreads = 512, kPlanThreads = 512, kReduceThreads = 256, kApplyThreads = 256;
+constexpr int kMeasureThreads = 512, kPrepareThreads = 512, kReduceThreads = 256,
+              kApplyThreads = 256;
 constexpr int kBoxThreads = 256, kRegionThreads = kThumbnail; /* a thread for each result */
 
 /* The histogram's counters of a block have 16 bits for each of 32 lanes; a lane counts at most 17
@@ -149,14 +150,14 @@ struct RegionParameters {
     int thumbnail_type, padding;
 };
 
-struct PlanParameters {
+struct PrepareParameters {
     Workspace* workspace;
     const float* arguments; /* null: those of the report */
     double strength, pixels;
     int count, operations[HZ_MAX_STEPS];
     int curve, stages;    /* which step has curves, and how many in turn; stages is 0 without */
     int bytes;            /* whether the picture has 8 bits */
-    int begins, finishes; /* first and last of a frame's launches that plan */
+    int begins, finishes; /* first and last of a frame's launches that prepare */
     int from_histogram;   /* whether statistics before the first operation that mixes channels are
                              taken from the histogram */
     int statistics_given;

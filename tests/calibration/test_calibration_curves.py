@@ -11,11 +11,12 @@ from tiny_predictor import write_predictor
 from training_data import write_photos
 
 from calibration import quantize
-from calibration.candidates import open_candidate
+from calibration.errors import CalibrationError
 from calibration.gate import main
 from calibration.graph import PredictorGraph, load_graph
 from calibration.images import ImageSet, check_likeness
 from calibration.inputs import has_region, model_inputs, perturbing_filters
+from calibration.models import open_model
 from calibration.quantize import reduce_precision
 from calibration.ranges import calibrate
 from calibration.rewrite import halve_blocks, quantize_blocks
@@ -69,7 +70,7 @@ def test_has_region_wants_two_pixels_for_curves_alone(images: ImageSet) -> None:
     assert has_region(CURVES_CONTRACT, mask)
     thin = {**images.scenes[0], "mask": np.where(np.arange(256) == 9, mask + 1, 0)[..., :, :]}
     thin["mask"] = np.minimum(thin["mask"], 1).astype(np.float32)
-    with pytest.raises(quantize.CalibrationError, match="foreground of a single row or column"):
+    with pytest.raises(CalibrationError, match="foreground of a single row or column"):
         check_likeness(ImageSet(("thin",), (thin,), CURVES_CONTRACT))
 
 
@@ -133,4 +134,4 @@ def test_gate_compares_slopes_by_operation_and_draws_the_curves(
     other = write_predictor(tmp_path / "other.onnx")
     assert main([str(curves_model), str(other), *words]) == 2
     assert "piecewise_curve (384 numbers), the candidate temp" in capsys.readouterr().err
-    assert open_candidate(other).contract.model == "harmonizer"
+    assert open_model(other).contract.model == "harmonizer"

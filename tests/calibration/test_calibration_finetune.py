@@ -23,6 +23,7 @@ from calibration.rows import scale_rows
 from train.checkpoints import load_checkpoint
 from train.fitting.config import FitConfig
 from train.fitting.objective import Outcome
+from train.network import HarmonizerNet
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +52,7 @@ def test_round_straight_through_rounds_and_passes_the_gradient() -> None:
     values = torch.tensor([-3.0, 0.26, 0.74, 1.0], requires_grad=True)
     rounded = round_straight_through(values, torch.tensor(0.5))
     assert rounded.tolist() == [-3.0, 0.5, 0.5, 1.0]
-    rounded.sum().backward()  # type: ignore[no-untyped-call]
+    rounded.sum().backward()
     assert values.grad is not None and values.grad.tolist() == [1.0] * 4
 
 
@@ -60,6 +61,7 @@ def test_insert_rounding_predicts_what_the_quantised_graph_predicts(
 ) -> None:
     assert any(inverse_name(layer.weight) in graph.weights for layer in graph.layers)
     network = load_checkpoint(checkpoint_file)
+    assert isinstance(network, HarmonizerNet)
     before = copy.deepcopy(network.state_dict())
     remove = insert_rounding(network, graph, ranges)
     blocks = [block for block in graph.blocks if not block.startswith("regressor")]
@@ -81,8 +83,10 @@ def test_insert_rounding_predicts_what_the_quantised_graph_predicts(
 def test_insert_rounding_with_nothing_left_is_refused(
     checkpoint_file: Path, graph: PredictorGraph, ranges: dict[str, float]
 ) -> None:
+    network = load_checkpoint(checkpoint_file)
+    assert isinstance(network, HarmonizerNet)
     with pytest.raises(CalibrationError, match="must have layers to round"):
-        insert_rounding(load_checkpoint(checkpoint_file), graph, ranges, graph.blocks)
+        insert_rounding(network, graph, ranges, graph.blocks)
 
 
 def configured(workshop: Workshop, checkpoint_file: Path) -> FitConfig:

@@ -9,11 +9,11 @@ import pytest
 from calibration_data import answers, feeds
 from onnx import numpy_helper
 
-from calibration.equalize import EXPONENTS, _held_out_error, equalize, inverse_name
+from calibration.equalize import _held_out_error, equalize, inverse_name
 from calibration.graph import PredictorGraph, load_graph
 from calibration.images import ImageSet
 from calibration.ranges import calibrate
-from calibration.rewrite import quantize_blocks
+from calibration.rewrite import EXPONENTS, quantize_blocks
 from calibration.rows import scale_rows
 
 

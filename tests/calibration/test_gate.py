@@ -14,9 +14,9 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 from tiny_predictor import write_predictor
 from training_data import truncate, write_photos
 
-from calibration.candidates import open_candidate
 from calibration.gate import PARTLY, main
 from calibration.judging import Limits, judge, verdict
+from calibration.models import open_model
 from calibration.pictures import compare, contrast_steps, percentile_level
 from export.metadata import file_sha256
 from harmonizer.contract import Contract
@@ -62,7 +62,7 @@ def test_compare_counts_levels_and_delta_e_in_the_foreground_alone() -> None:
     assert found.levels_max == 3 and found.levels[3] == 1 and found.levels.sum() == 32 * 3
     assert found.squared == pytest.approx(9 / 96)
     lab = [rgb2lab(np.array([[p]]) / 255) for p in ((100, 100, 100), (100, 103, 100))]
-    expected = float(deltaE_ciede2000(*lab)[0, 0])  # type: ignore[no-untyped-call]
+    expected = float(deltaE_ciede2000(*lab)[0, 0])
     assert found.delta_e_max == pytest.approx(expected)
     assert found.delta_e_mean == pytest.approx(expected / 32)
 
@@ -74,14 +74,14 @@ def test_percentile_level_is_the_smallest_that_covers_the_share() -> None:
 
 
 def test_contrast_steps_counts_images_on_another_step() -> None:
-    before = np.array([[0, 10.0], [0, 10.4], [0, -3.0], [0, 300.0]], np.float32) / 255
-    after = before + np.float32([[0, -0.01 / 255]])
+    before = np.array([[0, 10.0], [0, 10.4], [0, -3.0], [0, 300.0]], np.float32) / np.float32(255)
+    after = before + np.array([[0, -0.01 / 255]], np.float32)
     assert contrast_steps(Contract("harmonizer", ("tint", "contrast"), (1, 1)), before, after) == 1
     assert contrast_steps(Contract("harmonizer", ("tint", "shadow"), (1, 1)), before, after) == 0
 
 
 def test_judge_a_model_with_itself_differs_in_nothing(files: dict[str, Path]) -> None:
-    model = open_candidate(files["model"])
+    model = open_model(files["model"])
     triplets = validation_triplets(files["val"])
     found = judge(model, model, [("val", triplets)])
     summary = found.summary("val")
@@ -92,7 +92,7 @@ def test_judge_a_model_with_itself_differs_in_nothing(files: dict[str, Path]) ->
 
 
 def test_judge_offset_is_found_in_every_argument(files: dict[str, Path]) -> None:
-    pair = [open_candidate(files[name]) for name in ("model", "far")]
+    pair = [open_model(files[name]) for name in ("model", "far")]
     found = judge(pair[0], pair[1], [("val", validation_triplets(files["val"]))], worst=2)
     for row in found.arguments()["filters"].values():
         assert row["max"] == pytest.approx(0.2, abs=1e-5)
@@ -102,7 +102,7 @@ def test_judge_offset_is_found_in_every_argument(files: dict[str, Path]) -> None
 
 
 def test_verdict_of_nan_fails(files: dict[str, Path]) -> None:
-    model = open_candidate(files["model"])
+    model = open_model(files["model"])
     found = judge(model, model, [("val", validation_triplets(files["val"])[:1])])
     found.cases[0].fmse_candidate = float("nan")
     assert not verdict(found, Limits(fmse_change=9.0))[0]["passed"]
@@ -152,7 +152,7 @@ def test_gate_part_of_the_images_is_no_proof(
 
 def test_gate_torch_against_its_export_keeps_the_fp32_budget(small_model: Path, gate: Gate) -> None:
     checkpoint = small_model.with_suffix(".safetensors")
-    opened = open_candidate(checkpoint)
+    opened = open_model(checkpoint)
     assert (opened.kind, opened.precision, opened.contract) == ("torch", "fp32", CONTRACT)
     assert gate(checkpoint, small_model, "--limit", 3) == PARTLY
 
@@ -299,13 +299,13 @@ def test_open_candidate_engine_without_gpu_says_where_it_runs(
     path = tmp_path / "m.engine"
     path.write_bytes(b"plan")
     with pytest.raises(DeviceError, match=r"runs on an NVIDIA GPU; .* compare the ONNX file"):
-        open_candidate(path)
+        open_model(path)
 
 
 def test_open_candidate_model_that_is_not_ours_is_refused(tmp_path: Path) -> None:
     path = write_predictor(tmp_path / "m.onnx", metadata={"harmonizer.format": "other"})
     with pytest.raises(ModelError, match="not written by this project"):
-        open_candidate(path)
+        open_model(path)
 
 
 @pytest.mark.gpu

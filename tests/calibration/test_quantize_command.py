@@ -9,7 +9,7 @@ from calibration_data import write_photographs
 from calibration import quantize
 from calibration.graph import PredictorGraph, load_graph
 from calibration.quantize import main
-from calibration.search import Budget
+from calibration.search import BUDGETS, Budget
 from export.metadata import file_sha256
 from export.tolerances import CALIBRATION_IMAGES
 
@@ -62,7 +62,7 @@ def test_quantize_command_hopeless_budget_exits_1_and_writes_nothing(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setitem(quantize.BUDGETS, "int8", Budget(delta_e_mean=-1.0))
+    monkeypatch.setitem(BUDGETS, "int8", Budget(delta_e_mean=-1.0))
     output = tmp_path / "m.onnx"
     words = [str(statistics.path), "--images", str(photographs), "--output", str(output)]
     words += ["--count", str(CALIBRATION_IMAGES), "--method", "minmax"]

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from cpp_cuda import KERNELS, environment, library
 from cpp_package import (
+    CONSUMER,
     SONAME,
     configure,
     consumer,
@@ -25,6 +26,7 @@ from cpp_package import (
     write_netpbm,
     write_subproject,
 )
+from cuda_driver.build import find_headers
 from numpy.typing import NDArray
 
 from export.tolerances import RENDER_U8_EQUAL, RENDER_U8_LEVELS
@@ -137,11 +139,11 @@ def test_sample_draws_on_the_device_what_the_cpu_draws(
     assert np.array_equal(got[mask == 0], photograph[mask == 0])
 
     (tmp_path / "m.gray").write_bytes(mask.tobytes())
-    height, width = mask.shape
+    height, width = photograph.shape[:2]
     words = ["--raw", f"{width}x{height}", tmp_path / "m.gray"]
     words += ["--arguments", tmp_path / "look.json"]
     stream = subprocess.run(
-        [str(sample()), *map(str, words), "--backend", "cuda"],
+        [str(word) for word in (sample(), *words, "--backend", "cuda")],
         input=3 * photograph.tobytes(),
         capture_output=True,
         env=variables,
@@ -149,6 +151,27 @@ def test_sample_draws_on_the_device_what_the_cpu_draws(
     )
     assert stream.returncode == 0, stream.stderr
     assert stream.stdout == 3 * got.tobytes()
+
+
+@pytest.mark.slow
+def test_ranges_reach_a_profiler(tmp_path: Path) -> None:
+    headers = find_headers()
+    if headers is None or not (headers / "nvtx3/nvToolsExt.h").is_file():
+        pytest.skip("no nvtx3/nvToolsExt.h: it comes with CUDA toolkits")
+    write_subproject(tmp_path, f"set(HARMONIZER_NVTX ON)\nset(NVTX_INCLUDE_DIR {headers})")
+    configure(tmp_path, tmp_path / "b")
+    succeed(tool("cmake"), "--build", tmp_path / "b")
+    profiler = tmp_path / "profiler.so"
+    source = CONSUMER / "profiler.c"
+    succeed("cc", "-shared", "-fPIC", f"-I{headers}", source, "-o", profiler)
+    variables = environment("late", NVTX_INJECTION64_PATH=str(profiler))
+    folders = [str(tmp_path / "b/harmonizer"), variables["LD_LIBRARY_PATH"]]
+    variables["LD_LIBRARY_PATH"] = os.pathsep.join(folders)
+    shutil.copy(library("late") / KERNELS, tmp_path / "b/harmonizer")
+    said = run(tmp_path / "b/consume_queued", "capture", env=variables)
+    assert said.returncode == 0, said.stderr
+    names = [line.partition("range ")[2] for line in said.stderr.splitlines()]
+    assert "harmonizer: measure, draw" in names, said.stderr
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from harmonizer import Arguments
 from harmonizer.renderer import CpuRenderer
 from harmonizer.values import of_numbers
 
-Array = NDArray[np.generic]
+Array = NDArray[Any]
 
 LOOK = Arguments(
     ("temperature", "brightness", "contrast", "saturation", "highlight", "shadow"),
@@ -250,8 +251,8 @@ def test_mask_of_another_scale_is_refused_and_levels_spread_it(
     spread = np.where(labels == white, 255, 0).astype(np.uint8)
     assert np.array_equal(read_netpbm(out, picture), drawn(picture, spread))
     succeed(sample(), rgba, "-o", tmp_path / "o.pam", "--arguments", PAIRS, *levels)
-    result = read_netpbm(tmp_path / "o.pam", np.dstack([picture.astype(kind), labels]))
-    assert np.array_equal(result[..., 3], labels)
+    read = read_netpbm(tmp_path / "o.pam", np.dstack([picture.astype(kind), labels]))
+    assert np.array_equal(read[..., 3], labels)
     for wrong in ("1", "5,5", "0,70000", "0,1x"):
         refused = run(
             sample(), source, mask, "-o", out, "--arguments", PAIRS, "--mask-levels", wrong

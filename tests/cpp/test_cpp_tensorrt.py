@@ -185,7 +185,7 @@ def test_engine_that_does_not_fit_is_refused_with_the_reason(
 
 def numbers(count: int, half: bool, label: int | None) -> NDArray[np.float32]:
     """What the stand-in answers: see cpp_consumer/nvinfer.cpp."""
-    slopes = np.float32(1 + 0.3 * (np.arange(count) % 7 - 3))
+    slopes = (1 + 0.3 * (np.arange(count) % 7 - 3)).astype(np.float32)
     if label is not None:
         row = np.eye(5, dtype=np.float16 if half else np.float32)[label].view(np.uint8)
         slopes.view(np.uint8)[: len(row)] = row

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import onnx
@@ -13,7 +14,7 @@ import pytest
 import torch
 from repository import ROOT
 
-from export import to_onnx, verify
+from export import to_onnx, tolerances, verify
 from export.metadata import Precision, Variant, file_sha256
 from export.to_onnx import export
 from export.verify import ParityError
@@ -26,6 +27,7 @@ from train.network import HarmonizerNet, NetworkConfig
 def one_look(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shipped weights, which all looks share, in a network of one: a third of the graph."""
     shipped = load_checkpoint(checkpoint)
+    assert isinstance(shipped, HarmonizerNet)
     network = HarmonizerNet(replace(shipped.config, looks=1))
     network.load_state_dict(shipped.state_dict())
     path = tmp_path_factory.mktemp("one") / "look.safetensors"
@@ -39,8 +41,8 @@ def exported(
 ) -> dict[tuple[Variant, Precision], Path]:
     folder = tmp_path_factory.mktemp("onnx")
     paths = {}
-    for variant in ("predictor", "end-to-end"):
-        for precision in ("fp32", "fp16"):
+    for variant in get_args(Variant):
+        for precision in get_args(Precision):
             path = folder / f"{variant}-{precision}.onnx"
             export(one_look, path, variant, precision)
             paths[variant, precision] = path
@@ -152,7 +154,7 @@ def test_export_parity_failure_keeps_the_file_of_before(
     output = tmp_path / "kept.onnx"
     output.write_bytes(b"before")
     monkeypatch.setattr(
-        verify.tolerances, "ONNX_FP32_ARGUMENTS", -1.0
+        tolerances, "ONNX_FP32_ARGUMENTS", -1.0
     )  # nothing passes: differences are never negative
     with pytest.raises(ParityError, match="allowed are -1 for arguments"):
         export(small_checkpoint(tmp_path), output)

@@ -10,6 +10,7 @@ import time
 import traceback
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 
@@ -112,12 +113,12 @@ class _Watch:
                 return
 
 
-def _add(outcome: Outcome, part: dict[str, object]) -> None:
+def _add(outcome: Outcome, part: dict[str, Any]) -> None:
     for key, value in part.items():
         if key in ("peak_mb", "slowest_s"):
             setattr(outcome, key, max(getattr(outcome, key), value))
         elif key == "findings":
-            outcome.findings += value  # type: ignore[operator]
+            outcome.findings += value
         elif key not in ("target", "next"):
             setattr(outcome, key, getattr(outcome, key) + value)
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -142,7 +143,11 @@ def _examine(folder: Path, damage: Damage) -> None:
     from harmonizer.files import load_photo
     from harmonizer.video.track import Track
 
-    readers = {".png": load_photo, ".json": Arguments.load, ".jsonl": _read_lines}
+    readers: dict[str, Callable[[Path], object]] = {
+        ".png": load_photo,
+        ".json": Arguments.load,
+        ".jsonl": _read_lines,
+    }
     for path in (folder / "out").iterdir():
         try:
             if path.name.startswith(".harmonizer"):

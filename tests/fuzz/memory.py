@@ -7,6 +7,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import imagecodecs
 import numpy as np
@@ -112,7 +113,11 @@ def image_files(folder: Path, side: int) -> dict[str, tuple[str, str]]:
     for name, data in made.items():
         if data is not None:
             (folder / name).write_bytes(data)
-    options = {"photometric": "rgb", "extrasamples": [2, 0, 0], "rowsperstrip": side}
+    options: dict[str, Any] = {
+        "photometric": "rgb",
+        "extrasamples": [2, 0, 0],
+        "rowsperstrip": side,
+    }
     tifffile.imwrite(folder / "six.tif", deep, **options)
     tifffile.imwrite(folder / "packed.tif", deep, compression="zlib", **options)
     names = [*made, "six.tif", "packed.tif"]

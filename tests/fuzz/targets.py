@@ -216,7 +216,7 @@ def run_model(path: Path) -> str | None:
 
 @cache
 def description_seed() -> tuple[Any, bytes]:
-    """A description, and the plan that it describes."""
+    """A description, and the engine that it describes."""
     import tempfile
 
     import tensorrt_stand_in
@@ -242,12 +242,12 @@ def run_description(path: Path) -> str | None:
     """Read the description, its contract, and check the GPU that it names."""
     from harmonizer.contract import read_contract
     from harmonizer.engine.checks import check_gpu
-    from harmonizer.engine.files import read_description, read_plan
+    from harmonizer.engine.files import read_description, read_engine_file
     from harmonizer.gpu import Gpu
 
     engine = path.with_suffix("")
     engine.write_bytes(description_seed()[1])
-    facts = read_description(read_plan(engine))
+    facts = read_description(read_engine_file(engine))
     if facts is None:
         return "it was not found"
     check_gpu(engine, facts, Gpu("Stand-in 1", "9.0"))
@@ -319,7 +319,7 @@ def clip_seeds() -> list[tuple[str, bytes]]:
         for name, codec in (*kinds, ("a.ts", "mpeg2video"), ("a.webm", "libvpx-vp9")):
             path = Path(folder) / name
             with av.open(str(path), "w") as container:
-                stream = container.add_stream(codec, rate=25)
+                stream: Any = container.add_stream(codec, rate=25)
                 stream.width, stream.height, stream.pix_fmt = 48, 32, "yuv420p"
                 for index in range(6):
                     array = np.roll(_grain(3, False), index, 1)

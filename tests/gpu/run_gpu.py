@@ -23,7 +23,14 @@ sys.path.insert(0, str(ROOT / "tests" / "helpers"))
 
 from gpu_device import EMULATED_ONLY, NOT_FOR_THIS_GPU  # noqa: E402
 
-PACKAGES = ("harmonizer", "numpy", "pycuda", "cuda-bindings", "torch", "cupy-cuda13x")
+PACKAGES: tuple[str, ...] = (
+    "harmonizer",
+    "numpy",
+    "pycuda",
+    "cuda-bindings",
+    "torch",
+    "cupy-cuda13x",
+)
 PACKAGES += ("onnxruntime", "onnxruntime-gpu", "tensorrt", "tensorrt-rtx", "polygraphy")
 SANITIZERS = ("memcheck", "racecheck")
 
@@ -39,7 +46,7 @@ class Outcomes:
         """Count a test once; setup and teardown only where they fail or skip."""
         if report.when != "call" and report.passed:
             return
-        outcome = "error" if report.when != "call" and report.failed else report.outcome
+        outcome: str = "error" if report.when != "call" and report.failed else report.outcome
         reason = str(report.longrepr[2] if report.skipped else report.longrepr)[-2000:]
         if EMULATED_ONLY in reason:
             outcome = "for the emulated device only"

@@ -28,7 +28,7 @@ from harmonizer.contract import LABELS, Contract
 from harmonizer.errors import DeviceMemoryError, HarmonizerWarning, MaskError, ModelError
 from harmonizer.frame import Network
 from harmonizer.harmonizer import Harmonizer
-from harmonizer.measuring import picture
+from harmonizer.latency import picture
 from harmonizer.renderer import CpuRenderer
 from harmonizer.video import Smoothing, harmonize_frames
 
@@ -109,7 +109,8 @@ def test_frames_on_device_and_batches_equal_cpu(on_cpu: Harmonizer, on_gpu: Harm
         on_gpu.predictor.largest_batch = largest
         for drawn, wanted in zip(on_gpu.batch(images, masks), expected, strict=True):
             assert_close(drawn, wanted)
-        results = on_gpu.batch([OnDevice(i) for i in images], [OnDevice(m) for m in masks])
+        sent: list[Any] = [OnDevice(array) for array in (*images, *masks)]
+        results = on_gpu.batch(sent[: len(images)], sent[len(images) :])
         for drawn, wanted in zip(results, expected, strict=True):
             assert_close(fetch(drawn), wanted)
     for drawn, wanted in zip(on_gpu.stream(scenes), expected, strict=True):
@@ -183,11 +184,11 @@ def test_what_does_not_go_together_is_refused(model: Path, tmp_path: Path) -> No
 
 
 def test_surfaces_of_decoders_are_refused(on_gpu: Harmonizer) -> None:
-    from harmonizer.cuda.video import VideoImage
+    from harmonizer.cuda.surfaces import Surface
 
     luma = OnDevice(np.full((90, 132), 80, np.uint8))
     chroma = OnDevice(np.full((45, 66, 2), 128, np.uint8))
-    frame = VideoImage(luma, chroma, matrix="bt709", full_range=False)
+    frame = Surface(luma, chroma, matrix="bt709", full_range=False)
     with pytest.raises(ValueError, match="Convert it to R, G and B"):
         on_gpu(frame, OnDevice(scene(132, 90)[1]))
     image, mask = scene()

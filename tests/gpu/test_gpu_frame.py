@@ -12,7 +12,7 @@ from video_clips import disc, picture
 
 from harmonizer import Harmonizer
 from harmonizer.errors import BusyError
-from harmonizer.measuring import TYPICAL
+from harmonizer.latency import TYPICAL
 
 pytestmark = pytest.mark.gpu
 

@@ -13,7 +13,7 @@ from gpu_device import EMULATED, require, require_gpu
 from tiny_predictor import write_predictor
 
 from harmonizer.harmonizer import Harmonizer
-from harmonizer.measuring import TYPICAL, picture, rectangle
+from harmonizer.latency import TYPICAL, picture, rectangle
 from harmonizer.predictor import import_onnxruntime
 
 pytestmark = [

@@ -34,7 +34,7 @@ from harmonizer.errors import (
 )
 from harmonizer.frame import Network
 from harmonizer.harmonizer import Harmonizer
-from harmonizer.measuring import TYPICAL, picture, rectangle
+from harmonizer.latency import TYPICAL, picture, rectangle
 
 pytestmark = pytest.mark.gpu
 
@@ -123,7 +123,8 @@ def test_batch_equals_single_frames(on_cpu: Harmonizer, on_gpu: Harmonizer) -> N
     for drawn, wanted in zip(on_gpu.batch(images, masks), expected, strict=True):
         assert_close(drawn, wanted)
     on_gpu.predictor.largest_batch = 3  # in two parts
-    results = on_gpu.batch([OnDevice(i) for i in images], [OnDevice(m) for m in masks])
+    sent: list[Any] = [OnDevice(array) for array in (*images, *masks)]
+    results = on_gpu.batch(sent[: len(images)], sent[len(images) :])
     for drawn, wanted in zip(results, expected, strict=True):
         assert_close(fetch(drawn), wanted)
     with pytest.raises(ValueError, match="same length, at least 1; got 0, 0 and 0"):
@@ -154,7 +155,10 @@ def test_streams_at_the_same_time_and_abandoned_ones_share_the_slots(
     assert_close(next(second), expected)
     assert_close(on_gpu(image, mask), expected)
     first.close()
-    assert len([assert_close(drawn, expected) for drawn in second]) == 5
+    rest = list(second)
+    assert len(rest) == 5
+    for drawn in rest:
+        assert_close(drawn, expected)
 
     def broken() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         yield image, mask

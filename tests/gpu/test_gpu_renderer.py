@@ -15,7 +15,7 @@ from parity import (
 
 from export import tolerances
 from harmonizer.arguments import Arguments
-from harmonizer.measuring import TYPICAL, picture, rectangle
+from harmonizer.latency import TYPICAL, picture, rectangle
 from harmonizer.ops import PHOTO_FILTERS
 from harmonizer.plan import Plan
 from harmonizer.renderer import CpuRenderer

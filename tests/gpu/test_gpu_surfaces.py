@@ -11,7 +11,7 @@ from gpu_device import OnDevice, fetch, nothing_left, require_gpu
 from surfaces import assert_drawn, mask_of, picture
 from tiny_predictor import write_predictor
 
-from harmonizer.cuda.video import VideoImage
+from harmonizer.cuda.surfaces import Surface
 from harmonizer.errors import HarmonizerWarning
 from harmonizer.harmonizer import Harmonizer
 
@@ -34,13 +34,13 @@ def harmonizer(device: None, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         yield made
 
 
-def surface(source: VideoPicture) -> VideoImage:
+def surface(source: VideoPicture) -> Surface:
     matrix = NAMES[source.matrix]
     planes = (OnDevice(source.luma), OnDevice(source.chroma))
-    return VideoImage(*planes, matrix, source.full_range, source.bits)  # type: ignore[arg-type]
+    return Surface(*planes, matrix, source.full_range, source.bits)
 
 
-def fetched(image: VideoImage, like: VideoPicture) -> VideoPicture:
+def fetched(image: Surface, like: VideoPicture) -> VideoPicture:
     planes = [
         plane.fetch() if isinstance(plane, OnDevice) else fetch(plane)
         for plane in (image.luma, image.chroma)
@@ -89,7 +89,7 @@ def test_odd_width_without_output_gets_rows_of_pairs(harmonizer: Harmonizer) -> 
 
 def test_chroma_as_two_dimensions_is_taken(harmonizer: Harmonizer) -> None:
     source = picture(20, 40)
-    flat = VideoImage(OnDevice(source.luma), OnDevice(source.chroma.reshape(10, 40)))
+    flat = Surface(OnDevice(source.luma), OnDevice(source.chroma.reshape(10, 40)))
     out = surface(source.copy())
     harmonizer.render(flat, None, USUAL, out)
     assert_drawn(source, None, USUAL, fetched(out, source))
@@ -111,9 +111,9 @@ def test_planes_that_do_not_fit_are_refused(harmonizer: Harmonizer) -> None:
         ((OnDevice(np.zeros((20, 39), np.uint8)), chroma), ValueError, "at multiples of 2"),
     ):
         with pytest.raises(error, match=message):
-            harmonizer.render(VideoImage(*planes), None, USUAL)  # type: ignore[arg-type]
+            harmonizer.render(Surface(*planes), None, USUAL)
     for out, kind, message in (
-        (luma, TypeError, "`out` must be a VideoImage"),
+        (luma, TypeError, "`out` must be a Surface"),
         (replace(image, matrix="bt601"), ValueError, "got 20x40, 8 bits, bt601, limited range"),
         (replace(image, luma=read_only), ValueError, "read-only"),
         (replace(image, luma=OnDevice(source.luma)), ValueError, "overlaps in part"),
@@ -126,9 +126,9 @@ def test_planes_that_do_not_fit_are_refused(harmonizer: Harmonizer) -> None:
         harmonizer.render(image, np.zeros((20, 40), np.uint8), USUAL)
     for planes in ((source.luma, chroma), (luma, source.chroma)):
         with pytest.raises(TypeError, match="must be an array in GPU memory; got ndarray"):
-            VideoImage(*planes)
+            Surface(*planes)
     with pytest.raises(ValueError, match="`matrix` must be one of"):
-        VideoImage(luma, chroma, "rec709")  # type: ignore[arg-type]
+        Surface(luma, chroma, "rec709")
     with pytest.raises(ValueError, match="`bits` must be 8, 10, 12 or 16; got 9"):
-        VideoImage(luma, chroma, bits=9)
+        Surface(luma, chroma, bits=9)
     harmonizer.render(image, None, USUAL, image)

@@ -37,7 +37,7 @@ def write(path: Path, dpi: tuple[float, float] | None, xmp: bytes, **options: An
     pixels = options.pop("pixels", picture())
     if path.suffix == ".tif":
         extra = [(700, "B", len(xmp), xmp, True)] if xmp else []
-        stated = {"resolution": dpi, "resolutionunit": "INCH"} if dpi else {}
+        stated: dict[str, Any] = {"resolution": dpi, "resolutionunit": "INCH"} if dpi else {}
         tifffile.imwrite(path, pixels, extratags=extra, photometric="rgb", **stated, **options)
         return path
     if path.suffix == ".png" and xmp:
@@ -75,7 +75,7 @@ def read_back(path: Path) -> tuple[tuple[float, float] | None, bytes]:
             exif = image.getexif()
             dpi = (exif.get(0x011A), exif.get(0x011B)) if 0x011A in exif else None
     xmp = xmp.encode() if isinstance(xmp, str) else xmp
-    return (tuple(float(number) for number in dpi) if dpi else None), xmp
+    return ((float(dpi[0]), float(dpi[1])) if dpi else None), xmp
 
 
 @pytest.mark.parametrize(("source", "target"), list(product([*SUFFIXES, ".heic"], SUFFIXES)))

@@ -353,7 +353,7 @@ def test_save_photo_bad_pixels_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ImageFileError, match=r"JPEG holds 8 bits.*`depth=8`"):
         save_photo(tmp_path / "a.jpg", picture16())
     with pytest.raises(TypeError, match=r"must be uint8 or uint16; got float32"):
-        save_photo(tmp_path / "a.png", picture().astype(np.float32))  # type: ignore[arg-type]
+        save_photo(tmp_path / "a.png", picture().astype(np.float32))
     with pytest.raises(ValueError, match=r"shape \(H, W, 3\)"):
         save_photo(tmp_path / "a.png", picture()[..., 0])
     with pytest.raises(ImageFileError, match=r"at most 16383 pixels wide"):

@@ -10,7 +10,7 @@ from video_clips import disc, picture
 
 from harmonizer import Arguments, Harmonizer
 from harmonizer.concerns import EMPTY_MASK, FULL_MASK
-from harmonizer.measuring import TYPICAL
+from harmonizer.latency import TYPICAL
 from harmonizer.renderer import CpuRenderer
 
 OF_ARRAYS = ("predict", "render", "call", "batch of arrays", "stream", "frames")

@@ -37,14 +37,15 @@ def shape(height: int = 90, width: int = 120) -> NDArray[np.bool_]:
 def scaled(kind: str) -> tuple[NDArray[Any], float]:
     """A mask of another scale, and its value for full foreground."""
     inside = shape()
-    return {
+    kinds: dict[str, tuple[NDArray[Any], float]] = {
         "labels 0 1 2": (inside.astype(np.uint8) + (inside & (np.arange(120) > 55)), 2.0),
         "class 15": (inside.astype(np.uint8) * 15, 15.0),
         "percent": (inside.astype(np.uint8) * 100, 100.0),
         "8 bits in 16": (inside.astype(np.uint16) * 255, 255.0),
         "10 bits in 16": (inside.astype(np.uint16) * 1023, 1023.0),
         "float 1/255": (inside.astype(np.float32) / 255, 1 / 255),
-    }[kind]
+    }
+    return kinds[kind]
 
 
 INTEGERS = ("labels 0 1 2", "class 15", "percent", "8 bits in 16", "10 bits in 16")
@@ -171,7 +172,7 @@ def test_video_mask_of_another_scale_is_refused_and_levels_spread_it(
     with pytest.raises(VideoError, match=rf"is {white}, .*`mask_levels=\(0, {white}\)`;"):
         harmonize_video(tools, video(tmp_path, masks), tmp_path / "o.mp4", job)
     assert not (tmp_path / "o.mp4").exists()
-    inputs = video(tmp_path, masks, levels=Levels(0, white))
+    inputs = video(tmp_path, masks, mask_levels=Levels(0, white))
     assert harmonize_video(tools, inputs, tmp_path / "o.mp4", job).drawn == 4
 
 
@@ -185,7 +186,7 @@ def test_video_mask_images_of_another_scale_are_refused(tmp_path: Path) -> None:
     for mask in ("m", "m/0.png"):
         with pytest.raises((VideoError, ImageFileError), match=r"65535 where.*=\(0, 255\)`"):
             harmonize_video(tools, Inputs(composite, tmp_path / mask), tmp_path / "o.mp4", job)
-        inputs = Inputs(composite, tmp_path / mask, levels=Levels(0, 255))
+        inputs = Inputs(composite, tmp_path / mask, mask_levels=Levels(0, 255))
         assert harmonize_video(tools, inputs, tmp_path / "o.mp4", job).drawn == 3
 
 
@@ -280,7 +281,8 @@ def test_jpeg_mask_keeps_its_soft_edges(quality: int, tmp_path: Path) -> None:
 
 def test_mask_without_loss_is_taken_as_it_is(tmp_path: Path) -> None:
     values = np.arange(256, dtype=np.uint8).reshape(16, 16)
-    for name, options in (("m.png", {}), ("m.webp", {"lossless": True}), ("m.tif", {})):
+    kept: dict[str, dict[str, Any]] = {"m.png": {}, "m.webp": {"lossless": True}, "m.tif": {}}
+    for name, options in kept.items():
         Image.fromarray(np.dstack([values] * 3)).save(tmp_path / name, **options)
         loaded, notes = load_mask(tmp_path / name)
         np.testing.assert_array_equal(loaded, values)

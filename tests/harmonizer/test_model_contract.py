@@ -54,7 +54,7 @@ def add_loop(model: onnx.ModelProto) -> None:
     model.graph.node.append(
         helper.make_node("Loop", ["most", "", "once"], ["arguments"], body=body)
     )
-    model.graph.initializer.append(numpy_helper.from_array(np.int64(2**62), "most"))
+    model.graph.initializer.append(numpy_helper.from_array(np.array(2**62), "most"))
 
 
 def add_operator(model: onnx.ModelProto) -> None:

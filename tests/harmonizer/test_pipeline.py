@@ -103,7 +103,7 @@ def test_render_takes_a_mapping_and_draws_in_place(
     mapping = dict(reversed(list(arguments.clamped().items())))
     np.testing.assert_array_equal(harmonizer.render(image, mask, mapping), expected)
     plan = harmonizer.prepare(image, arguments)
-    np.testing.assert_array_equal(harmonizer.renderer.apply(image, mask, plan), expected)
+    np.testing.assert_array_equal(harmonizer.renderer.draw(image, mask, plan), expected)
     assert harmonizer.render(image, mask, arguments, out=image) is image
     np.testing.assert_array_equal(image, expected)
     with pytest.raises(ArgumentsError, match="missing shadow"):
@@ -192,7 +192,7 @@ def test_render_other_arguments_are_refused(
     with pytest.raises(TypeError, match=r"Arguments or a mapping from filter name to number"):
         harmonizer.render(image, mask, arguments)
     with pytest.raises(TypeError, match=r"`arguments` must be an Arguments; got"):
-        harmonizer.renderer.prepare(image, arguments)
+        harmonizer.renderer.measure(image, arguments)
 
 
 def test_render_without_mask_draws_the_whole_image(
@@ -351,7 +351,7 @@ def test_predictor_batch_and_input_checks(model: Path) -> None:
         one = predictor.predict(composite[2:3], mask[2:3])
         np.testing.assert_allclose(batch[2:3], one, atol=1e-6)
         with pytest.raises(TypeError, match=r"`mask` must be float32"):
-            predictor.predict(composite, mask.astype(np.float64))  # type: ignore[arg-type]
+            predictor.predict(composite, mask.astype(np.float64))
         with pytest.raises(ValueError, match=r"`composite` must have shape \(N, 3, 256, 256\)"):
             predictor.predict(composite[..., :200], mask)
         with pytest.raises(ValueError, match=r"batch size, 5; got 4"):

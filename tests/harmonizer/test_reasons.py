@@ -11,7 +11,7 @@ from video_clips import disc, picture, write_clip, write_pair
 
 from harmonizer.cli import main
 from harmonizer.decoding import decode
-from harmonizer.engine.files import read_plan
+from harmonizer.engine.files import read_engine_file
 from harmonizer.engine.library import quoted
 from harmonizer.errors import EngineError, ImageFileError, ModelError, brief, shortened
 from harmonizer.mistaken import came, kind_of
@@ -39,7 +39,7 @@ def test_file_of_another_kind_is_named(name: str, tmp_path: Path) -> None:
     for suffix, read, error in (
         (".png", lambda path: decode(path, 100), ImageFileError),
         (".onnx", OnnxPredictor, ModelError),
-        (".engine", read_plan, EngineError),
+        (".engine", read_engine_file, EngineError),
     ):
         path = tmp_path / f"x{suffix}"
         path.write_bytes(HEADS[name])

@@ -17,10 +17,11 @@ from repository import ROOT
 from export import tolerances
 from harmonizer import __version__, _native
 from harmonizer.arguments import Arguments
+from harmonizer.arrays import Array
 from harmonizer.errors import NativeLibraryError
 from harmonizer.ops import DEFAULT_FILTERS, MAX_FILTERS, OPERATIONS
 from harmonizer.plan import Plan
-from harmonizer.renderer import Array, CpuRenderer
+from harmonizer.renderer import CpuRenderer
 
 DTYPES = ("uint8", "uint16", "float32")
 VALUES = (0.12, -0.15, 0.2, 0.25, -0.1, 0.15)

@@ -51,8 +51,8 @@ def curves_checkpoint(path: Path, config: S2CRNetConfig = CURVES) -> Path:
     torch.manual_seed(4)
     network = S2CRNet(config)
     for module in network.curves:
-        torch.nn.init.normal_(module.foreground.weight, std=0.02)
-        torch.nn.init.normal_(module.background.weight, std=0.02)
+        for name in ("foreground.weight", "background.weight"):
+            torch.nn.init.normal_(module.get_parameter(name), std=0.02)
     save_checkpoint(network, path)
     return path
 

@@ -8,6 +8,7 @@ import sys
 import tempfile
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,18 +31,19 @@ def tool(name: str) -> str:
     return found
 
 
-def run(*command: object, **options: object) -> subprocess.CompletedProcess[str]:
+def run(*command: object, **options: Any) -> subprocess.CompletedProcess[str]:
     """Run a program and keep what it prints, as text."""
-    return subprocess.run(
+    result: subprocess.CompletedProcess[str] = subprocess.run(
         [str(word) for word in command],
         capture_output=True,
         text=True,
         check=False,
-        **options,  # type: ignore[call-overload]
+        **options,
     )
+    return result
 
 
-def succeed(*command: object, **options: object) -> str:
+def succeed(*command: object, **options: Any) -> str:
     """Run a program that must succeed; its stdout."""
     result = run(*command, **options)
     assert result.returncode == 0, f"{command}\n{result.stdout}\n{result.stderr}"
@@ -124,7 +126,7 @@ def write_netpbm(path: Path, array: NDArray[np.uint8] | NDArray[np.uint16]) -> P
     return path
 
 
-def read_netpbm(path: Path, like: NDArray[np.generic]) -> NDArray[np.generic]:
+def read_netpbm(path: Path, like: NDArray[Any]) -> NDArray[Any]:
     """Read back what the sample wrote, of a known shape and type."""
     data = path.read_bytes()[-like.nbytes :]
     return np.frombuffer(data, like.dtype.newbyteorder(">")).reshape(like.shape).astype(like.dtype)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from harmonizer.measuring import picture, rectangle
+from harmonizer.latency import picture, rectangle
 
 LEVELS = 1
 

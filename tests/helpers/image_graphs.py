@@ -1,19 +1,22 @@
 """Small image-to-image ONNX graphs: what somebody else's model may look like."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-Shape = list[int | str]
+Shape = Sequence[int | str]
 
 
 def write_graph(
     path: Path,
-    inputs: dict[str, Shape],
+    inputs: Mapping[str, Shape],
     nodes: list[onnx.NodeProto],
-    outputs: dict[str, Shape],
+    outputs: Mapping[str, Shape],
     constants: dict[str, np.ndarray] | None = None,
     metadata: dict[str, str] | None = None,
 ) -> Path:
@@ -47,7 +50,7 @@ def write_gain(
         size: Height and width.
         metadata: Properties of the file.
     """
-    constants = {"gain": np.float32([gain])}
+    constants: dict[str, NDArray[Any]] = {"gain": np.array([gain], np.float32)}
     image: Shape = [1, 3, size, size]
     if joined:
         constants |= {"from": np.array([0]), "to": np.array([3]), "axis": np.array([1])}
@@ -63,6 +66,6 @@ def write_gain(
             helper.make_node("Greater", ["mask", "zero"], ["inside"]),
             helper.make_node("Where", ["inside", "darker", "composite"], ["harmonized"]),
         ]
-        constants["zero"] = np.float32([0])
+        constants["zero"] = np.array([0], np.float32)
         inputs = {"mask": [1, 1, size, size], "composite": image}
     return write_graph(path, inputs, nodes, {"harmonized": image}, constants, metadata)

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from export import tolerances
 from harmonizer.arguments import Arguments
+from harmonizer.arrays import Array
 from harmonizer.ops import MAX_FILTERS, OPERATIONS
-from harmonizer.renderer import Array, CpuRenderer
+from harmonizer.renderer import CpuRenderer
 from harmonizer.values import Value, to_numbers
 from train.filters import apply_filters, blend
 

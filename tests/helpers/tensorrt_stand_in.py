@@ -169,15 +169,15 @@ def install(monkeypatch: pytest.MonkeyPatch, gpu: Gpu = GPU) -> State:
     return state
 
 
-def write_plan(path: Path, version: tuple[int, ...] = VERSION, body: bytes = b"plan") -> Path:
-    """A file with TensorRT's plan header, as trtexec writes it, and nothing that could run."""
+def write_engine(path: Path, version: tuple[int, ...] = VERSION, body: bytes = b"engine") -> Path:
+    """A file with TensorRT's header, as trtexec writes it, and nothing that could run."""
     path.write_bytes(b"ftrt" + bytes(20) + bytes(version) + body)
     return path
 
 
 def write_pair(folder: Path, version: tuple[int, ...] = VERSION) -> tuple[Path, Path]:
-    """Such a plan, and the ONNX model that it is said to be built from."""
+    """Such an engine, and the ONNX model that it is said to be built from."""
     return (
-        write_plan(folder / "a.engine", version),
+        write_engine(folder / "a.engine", version),
         write_predictor(folder / "a.onnx"),
     )

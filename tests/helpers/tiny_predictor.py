@@ -65,7 +65,7 @@ def write_predictor(
         [
             numpy_helper.from_array(matrix, "matrix"),
             numpy_helper.from_array(bias + np.float32(_finite(offset)), "bias"),
-            numpy_helper.from_array(np.float32(np.inf), "infinity"),
+            numpy_helper.from_array(np.array(np.inf, np.float32), "infinity"),
         ],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
@@ -100,7 +100,7 @@ def write_curve_predictor(
         helper.make_node("Concat", rows, ["joined"], axis=1),
         *_offset_nodes("joined", "arguments", offset),
     ]
-    shapes = {
+    shapes: dict[str, list[int | str]] = {
         name: ["N", channels] if name == "label" else ["N", channels, 256, 256]
         for name, channels in inputs.items()
     }
@@ -112,7 +112,7 @@ def write_curve_predictor(
         [
             numpy_helper.from_array(matrix, "matrix"),
             numpy_helper.from_array(np.full(count, 1 + _finite(offset), np.float32), "bias"),
-            numpy_helper.from_array(np.float32(np.inf), "infinity"),
+            numpy_helper.from_array(np.array(np.inf, np.float32), "infinity"),
         ],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)

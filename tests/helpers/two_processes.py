@@ -33,7 +33,11 @@ def main(folder: Path) -> None:
             sums_now, _ = step(batches[index], 3, False)
             if index == 0:
                 sums = sums_now
-                gradients = {n: p.grad.clone() for n, p in state.network.named_parameters()}
+                gradients = {
+                    name: parameter.grad.clone()
+                    for name, parameter in state.network.named_parameters()
+                    if parameter.grad is not None
+                }
         assert state.average is not None
         found = {
             "gradients": gradients,

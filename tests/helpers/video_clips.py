@@ -19,16 +19,18 @@ LOSSLESS = {"crf": "0", "preset": "ultrafast"}
 
 def picture(index: int, width: int = WIDTH, height: int = HEIGHT) -> NDArray[np.uint8]:
     """Part of a photograph that moves by two pixels a frame."""
-    photo = skimage.data.astronaut()
+    photo: NDArray[np.uint8] = skimage.data.astronaut()
     left = 100 + 2 * index % 200
-    return np.ascontiguousarray(photo[60 : 60 + height, left : left + width])
+    part: NDArray[np.uint8] = np.ascontiguousarray(photo[60 : 60 + height, left : left + width])
+    return part
 
 
 def disc(index: int, width: int = WIDTH, height: int = HEIGHT) -> NDArray[np.uint8]:
     """A mask with a soft edge that moves to the right."""
     y, x = np.mgrid[:height, :width]
     distance = np.hypot(y - height / 2, x - (width / 3 + index % 20))
-    return np.clip((height / 4 - distance) * 128 + 128, 0, 255).astype(np.uint8)
+    soft: NDArray[np.uint8] = np.clip((height / 4 - distance) * 128 + 128, 0, 255).astype(np.uint8)
+    return soft
 
 
 def write_clip(
@@ -56,7 +58,7 @@ def write_clip(
         container.metadata.update(metadata or {})
         if options is None:
             options = dict(LOSSLESS) if codec == "libx264" else {}
-        stream = container.add_stream(codec, rate=rate, options=options)
+        stream: Any = container.add_stream(codec, rate=rate, options=options)
         stream.height, stream.width = frames[0].shape[:2]
         stream.pix_fmt = pixel_format
         context = stream.codec_context

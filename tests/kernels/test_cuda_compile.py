@@ -15,6 +15,7 @@ from harmonizer.c_header import c_header
 from harmonizer.cuda import compiler, kernels
 from harmonizer.errors import DeviceError, HarmonizerWarning
 from harmonizer.ops import OPERATIONS
+from harmonizer.private import CACHE_VARIABLE, cache_folder
 from hatch_build import kernel_files
 
 KERNELS = ROOT / "runtime" / "kernels"
@@ -26,15 +27,15 @@ NAMES = {
         for kind in ("u8", "u16", "f32", "nv12", "p010")
     ),
     *(f"hz_regions_{kind}" for kind in TYPES),
-    *("hz_region_box", "hz_plan"),
+    *("hz_region_box", "hz_prepare"),
     *(f"hz_apply_{order}8" for order in ("rgb", "bgr", "rgba", "bgra")),
 }
 WITHOUT_STACK = ("hz_apply", "hz_measure", "hz_region")
 """Kernels whose loops over pixels decide the speed may use no local memory."""
 
 MOST_SPILLED = 64
-"""Bytes; the plan and the reductions keep values across the calls that prepare a program, which
-is done once a block."""
+"""Bytes; preparation and reductions keep values across the calls that prepare a program, which is
+done once a block."""
 
 NOTHING = b'extern "C" __global__ void nothing() {}'
 
@@ -55,7 +56,7 @@ def sources(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     (folder / compiler.MAIN_SOURCE).write_bytes(NOTHING)
     monkeypatch.setattr(compiler, "kernel_folder", lambda: folder)
     monkeypatch.setattr(kernels, "IMAGE", tmp_path / "hz_kernels.fatbin")
-    monkeypatch.setenv(kernels.CACHE_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
     return folder
 
 
@@ -148,13 +149,13 @@ def test_image_for_other_sources_gpus_or_compilers_is_another_entry(
     kernels.kernel_image((9, 0))
     monkeypatch.setattr(kernels, "compiler_version", lambda: (99, 0))
     kernels.kernel_image((9, 0))
-    assert len(list(kernels.cache_folder("kernels").iterdir())) == 5
+    assert len(list(cache_folder("kernels").iterdir())) == 5
 
 
 @pytest.mark.parametrize("damage", [b"", b"short", b"\0" * 5000])
 def test_image_from_a_damaged_cache_entry_is_compiled_again(sources: Path, damage: bytes) -> None:
     image = kernels.kernel_image((9, 0))
-    (entry,) = kernels.cache_folder("kernels").iterdir()
+    (entry,) = cache_folder("kernels").iterdir()
     whole = entry.read_bytes()
     entry.write_bytes(damage)
     assert kernels.kernel_image((9, 0)) == image
@@ -165,8 +166,8 @@ def test_image_with_an_unwritable_cache_is_returned_with_a_warning(
     sources: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()  # a folder's permissions do not stop root
-    monkeypatch.setenv(kernels.CACHE_VARIABLE, str(tmp_path / "file"))
-    with pytest.warns(HarmonizerWarning, match=kernels.CACHE_VARIABLE):
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "file"))
+    with pytest.warns(HarmonizerWarning, match=CACHE_VARIABLE):
         assert kernels.kernel_image((9, 0)).startswith(b"\x7fELF")
 
 

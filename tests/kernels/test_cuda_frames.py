@@ -130,7 +130,7 @@ def test_what_is_seen_of_a_mask_is_reported(device: EmulatedDevice, cpu: CpuRend
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32, np.bool_])
 def test_mask_that_vanishes_in_the_thumbnail_draws_identities(
-    device: EmulatedDevice, dtype: type
+    device: EmulatedDevice, dtype: type[np.generic]
 ) -> None:
     image = photograph(600, 700)
     mask = np.zeros((600, 700), dtype)
@@ -290,7 +290,7 @@ def test_launches_fit_the_emulation_and_nothing_else() -> None:
     emulate = ctypes.CDLL(str(emulation())).hz_emulate
     launch = _native.Launch(kernel=b"hz_none", grid=(1, 1, 1), block=(512, 1, 1))
     assert emulate(ctypes.byref(launch)) == 1
-    launch.kernel = b"hz_plan"
+    launch.kernel = b"hz_prepare"
     assert emulate(ctypes.byref(launch)) == 2
 
 

@@ -128,3 +128,8 @@ def test_bench_results_keep_the_schema() -> None:
     assert results
     for path in results:
         jsonschema.validate(json.loads(path.read_text()), schema)
+
+
+def test_tests_import_nothing_of_another_test() -> None:
+    for path in (ROOT / "tests").rglob("*.py"):
+        assert not [name for name in imported(path) if name.startswith("test_")], path

@@ -65,7 +65,7 @@ def test_wheel_says_which_glibc_it_needs(wheel: Path, tmp_path: Path) -> None:
     assert tag == platform_tag(library)
     if not sys.platform.startswith("linux") or platform.libc_ver()[0] != "glibc":
         pytest.skip("the platform has no glibc")
-    needed = tuple(map(int, re.fullmatch(r"manylinux_(\d+)_(\d+)_\w+", tag).groups()))  # type: ignore[union-attr]
+    needed = tuple(map(int, re.fullmatch(r"manylinux_(\d+)_(\d+)_\w+", tag).groups()))
     assert needed <= tuple(map(int, platform.libc_ver()[1].split(".")[:2]))
 
 

@@ -1,6 +1,7 @@
 """The network and its checkpoints."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,8 +9,8 @@ import torch
 from repository import shared_data
 
 from export import tolerances
-from train import checkpoints
 from train.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
+from train.colour_statistics import LAYOUT
 from train.filters import apply_filters, blend
 from train.network import HarmonizerNet, NetworkConfig, pool_regions
 
@@ -48,8 +49,8 @@ def test_load_checkpoint_published_layout_gives_the_golden_arguments() -> None:
     mask = torch.from_numpy(golden["mask_u8"])[:, None] / 255
     error = np.abs(network.predict_arguments(composite, mask).numpy() - golden["arguments"])
     assert error.max() <= tolerances.GOLDEN_ARGUMENTS
-    big = [torch.from_numpy(golden[name]) for name in ("big_comp", "big_mask")]
-    error = np.abs(network.predict_arguments(*big).numpy() - golden["big_arguments"])
+    composite, mask = (torch.from_numpy(golden[name]) for name in ("big_comp", "big_mask"))
+    error = np.abs(network.predict_arguments(composite, mask).numpy() - golden["big_arguments"])
     assert error.max() <= tolerances.GOLDEN_ARGUMENTS
 
 
@@ -165,7 +166,8 @@ def test_network_config_without_any_input_is_refused() -> None:
         NetworkConfig(encoder=None)
     with pytest.raises(ValueError, match="name an encoder too"):
         NetworkConfig(encoder=None, statistics=True, region_pooling=True)
-    for network in ({"looks": 2}, {"looks": 0, "statistics": True}):
+    impossible: tuple[dict[str, Any], ...] = ({"looks": 2}, {"looks": 0, "statistics": True})
+    for network in impossible:
         with pytest.raises(ValueError, match="looks must be at least 1"):
             NetworkConfig(**network)
 
@@ -175,7 +177,7 @@ def test_load_checkpoint_trained_on_other_statistics_is_refused(
 ) -> None:
     path = tmp_path / "a.safetensors"
     save_checkpoint(HarmonizerNet(CONFIGS[2]), path)
-    monkeypatch.setitem(checkpoints.LAYOUT, "grid", 128)
+    monkeypatch.setitem(LAYOUT, "grid", 128)
     with pytest.raises(CheckpointError, match="'grid': 128"):
         load_checkpoint(path)
 

@@ -209,4 +209,4 @@ def test_data_config_combinations_that_cannot_be_are_refused() -> None:
         ({"transfer_share": 0.7, "retouch_share": 0.5}, "must not exceed 1 together"),
     ):
         with pytest.raises(ValueError, match=message):
-            DataConfig(**settings)  # type: ignore[arg-type]
+            DataConfig(**settings)

@@ -205,7 +205,7 @@ def test_network_begins_near_the_identity_and_every_parameter_learns(
 def test_network_second_stage_looks_at_what_the_first_draws() -> None:
     torch.manual_seed(1)
     network = S2CRNet().eval()
-    torch.nn.init.normal_(network.curves[0].foreground.weight, std=0.05)
+    torch.nn.init.normal_(network.get_parameter("curves.0.foreground.weight"), std=0.05)
     composite, mask = scenes(2, 64, 64)
     foreground, background, label = network.prepare(composite, mask, size=64)
     with torch.inference_mode():

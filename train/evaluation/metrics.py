@@ -107,9 +107,7 @@ def image_metrics(
         a, b, m = (_levels(array[rows]) for array in (image, target, mask))
         if windows:
             window_rows = len(a) - SSIM_WINDOW + 1
-            ssim = structural_similarity(  # type: ignore[no-untyped-call]
-                a, b, data_range=255, channel_axis=2, win_size=SSIM_WINDOW
-            )
+            ssim = structural_similarity(a, b, data_range=255, channel_axis=2, win_size=SSIM_WINDOW)
             similarity += float(ssim) * window_rows
         squared = ((a - b) ** 2).sum(axis=2)[:BAND]
         error += float(squared.sum())

@@ -126,7 +126,7 @@ class Stepper:
                 outcome = self.objective(self.predict, part.to(device), made, totals)
                 # DistributedDataParallel takes the processes' mean; the loss is their sum.
                 state_loss = self.state.scaler.scale(outcome.loss * processes.world)
-                state_loss.backward()  # type: ignore[no-untyped-call]
+                state_loss.backward()
             after, before = outcome.after, outcome.before
             sums[0] += outcome.loss.detach()
             for place, values in enumerate(

@@ -46,7 +46,7 @@ def optimise(
         best = torch.minimum(best, error.detach())
         optimizer.zero_grad()
         # The logarithm gives every image the same say in a shared step size.
-        error.log().sum().backward()  # type: ignore[no-untyped-call]
+        error.log().sum().backward()
         torch.nn.utils.clip_grad_value_([arguments], 1.0)
         optimizer.step()
         with torch.no_grad():

@@ -101,7 +101,7 @@ typedef struct hz_report {
 
 enum {
     HZ_PHASE_MEASURE = 1, /* thumbnails, histogram, mask: before the predictor. Repeatable. */
-    HZ_PHASE_DRAW = 2,    /* plan, remaining statistics, drawing: after MEASURE of this frame;
+    HZ_PHASE_DRAW = 2,    /* PREPARE, remaining statistics, drawing: after MEASURE of this frame;
                              repeatable with other arguments */
     HZ_PHASE_PREPARE = 4  /* DRAW without drawing: leaves arguments and statistics in the program.
                              `out` is not looked at unless there is DRAW as well. */

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harmonizer.batch import (
     RECORD_NAME,
-    Job,
+    Item,
     Outcome,
     available_cores,
     pair_files,
@@ -94,12 +94,12 @@ def run(options: argparse.Namespace) -> int:
     if masks is None:
         composites, masks = split_layout(composites)
     check_masks(composites, masks)
-    jobs, failures = pair_files(composites, masks, options.output, options.format)
+    items, failures = pair_files(composites, masks, options.output, options.format)
     placing = read_placing(options)
     if placing is not None:
-        jobs, without = with_backgrounds(jobs, composites, options.background)
+        items, without = with_backgrounds(items, composites, options.background)
         failures += without
-    others = find_others(composites, masks, options.output, jobs, failures)
+    others = find_others(composites, masks, options.output, items, failures)
     for note in others.notes():
         say("note", note)
     if options.report is not None:
@@ -114,9 +114,9 @@ def run(options: argparse.Namespace) -> int:
 
     counts = Counter(outcome.status for outcome in failures)
     how = read_file_options(options, placing)
-    results = run_batch(tools, jobs, options.output, recipe, how, workers, options.force)
+    results = run_batch(tools, items, options.output, recipe, how, workers, options.force)
     outcomes = {}
-    for outcome in tqdm(results, total=len(jobs), unit="image", disable=None):
+    for outcome in tqdm(results, total=len(items), unit="image", disable=None):
         counts[outcome.status] += 1
         outcomes[outcome.composite] = outcome
         for note in outcome.notes:
@@ -128,8 +128,8 @@ def run(options: argparse.Namespace) -> int:
     rest = f", {others.count()} other files left alone" if others.count() else ""
     said = f"{counts['done']} done, {counts['skipped']} skipped, {counts['failed']} failed{rest}"
     if options.report is not None:
-        rows = [(job, outcomes[job.composite]) for job in jobs if job.composite in outcomes]
-        shown = {job.composite for job, _ in rows}
+        rows = [(item, outcomes[item.composite]) for item in items if item.composite in outcomes]
+        shown = {item.composite for item, _ in rows}
         lost = [(None, failure) for failure in failures if failure.composite not in shown]
         for note in _write_report(options, [*rows, *lost], how, said):
             say("note", note)
@@ -139,7 +139,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _write_report(
     options: argparse.Namespace,
-    rows: list[tuple[Job | None, Outcome]],
+    rows: list[tuple[Item | None, Outcome]],
     how: FileOptions,
     said: str,
 ) -> tuple[str, ...]:
@@ -150,8 +150,8 @@ def _write_report(
     """
     from harmonizer.sheet import srgb_of, write_sheet
 
-    def load(job: Job) -> Pixels:
-        return srgb_of(load_inputs(job.composite, job.mask, job.own(how))[0])
+    def load(item: Item) -> Pixels:
+        return srgb_of(load_inputs(item.composite, item.mask, item.own(how))[0])
 
     try:
         return write_sheet(options.report, f"{options.composites} - harmonized", rows, load, said)

@@ -18,11 +18,11 @@ import numpy as np
 
 from harmonizer import _native
 from harmonizer.cuda.arrays import packed
-from harmonizer.cuda.queueing import Job
+from harmonizer.cuda.queueing import FrameTask
 from harmonizer.cuda.renderer import CudaRenderer
 from harmonizer.cuda.transfer import pinned_empty
 from harmonizer.harmonizer import Harmonizer
-from harmonizer.measuring import TYPICAL, Measurement, measure, picture, rectangle, summarize
+from harmonizer.latency import TYPICAL, Measurement, picture, rectangle, summarize, time_calls
 
 SIZES = [(1920, 1080), (3840, 2160), (7680, 4320)]
 SHARES = (1.0, 0.25)
@@ -101,7 +101,7 @@ class Bench:
         self, name: str, image: np.ndarray, share: float, call: Callable[[], object]
     ) -> float:
         """Time calls that return when they are done; returns the median in ms."""
-        return self.add(name, image, share, measure(call, self.seconds))
+        return self.add(name, image, share, time_calls(call, self.seconds))
 
     def add(self, name: str, image: np.ndarray, share: float, times: list[float]) -> float:
         """Note measured times; returns their median."""
@@ -139,7 +139,7 @@ def measuring_time(bench: Bench, image: np.ndarray) -> float:
     """Median ms of thumbnail, histogram and a look at the mask: 4 bytes read a pixel."""
     height, width = image.shape[:2]
     pixels, mask = Buffer(bench.cuda, image), Buffer(bench.cuda, rectangle(width, height, 1.0))
-    job = Job(
+    task = FrameTask(
         packed(int(pixels.allocation), height, width, 3, _native.U8),
         packed(int(mask.allocation), height, width, 1, _native.U8),
         None,
@@ -151,7 +151,7 @@ def measuring_time(bench: Bench, image: np.ndarray) -> float:
             "thumbnail+histogram",
             image,
             1.0,
-            lambda: frames.queue(slot, [job], _native.PHASE_MEASURE, thumbnails=True),
+            lambda: frames.queue(slot, [task], _native.PHASE_MEASURE, thumbnails=True),
             slot.stream,
         )
 
@@ -183,14 +183,14 @@ def measure_device(
     plan = bench.renderer.prepare(image, TYPICAL)
     source: Any = Buffer(bench.cuda, image)
     out: Any = Buffer(bench.cuda, image)
-    cover: Any = Buffer(bench.cuda, rectangle(image.shape[1], image.shape[0], share))
+    coverage: Any = Buffer(bench.cuda, rectangle(image.shape[1], image.shape[0], share))
     for label, renderer in (("graph", bench.renderer), ("plain", plain)):
 
         def render(renderer: CudaRenderer = renderer) -> None:
-            renderer.render(source, cover, TYPICAL, out, bench.stream)
+            renderer.render(source, coverage, TYPICAL, out, bench.stream)
 
         def apply(renderer: CudaRenderer = renderer) -> None:
-            renderer.apply(source, cover, plan, out, bench.stream)
+            renderer.apply(source, coverage, plan, out, bench.stream)
 
         for name, call in (("render", render), ("apply", apply)):
             found[f"{name} {label} {share}"] = bench.on_device(
@@ -198,7 +198,7 @@ def measure_device(
             )
 
     def frame() -> None:
-        harmonizer(source, cover, out=out, stream=bench.stream)
+        harmonizer(source, coverage, out=out, stream=bench.stream)
 
     found[f"frame {share}"] = bench.on_device("frame on device", image, share, frame)
     return found
@@ -212,12 +212,12 @@ def measure_host(bench: Bench, image: np.ndarray, share: float) -> dict[str, flo
         "render, pageable": [image, mask, np.empty_like(image)],
     }
     found = {}
-    for name, (source, cover, out) in sets.items():
+    for name, (source, coverage, out) in sets.items():
 
         def call(
-            source: np.ndarray = source, cover: np.ndarray = cover, out: np.ndarray = out
+            source: np.ndarray = source, coverage: np.ndarray = coverage, out: np.ndarray = out
         ) -> object:
-            return bench.renderer.render(source, cover, TYPICAL, out)
+            return bench.renderer.render(source, coverage, TYPICAL, out)
 
         found[f"{name} {share}"] = bench.on_host(name, image, share, call)
     found["transfers"] = transfer_time(bench, *sets["render, host to host"][:2])
@@ -229,10 +229,10 @@ def measure_batch(bench: Bench, harmonizer: Harmonizer, size: tuple[int, int], c
     image, mask = picture(*size), rectangle(*size, 0.25)
     images: list[Any] = [Buffer(bench.cuda, image) for _ in range(count)]
     outs: list[Any] = [Buffer(bench.cuda, image) for _ in range(count)]
-    covers: list[Any] = [Buffer(bench.cuda, mask)] * count
+    masks: list[Any] = [Buffer(bench.cuda, mask)] * count
 
     def batch() -> None:
-        harmonizer.batch(images, covers, outs=outs, stream=bench.stream)
+        harmonizer.batch(images, masks, outs=outs, stream=bench.stream)
 
     return bench.on_device(f"batch of {count} on device", image, 0.25, batch) / count
 

@@ -16,7 +16,7 @@ from harmonizer import _native
 from harmonizer.arguments import Arguments
 from harmonizer.concerns import EMPTY_MASK, FULL_MASK, VANISHED_MASK
 from harmonizer.contract import THUMBNAIL_SIZE, Contract
-from harmonizer.cuda.queueing import FrameRunner, Job, read_reports
+from harmonizer.cuda.queueing import FrameRunner, FrameTask, read_reports
 from harmonizer.cuda.slot import Slot
 from harmonizer.cuda.transfer import (
     Bound,
@@ -57,8 +57,8 @@ class CudaFrame:
 
     Args:
         runner: Queues its work.
-        image: (H, W, 3), numpy's or a device array; or a `VideoImage`.
-        mask: (H, W) of the same kind (a device array for a `VideoImage`); None for the whole image.
+        image: (H, W, 3), numpy's or a device array; or a `Surface`.
+        mask: (H, W) of the same kind (a device array for a `Surface`); None for the whole image.
         network: Predicts; None for frames whose arguments are given.
         upright: How the network sees a host array, if not as it is stored.
         checked: Whether host arrays have been checked.
@@ -132,10 +132,10 @@ class CudaFrame:
     def measure(self, arguments: Arguments) -> Plan:
         """See `Frame`."""
         steps = unmeasured(arguments)
-        job = Job(self._bound.image, None, None, arguments.filters, _stages(steps))
+        task = FrameTask(self._bound.image, None, None, arguments.filters, _stages(steps))
         phases = _native.PHASE_MEASURE | _native.PHASE_PREPARE
         with self._place() as slot:
-            scratch = self._runner.queue(slot, [job], phases, programs=[steps])
+            scratch = self._runner.queue(slot, [task], phases, programs=[steps])
             reports = read_reports(slot, scratch)
             slot.wait()
             return Plan(reports[0].program.steps_of(arguments.filters))
@@ -222,7 +222,7 @@ class CudaFrame:
         stages = 0 if network is None else stages_of(network.identity().values())
         scratch = self._runner.queue(
             slot,
-            [Job(bound.image, bound.mask, None, filters, stages)],
+            [FrameTask(bound.image, bound.mask, None, filters, stages)],
             _native.PHASE_MEASURE,
             network,
             thumbnails=True,
@@ -283,10 +283,10 @@ class CudaFrame:
         result, bound = self._target(slot, out)
         order_before(slot, [bound], caller)
         filters = tuple(step.operation for step in steps)
-        job = Job(bound.image, bound.mask, bound.out, filters, _stages(steps))
+        task = FrameTask(bound.image, bound.mask, bound.out, filters, _stages(steps))
         phases = _native.PHASE_DRAW | (0 if given else _native.PHASE_MEASURE)
         programs = [tuple(steps)]
-        self._runner.queue(slot, [job], phases, programs=programs, statistics_given=given)
+        self._runner.queue(slot, [task], phases, programs=programs, statistics_given=given)
         finish = bound.collect(slot, 0)
 
         def give() -> Any:
@@ -323,8 +323,8 @@ def queue_whole(
     order_before(slot, bounds, caller)
     stages = stages_of(network.identity().values())
     filters = network.contract.filters
-    jobs = [Job(b.image, b.mask, b.out, filters, stages, strength) for b in bounds]
-    scratch = runner.queue(slot, jobs, _WHOLE, network)
+    tasks = [FrameTask(b.image, b.mask, b.out, filters, stages, strength) for b in bounds]
+    scratch = runner.queue(slot, tasks, _WHOLE, network)
     if caller is not None:
         order_after(slot, bounds, caller)
         return lambda: ()

@@ -21,9 +21,10 @@ from harmonizer.cuda.arrays import View
 from harmonizer.cuda.device import Device, release_at_exit
 from harmonizer.cuda.graph import Graph, GraphError
 from harmonizer.cuda.predictor import THUMBNAIL_PIXELS, DevicePredictor
+from harmonizer.cuda.ranges import call_in_range
 from harmonizer.cuda.scratch import Scratch, round_up
 from harmonizer.cuda.slot import MOST_RECORDINGS, Memory, Recording, Slot
-from harmonizer.cuda.video import VideoView
+from harmonizer.cuda.surfaces import SurfaceView
 from harmonizer.errors import BusyError, DeviceError
 from harmonizer.frame import Network
 from harmonizer.ops import OPERATIONS
@@ -36,7 +37,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class FrameTask:
     """One frame to queue: what decides its launches, and nothing else.
 
     Attributes:
@@ -48,9 +49,9 @@ class Job:
         strength: Of predicted arguments.
     """
 
-    image: View | VideoView
+    image: View | SurfaceView
     mask: View | None
-    out: View | VideoView | None
+    out: View | SurfaceView | None
     filters: tuple[str, ...]
     stages: int = 0
     strength: float = 1.0
@@ -134,7 +135,7 @@ class FrameRunner:
     def queue(
         self,
         slot: Slot,
-        jobs: Sequence[Job],
+        tasks: Sequence[FrameTask],
         phases: int,
         network: Network | None = None,
         programs: Sequence[tuple[Step, ...]] | None = None,
@@ -146,7 +147,7 @@ class FrameRunner:
 
         Args:
             slot: Borrowed; its context is current.
-            jobs: The frames.
+            tasks: The frames.
             phases: Which of `_native.PHASE_MEASURE`, `PHASE_PREPARE`, `PHASE_DRAW`.
             network: Gives the arguments; None if `programs` does, or nothing is drawn.
             programs: Each frame's steps.
@@ -167,17 +168,17 @@ class FrameRunner:
         if network is not None:
             crops = network.contract.crops
         predictor: DevicePredictor | None = None if network is None else network.predictor
-        scratch = self._scratch(slot, len(jobs), network, thumbnails, crops)
+        scratch = self._scratch(slot, len(tasks), network, thumbnails, crops)
         if programs is not None:
             _stage_programs(slot, programs)
         given = programs is not None
         label = None if network is None else network.label
-        key = (tuple(jobs), phases, id(predictor), given, statistics_given, crops, label)
+        key = (tuple(tasks), phases, id(predictor), given, statistics_given, crops, label)
         try:
             recording = slot.recordings.get(key)
             if recording is None:
                 recording = self._record(
-                    slot, jobs, phases, predictor, scratch, given, statistics_given
+                    slot, tasks, phases, predictor, scratch, given, statistics_given
                 )
                 slot.recordings[key] = recording
                 if len(slot.recordings) > MOST_RECORDINGS:
@@ -253,7 +254,7 @@ class FrameRunner:
     def _record(
         self,
         slot: Slot,
-        jobs: Sequence[Job],
+        tasks: Sequence[FrameTask],
         phases: int,
         predictor: DevicePredictor | None,
         scratch: Scratch,
@@ -261,36 +262,34 @@ class FrameRunner:
         statistics_given: bool,
     ) -> Recording:
         frames = [
-            _frame(job, scratch, index, predictor is not None, statistics_given)
-            for index, job in enumerate(jobs)
+            _frame(task, scratch, index, predictor is not None, statistics_given)
+            for index, task in enumerate(tasks)
         ]
         for frame in frames:
             frame.processors = self.device.processors
-        calls: list[Callable[[], None]] = []
+        recording = Recording()
         if given:
             size = ctypes.sizeof(_native.Program)
-            staged = slot.staging("programs", len(jobs) * size)
+            staged = slot.staging("programs", len(tasks) * size)
             copy = self.device.pycuda.memcpy_htod_async
-            calls += [
-                partial(
-                    copy,
-                    scratch.report(index),
-                    staged[index * size : (index + 1) * size],
-                    slot.stream,
-                )
-                for index in range(len(jobs))
-            ]
-        if predictor is None:
+            recording.add(
+                "programs",
+                (
+                    partial(
+                        copy,
+                        scratch.report(index),
+                        staged[index * size : (index + 1) * size],
+                        slot.stream,
+                    )
+                    for index in range(len(tasks))
+                ),
+            )
+        for stage, kept in (("measure", _native.PHASE_MEASURE), ("draw", ~_native.PHASE_MEASURE)):
+            if stage == "draw" and predictor is not None:
+                recording.add("predict", _predictions(predictor, scratch, slot.handle))
             for frame in frames:
-                calls += self._launches(slot, frame, phases)
-            return Recording(calls)
-        for frame in frames:
-            calls += self._launches(slot, frame, phases & _native.PHASE_MEASURE)
-        calls += _predictions(predictor, scratch, slot.handle)
-        if rest := phases & ~_native.PHASE_MEASURE:
-            for frame in frames:
-                calls += self._launches(slot, frame, rest)
-        return Recording(calls)
+                recording.add(stage, self._launches(slot, frame, phases & kept))
+        return recording
 
     def _launches(
         self, slot: Slot, frame: _native.Frame, phases: int
@@ -323,7 +322,7 @@ class FrameRunner:
                 reason = str(error)
                 _log.warning("frames are queued call by call, not as CUDA graphs: %s", reason)
         if recording.graph is not None:
-            recording.graph.launch(slot.handle)
+            call_in_range("frame, one graph", (partial(recording.graph.launch, slot.handle),))
         else:
             recording.play()
 
@@ -338,19 +337,19 @@ def read_reports(slot: Slot, scratch: Scratch) -> ctypes.Array[_native.Report]:
 
 
 def _frame(
-    job: Job, scratch: Scratch, index: int, predicted: bool, statistics_given: bool
+    task: FrameTask, scratch: Scratch, index: int, predicted: bool, statistics_given: bool
 ) -> _native.Frame:
     frame = _native.Frame()
-    if isinstance(job.image, VideoView):
-        frame.video = ctypes.pointer(job.image.video())
+    if isinstance(task.image, SurfaceView):
+        frame.video = ctypes.pointer(task.image.video())
     else:
-        frame.image = job.image.image()
-    if job.mask is not None:
-        frame.mask = job.mask.mask()
-    if isinstance(job.out, VideoView):
-        frame.video_out = ctypes.pointer(job.out.video())
-    elif job.out is not None:
-        frame.out = job.out.image()
+        frame.image = task.image.image()
+    if task.mask is not None:
+        frame.mask = task.mask.mask()
+    if isinstance(task.out, SurfaceView):
+        frame.video_out = ctypes.pointer(task.out.video())
+    elif task.out is not None:
+        frame.out = task.out.image()
     frame.workspace = scratch.report(index)
     if scratch.size:
         thumbnails = scratch.thumbnails(index)
@@ -361,12 +360,12 @@ def _frame(
     frame.thumbnail_type = _native.F16 if scratch.size == 2 else _native.F32
     if predicted:
         frame.arguments = scratch.predicted(index)
-    frame.strength = job.strength
+    frame.strength = task.strength
     frame.statistics_given = int(statistics_given)
-    frame.count = len(job.filters)
-    for position, name in enumerate(job.filters):
+    frame.count = len(task.filters)
+    for position, name in enumerate(task.filters):
         frame.operations[position] = OPERATIONS[name].code
-    frame.stages = job.stages
+    frame.stages = task.stages
     return frame
 
 

@@ -1,7 +1,7 @@
 """What one frame in flight owns: a stream, scratch memory, page-locked staging, recordings."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from harmonizer.cuda.arrays import address_of
 from harmonizer.cuda.device import Device, Fence
 from harmonizer.cuda.graph import Graph
+from harmonizer.cuda.ranges import Call, call_in_range
 from harmonizer.errors import DeviceMemoryError
 
 MOST_RECORDINGS = 16
@@ -68,17 +69,22 @@ class Memory:
 
 
 class Recording:
-    """A frame's calls, and their graph once it has been captured."""
+    """A frame's calls, stage by stage, and their graph once it has been captured."""
 
-    def __init__(self, calls: list[Callable[[], None]]) -> None:
-        self.calls = calls
+    def __init__(self) -> None:
+        self.stages: list[tuple[str, list[Call]]] = []
         self.graph: Graph | None = None
         self.plays = 0
 
+    def add(self, stage: str, calls: Iterable[Call]) -> None:
+        """Calls that come next, under the name that a profile shows."""
+        if queued := list(calls):
+            self.stages.append((stage, queued))
+
     def play(self) -> None:
         """Queue the calls one by one."""
-        for call in self.calls:
-            call()
+        for stage, calls in self.stages:
+            call_in_range(stage, calls)
 
     def release(self) -> None:
         """Destroy the graph."""

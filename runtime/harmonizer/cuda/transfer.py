@@ -23,7 +23,7 @@ from harmonizer.cuda.arrays import (
 )
 from harmonizer.cuda.device import Device
 from harmonizer.cuda.slot import Slot
-from harmonizer.cuda.video import VideoImage, VideoView, borrow_video, borrow_video_out
+from harmonizer.cuda.surfaces import Surface, SurfaceView, borrow_surface, borrow_surface_out
 from harmonizer.frame import check_pair
 
 _TYPE_STRINGS = {_native.U8: "|u1", _native.U16: "<u2", _native.F32: "<f4"}
@@ -79,7 +79,7 @@ def _image_like(device: Device, view: View) -> tuple[DeviceImage, View]:
     return image, packed(image.pointer, view.height, view.width, 3, view.type)
 
 
-def _video_like(device: Device, image: VideoImage, view: VideoView) -> tuple[VideoImage, VideoView]:
+def _surface_like(device: Device, image: Surface, view: SurfaceView) -> tuple[Surface, SurfaceView]:
     """Planes like a picture's; rows begin at multiples of two samples, as they must."""
     kind = _native.U8 if view.bits == 8 else _native.U16
     rows, columns = (view.height + 1) // 2, (view.width + 1) // 2
@@ -110,9 +110,9 @@ class Bound:
         lasting: Whether they have memory of their own on the GPU, and not the slot's.
     """
 
-    image: View | VideoView
+    image: View | SurfaceView
     mask: View | None = None
-    out: View | VideoView | None = None
+    out: View | SurfaceView | None = None
     result: Any = None
     owners: list[object] = field(default_factory=list)
     producers: list[int] = field(default_factory=list)
@@ -138,7 +138,7 @@ def caller_stream(stream: object | None, image: object) -> int | None:
     """
     if stream is None:
         return None
-    if not is_device_array(image) and not isinstance(image, VideoImage):
+    if not is_device_array(image) and not isinstance(image, Surface):
         raise ValueError(
             "`stream` orders work on device arrays; the image is on the host. Leave it out: the "
             "result is complete when the call returns."
@@ -161,8 +161,8 @@ def bind(
         slot: Whose stream will use them.
         device: The GPU; its context is current.
         index: The frame's place in the batch.
-        image: (H, W, 3), numpy's or a device array; or a `VideoImage`.
-        mask: (H, W) of the same kind (a device array for a `VideoImage`); None for the whole image.
+        image: (H, W, 3), numpy's or a device array; or a `Surface`.
+        mask: (H, W) of the same kind (a device array for a `Surface`); None for the whole image.
         checked: Whether host arrays have been checked.
         lasting: Whether host arrays get memory of their own, which stays when the slot goes on.
 
@@ -170,22 +170,22 @@ def bind(
         TypeError, ValueError: If an array is not supported or does not fit.
         DeviceMemoryError: If there is no memory for a copy.
     """
-    if not isinstance(image, VideoImage) and not is_device_array(image):
+    if not isinstance(image, Surface) and not is_device_array(image):
         if not checked:
             check_pair(image, mask)
         return _upload(slot, device, index, image, mask, lasting)
     stream = slot.handle
-    if isinstance(image, VideoImage):
-        video = borrow_video(image, "image", device, stream)
-        bound = Bound(video.view, owners=[*video.owners], producers=[*video.streams])
+    if isinstance(image, Surface):
+        surface = borrow_surface(image, "image", device, stream)
+        bound = Bound(surface.view, owners=[*surface.owners], producers=[*surface.streams])
     else:
         source = borrow_image(image, "image", device, stream)
         bound = Bound(source.view, owners=[source.owner], producers=_streams(source))
     if mask is not None:
-        cover = borrow_mask(mask, bound.image, device, stream)
-        bound.mask = cover.view
-        bound.owners.append(cover.owner)
-        bound.producers += _streams(cover)
+        coverage = borrow_mask(mask, bound.image, device, stream)
+        bound.mask = coverage.view
+        bound.owners.append(coverage.owner)
+        bound.producers += _streams(coverage)
     return bound
 
 
@@ -214,13 +214,13 @@ def bind_out(slot: Slot, device: Device, bound: Bound, image: Any, out: Any | No
             made.out = replace(view, pointer=own.pointer)
             made.owners.append(own)
         return made
-    if isinstance(view, VideoView):
+    if isinstance(view, SurfaceView):
         if out is None:
-            made.result, made.out = _video_like(device, image, view)
+            made.result, made.out = _surface_like(device, image, view)
         else:
-            video = borrow_video_out(out, view, device, slot.handle)
-            made.out, made.result, made.producers = video.view, out, [*video.streams]
-            made.owners += video.owners
+            surface = borrow_surface_out(out, view, device, slot.handle)
+            made.out, made.result, made.producers = surface.view, out, [*surface.streams]
+            made.owners += surface.owners
     elif out is None:
         made.result, made.out = _image_like(device, view)
     else:

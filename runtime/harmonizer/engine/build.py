@@ -17,7 +17,7 @@ from harmonizer.contract import Contract
 from harmonizer.engine import rtx
 from harmonizer.engine.checks import check_contract, engine_name
 from harmonizer.engine.files import (
-    Plan,
+    EngineFile,
     description_path,
     make_description,
     publish,
@@ -103,9 +103,9 @@ def build_engine(
     trt = import_tensorrt(chosen)
     with listening() as heard:
         serialised, report = _build(trt, model, options, timing_cache, progress, heard)
-        plan = Plan(output, serialised, chosen, _version(serialised), _sha256(serialised))
+        stored = EngineFile(output, serialised, chosen, _version(serialised), _sha256(serialised))
         report |= {
-            "engine": {"file": output.name, "bytes": len(serialised), "sha256": plan.sha256},
+            "engine": {"file": output.name, "bytes": len(serialised), "sha256": stored.sha256},
             "onnx": {
                 "file": path.name,
                 "bytes": len(data),
@@ -116,10 +116,10 @@ def build_engine(
             "version": trt.__version__,
             "gpu": None if gpu is None else gpu.kind(),
             "options": options.as_dict(),
-            "inspected": _inspect(trt, plan, contract, heard),
+            "inspected": _inspect(trt, stored, contract, heard),
             "messages": sorted(set(heard)),
         }
-    description = make_description(plan, model.sha256, metadata, report["gpu"], options.as_dict())
+    description = make_description(stored, model.sha256, metadata, report["gpu"], options.as_dict())
     publish(
         {
             report_path(output): to_json(report),
@@ -267,22 +267,22 @@ def _layers(network: Any) -> dict[str, Any]:
     return {"layers": network.num_layers, "by_type_and_precision": table}
 
 
-def _inspect(trt: Any, plan: Plan, contract: Contract, heard: list[str]) -> dict[str, Any]:
+def _inspect(trt: Any, stored: EngineFile, contract: Contract, heard: list[str]) -> dict[str, Any]:
     """Load what was built, check its contract, and list its layers; needs a GPU that can run it."""
     try:
-        gpu: Gpu = current_gpu(cuda_of(plan.module))
+        gpu: Gpu = current_gpu(cuda_of(stored.module))
     except DeviceError as error:
         return {"layers": None, "reason": f"not loaded: {error}"}
     runtime = trt.Runtime(logger_of(trt))
     runtime.engine_host_code_allowed = True  # it was built a moment ago by this process
-    engine = runtime.deserialize_cuda_engine(plan.data)
+    engine = runtime.deserialize_cuda_engine(stored.data)
     if engine is None:
-        if plan.module == "tensorrt_rtx":  # built for other GPUs than this one: allowed
+        if stored.module == "tensorrt_rtx":  # built for other GPUs than this one: allowed
             return {"layers": None, "reason": f"does not load on {gpu} {quoted(heard)}"}
         raise EngineError(
             f"{trt.__name__} must load what it built; it does not {quoted(heard)}.", tuple(heard)
         )
-    check_contract(trt, engine, contract, plan.path)
+    check_contract(trt, engine, contract, stored.path)
     inspector = engine.create_engine_inspector()
     try:
         facts = json.loads(inspector.get_engine_information(trt.LayerInformationFormat.JSON))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from harmonizer.engine.build import build_engine
-from harmonizer.engine.files import description_path, read_description, read_model, read_plan
+from harmonizer.engine.files import description_path, read_description, read_engine_file, read_model
 from harmonizer.engine.library import choose_module, cuda_of, import_tensorrt
 from harmonizer.engine.options import BuildOptions, digest
 from harmonizer.engine.progress import BuildProgress
@@ -83,7 +83,7 @@ def _is_usable(engine: Path, wanted: dict[str, Any]) -> bool:
     try:
         for path in (engine, description_path(engine)):
             check_own_file(path)
-        description = read_description(read_plan(engine))
+        description = read_description(read_engine_file(engine))
     except (EngineError, OSError):
         return False
     return description is not None and all(

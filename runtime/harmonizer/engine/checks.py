@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harmonizer.contract import OUTPUT, Contract
-from harmonizer.engine.files import NAME_PREFIX, Plan
+from harmonizer.engine.files import NAME_PREFIX, EngineFile
 from harmonizer.engine.library import version_tuple
 from harmonizer.errors import EngineError
 from harmonizer.gpu import Gpu
@@ -27,21 +27,21 @@ class Capacity:
     largest_batch: int
 
 
-def check_version(plan: Plan, installed: str, version_compatible: bool) -> None:
+def check_version(stored: EngineFile, installed: str, version_compatible: bool) -> None:
     """Refuse an engine of another TensorRT, unless it was built to be compatible with later ones.
 
     Raises:
         EngineError: If the versions do not fit.
     """
-    built, here = version_tuple(plan.version), version_tuple(installed)
+    built, here = version_tuple(stored.version), version_tuple(installed)
     count = min(len(built), len(here))
     if built[:count] == here[:count]:
         return
     if version_compatible and built[:count] < here[:count]:
         return
     raise EngineError(
-        f"{plan.path} was built by {plan.module} {plan.version}; the one installed is {installed}, "
-        "and an engine runs on the version that built it"
+        f"{stored.path} was built by {stored.module} {stored.version}; the one installed is "
+        f"{installed}, and an engine runs on the version that built it"
         + (", or on a later one" if version_compatible else "")
         + f". {_REBUILD}"
     )
@@ -155,7 +155,7 @@ def check_model(path: Path, engine: Any, onnx_sha256: str, filters: Sequence[str
 
 
 def engine_name(onnx_sha256: str, filters: Sequence[str]) -> str:
-    """The name that `build_engine` gives a network; the plan keeps it.
+    """The name that `build_engine` gives a network; the engine keeps it.
 
     It tells the model, and in which order the arguments come: C++ programs read them from there.
     """

@@ -1,6 +1,6 @@
-"""Engine files: the plan as TensorRT serialises it, and beside it what a plan does not say.
+"""Engine files: the engine as TensorRT serialises it, and beside it what that does not say.
 
-`FILE.engine` holds the plan and nothing else, as trtexec writes it. `FILE.engine.json`, its
+`FILE.engine` holds the engine and nothing else, as trtexec writes it. `FILE.engine.json`, its
 description, holds the metadata of the ONNX file and what the engine was built with and for.
 """
 
@@ -26,7 +26,7 @@ FORMAT = "harmonizer-engine"
 FORMAT_VERSION = "1"
 
 NAME_PREFIX = "harmonizer-"
-"""Begins the name of a network of `build_engine`; the plan keeps the name (see `engine_name`)."""
+"""Begins the name of a network of `build_engine`; the engine keeps the name (see `engine_name`)."""
 
 _MAGIC: Mapping[bytes, Module] = {b"ftrt": "tensorrt", b"vtrt": "tensorrt_rtx"}
 _HEADER_BYTES = 28
@@ -35,8 +35,8 @@ _DESCRIBE = "python export/build_engine.py MODEL.onnx --describe"
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """A serialised engine, and what its first bytes say.
+class EngineFile:
+    """A built engine as it is stored, and what its first bytes say.
 
     Attributes:
         path: The file.
@@ -54,7 +54,7 @@ class Plan:
 
 
 def is_engine_file(path: str | Path) -> bool:
-    """Whether a file begins as a plan of TensorRT or TensorRT-RTX does."""
+    """Whether a file begins as an engine of TensorRT or TensorRT-RTX does."""
     path = Path(path)
     if not path.is_file():
         return False
@@ -62,7 +62,7 @@ def is_engine_file(path: str | Path) -> bool:
         return file.read(4) in _MAGIC
 
 
-def read_plan(path: Path) -> Plan:
+def read_engine_file(path: Path) -> EngineFile:
     """Read an engine file and its header.
 
     The layout of the header is that which trtexec's ``--getPlanVersionOnly`` reads: a tag, the
@@ -96,7 +96,7 @@ def read_plan(path: Path) -> Plan:
     layout, size = data[4:8], int.from_bytes(data[16:24], "little")
     if layout != bytes(4):
         raise EngineError(
-            f"{path} must have a plan header of layout 0; it has {layout.hex()}. Build it again "
+            f"{path} must have an engine header of layout 0; it has {layout.hex()}. Build it again "
             "with the TensorRT that is installed, or update harmonizer."
         )
     if module == "tensorrt_rtx" and size != len(data):
@@ -105,7 +105,7 @@ def read_plan(path: Path) -> Plan:
             "it again."
         )
     version = ".".join(str(number) for number in data[24:28])
-    return Plan(path, data, module, version, hashlib.sha256(data).hexdigest())
+    return EngineFile(path, data, module, version, hashlib.sha256(data).hexdigest())
 
 
 def looks_like_onnx(data: bytes) -> bool:
@@ -124,7 +124,7 @@ def report_path(engine: Path) -> Path:
 
 
 def make_description(
-    plan: Plan,
+    stored: EngineFile,
     onnx_sha256: str,
     metadata: Mapping[str, str],
     gpu: Mapping[str, str] | None,
@@ -134,38 +134,38 @@ def make_description(
     return {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
-        "engine_sha256": plan.sha256,
+        "engine_sha256": stored.sha256,
         "onnx_sha256": onnx_sha256,
-        "module": plan.module,
-        "version": plan.version,
+        "module": stored.module,
+        "version": stored.version,
         "gpu": None if gpu is None else dict(gpu),
         "options": dict(options),
         "metadata": dict(sorted(metadata.items())),
     }
 
 
-def read_description(plan: Plan) -> dict[str, Any] | None:
+def read_description(stored: EngineFile) -> dict[str, Any] | None:
     """The description beside an engine, known to be this engine's; None if there is none.
 
     Raises:
         EngineError: If it is damaged, of another format, or describes another engine.
     """
-    path = description_path(plan.path)
+    path = description_path(stored.path)
     sweep(path.parent)
     if not path.exists():
         return None
-    remedy = f"Write it again with: {_DESCRIBE} {plan.path.name}"
+    remedy = f"Write it again with: {_DESCRIBE} {stored.path.name}"
     try:
         facts = read_document(path)
-        kinds = {key: type(facts[key]) for key in make_description(plan, "", {}, None, {})}
+        kinds = {key: type(facts[key]) for key in make_description(stored, "", {}, None, {})}
     except OSError as error:
         raise EngineError(
-            f"{path} must be a readable description of {plan.path.name}; "
+            f"{path} must be a readable description of {stored.path.name}; "
             f"{error.strerror or error}. {remedy}"
         ) from error
     except (ValueError, KeyError, TypeError) as error:
         raise EngineError(
-            f"{path} must describe {plan.path.name} in JSON; it is damaged ({brief(error)}). "
+            f"{path} must describe {stored.path.name} in JSON; it is damaged ({brief(error)}). "
             f"{remedy}"
         ) from error
     if (facts["format"], facts["format_version"]) != (FORMAT, FORMAT_VERSION):
@@ -178,13 +178,13 @@ def read_description(plan: Plan) -> dict[str, Any] | None:
     complaints = complaints_of(facts)
     if complaints:
         raise EngineError(
-            f"{path} must describe {plan.path.name} in the terms of build_engine; "
+            f"{path} must describe {stored.path.name} in the terms of build_engine; "
             f"{'; '.join(complaints[:5])}. {remedy}"
         )
-    if facts["engine_sha256"] != plan.sha256:
+    if facts["engine_sha256"] != stored.sha256:
         raise EngineError(
-            f"{path} describes another engine than {plan.path.name}, or this one is damaged: its "
-            f"SHA-256 is {plan.sha256[:16]}..., not {str(facts['engine_sha256'])[:16]}.... Copy "
+            f"{path} describes another engine than {stored.path.name}, or this one is damaged: its "
+            f"SHA-256 is {stored.sha256[:16]}..., not {str(facts['engine_sha256'])[:16]}.... Copy "
             f"both files again. If the engine was meant to change: {remedy}"
         )
     return dict(facts)
@@ -215,7 +215,7 @@ def describe_engine(
     """Write the description of an engine that trtexec built.
 
     Args:
-        engine: The plan.
+        engine: The file.
         onnx: The model it was built from; its filters become the engine's.
         hardware_compatibility: As given to trtexec.
         version_compatible: Whether trtexec was given ``--versionCompatible``.
@@ -229,25 +229,25 @@ def describe_engine(
             model.
 
     Note:
-        Nothing in a plan of trtexec tells the model that it came from: names, shapes and types
-        are checked when it is loaded, the weights cannot be. A plan of `build_engine` has its
+        Nothing in an engine of trtexec tells the model that it came from: names, shapes and types
+        are checked when it is loaded, the weights cannot be. An engine of `build_engine` has its
         model's SHA-256 in the network's name. Its description says more than can be found out
         here, and stays.
     """
-    plan = read_plan(Path(engine))
+    stored = read_engine_file(Path(engine))
     metadata, _, data = read_model(Path(onnx))
     sha256 = hashlib.sha256(data).hexdigest()
-    named = re.search(NAME_PREFIX.encode() + rb"([0-9a-f]{64})", plan.data)
+    named = re.search(NAME_PREFIX.encode() + rb"([0-9a-f]{64})", stored.data)
     if named and named[1].decode() != sha256:
         raise EngineError(
             f"{engine} must be described by the model that it was built from, with SHA-256 "
             f"{named[1].decode()[:16]}...; {onnx} has {sha256[:16]}.... Name that model, or build "
             "an engine from this one."
         )
-    if named and _is_described(plan, sha256):
-        return description_path(plan.path)
+    if named and _is_described(stored, sha256):
+        return description_path(stored.path)
     facts = make_description(
-        plan,
+        stored,
         sha256,
         metadata,
         None,
@@ -256,15 +256,15 @@ def describe_engine(
             "version_compatible": version_compatible,
         },
     )
-    path = description_path(plan.path)
+    path = description_path(stored.path)
     publish({path: to_json(facts)})
     return path
 
 
-def _is_described(plan: Plan, onnx_sha256: str) -> bool:
+def _is_described(stored: EngineFile, onnx_sha256: str) -> bool:
     """Whether the description that is there is this engine's and this model's."""
     try:
-        there = read_description(plan)
+        there = read_description(stored)
     except EngineError:
         return False
     return there is not None and there["onnx_sha256"] == onnx_sha256

@@ -19,12 +19,12 @@ from harmonizer.engine.checks import (
     check_version,
 )
 from harmonizer.engine.files import (
-    Plan,
+    EngineFile,
     description_path,
     make_description,
     read_description,
+    read_engine_file,
     read_model,
-    read_plan,
 )
 from harmonizer.engine.library import cuda_of, import_tensorrt, listening, logger_of, quoted
 from harmonizer.errors import DeviceMemoryError, EngineError
@@ -47,7 +47,7 @@ class EnginePredictor:
     what follows on one stream is in order. Safe to call from several threads.
 
     Args:
-        path: A plan that `build_engine` or trtexec wrote.
+        path: An engine that `build_engine` or trtexec wrote.
         onnx: The model that it was built from. Needed where the engine has no description beside
             it (trtexec writes none); if both are there they must agree.
         module: "tensorrt" or "tensorrt_rtx"; "auto" for the one that the file was built by.
@@ -81,26 +81,26 @@ class EnginePredictor:
         self.path = Path(path)
         self._guard = threading.Lock()
         self._contexts: dict[int, Any] = {}
-        plan = read_plan(self.path)
-        if module not in ("auto", plan.module):
+        stored = read_engine_file(self.path)
+        if module not in ("auto", stored.module):
             raise EngineError(
-                f"{self.path} must be an engine of {module}; it was built by {plan.module}, and "
+                f"{self.path} must be an engine of {module}; it was built by {stored.module}, and "
                 "neither runs the other's. Build it again for that one."
             )
-        self.description = _describe(plan, onnx)
+        self.description = _describe(stored, onnx)
         self.metadata: dict[str, str] = self.description["metadata"]
         self.contract = read_contract(self.path, self.metadata)
         self.filters = self.contract.filters
-        gpu = current_gpu(cuda_of(plan.module))  # before anything of TensorRT: see `driver`
+        gpu = current_gpu(cuda_of(stored.module))  # before anything of TensorRT: see `driver`
         check_gpu(self.path, self.description, gpu)
-        self._trt = import_tensorrt(plan.module)
+        self._trt = import_tensorrt(stored.module)
         compatible = bool(self.description["options"].get("version_compatible"))
-        check_version(plan, self._trt.__version__, compatible)
+        check_version(stored, self._trt.__version__, compatible)
         with listening() as heard:
             self._runtime = self._trt.Runtime(logger_of(self._trt))
             self._runtime.engine_host_code_allowed = allow_host_code
             self._hint = _HOST_CODE if compatible and not allow_host_code else ""
-            self._engine = self._load(plan, heard)
+            self._engine = self._load(stored, heard)
             check_model(self.path, self._engine, self.description["onnx_sha256"], self.filters)
             capacity = check_contract(self._trt, self._engine, self.contract, self.path)
             self.thumbnail_type = capacity.thumbnail_type
@@ -182,12 +182,12 @@ class EnginePredictor:
             self._spare = None
         return self._contexts[stream]
 
-    def _load(self, plan: Plan, heard: list[str]) -> Any:
-        if plan.module == "tensorrt_rtx":
-            cause = rtx.invalidity(self._trt, self._runtime, plan.data)
+    def _load(self, stored: EngineFile, heard: list[str]) -> Any:
+        if stored.module == "tensorrt_rtx":
+            cause = rtx.invalidity(self._trt, self._runtime, stored.data)
             if cause is not None:
                 self._refuse(f"it cannot run here: {cause}", heard)
-        engine = self._runtime.deserialize_cuda_engine(plan.data)
+        engine = self._runtime.deserialize_cuda_engine(stored.data)
         if engine is None:
             self._refuse(f"it cannot be loaded{self._hint}", heard)
         return engine
@@ -215,25 +215,26 @@ class EnginePredictor:
         )
 
 
-def _describe(plan: Plan, onnx: str | Path | None) -> dict[str, Any]:
+def _describe(stored: EngineFile, onnx: str | Path | None) -> dict[str, Any]:
     """The description beside the engine, or one from the ONNX file; both must agree."""
-    found = read_description(plan)
+    found = read_description(stored)
     if onnx is None:
         if found is None:
             raise EngineError(
-                f"{plan.path} must have a description, {description_path(plan.path).name}, beside "
-                "it: a plan does not tell the names of its arguments. Copy it, give the model too "
-                "(EnginePredictor(path, onnx=MODEL)), or write it with: python "
-                f"export/build_engine.py MODEL.onnx --describe {plan.path.name}"
+                f"{stored.path} must have a description, "
+                f"{description_path(stored.path).name}, beside it: an engine does not tell the "
+                "names of its arguments. Copy it, give the model "
+                "too (EnginePredictor(path, onnx=MODEL)), or write it with: python "
+                f"export/build_engine.py MODEL.onnx --describe {stored.path.name}"
             )
         return found
     metadata, _, data = read_model(Path(onnx))
     sha256 = hashlib.sha256(data).hexdigest()
     if found is None:
-        return make_description(plan, sha256, metadata, None, {})
+        return make_description(stored, sha256, metadata, None, {})
     if found["onnx_sha256"] != sha256:
         raise EngineError(
-            f"{plan.path} was built from the ONNX file with SHA-256 "
+            f"{stored.path} was built from the ONNX file with SHA-256 "
             f"{str(found['onnx_sha256'])[:16]}...; {onnx} has {sha256[:16]}.... Name the model "
             "that it was built from, or build it again."
         )

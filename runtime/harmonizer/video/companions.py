@@ -70,7 +70,7 @@ class Companions:
         Raises:
             VideoError, ImageFileError: If it cannot be read or does not fit.
         """
-        levels = self._inputs.levels
+        levels = self._inputs.mask_levels
         if is_still(path):
             still, notes = still_mask(path, self._inputs.max_pixels, levels)
             self._note(path, notes)
@@ -123,7 +123,7 @@ class Companions:
             VideoError, ImageFileError: If it cannot be read or has none.
         """
         inputs = self._inputs
-        return Still(self._stored(_still_alpha(path, inputs.max_pixels, inputs.levels)))
+        return Still(self._stored(_still_alpha(path, inputs.max_pixels, inputs.mask_levels)))
 
     def _video_mask(self, frame: av.VideoFrame, path: Path) -> Mask:
         own, leading = orientation_of(frame, path), self._leader.orientation

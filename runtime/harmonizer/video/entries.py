@@ -30,7 +30,7 @@ class Entry:
     statistics: Statistics = field(default_factory=dict)
     cut: bool = False
 
-    def line(self) -> str:
+    def to_json(self) -> str:
         """The JSON line."""
         drawn = None
         if self.arguments is not None:

@@ -130,7 +130,7 @@ class Feed:
             )
         else:
             name = f"the alpha channel of {inputs.composite}"
-            companions.brightness = Brightness(name, inputs.levels is not None)
+            companions.brightness = Brightness(name, inputs.mask_levels is not None)
         self._other: Companion[av.VideoFrame] | None = None
         if self._leads_background:
             self._other = companions.background(inputs.composite)

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from harmonizer.errors import ImageFileError, StorageError
 from harmonizer.files import ALPHA_FORMATS, DEEP_FORMATS, FORMATS, save_photo
-from harmonizer.storage import Temporary, rename_together, resolved, sweep, sync_folder
+from harmonizer.storage import Temporary, rename_together, resolved, sweep
+from harmonizer.systems import sync_folder
 from harmonizer.video.encoders import Choice, Encoding
 from harmonizer.video.errors import VideoError, translated
 from harmonizer.video.formats import depth_of, has_alpha_channel

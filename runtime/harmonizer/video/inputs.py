@@ -31,9 +31,9 @@ class Inputs:
         when_short: What happens where a mask or background ends before the video.
         skip_damaged: Go on past what cannot be decoded.
         fit_mask: Scale a mask of another size.
-        levels: What counts as black and white in masks: 0 to 255 for those that come from video,
-            the files' own values for images. None for `masks.CODED`, and for images 0 and the
-            largest value.
+        mask_levels: What counts as black and white in masks: 0 to 255 for those that come from
+            video, the files' own values for images. None for `masks.CODED`, and for images 0 and
+            the largest value.
         copied: Kinds of other streams that are copied.
         max_pixels: Larger frames and images are refused.
     """
@@ -45,7 +45,7 @@ class Inputs:
     when_short: WhenShort = "refuse"
     skip_damaged: bool = False
     fit_mask: bool = False
-    levels: Levels | None = None
+    mask_levels: Levels | None = None
     copied: tuple[str, ...] = ("audio", "subtitle")
     max_pixels: int = MAX_FRAME_PIXELS
 
@@ -56,7 +56,7 @@ class Inputs:
         Raises:
             VideoError: If the levels are beyond 8 bits, as which videos count.
         """
-        levels = self.levels or CODED
+        levels = self.mask_levels or CODED
         if levels.white > 255:
             raise VideoError(
                 "the white of mask levels must be at most 255 for a video, whose values count as 8 "

@@ -10,9 +10,9 @@ from typing import Any, BinaryIO
 import av
 
 from harmonizer.limits import MAX_FRAME_PIXELS, MAX_PARTS
-from harmonizer.machine import available_cores
 from harmonizer.mistaken import HEAD, came, kind_of
 from harmonizer.reading import check_regular, open_regular
+from harmonizer.systems import available_cores
 from harmonizer.video.errors import VideoError, translated
 from harmonizer.video.libav import open_container
 
@@ -61,7 +61,7 @@ class VideoReader:
 
     Attributes:
         place: What libav was given to open.
-        stream: The video stream: the first that is no cover picture.
+        stream: The video stream: the first that is no attached picture.
         copies: The streams whose packets `items` gives.
         dropped: Kind and codec of the streams that are not copied.
         time_base: Seconds per unit of `Picture.pts`.
@@ -221,8 +221,8 @@ class VideoReader:
         self.container.close()
 
     def _find_stream(self) -> Any:
-        cover = av.stream.Disposition.attached_pic
-        found = [s for s in self.container.streams.video if not s.disposition & cover]
+        attached = av.stream.Disposition.attached_pic
+        found = [s for s in self.container.streams.video if not s.disposition & attached]
         if not found:
             kinds = ", ".join(s.type for s in self.container.streams) or "nothing"
             raise VideoError(f"{self.path} must have a video stream; it has {kinds}. Name a video.")

@@ -96,7 +96,7 @@ class Track:
         Raises:
             StorageError: If the file cannot be written.
         """
-        lines = [header(self.filters), *(entry.line() for entry in self.entries)]
+        lines = [header(self.filters), *(entry.to_json() for entry in self.entries)]
         write_atomically(path, ("\n".join(lines) + "\n").encode("utf-8"))
 
     @classmethod

@@ -50,10 +50,10 @@ class TrackWriter:
             self._waiting.append(entry)
             if entry.arguments is None:
                 return
-            lines = [header(entry.arguments.filters), *(e.line() for e in self._waiting)]
+            lines = [header(entry.arguments.filters), *(e.to_json() for e in self._waiting)]
             self._waiting, self._has_header = [], True
         else:
-            lines = [entry.line()]
+            lines = [entry.to_json()]
         with translated(self._path, "must be writable", _WRITABLE):
             self._write(lines)
 
@@ -66,7 +66,7 @@ class TrackWriter:
         try:
             with translated(self._path, "must be writable", _WRITABLE):
                 if not self._has_header:
-                    lines = [header(DEFAULT_FILTERS), *(e.line() for e in self._waiting)]
+                    lines = [header(DEFAULT_FILTERS), *(e.to_json() for e in self._waiting)]
                     self._write(lines)
                 self._temporary.publish()
         except BaseException:

@@ -127,9 +127,9 @@ def test_image_nothing_drawn_copies_the_file_or_says_it_is_reencoded(
         assert re.search(
             f"nothing is drawn, but the file is re-enc.*{reason}", capsys.readouterr().err
         )
-    words = ["image", "c.jpg", "empty.png", "-o", "c.jpg", "--overwrite-input", *chosen]
+    replacing = ["image", "c.jpg", "empty.png", "-o", "c.jpg", "--overwrite-input", *chosen]
     before = Path("c.jpg").read_bytes()
-    assert main(words) == 0
+    assert main(replacing) == 0
     assert Path("c.jpg").read_bytes() == before
 
 

@@ -261,3 +261,13 @@ def test_onnx_model_runs_as_an_engine_where_tensorrt_is_installed(
     assert opened == (("onnx", "a.onnx") if fails else ("engine", "a.tensorrt"))
     assert ("a.onnx runs without TensorRT: no kernel for this GPU" in caplog.text) == fails
     assert predictor.open_predictor("b.engine", device) == ("engine", "b.engine")  # type: ignore[arg-type]
+
+
+def test_old_name_of_surfaces_warns_and_is_the_same_class() -> None:
+    import harmonizer.cuda.video as old
+    from harmonizer.cuda.surfaces import Surface
+
+    with pytest.warns(DeprecationWarning, match=r"harmonizer\.cuda\.surfaces\.Surface"):
+        assert old.VideoImage is Surface
+    with pytest.raises(AttributeError, match="no attribute 'VideoView'"):
+        _ = old.VideoView

@@ -16,7 +16,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 from repository import ROOT
-from tensorrt_stand_in import GPU, write_plan
+from tensorrt_stand_in import GPU, write_engine
 from tiny_predictor import write_predictor
 
 from export import build_engine as command
@@ -26,7 +26,12 @@ from harmonizer.contract import Contract
 from harmonizer.engine import BuildOptions, build_engine, describe_engine, is_engine_file
 from harmonizer.engine.build import _configure
 from harmonizer.engine.checks import engine_name
-from harmonizer.engine.files import description_path, read_description, read_plan, report_path
+from harmonizer.engine.files import (
+    description_path,
+    read_description,
+    read_engine_file,
+    report_path,
+)
 from harmonizer.engine.library import logger_of
 from harmonizer.engine.progress import BuildProgress
 from harmonizer.engine.timing import open_timing_cache
@@ -35,6 +40,7 @@ from harmonizer.gpu import Gpu
 from harmonizer.ops import DEFAULT_FILTERS
 from train.checkpoints import load_checkpoint
 from train.network import HarmonizerNet, NetworkConfig
+from train.s2crnet import S2CRNet
 
 rtx = pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed: make setup")
 
@@ -52,7 +58,7 @@ def half(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def write_network(
-    network: HarmonizerNet, precision: Precision, checkpoint: Path, path: Path
+    network: HarmonizerNet | S2CRNet, precision: Precision, checkpoint: Path, path: Path
 ) -> Path:
     model = build_graph(network, "predictor", precision)
     describe(model, network.config, checkpoint, "predictor", precision)
@@ -98,21 +104,21 @@ def test_engine_is_the_plan_itself_and_its_description_says_the_rest(tmp_path: P
     engine = tmp_path / "a.engine"
     build_engine(onnx_path, engine, ADA, RTX)
     assert is_engine_file(engine)
-    plan = read_plan(engine)
+    built = read_engine_file(engine)
     # Both are read from the header, whose layout NVIDIA only tells for TensorRT.
-    assert (plan.module, plan.version) == (RTX, rtx.__version__)
-    assert engine_name(file_sha256(onnx_path), DEFAULT_FILTERS).encode() in plan.data
-    description = read_description(plan)
+    assert (built.module, built.version) == (RTX, rtx.__version__)
+    assert engine_name(file_sha256(onnx_path), DEFAULT_FILTERS).encode() in built.data
+    description = read_description(built)
     assert description is not None
     assert description["onnx_sha256"] == file_sha256(onnx_path)
     assert description["options"] == ADA.as_dict()
     assert description["metadata"]["harmonizer.format"] == "harmonizer-predictor"
-    engine.write_bytes(plan.data[:-1])
-    with pytest.raises(EngineError, match=f"complete engine of {len(plan.data)} bytes; it has"):
-        read_plan(engine)
-    engine.write_bytes(plan.data[:-1] + b"\1")
+    engine.write_bytes(built.data[:-1])
+    with pytest.raises(EngineError, match=f"complete engine of {len(built.data)} bytes; it has"):
+        read_engine_file(engine)
+    engine.write_bytes(built.data[:-1] + b"\1")
     with pytest.raises(EngineError, match="or this one is damaged"):
-        read_description(read_plan(engine))
+        read_description(read_engine_file(engine))
 
 
 def test_cpu_only_runtime_refuses_the_engine_in_order(tmp_path: Path) -> None:
@@ -209,7 +215,7 @@ def test_wrong_models_are_refused_before_building(tmp_path: Path) -> None:
         (write_predictor(tmp_path / "e.onnx", metadata=end_to_end), "it is an end-to-end graph"),
         (write_predictor(tmp_path / "b.onnx", batch=4), "batch of its composite is fixed to 4"),
         (write_predictor(tmp_path / "s.onnx", size=128), "must map `composite` Nx3x256x256"),
-        (write_plan(tmp_path / "p.onnx"), "it is a TensorRT engine already"),
+        (write_engine(tmp_path / "p.onnx"), "it is a TensorRT engine already"),
     ):
         with pytest.raises(ModelError, match=words):
             build_engine(path, tmp_path / "out.engine", module=RTX)

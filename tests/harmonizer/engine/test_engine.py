@@ -21,15 +21,15 @@ from tensorrt_stand_in import (
     TensorIOMode,
     TensorLocation,
     contract,
+    write_engine,
     write_pair,
-    write_plan,
 )
 from tiny_predictor import write_curve_predictor, write_predictor
 
 from export.metadata import file_sha256
 from harmonizer.engine import EnginePredictor, describe_engine, is_engine_file
 from harmonizer.engine.checks import engine_name
-from harmonizer.engine.files import NAME_PREFIX, description_path, read_plan
+from harmonizer.engine.files import NAME_PREFIX, description_path, read_engine_file
 from harmonizer.engine.library import version_tuple
 from harmonizer.errors import DeviceMemoryError, EngineError, ModelError
 from harmonizer.gpu import Gpu, has_gpu
@@ -108,8 +108,8 @@ def test_engine_where_a_model_is_expected_is_refused(tmp_path: Path) -> None:
 
 
 def test_plan_header_gives_the_version_that_built_it(tmp_path: Path) -> None:
-    plan = read_plan(write_plan(tmp_path / "a.engine", (11, 4, 0, 106)))
-    assert (plan.module, plan.version) == ("tensorrt", "11.4.0.106")
+    engine_file = read_engine_file(write_engine(tmp_path / "a.engine", (11, 4, 0, 106)))
+    assert (engine_file.module, engine_file.version) == ("tensorrt", "11.4.0.106")
     assert version_tuple("10.16.1.11") == (10, 16, 1, 11)
     assert version_tuple("10.13.0.post1") == (10, 13, 0)
 
@@ -162,7 +162,7 @@ def test_engine_of_another_model_is_refused(
     describe_engine(engine, onnx)
     with pytest.raises(EngineError, match="was built from the ONNX file with SHA-256"):
         EnginePredictor(engine, other)
-    # Without a description the plan's own name still tells, if build_engine made it.
+    # Without a description the engine's own name still tells, if build_engine made it.
     state = tensorrt_stand_in.install(monkeypatch)
     description_path(engine).unlink()
     state.name = engine_name("1" * 64, DEFAULT_FILTERS)
@@ -217,7 +217,7 @@ def test_engine_of_another_version_is_refused_unless_built_to_be_compatible(
         assert state.calls == []  # TensorRT was not touched
     else:
         EnginePredictor(engine)
-        # Code for the host inside a plan is only run where the caller asks for it: what the
+        # Code for the host inside an engine is only run where the caller asks for it: what the
         # description says is no permission.
         EnginePredictor(engine, allow_host_code=True)
         loads = [call for call in state.calls if call[0] == "deserialize"]
@@ -319,7 +319,7 @@ def test_engine_of_curves_takes_regions_and_label(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     state = tensorrt_stand_in.install(monkeypatch)
-    engine, onnx = write_plan(tmp_path / "a.engine"), write_curve_predictor(tmp_path / "a.onnx")
+    engine, onnx = write_engine(tmp_path / "a.engine"), write_curve_predictor(tmp_path / "a.onnx")
     with pytest.raises(EngineError, match="must map `foreground` Nx3x256x256, `background`"):
         EnginePredictor(engine, onnx)
     tails = {"foreground": (3, 256, 256), "background": (3, 256, 256), "label": (5,)}

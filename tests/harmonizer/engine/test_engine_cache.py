@@ -9,7 +9,7 @@ import pytest
 from tiny_predictor import write_predictor
 
 from harmonizer.engine import BuildOptions, cached_engine
-from harmonizer.engine.files import read_description, read_plan
+from harmonizer.engine.files import read_description, read_engine_file
 from harmonizer.errors import HarmonizerWarning
 
 pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed: make setup")
@@ -22,7 +22,8 @@ def test_cached_engine_is_built_once_per_key(tmp_path: Path) -> None:
     onnx_path, folder = write_predictor(tmp_path / "a.onnx"), tmp_path / "cache"
 
     def find(**changes: Any) -> Path:
-        return cached_engine(**{"onnx": onnx_path, "options": ADA, "module": RTX} | changes)
+        given: dict[str, Any] = {"onnx": onnx_path, "options": ADA, "module": RTX}
+        return cached_engine(**given | changes)
 
     first = find(folder=folder)
     written = first.stat().st_mtime_ns
@@ -38,7 +39,7 @@ def test_cached_engine_is_built_once_per_key(tmp_path: Path) -> None:
         first.write_bytes(damage)
         with pytest.warns(HarmonizerWarning, match="is not the engine that its name says"):
             assert find(folder=folder) == first
-        assert read_description(read_plan(first)) is not None
+        assert read_description(read_engine_file(first)) is not None
 
 
 def test_cached_engine_lies_in_the_users_cache(

@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import pytest
@@ -20,10 +21,10 @@ JOB = Job(Recipe(Arguments(("brightness",), (0.2,))), OFF)
 def write_with_sound(path: Path, codec: str, kind: str) -> Path:
     """A clip of 8 frames with stereo silence."""
     with av.open(str(path), "w") as container:
-        video = container.add_stream("libx264", rate=RATE)
+        video: Any = container.add_stream("libx264", rate=RATE)
         video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        sound = container.add_stream(codec, rate=48000)
-        sound.format, sound.layout = kind, "stereo"  # type: ignore[assignment]
+        sound: Any = container.add_stream(codec, rate=48000)
+        sound.format, sound.layout = kind, "stereo"
         for index in range(8):
             frame = av.VideoFrame.from_ndarray(picture(index), "rgb24").reformat(format="yuv420p")
             frame.pts, frame.time_base = index, Fraction(1, RATE)

@@ -3,6 +3,7 @@
 import re
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -44,7 +45,7 @@ def write_captioned(path: Path, count: int) -> Path:
     """A raw H.264 stream with a caption in every frame, which PyAV alone cannot write."""
     context = av.CodecContext.create("libx264", "w")
     context.width, context.height, context.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-    context.time_base, context.framerate = Fraction(1, RATE), RATE
+    context.time_base, context.framerate = Fraction(1, RATE), Fraction(RATE)
     context.options = {"bf": "0", "crf": "10", "x264-params": "repeat-headers=1:annexb=1"}
     stream = b""
     for index in [*range(count), None]:
@@ -179,7 +180,7 @@ def test_mirrored_video_takes_its_mask_as_displayed(tmp_path: Path) -> None:
 def test_avi_counts_frames_and_refuses_what_has_no_constant_rate(
     tmp_path: Path, mask: Path
 ) -> None:
-    millis = {"time_base": Fraction(1, 1000)}
+    millis: dict[str, Any] = {"time_base": Fraction(1, 1000)}
     film = [0, 42, 83, 125, 167, 208]
     clip = write_clip(tmp_path / "c.mkv", map(picture, range(6)), rate=24, times=film, **millis)
     run(Inputs(clip, mask), tmp_path / "o.avi")
@@ -238,7 +239,7 @@ def test_a_stream_of_an_unknown_codec_is_refused_or_left_out_with_a_note(
         video = out.add_stream("libx264", rate=RATE)
         video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         sound = out.add_stream("pcm_s16le", rate=8000)
-        sound.layout = "mono"  # type: ignore[assignment]
+        sound.layout = "mono"
         for index in range(4):
             frame = av.VideoFrame.from_ndarray(picture(index), "rgb24")
             frame.pts = index

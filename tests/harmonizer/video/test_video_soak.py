@@ -61,7 +61,8 @@ def make(folder: Path, name: str, random: np.random.Generator, size: tuple[int, 
 
 def one_round(folder: Path, random: np.random.Generator, tools: Tools) -> str:
     """Harmonize random clips; "done", or the kind of refusal."""
-    size = tuple(int(n) for n in random.integers(8, 80, 2) * 2)
+    width, height = (int(n) for n in random.integers(8, 80, 2) * 2)
+    size = width, height
     other = size if random.random() < 0.9 else (size[0] + 2, size[1])
     composite, mask = make(folder, "c", random, size), make(folder, "m", random, other)
     victim = composite if random.random() < 0.6 else mask
@@ -81,7 +82,7 @@ def one_round(folder: Path, random: np.random.Generator, tools: Tools) -> str:
     inputs = Inputs(
         composite,
         mask,
-        when_short=("refuse", "hold", "stop")[int(random.integers(3))],  # type: ignore[arg-type]
+        when_short=("refuse", "hold", "stop")[int(random.integers(3))],
         skip_damaged=bool(random.random() < 0.5),
     )
     outcome: list[str] = []

@@ -2,8 +2,10 @@
 
 import json
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -149,7 +151,7 @@ def test_frames_are_drawn_one_by_one_without_ahead(model: Path) -> None:
     """Each result comes before the next frame is asked for."""
     asked: list[int] = []
 
-    def frames():  # type: ignore[no-untyped-def]
+    def frames() -> Iterator[Any]:
         for index, frame in enumerate(clip(5)):
             asked.append(index)
             yield frame
@@ -244,11 +246,11 @@ def test_thin_frames_are_left_alone_and_counted_however_is_smoothed(
     masks = [np.zeros((HEIGHT, WIDTH), np.uint8) for _ in range(8)]
     for index, mask in enumerate(masks):
         mask[:, 20 : 21 if index % 2 else 40] = 255
-    mask = write_clip(tmp_path / "m.mkv", masks, codec="ffv1", pixel_format="gray")
+    moving = write_clip(tmp_path / "m.mkv", masks, codec="ffv1", pixel_format="gray")
     with Harmonizer(curves_model, "cpu", 1) as harmonizer:
         tools = Tools(harmonizer.renderer, harmonizer)
         job = Job(encoding=LOSSLESS, **how)  # type: ignore[arg-type]
-        report = harmonize_video(tools, Inputs(composite, mask), tmp_path / "o.mkv", job)
+        report = harmonize_video(tools, Inputs(composite, moving), tmp_path / "o.mkv", job)
     assert report.drawn == 4
     assert any(note.startswith("in 4 frames the foreground is 1 pixel") for note in report.notes)
 

@@ -33,7 +33,7 @@ namespace {
 
 ILogger* logger = nullptr;
 
-struct Plan {
+struct Built {
     std::map<std::string, int64_t> values = {{"count", 6},  {"type", 0},   {"output", 0},
                                              {"size", 256}, {"least", 1},  {"lacks", 0},
                                              {"fails", 0},  {"regions", 0}};
@@ -56,7 +56,7 @@ struct Plan {
 
 class Context final : public apiv::VExecutionContextStub {
 public:
-    explicit Context(const Plan& plan) : plan_(plan) {}
+    explicit Context(const Built& built) : built_(built) {}
     /* As with TensorRT, what is queued still uses it. */
     ~Context() override {
         using Query = int (*)(cudaStream_t);
@@ -66,7 +66,7 @@ public:
         std::abort();
     }
     bool setInputShape(char const* name, Dims const& dims) noexcept override {
-        const Dims wanted = plan_.shape_of(name, 1);
+        const Dims wanted = built_.shape_of(name, 1);
         return dims.nbDims == wanted.nbDims && std::equal(dims.d, dims.d + dims.nbDims, wanted.d);
     }
     bool setTensorAddress(char const* name, void* data) noexcept override {
@@ -80,31 +80,31 @@ public:
     bool enqueueV3(cudaStream_t stream) noexcept override {
         stream_ = stream;
         used_ = true;
-        if (plan_["fails"] == 3) {
+        if (built_["fails"] == 3) {
             logger->log(ILogger::Severity::kERROR, "cuBLAS is tired");
             return false;
         }
-        for (const std::string& name : plan_.inputs())
+        for (const std::string& name : built_.inputs())
             if (!addresses_[name]) return false;
         static float answers[576];
         for (int i = 0; i < 576; ++i)
-            answers[i] = plan_["regions"] ? static_cast<float>(1 + 0.3 * (i % 7 - 3))
-                                          : static_cast<float>((i % 2 ? -0.1 : 0.1) * (i + 1) / 2);
+            answers[i] = built_["regions"] ? static_cast<float>(1 + 0.3 * (i % 7 - 3))
+                                           : static_cast<float>((i % 2 ? -0.1 : 0.1) * (i + 1) / 2);
         void* driver = dlopen("libcuda.so.1", RTLD_NOW);
         using Upload = int (*)(unsigned long long, const void*, size_t, cudaStream_t);
         const auto upload = reinterpret_cast<Upload>(dlsym(driver, "cuMemcpyHtoDAsync_v2"));
         const auto target = reinterpret_cast<uintptr_t>(output_);
-        if (upload(target, answers, sizeof(float) * static_cast<size_t>(plan_["count"]), stream))
+        if (upload(target, answers, sizeof(float) * static_cast<size_t>(built_["count"]), stream))
             return false;
-        if (plan_["regions"] < 2) return true;
+        if (built_["regions"] < 2) return true;
         using Copy = int (*)(unsigned long long, unsigned long long, size_t, cudaStream_t);
         const auto copy = reinterpret_cast<Copy>(dlsym(driver, "cuMemcpyDtoDAsync_v2"));
         return copy(target, reinterpret_cast<uintptr_t>(addresses_["label"]),
-                    5 * (plan_["type"] ? 2 : 4), stream) == 0;
+                    5 * (built_["type"] ? 2 : 4), stream) == 0;
     }
 
 private:
-    Plan plan_;
+    Built built_;
     void* output_ = nullptr;
     cudaStream_t stream_ = nullptr;
     bool used_ = false;
@@ -112,13 +112,13 @@ private:
 };
 
 struct ContextHandle final : IExecutionContext {
-    explicit ContextHandle(const Plan& plan) : implementation(plan) { mImpl = &implementation; }
+    explicit ContextHandle(const Built& built) : implementation(built) { mImpl = &implementation; }
     Context implementation;
 };
 
 class Engine final : public apiv::VCudaEngineStub {
 public:
-    explicit Engine(const Plan& plan) : plan_(plan), inputs_(plan.inputs()) {}
+    explicit Engine(const Built& built) : built_(built), inputs_(built.inputs()) {}
     TensorIOMode getTensorIOMode(char const* name) const noexcept override {
         if (!std::strcmp(name, "arguments")) return TensorIOMode::kOUTPUT;
         for (const std::string& input : inputs_)
@@ -133,31 +133,31 @@ public:
                                             : "arguments";
     }
     Dims getTensorShape(char const* name) const noexcept override {
-        return plan_.shape_of(name, -1);
+        return built_.shape_of(name, -1);
     }
     Dims getProfileShape(char const* name, int32_t, OptProfileSelector) const noexcept override {
-        return plan_.shape_of(name, plan_["least"]);
+        return built_.shape_of(name, built_["least"]);
     }
     DataType getTensorDataType(char const* name) const noexcept override {
-        return static_cast<DataType>(plan_[std::strcmp(name, "arguments") ? "type" : "output"]);
+        return static_cast<DataType>(built_[std::strcmp(name, "arguments") ? "type" : "output"]);
     }
-    char const* getName() const noexcept override { return plan_.name.c_str(); }
+    char const* getName() const noexcept override { return built_.name.c_str(); }
     IExecutionContext* createExecutionContext(
         ExecutionContextAllocationStrategy) noexcept override {
-        if (plan_["fails"] == 2) {
+        if (built_["fails"] == 2) {
             logger->log(ILogger::Severity::kERROR, "OutOfMemory (no device memory)");
             return nullptr;
         }
-        return new ContextHandle(plan_);
+        return new ContextHandle(built_);
     }
 
 private:
-    Plan plan_;
+    Built built_;
     std::vector<std::string> inputs_;
 };
 
 struct EngineHandle final : ICudaEngine {
-    explicit EngineHandle(const Plan& plan) : implementation(plan) { mImpl = &implementation; }
+    explicit EngineHandle(const Built& built) : implementation(built) { mImpl = &implementation; }
     Engine implementation;
 };
 
@@ -166,21 +166,21 @@ public:
     ICudaEngine* deserializeCudaEngine(void const* blob, std::size_t size) noexcept override {
         std::istringstream words(std::string(static_cast<const char*>(blob), size));
         std::string word;
-        Plan plan;
+        Built built;
         words >> word;
         for (bool known = word == "ftrt"; known && words >> word;) {
-            plan.values[word.substr(0, word.find('='))] = std::atoll(&word[word.find('=') + 1]);
-            if (word.rfind("name=", 0) == 0) plan.name = word.substr(5);
+            built.values[word.substr(0, word.find('='))] = std::atoll(&word[word.find('=') + 1]);
+            if (word.rfind("name=", 0) == 0) built.name = word.substr(5);
         }
-        if (plan.name.empty())
-            plan.name = plan["regions"] ? "Unnamed"
-                                        : "harmonizer-1f:temperature,brightness,contrast,"
-                                          "saturation,highlight,shadow";
-        if (size < 4 || std::memcmp(blob, "ftrt", 4) || plan["fails"] == 1) {
+        if (built.name.empty())
+            built.name = built["regions"] ? "Unnamed"
+                                          : "harmonizer-1f:temperature,brightness,contrast,"
+                                            "saturation,highlight,shadow";
+        if (size < 4 || std::memcmp(blob, "ftrt", 4) || built["fails"] == 1) {
             logger->log(ILogger::Severity::kERROR, "expecting library version 11.1.0 got 9.9.9");
             return nullptr;
         }
-        return new EngineHandle(plan);
+        return new EngineHandle(built);
     }
 };
 

@@ -34,7 +34,7 @@ constexpr Kernel kKernels[] = {
     HZ_KERNEL(hz_regions_u8, RegionParameters, kRegionThreads),
     HZ_KERNEL(hz_regions_u16, RegionParameters, kRegionThreads),
     HZ_KERNEL(hz_regions_f32, RegionParameters, kRegionThreads),
-    HZ_KERNEL(hz_plan, PlanParameters, kPlanThreads),
+    HZ_KERNEL(hz_prepare, PrepareParameters, kPrepareThreads),
     HZ_KERNEL(hz_reduce_u8, ReduceParameters, kReduceThreads),
     HZ_KERNEL(hz_reduce_u16, ReduceParameters, kReduceThreads),
     HZ_KERNEL(hz_reduce_f32, ReduceParameters, kReduceThreads),

@@ -8,6 +8,7 @@ import ctypes
 import itertools
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,8 +28,9 @@ LIBC.malloc.argtypes = (ctypes.c_size_t,)
 def exact_memory(values: Array) -> Array:
     """A copy in memory from malloc, which the sanitizer guards; numpy's own may be part of more."""
     address = LIBC.malloc(values.nbytes)
-    memory = np.frombuffer((ctypes.c_char * values.nbytes).from_address(address), values.dtype)
-    copy = memory.reshape(values.shape)
+    held: Any = (ctypes.c_char * values.nbytes).from_address(address)
+    memory = np.frombuffer(held, np.uint8)
+    copy: Array = memory.view(values.dtype).reshape(values.shape)
     copy[...] = values
     return copy
 
@@ -46,14 +48,14 @@ def draw_all(device: EmulatedDevice, dtype: str, height: int, width: int, revers
     mild = Arguments(DEFAULT_FILTERS, (0.1, 0.1, 0.2, 0.3, -0.1, 0.2))
     steep = Arguments(PHOTO_FILTERS[:MAX_FILTERS], (0.1, 0.1, 0.2, 0.9999, -0.1, 0.97, 0.1, 0.1))
     for mask_type, arguments in itertools.product(
-        (None, np.bool_, np.uint8, np.uint16, np.float32), (mild, steep)
+        (None, "bool", "uint8", "uint16", "float32"), (mild, steep)
     ):
         mask = None
         if mask_type is not None:
-            highest = np.iinfo(mask_type).max if np.dtype(mask_type).kind == "u" else 1
+            highest = {"uint8": 255, "uint16": 65535}.get(mask_type, 1)
             mask = exact_memory((coverage * highest).astype(mask_type))
         predicted = exact_memory(arguments.array())
-        resized = thumbnail if mask_type is np.uint8 and arguments is mild else None
+        resized = thumbnail if mask_type == "uint8" and arguments is mild else None
         for target in (out[..., ::-1] if reverse else out, shown):
             frame = device.frame(
                 shown, mask, target, arguments.filters, predicted, thumbnail=resized

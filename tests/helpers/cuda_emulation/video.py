@@ -5,11 +5,10 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from cuda_emulation.frames import Array, EmulatedDevice
+from cuda_emulation.frames import Array, EmulatedDevice, Thumbnail
 from harmonizer import _native
 
 MATRICES = {1: (0.2126, 0.0722), 6: (0.299, 0.114), 9: (0.2627, 0.0593)}
@@ -51,7 +50,7 @@ class VideoPicture:
         Args:
             pitch: Samples by which rows are longer than they must be; even.
         """
-        planes = []
+        planes: list[Array] = []
         for plane in (self.luma, self.chroma):
             row = plane[0].size + plane[0].size % 2 + pitch
             memory = np.full(len(plane) * row, 7, plane.dtype)
@@ -62,7 +61,8 @@ class VideoPicture:
             view = np.lib.stride_tricks.as_strided(memory, plane.shape, strides)
             view[...] = plane
             planes.append(view)
-        return VideoPicture(*planes, self.bits, self.matrix, self.full_range)
+        luma, chroma = planes
+        return VideoPicture(luma, chroma, self.bits, self.matrix, self.full_range)
 
     def around(self) -> Array:
         """What lies between the luma's rows."""
@@ -134,12 +134,17 @@ def frame_of(
     out: VideoPicture | None,
     mask: Array | None,
     filters: Sequence[str],
-    *prediction: Any,
+    predicted: Array | None = None,
+    strength: float = 1.0,
+    thumbnail: Thumbnail | None = None,
+    *,
     stages: int = 0,
 ) -> _native.Frame:
     """A frame of a video's picture; the arrays must outlive it. The rest as in `frame`."""
     nowhere = np.empty((*picture.shape, 3), np.uint8)
-    frame = device.frame(nowhere, mask, nowhere, filters, *prediction, stages=stages)
+    frame = device.frame(
+        nowhere, mask, nowhere, filters, predicted, strength, thumbnail, stages=stages
+    )
     frame.image.data = frame.out.data = None
     frame.video = ctypes.pointer(picture.native())
     if out is not None:

@@ -6,6 +6,7 @@ import pickle
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -113,7 +114,7 @@ def test_batches_pickle_leaves_the_pixels_in_their_file(both: DataConfig) -> Non
 )
 @pytest.mark.parametrize("world", [2, 4])
 def test_batches_ranks_together_make_the_batch_of_one_process(
-    both: DataConfig, grey_folder: Path, world: int, changes: dict[str, float]
+    both: DataConfig, grey_folder: Path, world: int, changes: dict[str, Any]
 ) -> None:
     folders = (*both.photos, str(grey_folder))
     config = dataclasses.replace(both, photos=folders, region_share=0.5, **changes)
@@ -151,12 +152,12 @@ def test_batches_without_photographs_synthesise_from_the_real_images(tmp_path: P
     assert batches.images == 8
     batch = batches[0]
     assert batch.synthetic.sum() == 4 and (batch.arguments[:4] != 0).all()
-    for image, level in (
+    for shown, level in (
         (batch.photo, 200),
         (batch.composite[:4], 200),
         (batch.composite[4:], 100),
     ):
-        torch.testing.assert_close(image, torch.full_like(image, level / 255))
+        torch.testing.assert_close(shown, torch.full_like(shown, level / 255))
     assert ((batch.mask > 0.02) & (batch.mask < 0.98)).float().mean() < 0.2
     assert (batch.mask.amax(dim=(1, 2, 3)) > 0.98).all()
     alone = make_batches(dataclasses.replace(config, pair_share=0.0))
@@ -214,8 +215,9 @@ def test_batches_data_that_cannot_train_is_refused(both: DataConfig, tree: Path)
 def test_data_config_values_out_of_range_are_refused() -> None:
     for name in ("pair_share", "transfer_share", "region_share", "max_corrupt"):
         for value in (-0.1, 1.5, float("nan")):
+            changes: dict[str, Any] = {name: value}
             with pytest.raises(ValueError, match=rf"`{name}` must lie in \[0, 1\]"):
-                DataConfig(**{name: value})
+                DataConfig(**changes)
     for value in (0.0, 1.5, float("nan")):
         with pytest.raises(ValueError, match=r"`crop` must lie in \(0, 1\]"):
             DataConfig(crop=value)

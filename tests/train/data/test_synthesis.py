@@ -146,13 +146,13 @@ def test_clipping_loss_ignores_the_background_and_counts_both_ends() -> None:
 def test_synthesize_cuda_agrees_with_the_cpu_without_waiting_for_it() -> None:
     photo, mask = photo_and_mask()
     arguments = draw_arguments(4, generator=seeded(2))
-    inputs = [tensor.cuda() for tensor in (photo, mask, arguments)]
+    photo, mask, arguments = (tensor.cuda() for tensor in (photo, mask, arguments))
     amounts = torch.rand(4, 4, generator=seeded()).cuda()
     torch.cuda.set_sync_debug_mode("error")
     try:
-        composite, targets = synthesize(*inputs)
-        jitter(inputs[0], amounts)
-        clipping_loss(*inputs)
+        composite, targets = synthesize(photo, mask, arguments)
+        jitter(photo, amounts)
+        clipping_loss(photo, mask, arguments)
     finally:
         torch.cuda.set_sync_debug_mode("default")
     expected, expected_targets = synthesize(photo, mask, arguments)

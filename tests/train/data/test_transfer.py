@@ -27,7 +27,7 @@ def cat() -> Colours:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_every_method_nears_the_reference(method, coffee: Colours, cat: Colours) -> None:  # type: ignore[no-untyped-def]
+def test_every_method_nears_the_reference(method, coffee: Colours, cat: Colours) -> None:
     moved = method(*coffee, *cat, coffee[0])
     assert moved.shape == coffee[0].shape
     before = (coffee[0].mean(2) - cat[0].mean(2)).abs().max()
@@ -36,7 +36,7 @@ def test_every_method_nears_the_reference(method, coffee: Colours, cat: Colours)
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_every_method_own_colours_change_nothing(method, coffee: Colours) -> None:  # type: ignore[no-untyped-def]
+def test_every_method_own_colours_change_nothing(method, coffee: Colours) -> None:
     low, high = coffee[0].quantile(0.005, dim=2), coffee[0].quantile(0.995, dim=2)
     # What lies beyond the outermost quantiles is drawn to them.
     inner = (coffee[0] > low[..., None]) & (coffee[0] < high[..., None])

@@ -160,7 +160,9 @@ def test_evaluate_sheet_begins_with_the_worst_image(
     composite = Image.fromarray(triplet.pixels()[0])
     scaled = composite.resize((composite.width * 220 // composite.height, 220))
     with Image.open("s.png") as sheet:
-        assert np.array_equal(sheet.crop((0, 24, scaled.width, 244)), scaled)
+        assert np.array_equal(
+            np.asarray(sheet.crop((0, 24, scaled.width, 244))), np.asarray(scaled)
+        )
 
 
 def test_evaluate_paper_protocol_uses_a_one_bit_mask(

@@ -43,8 +43,10 @@ def test_foreground_mse_counts_the_foreground_alone() -> None:
 
 def test_measure_soft_mask_agrees_with_torch() -> None:
     image, target, mask = pair(2 * BAND + 9)
+    tensors = [torch.from_numpy(a).permute(2, 0, 1)[None].double() / 255 for a in (image, target)]
     expected = foreground_mse(
-        *(torch.from_numpy(a).permute(2, 0, 1)[None].double() / 255 for a in (image, target)),
+        tensors[0],
+        tensors[1],
         torch.from_numpy(mask)[None, None].double() / 255,
     )
     assert image_metrics(image, target, mask).fmse == pytest.approx(expected.item(), rel=1e-12)
@@ -62,7 +64,8 @@ def test_measure_in_bands_agrees_with_scikit_image_on_the_whole(height: int) -> 
 
 def test_measure_floats_agree_with_the_same_image_in_8_bits() -> None:
     arrays = pair()
-    floats = image_metrics(*((array / 255).astype(np.float32) for array in arrays))
+    image, target, mask = ((array / 255).astype(np.float32) for array in arrays)
+    floats = image_metrics(image, target, mask)
     for name, value in vars(image_metrics(*arrays)).items():
         assert getattr(floats, name) == pytest.approx(value, rel=1e-6), name
 
@@ -113,13 +116,16 @@ def check_known_figures(rows: list[dict[str, str]], folder: Path) -> None:
     }
     compared = 0
     for row in rows:
-        arrays = [np.array(Image.open(folder / row[name])) for name in ("composite", "real")]
+        seen, real = (np.array(Image.open(folder / row[name])) for name in ("composite", "real"))
         mask = np.array(Image.open(folder / row["mask"]).convert("L"))
         known = [(row["mse_comp_vs_real"], row["fmse_comp_vs_real"])]
         listed = published.get(Path(row["composite"]).stem)
         if listed:
             known.append((listed["composite_mse"], listed["composite_fmse"]))
-        soft, hard = image_metrics(*arrays, mask), image_metrics(*arrays, one_bit(mask), "paper")
+        soft, hard = (
+            image_metrics(seen, real, mask),
+            image_metrics(seen, real, one_bit(mask), "paper"),
+        )
         for mse, fmse in known:
             for got in (soft, hard):
                 assert got.mse == pytest.approx(float(mse), abs=ROUNDING), row["composite"]

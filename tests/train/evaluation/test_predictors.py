@@ -180,12 +180,12 @@ def test_checkpoint_that_predicts_nan_is_refused(tmp_path: Path) -> None:
     from train.network import HarmonizerNet, NetworkConfig
 
     network = HarmonizerNet(NetworkConfig(encoder=None, statistics=True))
-    torch.nn.init.constant_(network.regressor.f.bias, torch.nan)
+    torch.nn.init.constant_(network.get_parameter("regressor.f.bias"), torch.nan)
     save_checkpoint(network, tmp_path / "nan.safetensors")
     with pytest.raises(ModelError, match=r"not finite: regressor\.f\.bias"):
         Method("checkpoint", tmp_path / "nan.safetensors").open()
-    torch.nn.init.constant_(network.regressor.f.bias, 3e38)
-    torch.nn.init.constant_(network.regressor.g.bias, -3e38)
+    torch.nn.init.constant_(network.get_parameter("regressor.f.bias"), 3e38)
+    torch.nn.init.constant_(network.get_parameter("regressor.g.bias"), -3e38)
     for step in network.regressor.steps:
         torch.nn.init.constant_(step.weight, 3e38)
     save_checkpoint(network, tmp_path / "large.safetensors")

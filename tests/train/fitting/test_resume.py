@@ -85,9 +85,9 @@ def test_resume_after_a_signal_ends_like_the_uninterrupted_run(
     states = [torch.load(f / "state.pt", weights_only=True) for f in (uninterrupted, output)]
     for state in states:
         del state["seconds"]
-    assert_same(*states)
+    assert_same(states[0], states[1])
     checkpoints = [load_checkpoint(f / "checkpoint.safetensors") for f in (uninterrupted, output)]
-    assert_same(*(network.state_dict() for network in checkpoints))
+    assert_same(checkpoints[0].state_dict(), checkpoints[1].state_dict())
     logs = [log_lines(folder) for folder in (uninterrupted, output)]
     for one, other in zip(*logs, strict=True):
         assert one["step"] == other["step"] and one["loss"] == other["loss"]
@@ -166,7 +166,10 @@ def test_resume_with_changed_data_is_refused_by_name(workshop: Workshop, tmp_pat
     (photos := tmp_path / "photos").mkdir()
     write_photos(photos)
     data = workshop.data(pairs=True)
-    changes = {"data": dataclasses.replace(data, photos=(str(photos),)), "save_every": 2}
+    changes: dict[str, Any] = {
+        "data": dataclasses.replace(data, photos=(str(photos),)),
+        "save_every": 2,
+    }
     output = tmp_path / "run"
     fit(workshop.config(samples=8, **changes), output)
     shutil.copy(photos / "coffee.png", photos / "more.png")
@@ -207,7 +210,7 @@ def test_resume_does_not_need_the_checkpoint_that_the_run_began_with(
 
 
 def test_resume_restores_the_loss_scaler(workshop: Workshop, tmp_path: Path) -> None:
-    changes = {"network": BOTH, "size": 32, "amp": "fp16"}
+    changes: dict[str, Any] = {"network": BOTH, "size": 32, "amp": "fp16"}
     fit(workshop.config(samples=16, **changes), tmp_path)
     kept = torch.load(tmp_path / "state.pt", weights_only=True)["scaler"]
     assert kept["scale"] < 2.0**16 or kept["_growth_tracker"], "the scaler has moved"

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -111,7 +112,7 @@ def test_fit_loss_falls_and_the_checkpoint_is_this_model_s(
 
 def test_fit_resumed_run_equals_an_uninterrupted_one(workshop: Workshop, tmp_path: Path) -> None:
     # The step schedule has one rate for the first two of five steps, whatever the length.
-    fields = {"ema": 0.9, "schedule": "step"}
+    fields: dict[str, Any] = {"ema": 0.9, "schedule": "step"}
     parts = tmp_path / "parts"
     begun = load_checkpoint(fit(config(workshop, samples=4, **fields), parts)).state_dict()
     resumed = fit(config(workshop, samples=8, **fields), parts, resume=True)

@@ -61,7 +61,14 @@ def test_command_line_few_steps_loss_falls_and_the_run_is_described(
     output = tmp_path / "run"
     words = "--no-encoder --statistics --samples 240 --size 64 --batch 4 --learning-rate 1e-3"
     words += " --schedule cosine --final-weight 10 --log-every 10 --workers 0 --no-tensorboard"
-    places = ["--data", workshop.photos, "--cache", workshop.cache, "--output", output]
+    places: list[str | Path] = [
+        "--data",
+        workshop.photos,
+        "--cache",
+        workshop.cache,
+        "--output",
+        output,
+    ]
     assert main([*words.split(), *map(str, places)]) == 0
     log = log_lines(output)
     assert [line["step"] for line in log] == [10, 20, 30, 40, 50, 60]
@@ -220,12 +227,14 @@ def test_step_fp16_overflowing_gradients_are_skipped_until_too_many(
     step.state.scaler, step.skipped = torch.amp.GradScaler("cpu", init_scale=1.0), 1
     step(batches[2], 100, False)
     assert step.skipped == 0
-    assert not torch.equal(step.state.network.regressor.f.weight, before["regressor.f.weight"])
+    assert not torch.equal(
+        step.state.network.get_parameter("regressor.f.weight"), before["regressor.f.weight"]
+    )
 
 
 def test_fit_not_finite_loss_stops_and_saves_the_batch(workshop: Workshop, tmp_path: Path) -> None:
     network = HarmonizerNet(STATISTICS)
-    torch.nn.init.constant_(network.regressor.f.weight, 3e38)
+    torch.nn.init.constant_(network.get_parameter("regressor.f.weight"), 3e38)
     save_checkpoint(network, tmp_path / "huge.safetensors")
     with pytest.raises(NotFiniteError, match="step 0") as caught:
         fit(workshop.config(init=str(tmp_path / "huge.safetensors")), tmp_path / "run")
@@ -242,8 +251,8 @@ def test_step_not_finite_loss_is_told_though_the_batch_cannot_be_saved(
     workshop: Workshop, tmp_path: Path, folder: str | None, told: str
 ) -> None:
     config = workshop.config()
-    step = stepper(config, folder and tmp_path / folder)
-    torch.nn.init.constant_(step.state.network.regressor.f.weight, torch.nan)
+    step = stepper(config, None if folder is None else tmp_path / folder)
+    torch.nn.init.constant_(step.state.network.get_parameter("regressor.f.weight"), torch.nan)
     with pytest.raises(NotFiniteError, match=f"loss nan.*at step 0.*{told}"):
         step(open_batches(config, CPU)[0], 1, False)
 
@@ -372,7 +381,7 @@ def test_command_line_bad_input_exits_2_with_one_line(
     message: str,
 ) -> None:
     given = words.format(folder=workshop.photos).split()
-    places = ["--data", workshop.photos] if "--data" not in given else []
+    places: list[str | Path] = ["--data", workshop.photos] if "--data" not in given else []
     line = refused(capsys, "--output", tmp_path / "run", "--cache", workshop.cache, *places, *given)
     assert message in line
     assert not (tmp_path / "run").exists()
@@ -382,7 +391,14 @@ def test_command_line_val_without_masks_is_refused(
     workshop: Workshop, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_manifest(tmp_path, [("unmasked.png", "")])
-    places = ["--data", workshop.photos, "--cache", workshop.cache, "--output", tmp_path / "run"]
+    places: list[str | Path] = [
+        "--data",
+        workshop.photos,
+        "--cache",
+        workshop.cache,
+        "--output",
+        tmp_path / "run",
+    ]
     words = ["--no-encoder", "--statistics", "--size", "64", "--batch", "4", "--samples", "4"]
     line = refused(capsys, *places, *words, "--val", tmp_path)
     assert "validation needs photographs with a mask" in line and "leave out --val" in line
@@ -433,13 +449,15 @@ def test_curves_of_a_run_are_drawn_and_other_folders_refused(
 def test_curves_of_a_run_that_got_worse_are_not_cut_off(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    import matplotlib.pyplot as plt
+
     from train.research import curves
 
-    monkeypatch.setattr(curves.plt, "close", lambda figure: None)
+    monkeypatch.setattr(plt, "close", lambda figure: None)
     for highest, limit in ((0.9, 1.0), (2.0, 2.1)):
         (tmp_path / "log.jsonl").write_text(f'{{"step": 4, "ratio": {highest}}}\n')
         curves.draw_curves(tmp_path, tmp_path / "curves.png")
-        assert curves.plt.gca().get_ylim() == pytest.approx((0, limit))
+        assert plt.gca().get_ylim() == pytest.approx((0, limit))
 
 
 def test_fit_says_which_images_are_left_out_or_get_regions(

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "cuda/ranges.h"
+
 namespace hz_cuda {
 namespace {
 
@@ -81,6 +83,9 @@ void* CudaRenderer::prepare_workspace() {
 
 Schedule CudaRenderer::schedule(hz_frame frame, int32_t phases) const {
     Schedule made;
+    if (phases & HZ_PHASE_MEASURE)
+        made.stage =
+            phases == HZ_PHASE_MEASURE ? "harmonizer: measure" : "harmonizer: measure, draw";
     frame.processors = device_.processors();
     const int32_t status =
         hz_cuda_schedule(&frame, phases, made.launches, HZ_MOST_LAUNCHES, &made.count);
@@ -90,6 +95,7 @@ Schedule CudaRenderer::schedule(hz_frame frame, int32_t phases) const {
 }
 
 void CudaRenderer::launch(Schedule& schedule) {
+    const Range range(schedule.stage);
     for (int32_t i = 0; i < schedule.count; ++i) {
         hz_launch& launch = schedule.launches[i];
         size_t size = launch.size;
@@ -122,7 +128,10 @@ void CudaRenderer::run_predicted(hz_frame frame, hz_predictor& predictor, double
     Schedule measuring = schedule(frame, HZ_PHASE_MEASURE);
     Schedule drawing = schedule(frame, HZ_PHASE_DRAW);
     launch(measuring);
-    predictor.predict(first, second, arguments, stream_);
+    {
+        const Range range("harmonizer: predict");
+        predictor.predict(first, second, arguments, stream_);
+    }
     launch(drawing);
 }
 

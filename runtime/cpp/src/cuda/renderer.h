@@ -24,6 +24,7 @@ struct PredictorBuffers {
 
 /* What hz_cuda_schedule returns. */
 struct Schedule {
+    const char* stage = "harmonizer: draw"; /* for profiles */
     hz_launch launches[HZ_MOST_LAUNCHES];
     int32_t count = 0;
 };

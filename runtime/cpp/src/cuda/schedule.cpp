@@ -47,7 +47,7 @@ constexpr const char* kVideoReduceKernels[] = {"hz_reduce_nv12", "hz_reduce_p010
 constexpr const char* kVideoApplyKernels[] = {"hz_apply_nv12", "hz_apply_p010"};
 
 /* A frame and what follows from it alone; of a video's picture, `frame.image` has the size. */
-struct Job {
+struct FrameTask {
     hz_frame frame;
     Workspace* workspace;
     bool masked;
@@ -62,9 +62,9 @@ Image image_of(const hz_image& image) {
             image.channel_stride};
 }
 
-Mask mask_of(const Job& job) {
-    if (!job.masked) return {};
-    const hz_mask& mask = job.frame.mask;
+Mask mask_of(const FrameTask& task) {
+    if (!task.masked) return {};
+    const hz_mask& mask = task.frame.mask;
     return {static_cast<const u8*>(mask.data), mask.row_stride, mask.pixel_stride, mask.type, 0};
 }
 
@@ -116,7 +116,7 @@ int64_t resident_blocks(const hz_frame& frame, int64_t of_processor) {
     return of_processor * std::min(known, kMostProcessors);
 }
 
-Job make_job(hz_frame frame) {
+FrameTask make_task(hz_frame frame) {
     if (frame.video) frame.image = picture_of(*frame.video);
     const bool masked = frame.mask.data != nullptr, thumbnail = frame.composite != nullptr,
                regions = frame.foreground != nullptr;
@@ -130,29 +130,29 @@ Job make_job(hz_frame frame) {
             static_cast<double>(frame.image.width) * static_cast<double>(frame.image.height)};
 }
 
-void add_measure(const Job& job, Launches& launches) {
-    const hz_frame& frame = job.frame;
-    if (!job.from_histogram && !job.thumbnail && !job.watched) return;
+void add_measure(const FrameTask& task, Launches& launches) {
+    const hz_frame& frame = task.frame;
+    if (!task.from_histogram && !task.thumbnail && !task.watched) return;
     MeasureParameters p = {};
     p.image = image_of(frame.image);
-    p.mask = mask_of(job);
+    p.mask = mask_of(task);
     p.width = frame.image.width;
     p.height = frame.image.height;
-    p.workspace = job.workspace;
+    p.workspace = task.workspace;
     p.composite = frame.composite;
     p.coverage = frame.coverage;
     p.thumbnail_type = frame.thumbnail_type;
-    p.counted = job.from_histogram;
+    p.counted = task.from_histogram;
     p.packed = packed_bytes(frame.image);
     p.strips = make_strips(p.width, p.height, p.packed && has_joined_rows(frame.image));
     int64_t work = p.counted ? p.strips.count : 0;
-    if (job.watched) {
+    if (task.watched) {
         p.watched = 1;
         p.gapless = frame.mask.pixel_stride == hz_api::element_size(frame.mask.type);
         p.mask_strips = make_strips(p.width, p.height, has_joined_rows(frame.mask));
         work = std::max<int64_t>(work, p.mask_strips.count);
     }
-    if (job.thumbnail) work = std::max<int64_t>(work, kThumbnail * kThumbnail / 32 / 4);
+    if (task.thumbnail) work = std::max<int64_t>(work, kThumbnail * kThumbnail / 32 / 4);
     constexpr int64_t kWarps = kMeasureThreads / 32;
     int64_t blocks = std::min(divided(work, kWarps * kStripsOfMeasuringWarp),
                               resident_blocks(frame, kMeasureBlocks));
@@ -167,16 +167,16 @@ void add_measure(const Job& job, Launches& launches) {
 }
 
 /* After MEASURE, whose word of what is seen they correct. */
-void add_regions(const Job& job, Launches& launches) {
-    const hz_frame& frame = job.frame;
-    if (!job.regions) return;
+void add_regions(const FrameTask& task, Launches& launches) {
+    const hz_frame& frame = task.frame;
+    if (!task.regions) return;
     RegionParameters p = {};
     p.image = image_of(frame.image);
-    p.mask = mask_of(job);
+    p.mask = mask_of(task);
     p.width = frame.image.width;
     p.height = frame.image.height;
     p.strips = make_strips(p.width, p.height, false);
-    p.workspace = job.workspace;
+    p.workspace = task.workspace;
     p.foreground = frame.foreground;
     p.background = frame.background;
     p.thumbnail_type = frame.thumbnail_type;
@@ -186,48 +186,48 @@ void add_regions(const Job& job, Launches& launches) {
     launches.add(kRegionKernels[frame.image.type], 2 * kThumbnail, kRegionThreads, p);
 }
 
-void add_reduce(const Job& job, int step, Launches& launches) {
+void add_reduce(const FrameTask& task, int step, Launches& launches) {
     ReduceParameters p = {};
-    p.image = image_of(job.frame.image);
-    p.strips = make_strips(job.frame.image.width, job.frame.image.height,
-                           !job.frame.video && has_joined_rows(job.frame.image));
-    p.workspace = job.workspace;
-    p.pixels = job.pixels;
+    p.image = image_of(task.frame.image);
+    p.strips = make_strips(task.frame.image.width, task.frame.image.height,
+                           !task.frame.video && has_joined_rows(task.frame.image));
+    p.workspace = task.workspace;
+    p.pixels = task.pixels;
     p.step = step;
     const int64_t blocks =
         std::min<int64_t>(divided(p.strips.count, kReduceThreads / 32), kReduceBlocks);
-    if (!job.frame.video)
-        return launches.add(kReduceKernels[job.frame.image.type], blocks, kReduceThreads, p);
-    const hz_video& video = *job.frame.video;
+    if (!task.frame.video)
+        return launches.add(kReduceKernels[task.frame.image.type], blocks, kReduceThreads, p);
+    const hz_video& video = *task.frame.video;
     launches.add(kVideoReduceKernels[is_deep(video)], blocks, kReduceThreads,
                  VideoReduceParameters{p, planes_of(video), coding_of<float>(video),
                                        coding_of<double>(video), shift_of(video), 0});
 }
 
-void add_plan(const Job& job, Launches& launches) {
-    const hz_frame& frame = job.frame;
-    PlanParameters p = {};
-    p.workspace = job.workspace;
+void add_preparing(const FrameTask& task, Launches& launches) {
+    const hz_frame& frame = task.frame;
+    PrepareParameters p = {};
+    p.workspace = task.workspace;
     p.arguments = frame.arguments;
     p.strength = frame.strength;
-    p.pixels = job.pixels;
+    p.pixels = task.pixels;
     p.count = frame.count;
     std::copy(frame.operations, frame.operations + frame.count, p.operations);
     p.stages = frame.stages;
     while (p.stages && p.operations[p.curve] != HZ_OP_PIECEWISE_CURVE) ++p.curve;
     p.bytes = frame.image.type == HZ_U8;
-    p.from_histogram = job.from_histogram;
+    p.from_histogram = task.from_histogram;
     p.statistics_given = frame.statistics_given != 0;
-    p.watched = job.watched;
+    p.watched = task.watched;
     p.begins = 1;
     for (int i = 0; i < frame.count && !p.statistics_given; ++i) {
         if (!measures(frame.operations[i]) || is_in_histogram(frame, i)) continue;
-        if (p.begins) launches.add("hz_plan", 1, kPlanThreads, p);
+        if (p.begins) launches.add("hz_prepare", 1, kPrepareThreads, p);
         p.begins = 0;
-        add_reduce(job, i, launches);
+        add_reduce(task, i, launches);
     }
     p.finishes = 1;
-    launches.add("hz_plan", 1, kPlanThreads, p);
+    launches.add("hz_prepare", 1, kPrepareThreads, p);
 }
 
 /* The kernels for packed bytes read and write aligned 16 bytes at the same pixel. */
@@ -238,13 +238,13 @@ bool is_aligned_alike(const hz_image& image, const hz_image& out) {
            (image.height == 1 || (image.row_stride - out.row_stride) % 16 == 0);
 }
 
-void add_video_apply(const Job& job, Launches& launches) {
-    const hz_video &video = *job.frame.video, &out = *job.frame.video_out;
+void add_video_apply(const FrameTask& task, Launches& launches) {
+    const hz_video &video = *task.frame.video, &out = *task.frame.video_out;
     VideoApplyParameters p = {};
     p.image = planes_of(video);
     p.out = planes_of(out);
-    p.mask = mask_of(job);
-    p.workspace = job.workspace;
+    p.mask = mask_of(task);
+    p.workspace = task.workspace;
     p.width = video.width;
     p.height = video.height;
     p.strips_of_row = static_cast<u32>(divided(divided(video.width, 2), kBlocksOfStrip));
@@ -254,26 +254,26 @@ void add_video_apply(const Job& job, Launches& launches) {
     p.shift = shift_of(video);
     p.in_place = is_same(video, out);
     const int64_t blocks =
-        std::min(divided(p.strips, kApplyThreads / 32), resident_blocks(job.frame, kApplyBlocks));
+        std::min(divided(p.strips, kApplyThreads / 32), resident_blocks(task.frame, kApplyBlocks));
     launches.add(kVideoApplyKernels[is_deep(video)], blocks, kApplyThreads, p);
 }
 
-void add_apply(const Job& job, Launches& launches) {
-    if (job.frame.video) return add_video_apply(job, launches);
-    const hz_frame& frame = job.frame;
+void add_apply(const FrameTask& task, Launches& launches) {
+    if (task.frame.video) return add_video_apply(task, launches);
+    const hz_frame& frame = task.frame;
     ApplyParameters p = {};
     p.image = image_of(frame.image);
     p.out = image_of(frame.out);
-    p.mask = mask_of(job);
-    p.workspace = job.workspace;
+    p.mask = mask_of(task);
+    p.workspace = task.workspace;
     p.in_place = hz_api::same_memory(frame.image, frame.out);
     const bool joined = has_joined_rows(frame.image) && has_joined_rows(frame.out) &&
-                        (!job.masked || has_joined_rows(frame.mask));
+                        (!task.masked || has_joined_rows(frame.mask));
     p.strips = make_strips(frame.image.width, frame.image.height, joined);
     const char* kernel = kApplyKernels[frame.image.type];
     if (is_aligned_alike(frame.image, frame.out) && !bends_pixels(frame))
         kernel = kPackedKernels[frame.image.pixel_stride - 3][frame.image.channel_stride < 0];
-    p.mask_within = job.masked && is_fourth_byte(frame.mask, frame.image);
+    p.mask_within = task.masked && is_fourth_byte(frame.mask, frame.image);
     const int64_t blocks =
         std::min(divided(p.strips.count, kApplyThreads / 32), resident_blocks(frame, kApplyBlocks));
     launches.add(kernel, blocks, kApplyThreads, p);
@@ -292,12 +292,12 @@ int32_t hz_cuda_schedule(const hz_frame* frame, int32_t phase, hz_launch* launch
         if (!launches || !count) throw Invalid("launches and count must not be null.");
         *count = 0;
         check_frame(frame, phase);
-        const Job job = make_job(*frame);
+        const FrameTask task = make_task(*frame);
         Launches list(launches, capacity);
-        if (phase & HZ_PHASE_MEASURE) add_measure(job, list);
-        if (phase & HZ_PHASE_MEASURE) add_regions(job, list);
-        if (phase & (HZ_PHASE_DRAW | HZ_PHASE_PREPARE)) add_plan(job, list);
-        if (phase & HZ_PHASE_DRAW) add_apply(job, list);
+        if (phase & HZ_PHASE_MEASURE) add_measure(task, list);
+        if (phase & HZ_PHASE_MEASURE) add_regions(task, list);
+        if (phase & (HZ_PHASE_DRAW | HZ_PHASE_PREPARE)) add_preparing(task, list);
+        if (phase & HZ_PHASE_DRAW) add_apply(task, list);
         *count = list.count();
     });
 }

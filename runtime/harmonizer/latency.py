@@ -1,4 +1,4 @@
-"""How benchmarks measure: what a call costs, on which pictures, with which arguments."""
+"""Latencies for benchmarks: of which calls, on which pictures, with which arguments."""
 
 import statistics
 import time
@@ -42,7 +42,7 @@ class Measurement:
     p99_ms: float
 
 
-def measure(
+def time_calls(
     function: Callable[[], object], seconds: float = 1.0, at_least: int = 10
 ) -> list[float]:
     """Call a function repeatedly and return each call's time in milliseconds.

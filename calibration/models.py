@@ -25,7 +25,7 @@ ENGINES = (".engine", ".plan")
 
 
 @dataclass(frozen=True)
-class Candidate:
+class Model:
     """An opened predictor.
 
     Attributes:
@@ -59,7 +59,7 @@ class Candidate:
         }
 
 
-def open_candidate(path: str | Path) -> Candidate:
+def open_model(path: str | Path) -> Model:
     """Open a file by its suffix: a checkpoint, an ONNX predictor, or a TensorRT engine.
 
     Args:
@@ -88,7 +88,7 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _torch(path: Path) -> Candidate:
+def _torch(path: Path) -> Model:
     network = load_checkpoint(path)
 
     def predict(composite: Array, mask: Array) -> Array:
@@ -96,10 +96,10 @@ def _torch(path: Path) -> Candidate:
         return _checked(path, answer.numpy()[0])
 
     contract = contract_of(network.config)
-    return Candidate(path, "torch", "fp32", contract, _sha256(path), predict, lambda: None)
+    return Model(path, "torch", "fp32", contract, _sha256(path), predict, lambda: None)
 
 
-def _onnx(path: Path) -> Candidate:
+def _onnx(path: Path) -> Model:
     predictor = OnnxPredictor(path, threads=1)
     contract = predictor.contract
 
@@ -108,12 +108,10 @@ def _onnx(path: Path) -> Candidate:
         return answer
 
     precision = predictor.metadata.get("harmonizer.precision", "fp32")
-    return Candidate(
-        path, "onnxruntime", precision, contract, _sha256(path), predict, predictor.close
-    )
+    return Model(path, "onnxruntime", precision, contract, _sha256(path), predict, predictor.close)
 
 
-def _engine(path: Path) -> Candidate:
+def _engine(path: Path) -> Model:
     from harmonizer.engine import EnginePredictor
 
     if not torch.cuda.is_available():
@@ -129,7 +127,7 @@ def _engine(path: Path) -> Candidate:
     half = "16" in str(predictor.thumbnail_type)
     kind = torch.float16 if half else torch.float32
     answer = torch.empty(1, contract.count, device=device)
-    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    stream = torch.cuda.Stream()
 
     def predict(composite: Array, mask: Array) -> Array:
         arrays = model_inputs(contract, composite, mask).values()
@@ -142,7 +140,7 @@ def _engine(path: Path) -> Candidate:
 
     precision = predictor.metadata.get("harmonizer.precision", "fp32")
     source = predictor.description["onnx_sha256"]
-    return Candidate(
+    return Model(
         path, "tensorrt", precision, contract, _sha256(path), predict, predictor.close, source
     )
 
