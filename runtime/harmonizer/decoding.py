@@ -45,7 +45,7 @@ def identify(path: Path | Blob, head: bytes) -> str:
         return form
     failed = ": " in mistaken.kind_of(head)  # its remedy is said there
     raise ImageFileError(
-        f"{path} must be a JPEG, PNG, TIFF, WebP, HEIC, AVIF, GIF or BMP image; "
+        f"{path} must be a JPEG, PNG, TIFF, WebP, HEIC, AVIF, JPEG XL, GIF or BMP image; "
         f"{mistaken.came(head)}." + ("" if failed else " Convert it to one of these.")
     )
 

@@ -1,4 +1,4 @@
-"""Encode 8- and 16-bit pixels to JPEG, PNG, TIFF, WebP and AVIF with EXIF and ICC.
+"""Encode 8- and 16-bit pixels to JPEG, PNG, TIFF, WebP, AVIF and JPEG XL with EXIF and ICC.
 
 Pillow writes JPEG, WebP, AVIF and 8-bit PNG; imagecodecs (libpng) compresses 16-bit PNG; TIFF is
 written here, because the libraries at hand cannot put an EXIF directory into a 16-bit file
@@ -30,7 +30,7 @@ _INCH_M = 0.0254
 WEBP_SIDE_LIMIT = 16383
 JPEG_SIDE_LIMIT = 65535
 
-_BY_EXIF = ("WebP", "AVIF")
+_BY_EXIF = ("WebP", "AVIF", "JPEG XL")
 """Formats that state a resolution in EXIF alone, and whose encoder takes XMP."""
 
 SUBSAMPLINGS = ("4:4:4", "4:2:2", "4:2:0")
@@ -41,9 +41,9 @@ class Quality:
     """Settings of the lossy formats; the others ignore them.
 
     Attributes:
-        level: 1 to 100, for JPEG, WebP and AVIF.
+        level: 1 to 100, for JPEG, WebP, AVIF and JPEG XL.
         subsampling: Colour resolution of JPEG and AVIF, one of `SUBSAMPLINGS`.
-        lossless: WebP without loss; `level` is then the effort.
+        lossless: WebP (`level` is then the effort) or JPEG XL without loss.
     """
 
     level: int = 95
@@ -62,13 +62,14 @@ def encode(
     """Encode an image file.
 
     Args:
-        form: "JPEG", "PNG", "TIFF", "WebP" or "AVIF".
+        form: "JPEG", "PNG", "TIFF", "WebP", "AVIF" or "JPEG XL".
         pixels: (H, W, 3), or (H, W, 4) with alpha where the format holds it; uint8, or uint16
-            for PNG and TIFF.
+            for PNG, TIFF and JPEG XL.
         exif: EXIF structure without prefix; may be empty.
         icc: ICC profile; may be empty.
         quality: Settings of the lossy formats.
-        description: Resolution and XMP; WebP and AVIF hold a resolution in EXIF alone.
+        description: Resolution and XMP; WebP, AVIF and JPEG XL hold a resolution in
+            EXIF alone.
 
     Raises:
         ImageFileError: If the image is larger than the format allows, or the encoder fails.
@@ -85,6 +86,10 @@ def encode(
             return _encode_tiff(pixels, exif, icc, description)
         if form in _BY_EXIF and not exif and description.resolution:
             exif = exif_tags.of_resolution(*description.resolution)
+        if form == "JPEG XL":
+            from harmonizer import jpegxl
+
+            return jpegxl.encode(pixels, exif, icc, description.xmp, quality)
         if pixels.dtype == np.uint16:
             return _described(form, _encode_png16(pixels, exif, icc), description)
         options: dict[str, object] = {}

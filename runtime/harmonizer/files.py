@@ -36,16 +36,20 @@ FORMATS = {
     ".tiff": "TIFF",
     ".webp": "WebP",
     ".avif": "AVIF",
+    ".jxl": "JPEG XL",
 }
 """The format that a file name's suffix asks for when writing."""
 
 READ_SUFFIXES = (*FORMATS, ".heic", ".heif", ".gif", ".bmp")
 """Suffixes of files that are looked for when reading; what they hold, their content says."""
 
-DEEP_FORMATS = frozenset({"PNG", "TIFF"})
+DEEP_FORMATS = frozenset({"PNG", "TIFF", "JPEG XL"})
 """Formats that hold 16 bits a channel."""
 
-ALPHA_FORMATS = frozenset({"PNG", "TIFF", "WebP", "AVIF"})
+STUDIO_FORMATS = frozenset({"JPEG XL"})
+"""Formats that need the extra harmonizer[studio]."""
+
+ALPHA_FORMATS = frozenset({"PNG", "TIFF", "WebP", "AVIF", "JPEG XL"})
 """Formats that hold an alpha channel."""
 
 
@@ -82,7 +86,7 @@ class Photo:
 def load_photo(
     path: Source, max_pixels: int = MAX_PIXELS, colour_management: bool = False
 ) -> Photo:
-    """Read a photograph: JPEG, PNG (8/16), TIFF (8/16), WebP, HEIC, AVIF, GIF or BMP.
+    """Read a photograph: JPEG, PNG (8/16), TIFF (8/16), WebP, HEIC, AVIF, JPEG XL, GIF or BMP.
 
     The EXIF orientation is applied. Greyscale and palette images become RGB, and the notes say so,
     as they do of what is not carried over.
@@ -286,10 +290,10 @@ def save_photo(
 
     Args:
         path: Output, ending in one of `FORMATS`; a `Sink` takes the bytes.
-        pixels: (H, W, 3) RGB, uint8, or uint16 for PNG and TIFF.
+        pixels: (H, W, 3) RGB, uint8, or uint16 for PNG, TIFF and JPEG XL.
         like: Where EXIF, ICC, XMP and resolution come from.
         alpha: (H, W) of the pixels' dtype; dropped, with a note, where the format has none.
-        quality: Settings of JPEG, WebP and AVIF; None for 95, 4:4:4.
+        quality: Settings of JPEG, WebP, AVIF and JPEG XL; None for 95, 4:4:4.
 
     Returns:
         Notes on what the format could not hold.
@@ -327,7 +331,7 @@ def save_photo(
             f"{path}: its XMP data has {len(description.xmp)} bytes, too many for JPEG; left out"
         )
         description = replace(description, xmp=b"")
-    in_exif = form in ("WebP", "AVIF")
+    in_exif = form in ("WebP", "AVIF", "JPEG XL")
     if in_exif and exif and description.resolution and not exif_resolution(exif):
         notes.append(f"{path}: its EXIF data states no resolution, and {form} holds none beside it")
     data = encode(form, pixels, exif, icc, quality or Quality(), description)

@@ -1,4 +1,4 @@
-"""Formats that are read beside JPEG, PNG, TIFF and WebP: HEIC, AVIF, GIF and BMP.
+"""Formats that are read beside JPEG, PNG, TIFF and WebP: HEIC, AVIF, GIF, BMP, JPEG XL.
 
 Phones and the web bring them. Pillow reads AVIF of 8 bits, GIF and BMP; imagecodecs AVIF of 10 and
 12 bits, which Pillow cuts to 8; pillow-heif HEIC, an extra of its own because its wheels hold
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harmonizer import exif
+from harmonizer import exif, jpegxl
 from harmonizer.describing import Description, with_clean_xmp
 from harmonizer.errors import ImageFileError
 from harmonizer.inspection import Size
@@ -19,7 +19,7 @@ from harmonizer.limits import MAX_METADATA, check_size
 from harmonizer.lossy import UNKNOWN_NOISE
 from harmonizer.raster import Raster, plain_mode, without_orientation
 
-FORMS = frozenset({"HEIC", "AVIF", "GIF", "BMP"})
+FORMS = frozenset({"HEIC", "AVIF", "GIF", "BMP", jpegxl.FORM})
 
 _BRANDS = {
     **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"), "HEIC"),
@@ -37,13 +37,15 @@ _PIXELS = b"mdat"
 
 
 def form_of(head: bytes) -> str:
-    """The format of a file by its first bytes, "HEIC", "AVIF", "GIF" or "BMP"; else empty."""
+    """The format of a file by its first bytes, one of `FORMS`; else empty."""
     if head[4:8] == b"ftyp":
         length = min(int.from_bytes(head[:4]), len(head))
         brands = [head[8:12], *(head[at : at + 4] for at in range(16, length - 3, 4))]
         if brands[0] in _COMMON_BRANDS or brands[0] in _BRANDS:
             return next((_BRANDS[brand] for brand in brands if brand in _BRANDS), "")
         return ""
+    if jpegxl.is_one(head):
+        return jpegxl.FORM
     if head[:6] in (b"GIF87a", b"GIF89a"):
         return "GIF"
     # A BMP's header says its own length next; text may begin with its two letters.
@@ -67,6 +69,8 @@ def size_of(path: object, form: str, data: bytes, max_pixels: int) -> Size:
         ImageFileError: If it has more pixels than it may, or what reads it is not installed.
         ValueError: If it is damaged, or has too much metadata.
     """
+    if form == jpegxl.FORM:
+        return jpegxl.size_of(path, data, max_pixels)
     if form in ("HEIC", "AVIF"):
         _check_boxes(data)
     image = _open(form, data)
@@ -82,6 +86,8 @@ def decode(path: object, form: str, data: bytes, max_pixels: int) -> Raster:
         ImageFileError: If its colours would have to be guessed.
         Exception: Whatever its library raises for a damaged file.
     """
+    if form == jpegxl.FORM:
+        return jpegxl.decode(path, data, max_pixels)
     image = _open(form, data)
     width, height = image.size
     check_size(path, width, height, max_pixels)

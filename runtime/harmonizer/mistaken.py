@@ -12,8 +12,6 @@ _STARTS: tuple[tuple[bytes, str], ...] = (
     (b"<?xml", "XML text"),
     (b"GIF8", "GIF"),
     (b"BM", "BMP"),
-    (b"\xff\x0a", "JPEG XL"),
-    (b"\0\0\0\x0cJXL ", "JPEG XL"),
     (b"\0\0\0\x0cjP  ", "JPEG 2000"),
     (b"\xff\x4f\xff\x51", "JPEG 2000"),
     (b"8BPS", "Photoshop"),

@@ -35,10 +35,10 @@ _STREAM = Path("-")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.description = (
-        "Harmonize one composite, or a cut-out on a background. JPEG, PNG, TIFF, WebP, AVIF in\n"
-        "and out, HEIC, GIF, BMP in. EXIF, XMP, resolution and ICC profile are carried over. An\n"
-        "existing output is replaced; an input is not, unless asked. A - is standard input or\n"
-        "output."
+        "Harmonize one composite, or a cut-out on a background. JPEG, PNG, TIFF, WebP, AVIF,\n"
+        "JPEG XL in and out, HEIC, GIF, BMP in. EXIF, XMP, resolution and ICC profile are carried\n"
+        "over. An existing output is replaced; an input is not, unless asked. A - is standard\n"
+        "input or output."
     )
     parser.add_argument("composite", type=Path, metavar="COMPOSITE")
     parser.add_argument(

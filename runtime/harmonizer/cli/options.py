@@ -16,7 +16,7 @@ from harmonizer.contract import DEFAULT_LABEL, LABELS
 from harmonizer.cutouts import Placing
 from harmonizer.encoding import SUBSAMPLINGS, Quality
 from harmonizer.errors import HarmonizerError
-from harmonizer.files import MAX_PIXELS, output_format
+from harmonizer.files import DEEP_FORMATS, MAX_PIXELS, output_format
 from harmonizer.harmonizer import Harmonizer
 from harmonizer.masks import Levels
 from harmonizer.ops import OPERATIONS, PHOTO_FILTERS
@@ -198,14 +198,14 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
         "--quality",
         type=_quality,
         metavar="1..100",
-        help=f"of JPEG, WebP and AVIF; default {_JPEG_LEVEL}",
+        help=f"of JPEG, WebP, AVIF and JPEG XL; default {_JPEG_LEVEL}",
     )
     group.add_argument(
         "--subsampling",
         choices=SUBSAMPLINGS,
         help=f"colour resolution of JPEG and AVIF; default {SUBSAMPLINGS[0]}",
     )
-    group.add_argument("--lossless", action="store_true", help="WebP without loss")
+    group.add_argument("--lossless", action="store_true", help="WebP or JPEG XL without loss")
     group.add_argument(
         "--no-colour-management",
         dest="colour_management",
@@ -270,14 +270,18 @@ def check_format_options(options: argparse.Namespace, form: str) -> None:
     Raises:
         UsageError: If there are such.
     """
-    if options.depth == 16 and form not in ("PNG", "TIFF"):
-        raise UsageError(f"--depth 16 needs PNG or TIFF; {form} holds 8 bits. Write .png or .tif.")
-    if options.quality is not None and form not in ("JPEG", "WebP", "AVIF"):
-        raise UsageError(f"--quality is for JPEG, WebP and AVIF; {form} has no loss. Drop it.")
+    if options.depth == 16 and form not in DEEP_FORMATS:
+        raise UsageError(
+            f"--depth 16 needs PNG, TIFF or JPEG XL; {form} holds 8 bits. Write .png or .tif."
+        )
+    if options.quality is not None and form not in ("JPEG", "WebP", "AVIF", "JPEG XL"):
+        raise UsageError(
+            f"--quality is for JPEG, WebP, AVIF and JPEG XL; {form} has no loss. Drop it."
+        )
     if options.subsampling is not None and form not in ("JPEG", "AVIF"):
         raise UsageError(f"--subsampling is for JPEG and AVIF; the output is {form}. Drop it.")
-    if options.lossless and form != "WebP":
-        raise UsageError(f"--lossless is for WebP; the output is {form}. Drop it.")
+    if options.lossless and form not in ("WebP", "JPEG XL"):
+        raise UsageError(f"--lossless is for WebP and JPEG XL; the output is {form}. Drop it.")
     if options.lossless and options.quality is not None:
         raise UsageError("--lossless has no --quality; drop one of the two.")
 
