@@ -89,10 +89,10 @@ bench: setup
 	$(BIN)/python bench/cpu.py --output bench/results/cpu.json
 
 pycuda: setup
-	$(BIN)/python -c 'import pycuda' 2>/dev/null || $(BIN)/python tests/cuda_driver/build.py
+	$(BIN)/python -c 'import pycuda' 2>/dev/null || $(BIN)/python tests/helpers/cuda_driver/build.py
 
 gpu-test: pycuda
-	$(BIN)/python tests/run_gpu.py --output bench/results/gpu-test.json
+	$(BIN)/python tests/gpu/run_gpu.py --output bench/results/gpu-test.json
 
 bench-gpu: pycuda
 	$(BIN)/harmonizer bench --backend cuda --against bench.rivals -o bench/results/gpu.json

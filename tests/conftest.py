@@ -1,7 +1,6 @@
 """Fixtures that several test files share."""
 
 import importlib.abc
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +10,7 @@ import pytest
 import skimage.data
 from numpy.typing import NDArray
 from PIL import Image
-
-ROOT = Path(__file__).resolve().parents[1]
+from repository import ROOT
 
 TOOLCHAIN = (
     "hatchling",
@@ -47,15 +45,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         names = vars(item.module) if isinstance(item, pytest.Function) else {}
         if COMPILING & {getattr(value, "__module__", None) for value in names.values()}:
             item.add_marker("long")
-
-
-def shared_data(*parts: str) -> Path:
-    """A path in the shared data, or a skip that says why."""
-    folder = Path(os.environ.get("HARMONIZER_DATA", ROOT / "../shared/data"))
-    path = folder.joinpath(*parts)
-    if not path.exists():
-        pytest.skip(f"no shared data at {path}; set HARMONIZER_DATA")
-    return path
 
 
 @pytest.fixture(autouse=True)

@@ -21,7 +21,7 @@ import tifffile
 from PIL import Image, PngImagePlugin
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent)]
+sys.path[:0] = [str(HERE), str(HERE.with_name("helpers"))]
 
 from mutation import mutated, mutated_document  # noqa: E402
 

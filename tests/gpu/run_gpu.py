@@ -1,0 +1,128 @@
+"""Run the GPU tests on this machine's GPU and write what came out as JSON: `make gpu-test`.
+
+A missing piece - a GPU, PyCUDA, cuda-bindings, torch, compute-sanitizer - is a failure here unless
+--allow-missing is given: on a machine that is meant to prove the GPU, a skip proves nothing.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections import Counter
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "helpers"))
+
+from gpu_device import EMULATED_ONLY, NOT_FOR_THIS_GPU  # noqa: E402
+
+PACKAGES = ("harmonizer", "numpy", "pycuda", "cuda-bindings", "torch", "cupy-cuda13x")
+PACKAGES += ("onnxruntime", "onnxruntime-gpu", "tensorrt", "tensorrt-rtx", "polygraphy")
+SANITIZERS = ("memcheck", "racecheck")
+
+
+class Outcomes:
+    """A pytest plugin that notes every test's outcome."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.details: list[dict[str, str]] = []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Count a test once; setup and teardown only where they fail or skip."""
+        if report.when != "call" and report.passed:
+            return
+        outcome = "error" if report.when != "call" and report.failed else report.outcome
+        reason = str(report.longrepr[2] if report.skipped else report.longrepr)[-2000:]
+        if EMULATED_ONLY in reason:
+            outcome = "for the emulated device only"
+        elif report.skipped and NOT_FOR_THIS_GPU in reason:
+            outcome = "not for this GPU"
+        self.counts[outcome] += 1
+        if outcome in ("skipped", "failed", "error"):
+            self.details.append({"test": report.nodeid, "outcome": outcome, "reason": reason})
+
+
+def sanitize(tool: str) -> dict[str, str]:
+    """Run the renderer's tests under compute-sanitizer."""
+    command = shutil.which("compute-sanitizer")
+    if command is None:
+        return {"outcome": "missing", "reason": "compute-sanitizer is not on PATH"}
+    words = [command, "--tool", tool, "--error-exitcode", "77", "--target-processes", "all"]
+    words += [sys.executable, "-m", "pytest", "-m", "gpu", "-q", "tests/gpu/test_gpu_renderer.py"]
+    words += ["tests/gpu/test_gpu_surfaces.py"]
+    result = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    said = (result.stdout + result.stderr)[-2000:]
+    return {"outcome": "failed" if result.returncode else "passed", "reason": said}
+
+
+def describe() -> dict[str, object]:
+    """The GPU and the versions."""
+    from harmonizer.errors import DeviceError
+    from harmonizer.gpu import find_gpu
+
+    found: dict[str, object] = {"date": datetime.now(UTC).strftime("%Y-%m-%d")}
+    try:
+        gpu = find_gpu()
+        found |= {"gpu": gpu.name, "compute_capability": ".".join(map(str, gpu.capability))}
+        found["driver_cuda"] = ".".join(map(str, gpu.driver))
+    except DeviceError as error:
+        found["gpu"] = f"none: {error}"
+    git = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12"]
+    said = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
+    found["commit"] = said or "unknown"
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def main() -> int:
+    """Run, write, print; returns the exit code."""
+    parser = argparse.ArgumentParser(description="The GPU tests, with a result file.")
+    parser.add_argument("--output", type=Path, required=True, help="result JSON")
+    parser.add_argument("--allow-missing", action="store_true", help="skips are no failures")
+    parser.add_argument("tests", nargs="*", default=["tests"], help="files (all)")
+    args = parser.parse_args()
+    if not args.allow_missing:
+        os.environ["HARMONIZER_GPU_TESTS"] = "required"
+    environment = describe()
+    if str(environment["gpu"]).startswith("none"):
+        print(f"FAILED: there must be a GPU; {environment['gpu']}", file=sys.stderr)
+        return 1
+    began = time.monotonic()
+    outcomes = Outcomes()
+    code = int(pytest.main(["-m", "gpu", "-q", "--tb=short", *args.tests], [outcomes]))
+    sanitized = {tool: sanitize(tool) for tool in SANITIZERS}
+    missing = [tool for tool, result in sanitized.items() if result["outcome"] == "missing"]
+    passed = (
+        code == 0
+        and outcomes.counts["passed"] > 0
+        and not any(result["outcome"] == "failed" for result in sanitized.values())
+        and (args.allow_missing or not (missing or outcomes.counts["skipped"]))
+    )
+    document = {
+        "passed": passed,
+        "environment": environment,
+        "seconds": round(time.monotonic() - began, 1),
+        "counts": dict(outcomes.counts),
+        "sanitizers": sanitized,
+        "not_passed": outcomes.details,
+    }
+    args.output.parent.mkdir(parents=True, exist_ok=True)
+    args.output.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    print(f"{'passed' if passed else 'FAILED'}: {dict(outcomes.counts)}; wrote {args.output}")
+    return 0 if passed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,471 @@
+"""The command line: what it writes, what it says, what it refuses, and its exit codes."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from command_line import COMMAND, pixels, refused
+from PIL import Image, ImageOps
+from repository import ROOT
+from tiny_predictor import write_failing_predictor
+
+from harmonizer.arguments import Arguments
+from harmonizer.cli import COMMANDS, main
+from harmonizer.files import load_photo, save_photo
+from harmonizer.harmonizer import Harmonizer
+from harmonizer.ops import OPERATIONS, PHOTO_FILTERS
+from harmonizer.plan import Plan
+from harmonizer.renderer import CpuRenderer
+
+
+def test_image_draws_what_the_library_draws(
+    scene: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["image", "c.png", "m.png", "-o", "o.png", "--model", str(model)]) == 0
+    harmonizer = Harmonizer(model)
+    image, mask = pixels("c.png"), np.asarray(Image.open("m.png"))
+    np.testing.assert_array_equal(pixels("o.png"), harmonizer(image, mask))
+    captured = capsys.readouterr()
+    assert captured.out.strip() == str(harmonizer.predict(image, mask))
+    assert re.fullmatch(
+        r"harmonizer: wrote: o.png \(120x90, on the CPU, \d+ ms .*\)\n", captured.err
+    )
+
+
+def test_image_saved_arguments_and_plan_draw_the_same(scene: Path, model: Path) -> None:
+    words = ["image", "c.png", "m.png", "--strength", "0.7"]
+    saved = ["--save-arguments", "a.json", "--save-plan", "p.json"]
+    assert main([*words, "-o", "o.png", "--model", str(model), *saved]) == 0
+    assert main(["image", "c.png", "m.png", "-o", "o2.png", "--arguments", "a.json"]) == 0
+    np.testing.assert_array_equal(pixels("o.png"), pixels("o2.png"))
+    plan = Plan.from_document(json.loads(Path("p.json").read_text()))
+    mask = np.asarray(Image.open("m.png"))
+    drawn = CpuRenderer().apply(pixels("c.png"), mask, plan)
+    np.testing.assert_array_equal(drawn, pixels("o.png"))
+
+
+def test_image_set_overrides_after_strength(scene: Path, model: Path) -> None:
+    words = ["image", "c.png", "m.png", "-o", "o.png", "--model", str(model), "--strength", "0"]
+    assert main([*words, "--set", "shadow=0.4", "--save-arguments", "a.json"]) == 0
+    expected = {**Arguments.identity(), "shadow": 0.4}
+    assert dict(Arguments.load("a.json")) == expected
+
+
+def test_image_alpha_is_the_mask_and_is_kept(
+    scene: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["image", "rgba.png", "-o", "o.png", "--model", str(model)]) == 0
+    assert "its alpha channel is the mask" in capsys.readouterr().err
+    main(["image", "c.png", "m.png", "-o", "p.png", "--model", str(model)])
+    np.testing.assert_array_equal(pixels("o.png"), pixels("p.png"))
+    alpha = load_photo("o.png").alpha
+    assert alpha is not None
+    np.testing.assert_array_equal(alpha, np.asarray(Image.open("m.png")))
+
+
+def test_image_16_bit_depths(scene: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    deep = pixels("c.png").astype(np.uint16) * 257 + 3
+    save_photo("deep.tif", np.minimum(deep, 65535))
+    words = ["image", "deep.tif", "m.png", "--model", str(model), "-o"]
+    assert main([*words, "o.png"]) == 0
+    assert pixels("o.png").dtype == np.uint16
+    mask = np.asarray(Image.open("m.png"))
+    np.testing.assert_array_equal(pixels("o.png")[mask == 0], pixels("deep.tif")[mask == 0])
+    capsys.readouterr()
+    assert "JPEG holds 8 bits" in refused(capsys, 2, *words, "o.jpg")
+    assert main([*words, "o.jpg", "--depth", "8"]) == 0
+    assert pixels("o.jpg").dtype == np.uint8
+    assert (
+        main(["image", "c.png", "m.png", "--model", str(model), "-o", "w.tif", "--depth", "16"])
+        == 0
+    )
+    assert pixels("w.tif").dtype == np.uint16
+    assert "widened to 16 bits" in capsys.readouterr().err
+
+
+def test_image_empty_and_full_mask_are_said(
+    scene: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.new("L", (120, 90)).save("empty.png")
+    Image.new("L", (120, 90), 255).save("full.png")
+    assert main(["image", "c.png", "empty.png", "-o", "o.png", "--model", str(model)]) == 0
+    assert "the mask is empty" in capsys.readouterr().err
+    np.testing.assert_array_equal(pixels("o.png"), pixels("c.png"))
+    assert main(["image", "c.png", "full.png", "-o", "o.png", "--model", str(model)]) == 0
+    assert "covers the whole image" in capsys.readouterr().err
+
+
+def test_image_nothing_drawn_copies_the_file_or_says_it_is_reencoded(
+    scene: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.new("L", (120, 90)).save("empty.png")
+    Image.open("c.png").convert("L").save("grey.jpg", comment="kept")
+    turned = Image.Exif()
+    turned[0x0112] = 3
+    Image.open("c.png").save("turned.jpg", exif=turned)
+    chosen = ["--model", str(model)]
+    copied = "nothing is drawn; the file is a copy"
+    for words in ("grey.jpg empty.png", "grey.jpg m.png --strength 0"):
+        assert main(["image", *words.split(), "-o", "o.jpg", *chosen]) == 0
+        said = capsys.readouterr().err
+        assert copied in said and "converted to RGB" not in said
+        assert Path("o.jpg").read_bytes() == Path("grey.jpg").read_bytes()
+    for words, reason in (
+        ("grey.jpg empty.png -o o.png", "the composite is JPEG and the output PNG"),
+        ("turned.jpg empty.png -o o.jpg", "EXIF orientation 3 is applied"),
+        ("grey.jpg empty.png -o o.jpg --quality 90", "depth or quality was asked for"),
+        ("c.png empty.png -o o.png --depth 8", "depth or quality was asked for"),
+    ):
+        assert main(["image", *words.split(), *chosen]) == 0
+        assert re.search(
+            f"nothing is drawn, but the file is re-enc.*{reason}", capsys.readouterr().err
+        )
+    words = ["image", "c.jpg", "empty.png", "-o", "c.jpg", "--overwrite-input", *chosen]
+    before = Path("c.jpg").read_bytes()
+    assert main(words) == 0
+    assert Path("c.jpg").read_bytes() == before
+
+
+def test_image_clamped_argument_in_the_saved_file_is_said(
+    scene: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Arguments.from_mapping({**Arguments.identity(), "shadow": 0.8}).save("a.json")
+    words = ["image", "c.png", "m.png", "-o", "o.png", "--arguments", "a.json"]
+    assert main([*words, "--strength", "1.5", "--save-arguments", "b.json"]) == 0
+    assert "b.json: shadow +1.200 is stored as it is drawn, +1\n" in capsys.readouterr().err
+    assert main(["image", "c.png", "m.png", "-o", "p.png", "--arguments", "b.json"]) == 0
+    np.testing.assert_array_equal(pixels("o.png"), pixels("p.png"))
+
+
+def test_image_greyscale_is_said(
+    scene: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.open("c.png").convert("L").save("grey.png")
+    assert main(["image", "grey.png", "m.png", "-o", "o.png", "--model", str(model)]) == 0
+    assert "grey.png: it is greyscale and is converted to RGB" in capsys.readouterr().err
+
+
+def test_image_mask_of_another_size(
+    scene: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.open("m.png").resize((60, 45)).save("small.png")
+    words = ["image", "c.png", "small.png", "-o", "o.png", "--model", str(model)]
+    assert re.search(r"60x45 for a 120x90 composite.*--fit-mask", refused(capsys, 2, *words))
+    assert main([*words, "--fit-mask"]) == 0
+    assert "scaled to fit" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("c.png m.png -o o.gif", r"o\.gif must end in one of \.jpg.*Rename"),
+        ("c.png m.png -o absent/o.png", r"cannot be written: No such file.*folder exists"),
+        ("c.png m.png -o c.png", r"--output c.png would replace an input.*--overwrite-input"),
+        ("c.png m.png -o m.png", r"--output m.png would replace an input"),
+        (
+            "c.png m.png -o o.png --arguments bad.json --save-arguments bad.json",
+            r"--save-arguments bad.json would replace an input; name another file\.$",
+        ),
+        ("c.png ./c.png -o o.png", r"mask must be another file.*alpha channel is the mask"),
+        ("loop.png m.png -o o.png", r"loop.png cannot be read: Too many levels"),
+        ("c.png loop.png -o o.png", r"loop.png cannot be read: Too many levels"),
+        ("c.png m.png -o o.png --save-arguments o.json --save-plan o.json", "name the same file"),
+        ("c.png m.png -o o.png --save-arguments c.png", r"must end in \.json; got c.png"),
+        ("c.png -o o.png --fit-mask", r"--fit-mask scales a MASK; there is none"),
+        ("c.png -o o.png", r"must have an alpha channel when no mask is given"),
+        ("c.png m.png -o o.png --quality 90", r"--quality is for JPEG, WebP and AVIF; PNG"),
+        ("c.png m.png -o o.webp --subsampling 4:2:0", "--subsampling is for JPEG"),
+        ("c.png m.png -o o.jpg --lossless", "--lossless is for WebP; the output is JPEG"),
+        ("c.png m.png -o o.webp --lossless --quality 9", "--lossless has no --quality"),
+        ("c.png m.png -o o.jpg --depth 16", r"--depth 16 needs PNG or TIFF.*\.tif"),
+        ("c.png m.png -o o.jpg --quality 101", r"must lie in 1\.\.100; got '101'"),
+        ("c.png m.png -o o.png --strength 1.6", r"must lie in \[0, 1\.5\]; got '1\.6'"),
+        ("c.png m.png -o o.png --strength nan", r"must lie in \[0, 1\.5\]"),
+        ("c.png m.png -o o.png --threads 0", "whole number above 0"),
+        ("c.png m.png -o o.png --set sepia=1", r"name among temperature.*got 'sepia=1'"),
+        ("c.png m.png -o o.png --set shadow=2", r"shadow must lie in \[-1, 1\]; got '2'"),
+        ("c.png m.png -o o.png --set shadow", r"shadow must lie in \[-1, 1\]; got ''"),
+        ("c.png m.png -o o.png --set shadow=0 --set shadow=1", "each filter once"),
+        ("c.png m.png -o o.png --set hue=0.1", r"a filter that is drawn .*got hue"),
+        ("c.png m.png -o o.png --max-pixels 9999", r"at most 9,999.*--max-pixels 10800"),
+        ("absent.png m.png -o o.png", r"absent.png cannot be read: No such file"),
+        ("text.png m.png -o o.png", r"text.png must be a JPEG, PNG, TIFF, WebP"),
+        ("cut.jpg m.png -o o.png", r"cut.jpg must be a complete JPEG file.*truncated"),
+        ("c.png cut.jpg -o o.png", r"cut.jpg must be a complete JPEG file"),
+        ("c.png m.png -o o.png --arguments bad.json", r"bad.json must be a JSON file"),
+        ("c.png m.png", r"required: -o/--output"),
+        ("c.png m.png -o o.png --bogus", "unrecognized arguments: --bogus"),
+    ],
+)
+def test_image_bad_input_is_refused(
+    scene: Path, model: Path, capsys: pytest.CaptureFixture[str], words: str, message: str
+) -> None:
+    Path("text.png").write_text("hello")
+    Path("cut.jpg").write_bytes(Path("c.jpg").read_bytes()[:900])
+    Path("bad.json").write_text("{")
+    before = {path: path.read_bytes() for path in scene.iterdir()}
+    Path("loop.png").symlink_to("loop.png")
+    choice = [] if "--arguments" in words else ["--model", str(model)]
+    assert re.search(message, refused(capsys, 2, "image", *words.split(), *choice))
+    Path("loop.png").unlink()
+    assert {path: path.read_bytes() for path in scene.iterdir()} == before
+
+
+def test_image_model_with_arguments_is_refused(
+    scene: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Arguments.identity().save("a.json")
+    words = ["image", "c.png", "m.png", "-o", "o.png", "--arguments", "a.json", "--model", "x.onnx"]
+    assert "drop one of the two" in refused(capsys, 2, *words)
+    words = ["image", "c.png", "m.png", "-o", "o.png", "--model", "c.png"]
+    assert re.search("must be a complete ONNX model", refused(capsys, 2, *words))
+
+
+def test_image_overwrite_input_when_asked_and_other_outputs_always(
+    scene: Path, model: Path
+) -> None:
+    expected_words = ["image", "c.png", "m.png", "--model", str(model), "-o"]
+    Path("o.png").write_bytes(b"old")
+    assert main([*expected_words, "o.png"]) == 0
+    assert main([*expected_words, "c.png", "--overwrite-input"]) == 0
+    np.testing.assert_array_equal(pixels("c.png"), pixels("o.png"))
+
+
+def test_image_input_behind_a_link_is_protected(
+    scene: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("link.png").symlink_to("c.png")
+    words = ["image", "c.png", "m.png", "-o", "link.png", "--model", str(model)]
+    assert "would replace an input" in refused(capsys, 2, *words)
+
+
+def test_lut_writes_a_cube_and_prints_its_errors(
+    scene: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["lut", "c.png", "m.png", "--model", str(model), "-o"]
+    assert main([*words, "l.cube"]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"temperature [-+]0\.\d+", out)
+    assert re.search(r"trilinear: maximum \d+\.\d+, mean \d\.\d+, 99\.9 % below", out)
+    assert "tetrahedral: maximum" in out
+    assert "LUT_3D_SIZE 33" in Path("l.cube").read_text()[:2000]
+    assert main([*words, "l.cube", "--size", "65", "--title", "My look"]) == 0
+    text = Path("l.cube").read_text()
+    assert 'TITLE "My look"' in text and "LUT_3D_SIZE 65" in text
+    Image.new("L", (120, 90)).save("empty.png")
+    capsys.readouterr()
+    words[2] = "empty.png"
+    assert "empty" in refused(capsys, 2, *words, "x.cube")
+    assert "must end in .cube" in refused(capsys, 2, *words, "x.lut")
+    assert not Path("x.cube").exists()
+    assert "another file or folder" in refused(capsys, 2, "lut", "c.png", "c.png", "-o", "x.cube")
+    Arguments.identity().save("a.cube")
+    words = ["lut", "c.png", "m.png", "--arguments", "a.cube", "-o", "a.cube"]
+    assert refused(capsys, 2, *words).endswith("replace an input; name another file.")
+
+
+def test_lut_of_a_name_that_is_not_utf8_is_written(scene: Path) -> None:
+    Arguments.identity().save("a.json")
+    name = os.fsdecode(b"odd\xff.png")
+    try:
+        Path(name).write_bytes(Path("c.png").read_bytes())
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names alone")
+    assert main(["lut", name, "m.png", "-o", "o.cube", "--arguments", "a.json"]) == 0
+    assert 'TITLE "odd?"' in Path("o.cube").read_text()
+
+
+def test_doctor_reports_and_exit_codes(
+    scene: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["doctor", "--model", str(model)]) == 0
+    out = capsys.readouterr().out
+    for topic in ("renderer", "model", "providers", "self-test"):
+        assert re.search(rf"^ok +{topic} ", out, re.MULTILINE)
+    assert "instruction set" in out and "sha256" in out
+    assert main(["doctor", "--model", "absent.onnx"]) == 1
+    assert re.search(r"^FAIL +model .*does not exist", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_doctor_survives_a_model_that_cannot_run(
+    scene: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failing = write_failing_predictor(scene / "fails.onnx")
+    assert main(["doctor", "--model", str(failing)]) == 1
+    out = capsys.readouterr().out
+    assert re.search(r"^FAIL +self-test .*fails\.onnx must run on thumbnails", out, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--seconds 0", r"--seconds: must be a number of seconds above 0; got '0'"),
+        ("--seconds nan", r"above 0; got 'nan'"),
+        ("--threads 0", r"--threads: must be a whole number above 0; got '0'"),
+        ("--threads 1.5", r"must be a whole number above 0; got '1.5'"),
+    ],
+)
+def test_bench_bad_command_line_is_refused(
+    capsys: pytest.CaptureFixture[str], words: str, message: str
+) -> None:
+    assert re.search(message, refused(capsys, 2, "bench", *words.split()))
+
+
+def test_help_names_every_filter_of_the_registry(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("image", "batch", "lut"):
+        assert main([command, "--help"]) == 0
+        out = capsys.readouterr().out
+        for operation in map(OPERATIONS.__getitem__, PHOTO_FILTERS):
+            assert re.search(
+                rf"^  {operation.name} .*{re.escape(operation.effect)}$", out, re.MULTILINE
+            )
+
+
+def test_main_help_version_and_unknown_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    out = capsys.readouterr().out
+    assert all(re.search(rf"^ +{name} ", out, re.MULTILINE) for name in COMMANDS)
+    assert main(["--version"]) == 0
+    capsys.readouterr()
+    assert "required: COMMAND" in refused(capsys, 2)
+    assert "invalid choice: 'paint'" in refused(capsys, 2, "paint")
+
+
+def test_command_line_in_its_own_process(scene: Path, model: Path) -> None:
+    words = [*COMMAND, "image", "c.png", "m.png", "--model", str(model), "-o"]
+    done = subprocess.run([*words, "o.jpg"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("temperature")
+    bad = subprocess.run([*words, "o.gif"], capture_output=True, text=True, check=False)
+    assert bad.returncode == 2
+    assert bad.stderr.startswith("harmonizer: error: o.gif must end in one of")
+    assert "Traceback" not in bad.stderr
+
+
+@pytest.mark.parametrize("command", ["image", "doctor"])
+def test_command_leaves_the_home_folder_empty(
+    scene: Path, model: Path, tmp_path_factory: pytest.TempPathFactory, command: str
+) -> None:
+    home = tmp_path_factory.mktemp("home")
+    words = {"image": ["c.png", "m.png", "-o", "o.png"], "doctor": []}[command]
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("XDG_", "ORT_"))}
+    done = subprocess.run(
+        [*COMMAND, command, *words, "--model", str(model)],
+        env={**kept, "HOME": str(home)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert list(home.rglob("*")) == []
+
+
+def test_image_never_imports_what_it_does_not_need(scene: Path, model: Path) -> None:
+    code = (
+        "import sys; from harmonizer.cli import main; "
+        f"assert main(['image', 'c.jpg', 'm.png', '-o', 'o.jpg', '--model', {str(model)!r}]) == 0; "
+        "heavy = {'torch', 'tqdm', 'tifffile', 'imagecodecs', 'onnx', 'scipy', 'skimage'}; "
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_image_1080p_jpeg_from_cold_start_is_quick(scene: Path, model: Path) -> None:
+    """The stated limit is 1.5 s; the best of three leaves the machine's other work out."""
+    big = Image.open("c.png").resize((1920, 1080))
+    big.save("big.jpg", quality=92)
+    Image.open("m.png").resize((1920, 1080)).save("bigm.png")
+    words = [*COMMAND, "image", "big.jpg", "bigm.png", "-o", "o.jpg", "--model", str(model)]
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        subprocess.run(words, check=True, capture_output=True)
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds) < 1.5, seconds
+
+
+def test_flags_are_not_guessed_from_their_beginnings(
+    scene: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (scene / "c.png").read_bytes()
+    words = ["image", "c.png", "m.png", "-o", "c.png", "--model", str(model), "--overwrite"]
+    assert main(words) == 2
+    assert "unrecognized arguments: --overwrite" in capsys.readouterr().err
+    assert (scene / "c.png").read_bytes() == before
+
+
+def test_image_streams(scene: Path, model: Path) -> None:
+    """Composite or mask by standard input, the picture by standard output."""
+    words = ["--model", str(model), "--format", "png"]
+    assert main(["image", "c.jpg", "m.png", "-o", "wanted.png", "--model", str(model)]) == 0
+    wanted = Path("wanted.png").read_bytes()
+    for given, other in (("c.jpg", ["-", "m.png"]), ("m.png", ["c.jpg", "-"])):
+        result = subprocess.run(
+            [*COMMAND, "image", *other, "-o", "-", *words],
+            input=Path(given).read_bytes(),
+            capture_output=True,
+            check=False,
+        )
+        assert result.returncode == 0, result.stderr
+        assert result.stdout == wanted
+        assert b"wrote: standard output" in result.stderr
+
+
+def test_image_json_says_all(scene: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["image", "c.png", "m.png", "-o", "o.png", "--model", str(model), "--json"]
+    assert main(words) == 0
+    facts = json.loads(capsys.readouterr().out)
+    with Image.open("o.png") as image:
+        assert (facts["width"], facts["height"]) == image.size
+    assert facts["output"] == "o.png" and facts["backend"] == "cpu" and facts["notes"] == []
+    again = {key: facts[key] for key in ("format", "version", "filters", "arguments")}
+    Path("a.json").write_text(json.dumps(again))
+    assert main(["image", "c.png", "m.png", "-o", "p.png", "--arguments", "a.json"]) == 0
+    assert Path("p.png").read_bytes() == Path("o.png").read_bytes()
+
+
+@pytest.mark.parametrize("command", ["image", "lut", "curves", "batch"])
+def test_inverted_mask_is_the_mask_inverted(scene: Path, model: Path, command: str) -> None:
+    with Image.open("m.png") as mask:
+        ImageOps.invert(mask.convert("L")).save("not.png")
+    look = ["--model", str(ROOT / "models" / "s2crnet.onnx" if command == "curves" else model)]
+    if command == "batch":
+        for name, mask_file in (("plain", "m.png"), ("other", "not.png")):
+            for folder, source in (("composite", "c.png"), ("mask", mask_file)):
+                Path(name, folder).mkdir(parents=True)
+                shutil.copy(source, Path(name, folder, "a.png"))
+        outputs = ["one/a.png", "two/a.png"]
+        assert main(["batch", "plain", "-o", "one", *look]) == 0
+        assert main(["batch", "other", "-o", "two", *look, "--invert-mask"]) == 0
+    else:
+        suffix = {"image": "png", "lut": "cube", "curves": "png"}[command]
+        outputs = [f"one.{suffix}", f"two.{suffix}"]
+        for mask_file, output, more in (
+            ("m.png", outputs[0], []),
+            ("not.png", outputs[1], ["--invert-mask"]),
+        ):
+            assert main([command, "c.png", mask_file, "-o", output, *look, *more]) == 0
+    assert Path(outputs[0]).read_bytes() == Path(outputs[1]).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("c.png m.png -o -", "-o - needs --format"),
+        ("c.png m.png -o - --format png --json", "--json goes to standard output"),
+        ("c.png m.png -o o.png --format png", "--format is for -o -"),
+        ("- - -o o.png", "- is both"),
+    ],
+)
+def test_streams_that_cannot_be_are_refused(
+    scene: Path, words: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert said in refused(capsys, 2, "image", *words.split())

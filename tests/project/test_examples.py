@@ -1,0 +1,63 @@
+"""The programs in examples/ run as their first lines say, with the shipped model."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+from repository import ROOT
+
+SERVICE = ROOT / "examples" / "service.py"
+EXAMPLES = sorted(set((ROOT / "examples").glob("*.py")) - {SERVICE})
+
+
+@pytest.mark.parametrize("program", EXAMPLES, ids=lambda path: path.stem)
+def test_example_runs_as_its_first_lines_say(program: Path, scene: Path) -> None:
+    if program.stem == "own_network":
+        pytest.importorskip("torch")
+    (scene / "composite.jpg").write_bytes((scene / "c.jpg").read_bytes())
+    (scene / "mask.png").write_bytes((scene / "m.png").read_bytes())
+    (scene / "cutout.png").write_bytes((scene / "rgba.png").read_bytes())
+    pixels = np.asarray(Image.open(scene / "c.png")).astype(np.uint16) * 257
+    tifffile.imwrite(scene / "composite.tif", pixels, photometric="rgb")
+    for folder, source in (("composites", "c.jpg"), ("masks", "m.png")):
+        (scene / folder).mkdir()
+        (scene / folder / f"a{Path(source).suffix}").write_bytes((scene / source).read_bytes())
+    found = re.search(rf"^python examples/{program.name} (.*)$", program.read_text(), re.MULTILINE)
+    assert found is not None
+    words = found[1].replace("models/", f"{ROOT}/models/").split()
+    known = set(scene.rglob("*"))
+    result = subprocess.run(
+        [sys.executable, program, *words], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    assert "failed" not in result.stdout
+    made = set(scene.rglob("*")) - known
+    assert all(path.is_dir() or path.stat().st_size for path in made)
+    outputs = [word for word in words if not Path(word).exists()]
+    assert not outputs
+    assert made or result.stdout
+
+
+def test_service_answers_with_the_picture_or_what_is_wrong(
+    scene: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("fastapi", reason="harmonizer[test] is not installed")
+    from fastapi.testclient import TestClient
+
+    monkeypatch.syspath_prepend(SERVICE.parent)
+    import service  # type: ignore[import-not-found]
+
+    client = TestClient(service.app)
+    files = {"image": Path("c.jpg").read_bytes(), "mask": Path("m.png").read_bytes()}
+    answer = client.post("/harmonize", files=files)
+    assert answer.status_code == 200 and answer.headers["content-type"] == "image/jpeg"
+    wanted = service.harmonizer.harmonize_file("c.jpg", "m.png", form="JPEG")
+    assert answer.content == wanted.data
+    refused = client.post("/harmonize", files=files | {"image": b"<html>"})
+    assert refused.status_code == 422
+    assert "the composite must be a JPEG" in refused.json()["detail"]
