@@ -22,8 +22,9 @@ from harmonizer.errors import ImageFileError, brief
 from harmonizer.inspection import Size, inspect
 from harmonizer.limits import check_size, max_file_bytes
 from harmonizer.lossy import noise_of
+from harmonizer.masks import inverted
 from harmonizer.memory import Blob
-from harmonizer.raster import Raster, plain_mode, without_orientation
+from harmonizer.raster import Raster, plain_mode, straightened, without_orientation
 from harmonizer.reading import read_regular
 
 _SIGNATURES = ((b"\xff\xd8\xff", "JPEG"), (b"\x89PNG\r\n\x1a\n", "PNG"), (b"RIFF", "WebP"))
@@ -45,7 +46,7 @@ def identify(path: Path | Blob, head: bytes) -> str:
         return form
     failed = ": " in mistaken.kind_of(head)  # its remedy is said there
     raise ImageFileError(
-        f"{path} must be a JPEG, PNG, TIFF, WebP, HEIC, AVIF, JPEG XL, GIF or BMP image; "
+        f"{path} must be a JPEG, PNG, TIFF, WebP, HEIC, AVIF, JPEG XL, OpenEXR, GIF or BMP image; "
         f"{mistaken.came(head)}." + ("" if failed else " Convert it to one of these.")
     )
 
@@ -86,7 +87,7 @@ def decode(path: Path | Blob, max_pixels: int) -> Raster:
 
     Raises:
         ImageFileError: If it cannot be read, is of another format, is damaged, is larger than
-            `max_pixels`, or has colours that would have to be guessed (CMYK, Lab, premultiplied).
+            `max_pixels`, or has colours that would have to be guessed (CMYK, Lab).
     """
     data = read_file(path, max_pixels)
     form = identify(path, data[: mistaken.HEAD])
@@ -222,14 +223,17 @@ def _decode_tiff(path: Path | Blob, data: bytes, form: str, max_pixels: int) -> 
     notes: list[str] = []
     if layout.pages > 1:
         notes.append(f"it holds {layout.pages} pages; the first is used")
-    pixels = tiff.read_pixels(data, layout, _tiff_channels(layout, notes))
+    kept = _tiff_channels(layout, notes)
+    pixels = tiff.read_pixels(data, layout, kept)
     if layout.photometric == tiff.WHITE_IS_0:
-        pixels = np.iinfo(pixels.dtype).max - pixels
+        pixels = inverted(pixels)
     if layout.colours is not None:
         notes.append("its palette colours are converted to RGB")
         indices = pixels[..., 0] if layout.bits > 1 else pixels[..., 0] // 255
         pixels = (layout.colours.T[indices] >> 8).astype(np.uint8)
     channels = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[pixels.shape[2]]
+    if channels.endswith("A") and layout.extra[kept[-1] - len(kept) + 1] == 1:
+        pixels = straightened(pixels, notes)
     structure = b""
     try:
         structure = exif.from_tiff(data)
@@ -249,9 +253,10 @@ def _tiff_channels(layout: tiff.Layout, notes: list[str]) -> list[int]:
         raise ValueError(f"it has {layout.samples} values a pixel for RGB")
     if layout.photometric == tiff.PALETTE and count:
         raise ValueError(f"it has {layout.samples} values a pixel for a palette")
-    # TIFF 6.0, ExtraSamples: 2 is straight alpha; 0, or no entry, may be anything.
+    # TIFF 6.0, ExtraSamples: 1 is alpha that colours are multiplied by, 2 straight alpha; 0, or no
+    # entry, may be anything.
     meanings = layout.extra[:count]
-    alphas = [colours + index for index, meaning in enumerate(meanings) if meaning == 2][:1]
+    alphas = [colours + at for at, meaning in enumerate(meanings) if meaning in (1, 2)][:1]
     if count > len(alphas):
         notes.append(
             f"it has {count - len(alphas)} extra channel(s) not marked as its alpha, which are "

@@ -44,12 +44,17 @@ class Description:
         colours: What its colours are, where the file says that they are not sRGB's without an ICC
             profile; else empty.
         notes: What is not carried over, one sentence each.
+        chromaticities: Of scene-linear light: x and y of red, green, blue and white; None for
+            sRGB's.
+        half: Its floats have 16 bits.
     """
 
     resolution: tuple[float, float] | None = None
     xmp: bytes = b""
     colours: str = ""
     notes: tuple[str, ...] = ()
+    chromaticities: tuple[float, ...] | None = None
+    half: bool = False
 
     def turned(self) -> "Description":
         """For rows and columns swapped."""

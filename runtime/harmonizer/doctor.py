@@ -101,6 +101,7 @@ def _test_pictures() -> str:
     from harmonizer.encoding import Quality
     from harmonizer.files import (
         DEEP_FORMATS,
+        FLOAT_FORMATS,
         FORMATS,
         STUDIO_FORMATS,
         load_photo,
@@ -114,12 +115,15 @@ def _test_pictures() -> str:
             if form in STUDIO_FORMATS and importlib.util.find_spec("OpenImageIO") is None:
                 missing.append(form)
                 continue
-            for depth in (8, 16) if form in DEEP_FORMATS else (8,):
-                pixels = to_depth(random.integers(0, 256, (16, 24, 3), dtype=np.uint8), depth)
+            depths = [8, 16] if form in DEEP_FORMATS else [8]
+            depths += [32] if form in FLOAT_FORMATS else []
+            for depth in depths[form == "OpenEXR" :]:
+                values = random.integers(0, 256, (16, 24, 3), dtype=np.uint8)
+                pixels = values.astype(np.float32) if depth == 32 else to_depth(values, depth)
                 path = Path(folder) / f"picture{suffix}"
                 save_photo(path, pixels, quality=Quality(lossless=True))
-                read = load_photo(path).pixels
-                exact = form in DEEP_FORMATS
+                read = load_photo(path, colour_management=depth == 32).pixels
+                exact = depth == 32 or form in DEEP_FORMATS
                 if read.shape != pixels.shape or (exact and not np.array_equal(read, pixels)):
                     raise ValueError(f"{form} must be read as it was written; it is not.")
                 done.append(f"{form} {depth}")

@@ -1,4 +1,4 @@
-"""Encode 8- and 16-bit pixels to JPEG, PNG, TIFF, WebP, AVIF and JPEG XL with EXIF and ICC.
+"""Encode pixels to JPEG, PNG, TIFF, WebP, AVIF, JPEG XL and OpenEXR with EXIF and ICC.
 
 Pillow writes JPEG, WebP, AVIF and 8-bit PNG; imagecodecs (libpng) compresses 16-bit PNG; TIFF is
 written here, because the libraries at hand cannot put an EXIF directory into a 16-bit file
@@ -17,7 +17,7 @@ from harmonizer import exif as exif_tags
 from harmonizer.describing import NOTHING, XMP_JPEG, Description
 from harmonizer.errors import ImageFileError
 
-Pixels = NDArray[np.uint8 | np.uint16]
+Pixels = NDArray[np.uint8 | np.uint16 | np.float32]
 
 JPEG_EXIF_LIMIT = 65533 - 6
 """Bytes of EXIF that one JPEG segment holds beside its prefix."""
@@ -62,9 +62,9 @@ def encode(
     """Encode an image file.
 
     Args:
-        form: "JPEG", "PNG", "TIFF", "WebP", "AVIF" or "JPEG XL".
+        form: "JPEG", "PNG", "TIFF", "WebP", "AVIF", "JPEG XL" or "OpenEXR".
         pixels: (H, W, 3), or (H, W, 4) with alpha where the format holds it; uint8, or uint16
-            for PNG, TIFF and JPEG XL.
+            for PNG, TIFF and JPEG XL, float32 for TIFF and OpenEXR.
         exif: EXIF structure without prefix; may be empty.
         icc: ICC profile; may be empty.
         quality: Settings of the lossy formats.
@@ -86,6 +86,10 @@ def encode(
             return _encode_tiff(pixels, exif, icc, description)
         if form in _BY_EXIF and not exif and description.resolution:
             exif = exif_tags.of_resolution(*description.resolution)
+        if form == "OpenEXR":
+            from harmonizer import exr
+
+            return exr.encode(pixels, description)
         if form == "JPEG XL":
             from harmonizer import jpegxl
 
@@ -188,14 +192,18 @@ def _encode_png16(pixels: Pixels, exif: bytes, icc: bytes) -> bytes:
 
 
 def _encode_tiff(pixels: Pixels, exif: bytes, icc: bytes, description: Description) -> bytes:
-    """TIFF 6.0: strips, Deflate with horizontal differencing, in the byte order of the EXIF."""
+    """TIFF 6.0: strips, Deflate, integers as differences, in the byte order of the EXIF."""
     order = exif_tags.byte_order(exif) if exif else "<"
     height, width, channels = pixels.shape
+    floats = pixels.dtype == np.float32
     rows = max(1, (1 << 20) // (width * channels * pixels.itemsize))
     strips: list[bytes] = []
     for top in range(0, height, rows):
         strip = pixels[top : top + rows].copy()
-        strip[:, 1:] -= pixels[top : top + rows, :-1]  # wraps around, as the predictor means it
+        if not floats:
+            np.subtract(
+                strip[:, 1:], pixels[top : top + rows, :-1], out=strip[:, 1:]
+            )  # wraps around, as the predictor means it
         raw = strip.astype(strip.dtype.newbyteorder(order)).tobytes()  # type: ignore[arg-type]
         strips.append(bytes(zlib.compress(raw, 6)))
     sizes = [len(strip) for strip in strips]
@@ -216,7 +224,8 @@ def _encode_tiff(pixels: Pixels, exif: bytes, icc: bytes, description: Descripti
         (278, long, [rows]),
         (279, long, sizes),
         (284, short, [1]),  # interleaved
-        (317, short, [2]),  # horizontal differencing
+        (317, short, [1 if floats else 2]),  # horizontal differencing
+        (339, short, [3 if floats else 1] * channels),  # floats, or unsigned integers
     ):
         first[tag] = exif_tags.pack_integers(order, kind, values)
     if channels == 4:

@@ -1,4 +1,4 @@
-"""Formats that are read beside JPEG, PNG, TIFF and WebP: HEIC, AVIF, GIF, BMP, JPEG XL.
+"""Formats that are read beside JPEG, PNG, TIFF and WebP: HEIC, AVIF, GIF, BMP, and studios'.
 
 Phones and the web bring them. Pillow reads AVIF of 8 bits, GIF and BMP; imagecodecs AVIF of 10 and
 12 bits, which Pillow cuts to 8; pillow-heif HEIC, an extra of its own because its wheels hold
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harmonizer import exif, jpegxl
+from harmonizer import exif, exr, jpegxl
 from harmonizer.describing import Description, with_clean_xmp
 from harmonizer.errors import ImageFileError
 from harmonizer.inspection import Size
@@ -19,7 +19,9 @@ from harmonizer.limits import MAX_METADATA, check_size
 from harmonizer.lossy import UNKNOWN_NOISE
 from harmonizer.raster import Raster, plain_mode, without_orientation
 
-FORMS = frozenset({"HEIC", "AVIF", "GIF", "BMP", jpegxl.FORM})
+_MODULES: dict[str, Any] = {module.FORM: module for module in (jpegxl, exr)}
+
+FORMS = frozenset({"HEIC", "AVIF", "GIF", "BMP", *_MODULES})
 
 _BRANDS = {
     **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"), "HEIC"),
@@ -44,8 +46,9 @@ def form_of(head: bytes) -> str:
         if brands[0] in _COMMON_BRANDS or brands[0] in _BRANDS:
             return next((_BRANDS[brand] for brand in brands if brand in _BRANDS), "")
         return ""
-    if jpegxl.is_one(head):
-        return jpegxl.FORM
+    for form, module in _MODULES.items():
+        if module.is_one(head):
+            return form
     if head[:6] in (b"GIF87a", b"GIF89a"):
         return "GIF"
     # A BMP's header says its own length next; text may begin with its two letters.
@@ -69,8 +72,9 @@ def size_of(path: object, form: str, data: bytes, max_pixels: int) -> Size:
         ImageFileError: If it has more pixels than it may, or what reads it is not installed.
         ValueError: If it is damaged, or has too much metadata.
     """
-    if form == jpegxl.FORM:
-        return jpegxl.size_of(path, data, max_pixels)
+    if form in _MODULES:
+        size: Size = _MODULES[form].size_of(path, data, max_pixels)
+        return size
     if form in ("HEIC", "AVIF"):
         _check_boxes(data)
     image = _open(form, data)
@@ -86,8 +90,9 @@ def decode(path: object, form: str, data: bytes, max_pixels: int) -> Raster:
         ImageFileError: If its colours would have to be guessed.
         Exception: Whatever its library raises for a damaged file.
     """
-    if form == jpegxl.FORM:
-        return jpegxl.decode(path, data, max_pixels)
+    if form in _MODULES:
+        raster: Raster = _MODULES[form].decode(path, data, max_pixels)
+        return raster
     image = _open(form, data)
     width, height = image.size
     check_size(path, width, height, max_pixels)

@@ -151,6 +151,12 @@ def settled(mask: Any, levels: Levels | None) -> Any:
     return mask
 
 
+def inverted(mask: Array) -> Array:
+    """What is foreground as background, and the other way round."""
+    result: Array = np.asarray(full_value(mask.dtype)).astype(mask.dtype) - mask
+    return result
+
+
 def full_value(dtype: "np.dtype[Any]") -> float:
     """The value that is full foreground in a mask of a type: 255, 65535, or 1."""
     return float(np.iinfo(dtype).max) if dtype.kind == "u" else 1.0

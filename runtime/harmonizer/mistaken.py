@@ -15,7 +15,6 @@ _STARTS: tuple[tuple[bytes, str], ...] = (
     (b"\0\0\0\x0cjP  ", "JPEG 2000"),
     (b"\xff\x4f\xff\x51", "JPEG 2000"),
     (b"8BPS", "Photoshop"),
-    (b"\x76\x2f\x31\x01", "OpenEXR"),
     (b"#?RADIANCE", "Radiance HDR"),
     (b"FUJIFILM", "a raw photograph"),
     (b"\xff\xd8\xff", "JPEG"),

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from harmonizer.arrays import check_image, check_mask
 from harmonizer.checks import finite
 from harmonizer.errors import PlacementError
+from harmonizer.light import to_encoded, to_linear
 from harmonizer.limits import MAX_PIXELS
 from harmonizer.masks import full_value
 
@@ -289,7 +290,7 @@ def _straight(planes: "list[Image.Image]") -> NDArray[np.float32]:
     # Interpolation overshoots in colours and coverage alike, which their ratio takes out again.
     weights = np.where(covered > 0, coverage, np.inf)
     colours = np.dstack(linear) / weights[..., None]
-    return np.dstack([_from_linear(np.clip(colours, 0, 1)), covered]).astype(np.float32)
+    return np.dstack([to_encoded(np.clip(colours, 0, 1)), covered]).astype(np.float32)
 
 
 def _overlap(
@@ -325,20 +326,10 @@ def _as_type(unit: Array, dtype: np.dtype[Any]) -> Array:
 def _to_linear(colours: Array) -> NDArray[np.float32]:
     """Linear-light values of sRGB-encoded ones (IEC 61966-2-1)."""
     if colours.dtype.kind == "f":
-        return _decoded(colours)
+        return to_linear(colours)
     codes = np.arange(int(full_value(colours.dtype)) + 1) / full_value(colours.dtype)
-    table: NDArray[np.float32] = _decoded(codes)[colours]
+    table: NDArray[np.float32] = to_linear(codes)[colours]
     return table
-
-
-def _decoded(encoded: Array) -> NDArray[np.float32]:
-    bent = ((np.maximum(encoded, 0.04045) + 0.055) / 1.055) ** 2.4
-    return np.where(encoded <= 0.04045, encoded / 12.92, bent).astype(np.float32)
-
-
-def _from_linear(linear: Array) -> NDArray[np.float32]:
-    bent = 1.055 * np.maximum(linear, 0.0031308) ** (1 / 2.4) - 0.055
-    return np.where(linear <= 0.0031308, 12.92 * linear, bent).astype(np.float32)
 
 
 def _position(at: tuple[Position, Position], axis: int, side: int) -> float:

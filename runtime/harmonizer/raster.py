@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 from harmonizer import exif
 from harmonizer.describing import NOTHING, Description
 from harmonizer.errors import ImageFileError
+from harmonizer.masks import full_value
 
 if TYPE_CHECKING:
     from PIL import Image
 
-Pixels = NDArray[np.uint8 | np.uint16]
+Pixels = NDArray[np.uint8 | np.uint16 | np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,7 @@ class Raster:
     """A decoded file, as stored: orientation not yet applied.
 
     Attributes:
-        pixels: (H, W, C) uint8 or uint16.
+        pixels: (H, W, C) uint8 or uint16, or float32 where the file holds floats.
         channels: "L", "LA", "RGB" or "RGBA"; C is its length.
         exif: The EXIF structure without prefix, orientation already 1; empty if there is none.
         icc: The ICC profile; empty if there is none.
@@ -65,6 +66,20 @@ def plain_mode(path: object, image: "Image.Image", notes: list[str]) -> "Image.I
     if mode not in ("L", "LA", "RGB", "RGBA"):
         raise ImageFileError(f"{path} must be RGB or greyscale; it is {mode}. Convert it to RGB.")
     return image
+
+
+def straightened(pixels: Pixels, notes: list[str]) -> Pixels:
+    """Colours that are multiplied by their alpha, the last channel, divided by it."""
+    colours, alpha = pixels[..., :-1], pixels[..., -1:]
+    full = full_value(pixels.dtype)
+    if alpha.min() == full:
+        return pixels
+    notes.append("its colours are multiplied by its alpha, and are divided by it")
+    weights = np.where(alpha > 0, alpha, full).astype(np.float64)
+    straight = colours * (full / weights)
+    if pixels.dtype != np.float32:
+        straight = np.minimum(np.floor(straight + 0.5), full)
+    return np.concatenate([straight.astype(pixels.dtype), alpha], axis=2)
 
 
 def without_orientation(structure: bytes, notes: list[str]) -> bytes:
