@@ -58,7 +58,7 @@ class Colours:
         Raises:
             ImageFileError: If the profile cannot be used.
         """
-        return self._converted(pixels, self.profile, _srgb())
+        return self._converted(pixels, self.profile, srgb_profile())
 
     def from_srgb(self, pixels: Array) -> NDArray[np.uint16]:
         """SRGB-encoded colours as these, (H, W, 3) uint16.
@@ -66,7 +66,7 @@ class Colours:
         Raises:
             ImageFileError: If the profile cannot be used.
         """
-        return self._converted(pixels, _srgb(), self.profile)
+        return self._converted(pixels, srgb_profile(), self.profile)
 
     def back(self, drawn: Array, own: Array) -> Array:
         """What was drawn in sRGB's colours, in these; equal to `own` where nothing was.
@@ -140,7 +140,7 @@ def transformed(
     name: str,
     ink: bool = False,
 ) -> NDArray[Any]:
-    """Colours of a profile as those of another, relative colorimetric.
+    """Colours of a profile as those of another, relative colorimetric; black of ink as black.
 
     Args:
         pixels: (H, W, 3) uint16, or float32, which is not clipped; with `ink` (H, W, 4), 0 is none.
@@ -163,7 +163,7 @@ def transformed(
             outcolorspace="rgb",
             outdtype=kind,
             intent=int(CMS.INTENT.RELATIVE_COLORIMETRIC),
-            flags=int(CMS.FLAGS.NOOPTIMIZE),
+            flags=int(CMS.FLAGS.NOOPTIMIZE) | (int(CMS.FLAGS.BLACKPOINTCOMPENSATION) if ink else 0),
         )
     except Exception as error:  # LittleCMS's own
         raise ImageFileError(
@@ -197,7 +197,8 @@ def in_blocks(work: Callable[[slice], Any], shape: tuple[int, ...]) -> list[Any]
 
 
 @cache
-def _srgb() -> bytes:
+def srgb_profile() -> bytes:
+    """An ICC profile of sRGB."""
     from imagecodecs import cms_profile
 
     profile: bytes = cms_profile("srgb")

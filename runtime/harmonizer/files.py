@@ -42,7 +42,7 @@ FORMATS = {
 }
 """The format that a file name's suffix asks for when writing."""
 
-READ_SUFFIXES = (*FORMATS, ".heic", ".heif", ".gif", ".bmp")
+READ_SUFFIXES = (*FORMATS, ".heic", ".heif", ".gif", ".bmp", ".psd", ".psb")
 """Suffixes of files that are looked for when reading; what they hold, their content says."""
 
 DEEP_FORMATS = frozenset({"PNG", "TIFF", "JPEG XL"})

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harmonizer import exif, exr, jpegxl
+from harmonizer import exif, exr, jpegxl, psd
 from harmonizer.describing import Description, with_clean_xmp
 from harmonizer.errors import ImageFileError
 from harmonizer.inspection import Size
@@ -19,7 +19,7 @@ from harmonizer.limits import MAX_METADATA, check_size
 from harmonizer.lossy import UNKNOWN_NOISE
 from harmonizer.raster import Raster, plain_mode, without_orientation
 
-_MODULES: dict[str, Any] = {module.FORM: module for module in (jpegxl, exr)}
+_MODULES: dict[str, Any] = {module.FORM: module for module in (jpegxl, exr, psd)}
 
 FORMS = frozenset({"HEIC", "AVIF", "GIF", "BMP", *_MODULES})
 

@@ -14,7 +14,6 @@ _STARTS: tuple[tuple[bytes, str], ...] = (
     (b"BM", "BMP"),
     (b"\0\0\0\x0cjP  ", "JPEG 2000"),
     (b"\xff\x4f\xff\x51", "JPEG 2000"),
-    (b"8BPS", "Photoshop"),
     (b"#?RADIANCE", "Radiance HDR"),
     (b"FUJIFILM", "a raw photograph"),
     (b"\xff\xd8\xff", "JPEG"),

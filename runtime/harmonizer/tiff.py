@@ -23,7 +23,7 @@ from harmonizer.tiff_directory import Directory
 
 Pixels = NDArray[np.uint8 | np.uint16 | np.float32]
 
-RGB, YCBCR, PALETTE, BLACK_IS_0, WHITE_IS_0 = 2, 6, 3, 1, 0
+RGB, YCBCR, PALETTE, BLACK_IS_0, WHITE_IS_0, CMYK = 2, 6, 3, 1, 0, 5
 _PHOTOMETRICS = {
     **{0: "MINISWHITE", 1: "MINISBLACK", 2: "RGB", 3: "PALETTE", 4: "MASK", 5: "CMYK"},
     **{6: "YCBCR", 8: "CIELAB", 9: "ICCLAB", 10: "ITULAB", 32803: "CFA", 34892: "LINEAR_RAW"},
@@ -122,6 +122,11 @@ def read_layout(path: object, data: bytes, max_pixels: int) -> Layout:
         )
     photometric, compression = directory.number(262, -1), directory.number(259, 1)
     _check_meaning(path, photometric, compression)
+    if photometric == CMYK and (samples < 4 or directory.number(332, 1) != 1):
+        raise ImageFileError(
+            f"{path} must have the inks cyan, magenta, yellow and black; it has {samples} values a "
+            "pixel of others. Convert it to RGB in a colour-managed editor."
+        )
     bits, floats = _bits(path, directory)
     if floats and photometric not in (BLACK_IS_0, RGB):
         raise ImageFileError(
@@ -196,6 +201,8 @@ def read_pixels(data: bytes, layout: Layout, kept: Sequence[int]) -> Pixels:
 
 def _check_meaning(path: object, photometric: int, compression: int) -> None:
     known = photometric in (WHITE_IS_0, BLACK_IS_0, RGB, PALETTE)
+    # Whether JPEG parts of CMYK are inverted, files do not agree on.
+    known |= photometric == CMYK and compression != JPEG
     if not known and not (photometric == YCBCR and compression == JPEG):
         name = _PHOTOMETRICS.get(photometric, "unknown" if photometric < 0 else str(photometric))
         raise ImageFileError(
