@@ -153,7 +153,7 @@ def _described(form: str, file: bytes, description: Description) -> bytes:
         return _described_jpeg(file, description)
     if form != "PNG":
         return file
-    extra = b""
+    extra = b"".join(_png_chunk(*chunk) for chunk in description.chunks)
     if description.resolution:
         metric = [round(number / _INCH_M) for number in description.resolution]
         extra += _png_chunk(b"pHYs", struct.pack(">IIB", *metric, 1))

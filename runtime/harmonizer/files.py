@@ -135,7 +135,11 @@ def load_photo(
         description = description.turned()
     other = other_colours(icc, raster.exif, description)
     adobe = bool(other) and not description.colours
-    own: Colours | Light | None = colours_of(icc, adobe) if colour_management else None
+    own: Colours | Light | None = None
+    if colour_management and description.profile and (description.chunks or not icc):
+        own = Colours(description.profile, description.colours)
+    elif colour_management and not description.chunks:
+        own = colours_of(icc, adobe)
     if floats:
         own = light_of(icc, description.chromaticities)
     if other and own is None:
@@ -360,6 +364,15 @@ def save_photo(
         notes.append(f"{path}: its EXIF data has {len(exif)} bytes, too many for JPEG; left out")
         exif = b""
     description = like.description if like is not None else NOTHING
+    if form != "PNG" and description.profile and (description.chunks or not icc):
+        icc = description.profile
+    elif description.chunks and form == "PNG":
+        icc = b""  # the chunks say it
+    elif description.colours and not description.profile:
+        notes.append(
+            f"{path}: {form} is not told that its colours are of {description.colours}; others "
+            "will show it as sRGB"
+        )
     if form == "JPEG" and len(description.xmp) > JPEG_XMP_LIMIT:
         notes.append(
             f"{path}: its XMP data has {len(description.xmp)} bytes, too many for JPEG; left out"

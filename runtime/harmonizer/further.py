@@ -5,6 +5,7 @@ Phones and the web bring them. Pillow reads AVIF of 8 bits, GIF and BMP; imageco
 libraries of other licences.
 """
 
+from dataclasses import replace
 from io import BytesIO
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harmonizer import exif, exr, jpegxl, psd
+from harmonizer.code_points import UNSPECIFIED, Stated, by_code
 from harmonizer.describing import Description, with_clean_xmp
 from harmonizer.errors import ImageFileError
 from harmonizer.inspection import Size
@@ -31,9 +33,6 @@ _BRANDS = {
 
 _COMMON_BRANDS = (b"mif1", b"msf1", b"miaf")
 """Of either: which, the compatible brands say."""
-
-_SRGB_PRIMARIES, _P3_PRIMARIES = 1, 12
-"""Codes of ISO/IEC 23091-2."""
 
 _PIXELS = b"mdat"
 
@@ -118,7 +117,10 @@ def decode(path: object, form: str, data: bytes, max_pixels: int) -> Raster:
         form,
         palette=image.mode == "P",
         noise=UNKNOWN_NOISE if form == "AVIF" else 0.0,
-        description=with_clean_xmp(Description(_resolution(image), _xmp(image.info))),
+        description=_described(
+            Description(_resolution(image), _xmp(image.info)),
+            _avif_colours(data) if form == "AVIF" and not image.info.get("icc_profile") else None,
+        ),
     )
 
 
@@ -166,10 +168,12 @@ def _decode_heic(path: object, file: Any) -> Raster:
     if depth > 8:  # in the upper bits of 16
         pixels = _widened(pixels >> (16 - depth), depth)
     structure = (info.get("exif") or b"").removeprefix(b"Exif\0\0")
-    colours, icc = "", info.get("icc_profile") or b""
-    primaries = (info.get("nclx_profile") or {}).get("color_primaries", _SRGB_PRIMARIES)
-    if not icc and primaries not in (_SRGB_PRIMARIES, 2):
-        colours = "Display P3" if primaries == _P3_PRIMARIES else f"primaries {primaries}"
+    icc, code = info.get("icc_profile") or b"", info.get("nclx_profile") or {}
+    stated = by_code(
+        code.get("color_primaries", UNSPECIFIED),
+        code.get("transfer_characteristics", UNSPECIFIED),
+        "nclx",
+    )
     return Raster(
         np.array(pixels if pixels.ndim == 3 else pixels[..., None]),
         mode,
@@ -179,8 +183,22 @@ def _decode_heic(path: object, file: Any) -> Raster:
         tuple(notes),
         "HEIC",
         noise=UNKNOWN_NOISE,
-        description=with_clean_xmp(Description(None, _xmp(info), colours)),
+        description=_described(Description(None, _xmp(info)), None if icc else stated),
     )
+
+
+def _described(description: Description, stated: Stated | None) -> Description:
+    if stated is not None:
+        description = replace(description, colours=stated.name, profile=stated.profile)
+    return with_clean_xmp(description)
+
+
+def _avif_colours(data: bytes) -> Stated | None:
+    """By its first box of code points (ISO/IEC 14496-12, 12.1.5)."""
+    at = data.find(b"colrnclx") + 8
+    if at < 8 or at + 4 > len(data):
+        return None
+    return by_code(int.from_bytes(data[at : at + 2]), int.from_bytes(data[at + 2 : at + 4]), "nclx")
 
 
 def _deep_avif(data: bytes) -> NDArray[np.uint16] | None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harmonizer.code_points import HDR, SRGB_CURVE, by_code
 from harmonizer.describing import Description, with_clean_xmp
 from harmonizer.inspection import Size
 from harmonizer.limits import MAX_METADATA, check_size
@@ -26,9 +27,6 @@ _CODESTREAM = b"\xff\x0a"
 _SIGNATURE = b"\0\0\0\x0cJXL \r\n\x87\n"
 _FILE_TYPE = b"\0\0\0\x14ftypjxl \0\0\0\0jxl "
 _PIXELS = (b"jxlc", b"jxlp")
-_SRGB_CURVE = 13
-"""Code of the transfer function (ISO/IEC 23091-2)."""
-
 _RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
 
 
@@ -82,20 +80,21 @@ def decode(path: object, data: bytes, max_pixels: int) -> Raster:
     if pixels.shape[2] > 4:
         raise ValueError(f"it has {pixels.shape[2]} channels")
     icc = b"" if profile is None else np.asarray(profile, np.uint8).tobytes()
-    if pixels.shape[2] < 3 and code[1] == _SRGB_CURVE:
+    if pixels.shape[2] < 3 and code[1] == SRGB_CURVE:
         icc = b""  # made up by libjxl from the code; grey of sRGB's curve is what grey is here
+    stated = by_code(code[0], code[1], "its codestream") if code[1] in HDR else None
     structure = b"".join(content[4:] for kind, content in boxes if kind == b"Exif")
     xmp = next((content for kind, content in boxes if kind == b"xml "), b"")
     return Raster(
         pixels,
         {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[pixels.shape[2]],
         without_orientation(structure.removeprefix(b"Exif\0\0"), notes),
-        icc,
+        b"" if stated else icc,
         1,
         tuple(notes),
         FORM,
         noise=UNKNOWN_NOISE,
-        description=with_clean_xmp(Description(None, xmp)),
+        description=with_clean_xmp(Description(None, xmp, stated.name if stated else "")),
     )
 
 

@@ -275,7 +275,7 @@ def test_srgb_profiles_are_known_by_their_numbers(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "content", "said"),
     [
-        (b"cICP", b"\x0c\x0d\0\x01", "code points 12/13"),
+        (b"cICP", b"\x0c\x0d\0\x01", "of Display P3 (cICP), not sRGB's"),
         (b"gAMA", struct.pack(">I", 100000), "gamma 1.00"),
         (b"gAMA", struct.pack(">I", 45455), ""),
         (b"cICP", b"\x01\x0d\0\x01", ""),
