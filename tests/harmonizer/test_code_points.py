@@ -144,3 +144,11 @@ def test_numbers_near_srgbs_are_srgb_and_impossible_ones_are_named() -> None:
     assert unknown.profile == b""
     odd = by_numbers((0.6, 0.0, 0.3, 0.6, 0.15, 0.06, 0.31, 0.33), 40.0)
     assert odd is not None and odd.profile == b"" and "gamma 40.00" in odd.name
+
+
+def test_look_of_a_picture_in_other_colours_is_said_to_be_of_its_values(
+    mask: Array, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("own.png").write_bytes(with_chunks(scene(), STATED["cICP P3"][1]))
+    assert main(["lut", "own.png", "m.png", "-o", "o.cube"]) == 0
+    assert "its colours are of Display P3 (cICP), not sRGB's" in capsys.readouterr().err
