@@ -10,7 +10,6 @@ from harmonizer.cli import SUCCESS
 from harmonizer.cli.options import (
     add_input_options,
     add_output_options,
-    add_placing_options,
     add_recipe_options,
     check_format_options,
     check_masks,
@@ -18,10 +17,10 @@ from harmonizer.cli.options import (
     open_tools,
     place_of,
     read_file_options,
-    read_placing,
     read_recipe,
     say,
 )
+from harmonizer.cli.placing import add_placing_options, read_placing
 from harmonizer.composites import harmonize_file
 from harmonizer.files import output_format
 from harmonizer.limits import max_file_bytes
