@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import skimage.data
 import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
@@ -45,6 +46,37 @@ def write_samples(folder: Path) -> None:
         }
         for kind, picture in pictures.items():
             Image.fromarray(picture).save(folder / kind / f"{photo.name}.png")
+
+
+def place_cutout(folder: Path, model: Path) -> Path:
+    """Put the astronaut, cut out, on a photograph of a launch pad at dusk, as README shows it.
+
+    Args:
+        folder: Where cutout.png, photo.jpg and what is made of them go.
+        model: Predictor.
+
+    Returns:
+        The picture: cut-out, composite, result.
+
+    Raises:
+        subprocess.CalledProcessError: If the `harmonizer` command fails.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    person = next(photo for photo in sample_photos() if photo.name == "astronaut")
+    Image.fromarray(np.dstack([person.pixels, person.mask])).save(folder / "cutout.png")
+    pad = skimage.data.rocket()
+    Image.fromarray(pad).save(folder / "photo.jpg", quality=95)
+    words = ["image", "cutout.png", "--background", "photo.jpg", "-o", "result.jpg"]
+    words += ["--at", "28%,100%", "--anchor", "bottom", "--scale", "0.75"]
+    words += ["--save-composite", "composite.png", "--model", str(model.resolve())]
+    subprocess.run([sys.executable, "-m", "harmonizer", *words], check=True, cwd=folder)
+    alone = Image.new("RGB", (512, 512), (235, 235, 235))
+    with Image.open(folder / "cutout.png") as cutout:
+        alone.paste(cutout, mask=cutout.getchannel("A"))
+    row = [np.asarray(alone), _read(folder / "composite.png"), _read(folder / "result.jpg")]
+    picture = folder / "cutout.jpg"
+    sheet([row], ["cut-out", "on a photograph", "harmonized"]).save(picture, quality=92)
+    return picture
 
 
 def _tensor(pixels: Picture) -> torch.Tensor:
@@ -113,6 +145,7 @@ def main() -> int:
     picture = args.output / "before_after.jpg"
     sheet(rows, ["composite", "harmonized", "original photograph"]).save(picture, quality=92)
     print(f"before and after: {picture}")
+    print(f"a cut-out on a photograph: {place_cutout(args.output / 'cutout', args.model)}")
     if real.is_dir():
         paths = sorted((args.output / "real").glob("*.jpg"))[:: max(1, 25 // REAL_COMPOSITES)]
         rows = [[_read(real / "composite" / p.name), _read(p)] for p in paths[:REAL_COMPOSITES]]

@@ -21,6 +21,9 @@ IMAGE_TYPES: dict[Any, int] = {
 }
 MASK_TYPES: dict[Any, int] = {np.bool_: _native.BOOL, **IMAGE_TYPES}
 
+_ON_THE_CPU = 1
+"""DLPack's kDLCPU."""
+
 
 def _size(array: Array) -> str:
     return f"{array.shape[0]}x{array.shape[1]}"
@@ -28,7 +31,9 @@ def _size(array: Array) -> str:
 
 def _check_array(array: object, name: str, types: dict[Any, int]) -> None:
     if not isinstance(array, np.ndarray):
-        raise TypeError(f"`{name}` must be a numpy array; got {type(array).__name__}.")
+        raise TypeError(
+            f"`{name}` must be a numpy array; got {type(array).__name__}.{_way_to_numpy(array)}"
+        )
     if isinstance(array, np.ma.MaskedArray):
         raise TypeError(
             f"`{name}` must be a plain numpy array; got a masked one, whose masked values are "
@@ -36,10 +41,43 @@ def _check_array(array: object, name: str, types: dict[Any, int]) -> None:
         )
     if array.dtype.type not in types or not array.dtype.isnative:
         allowed = ", ".join(np.dtype(kind).name for kind in types)
+        remedy = "Convert it, and scale it to the new dtype's range."
+        if types is MASK_TYPES and array.dtype.kind in "iu":
+            remedy = (
+                f"Of labels pass where the foreground is, such as {name} == 1; or name the values "
+                "of no and of full foreground, Harmonizer(mask_levels=(0, 1))."
+            )
         raise TypeError(
             f"`{name}` must have dtype {allowed} in native byte order; got {array.dtype!r}. "
-            "Convert it, and scale it to the new dtype's range."
+            + remedy
         )
+
+
+def _way_to_numpy(array: object) -> str:
+    """What to do with an array of another library, a sentence; empty for what is none."""
+    if hasattr(array, "getbands"):  # of Pillow
+        return " Pass np.asarray(image), or the picture itself to `harmonize_file`."
+    if is_on_cpu(array):
+        return (
+            " Pass np.asarray(array), which shares its memory (of a torch tensor that needs a "
+            "gradient: tensor.detach().numpy()); a (3, H, W) one as array.permute(1, 2, 0) first."
+        )
+    if hasattr(array, "__dlpack_device__") or hasattr(array, "__cuda_array_interface__"):
+        return (
+            ' backend="cuda" takes arrays on a GPU, image and mask alike; else copy it to the CPU.'
+        )
+    return ""
+
+
+def is_on_cpu(array: object) -> bool:
+    """Whether it is an array of another library, in the memory of the CPU."""
+    place = getattr(array, "__dlpack_device__", None)
+    return not isinstance(array, np.ndarray) and callable(place) and place()[0] == _ON_THE_CPU
+
+
+def _is_planar(shape: tuple[int, ...]) -> bool:
+    """Whether three or four channels come first, as torch has them."""
+    return len(shape) == 3 and shape[0] in (3, 4) and shape[2] not in (3, 4)
 
 
 def _check_unit_range(array: Array, name: str) -> None:
@@ -68,10 +106,14 @@ def check_image(image: Array, name: str) -> None:
     """
     _check_array(image, name, IMAGE_TYPES)
     if image.ndim != 3 or image.shape[2] != 3:
-        raise ValueError(
-            f"`{name}` must have shape (H, W, 3); got {image.shape}. Take the three colour "
-            "channels, such as rgba[..., :3]."
-        )
+        remedy = "Take the three colour channels, such as rgba[..., :3]."
+        if image.ndim == 2 or image.shape[2:] == (1,):
+            remedy = "Repeat grey, as np.dstack([grey] * 3)."
+        elif _is_planar(image.shape):
+            remedy = "Pass a planar one as image[:3].transpose(1, 2, 0)."
+        elif image.ndim == 4:
+            remedy = "Pass one picture, or each of them to `Harmonizer.batch`."
+        raise ValueError(f"`{name}` must have shape (H, W, 3); got {image.shape}. {remedy}")
     if 0 in image.shape:
         raise ValueError(f"`{name}` must have at least one pixel; got {_size(image)}.")
     _check_unit_range(image, name)
@@ -85,9 +127,9 @@ def check_mask(mask: Array, image: Array) -> None:
     """
     _check_array(mask, "mask", MASK_TYPES)
     if mask.ndim != 2:
+        channel = "mask[0]" if mask.shape[:1] == (1,) else "mask[..., 0]"
         raise ValueError(
-            f"`mask` must have shape (H, W); got {mask.shape}. Take one channel, such as "
-            "mask[..., 0]."
+            f"`mask` must have shape (H, W); got {mask.shape}. Take one channel, such as {channel}."
         )
     if mask.shape != image.shape[:2]:
         raise ValueError(

@@ -19,7 +19,7 @@ from harmonizer.errors import ImageFileError
 from harmonizer.icc import is_srgb, profile_name
 from harmonizer.systems import available_cores
 
-Pixels = NDArray[np.uint8 | np.uint16]
+Array = NDArray[Any]
 
 _BLOCK = 1 << 18
 """Pixels that are converted at a time: what LittleCMS needs beside them stays small."""
@@ -46,7 +46,7 @@ class Colours:
     profile: bytes
     name: str
 
-    def to_srgb(self, pixels: Pixels) -> NDArray[np.uint16]:
+    def to_srgb(self, pixels: Array) -> NDArray[np.uint16]:
         """These colours as sRGB's, clipped to it.
 
         Args:
@@ -58,17 +58,17 @@ class Colours:
         Raises:
             ImageFileError: If the profile cannot be used.
         """
-        return self._converted(pixels, self.profile, _srgb())
+        return self._converted(pixels, self.profile, srgb_profile())
 
-    def from_srgb(self, pixels: Pixels) -> NDArray[np.uint16]:
+    def from_srgb(self, pixels: Array) -> NDArray[np.uint16]:
         """SRGB-encoded colours as these, (H, W, 3) uint16.
 
         Raises:
             ImageFileError: If the profile cannot be used.
         """
-        return self._converted(pixels, _srgb(), self.profile)
+        return self._converted(pixels, srgb_profile(), self.profile)
 
-    def back(self, drawn: Pixels, own: Pixels) -> Pixels:
+    def back(self, drawn: Array, own: Array) -> Array:
         """What was drawn in sRGB's colours, in these; equal to `own` where nothing was.
 
         Args:
@@ -84,7 +84,7 @@ class Colours:
         unit = 257 if own.dtype == np.uint8 else 1
         full = np.iinfo(own.dtype).max
 
-        def convert(rows: slice) -> Pixels:
+        def convert(rows: slice) -> Array:
             before = self.to_srgb(own[rows])
             touched = (before != drawn[rows]).any(axis=2)
             result = own[rows].copy()
@@ -95,9 +95,9 @@ class Colours:
                 result[touched] = np.clip((values + unit // 2) // unit, 0, full)
             return result
 
-        return np.concatenate(_in_blocks(convert, own.shape))
+        return np.concatenate(in_blocks(convert, own.shape))
 
-    def say(self, pixels: Pixels) -> str:
+    def say(self, pixels: Array) -> str:
         """What is done with these colours, for a person.
 
         Raises:
@@ -109,7 +109,7 @@ class Colours:
             return said
         return f"{said}; {share:.1%} of them lie outside of sRGB and keep what they have beyond it"
 
-    def beyond(self, pixels: Pixels) -> float:
+    def beyond(self, pixels: Array) -> float:
         """The share of pixels that sRGB does not hold, 0 to 1.
 
         Raises:
@@ -122,33 +122,56 @@ class Colours:
         gone = np.abs(there - sample.astype(np.int32) * unit).max(axis=2)
         return float((gone > 257).mean())
 
-    def _converted(self, pixels: Pixels, source: bytes, target: bytes) -> NDArray[np.uint16]:
-        from imagecodecs import CMS, cms_transform
-
+    def _converted(self, pixels: Array, source: bytes, target: bytes) -> NDArray[np.uint16]:
         def convert(rows: slice) -> NDArray[np.uint16]:
             deep = pixels[rows]
             if deep.dtype == np.uint8:
                 deep = deep.astype(np.uint16) * np.uint16(257)
-            result: NDArray[np.uint16] = cms_transform(
-                np.ascontiguousarray(deep),
-                source,
-                target,
-                colorspace="rgb",
-                outcolorspace="rgb",
-                outdtype="uint16",
-                intent=int(CMS.INTENT.RELATIVE_COLORIMETRIC),
-                flags=int(CMS.FLAGS.NOOPTIMIZE),
-            )
-            return result.reshape(deep.shape)
+            return transformed(deep, source, target, "uint16", self.name)
 
-        try:
-            return np.concatenate(_in_blocks(convert, pixels.shape))
-        except Exception as error:  # LittleCMS's own
-            raise ImageFileError(
-                f"the ICC profile {self.name!r} must be one for RGB that LittleCMS can use; "
-                f"{error}. Convert the picture to sRGB in an editor, or turn `colour_management` "
-                "off."
-            ) from error
+        return np.concatenate(in_blocks(convert, pixels.shape))
+
+
+def transformed(
+    pixels: NDArray[Any],
+    source: bytes,
+    target: bytes,
+    kind: str,
+    name: str,
+    ink: bool = False,
+) -> NDArray[Any]:
+    """Colours of a profile as those of another, relative colorimetric; black of ink as black.
+
+    Args:
+        pixels: (H, W, 3) uint16, or float32, which is not clipped; with `ink` (H, W, 4), 0 is none.
+        source, target: ICC profiles.
+        kind: Type of the result, such as "uint16".
+        name: Of the profile that is not ours, for messages.
+        ink: The source's colours are CMYK.
+
+    Raises:
+        ImageFileError: If LittleCMS cannot use one.
+    """
+    from imagecodecs import CMS, cms_transform
+
+    try:
+        result: NDArray[Any] = cms_transform(
+            np.ascontiguousarray(pixels),
+            source,
+            target,
+            colorspace="cmyk" if ink else "rgb",
+            outcolorspace="rgb",
+            outdtype=kind,
+            intent=int(CMS.INTENT.RELATIVE_COLORIMETRIC),
+            flags=int(CMS.FLAGS.NOOPTIMIZE) | (int(CMS.FLAGS.BLACKPOINTCOMPENSATION) if ink else 0),
+        )
+    except Exception as error:  # LittleCMS's own
+        raise ImageFileError(
+            f"the ICC profile {name!r} must be one for {'CMYK' if ink else 'RGB'} that LittleCMS "
+            f"can use; {error}. Convert the picture to sRGB in an editor, or turn "
+            "`colour_management` off."
+        ) from error
+    return result.reshape(*pixels.shape[:-1], 3)
 
 
 def colours_of(icc: bytes, adobe: bool) -> Colours | None:
@@ -163,7 +186,7 @@ def colours_of(icc: bytes, adobe: bool) -> Colours | None:
     return Colours(_adobe(), "Adobe RGB (EXIF)") if adobe else None
 
 
-def _in_blocks(work: Callable[[slice], Any], shape: tuple[int, ...]) -> list[Any]:
+def in_blocks(work: Callable[[slice], Any], shape: tuple[int, ...]) -> list[Any]:
     """Do it for some rows at a time, on several cores."""
     rows = max(1, _BLOCK // max(int(np.prod(shape[1:-1])), 1))
     parts = [slice(first, first + rows) for first in range(0, shape[0], rows)]
@@ -174,7 +197,8 @@ def _in_blocks(work: Callable[[slice], Any], shape: tuple[int, ...]) -> list[Any
 
 
 @cache
-def _srgb() -> bytes:
+def srgb_profile() -> bytes:
+    """An ICC profile of sRGB."""
     from imagecodecs import cms_profile
 
     profile: bytes = cms_profile("srgb")

@@ -22,7 +22,8 @@ from harmonizer.files import (
     save_photo,
     to_depth,
 )
-from harmonizer.masks import Levels
+from harmonizer.light import Light
+from harmonizer.masks import Levels, full_value
 from harmonizer.memory import Place, Source, source_of
 from harmonizer.recipes import Recipe, Tools
 
@@ -117,6 +118,7 @@ def harmonize_file(
         notes += (f"{composite}: its 8-bit values are widened to 16 bits",)
     if options.depth is None:
         check_depth(output, photo.pixels.dtype)
+    floats = photo.pixels.dtype == np.float32
     for kept, values_of in zip(options.keep, (photo.pixels, np.dstack([values] * 3)), strict=True):
         if kept is not None:
             notes += save_photo(kept, values_of, photo if values_of is photo.pixels else None)
@@ -141,8 +143,17 @@ def harmonize_file(
                 return Result(arguments, plan, (*notes, *concerns, said), (height, width))
             concerns += (f"{output}: nothing is drawn, but the file is re-encoded, for {obstacle}",)
         drawn = frame.draw(plan, out=photo.pixels)
-    if colours is not None:
+    if floats and options.depth:
+        said = (
+            f"{output}: its floats are written as sRGB, {options.depth} bits; what lies beyond is"
+        )
+        notes += (f"{said} clipped",)
+        photo = replace(photo, icc=b"")
+    elif colours is not None:
         drawn = colours.back(drawn, own)
+        if isinstance(colours, Light) and photo.icc and output_format(output) == "OpenEXR":
+            drawn = colours.linear(drawn)
+            notes += (f"{output}: its floats are converted to scene-linear light",)
     pixels = to_depth(drawn, options.depth) if options.depth else drawn
     losses = save_photo(output, pixels, photo, _kept_alpha(photo, mask, output), options.quality)
     return Result(arguments, plan, (*notes, *concerns, *losses), (height, width))
@@ -154,7 +165,7 @@ def _is_flat(pixels: Pixels, mask: Pixels) -> bool:
     around = pixels[::step, ::step][mask[::step, ::step] == 0]
     if not around.size:
         return False
-    slack = _FLAT_LEVELS * (np.iinfo(pixels.dtype).max // 255)
+    slack = _FLAT_LEVELS * full_value(pixels.dtype) / 255
     near = (np.abs(around - np.median(around, axis=0)) <= slack).all(axis=1)
     return bool(near.mean() >= _FLAT_SHARE)
 

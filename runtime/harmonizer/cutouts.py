@@ -5,7 +5,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from harmonizer.colour import Colours
+from harmonizer.errors import PlacementError
 from harmonizer.files import Photo, Pixels, load_pair, load_photo, to_depth
+from harmonizer.light import Light
 from harmonizer.masks import Levels
 from harmonizer.memory import Source, source_of
 from harmonizer.placement import Position, place
@@ -49,7 +51,7 @@ def load_placed(
 
     Raises:
         ImageFileError, MaskError: As `load_pair` does.
-        PlacementError: As `place` does.
+        PlacementError: As `place` does, or of floats.
     """
     foreground = source_of(foreground, "the foreground")
     background = source_of(placing.background, "the background")
@@ -57,8 +59,14 @@ def load_placed(
         foreground, mask, max_pixels, fit_mask, levels, colour_management, invert_mask
     )
     ground = load_photo(background, max_pixels, colour_management)
+    for source, pixels in ((foreground, cut.pixels), (background, ground.pixels)):
+        if pixels.dtype == np.float32:
+            raise PlacementError(
+                f"{source} must have 8 or 16 bits a channel to be placed, or placed on; it has "
+                "floats. Save it as 16-bit PNG or TIFF, or place it in a compositor."
+            )
     placed = place(
-        _in_colours(cut.pixels, cut.colours, ground.colours),
+        _in_colours(cut.pixels, _whole(cut.colours), _whole(ground.colours)),
         ground.pixels,
         coverage,
         at=placing.at,
@@ -75,6 +83,11 @@ def load_placed(
         said.append(f"{background}: its alpha channel is left out")
     composite = replace(ground, pixels=placed.composite, alpha=None, form="")
     return composite, placed.mask, tuple(said)
+
+
+def _whole(colours: Colours | Light | None) -> Colours | None:
+    """Those of whole numbers; floats have been refused."""
+    return None if isinstance(colours, Light) else colours
 
 
 def _in_colours(pixels: Pixels, own: Colours | None, wanted: Colours | None) -> Pixels:

@@ -22,8 +22,9 @@ from harmonizer.errors import ImageFileError, brief
 from harmonizer.inspection import Size, inspect
 from harmonizer.limits import check_size, max_file_bytes
 from harmonizer.lossy import noise_of
+from harmonizer.masks import inverted
 from harmonizer.memory import Blob
-from harmonizer.raster import Raster, plain_mode, without_orientation
+from harmonizer.raster import Raster, plain_mode, straightened, without_ink, without_orientation
 from harmonizer.reading import read_regular
 
 _SIGNATURES = ((b"\xff\xd8\xff", "JPEG"), (b"\x89PNG\r\n\x1a\n", "PNG"), (b"RIFF", "WebP"))
@@ -45,7 +46,8 @@ def identify(path: Path | Blob, head: bytes) -> str:
         return form
     failed = ": " in mistaken.kind_of(head)  # its remedy is said there
     raise ImageFileError(
-        f"{path} must be a JPEG, PNG, TIFF, WebP, HEIC, AVIF, GIF or BMP image; "
+        f"{path} must be a JPEG, PNG, TIFF, WebP, HEIC, AVIF, JPEG XL, OpenEXR, Photoshop, "
+        f"GIF or BMP image; "
         f"{mistaken.came(head)}." + ("" if failed else " Convert it to one of these.")
     )
 
@@ -86,7 +88,8 @@ def decode(path: Path | Blob, max_pixels: int) -> Raster:
 
     Raises:
         ImageFileError: If it cannot be read, is of another format, is damaged, is larger than
-            `max_pixels`, or has colours that would have to be guessed (CMYK, Lab, premultiplied).
+            `max_pixels`, or has colours that would have to be guessed (Lab, CMYK without
+            a profile).
     """
     data = read_file(path, max_pixels)
     form = identify(path, data[: mistaken.HEAD])
@@ -159,7 +162,8 @@ def _decode_with_pillow(path: Path | Blob, data: bytes, form: str, max_pixels: i
     image.load()  # a PNG's eXIf chunk may come after the pixels
     structure = image.info.get("exif", b"").removeprefix(b"Exif\0\0")
     icc = image.info.get("icc_profile") or b""
-    converted = plain_mode(path, image, notes)
+    converted = plain_mode(path, image, notes, icc)
+    icc = icc if image.mode != "CMYK" else b""
     pixels = np.array(converted)
     if pixels.ndim == 2:
         pixels = pixels[..., None]
@@ -222,13 +226,21 @@ def _decode_tiff(path: Path | Blob, data: bytes, form: str, max_pixels: int) -> 
     notes: list[str] = []
     if layout.pages > 1:
         notes.append(f"it holds {layout.pages} pages; the first is used")
-    pixels = tiff.read_pixels(data, layout, _tiff_channels(layout, notes))
+    kept = _tiff_channels(layout, notes)
+    pixels = tiff.read_pixels(data, layout, kept)
     if layout.photometric == tiff.WHITE_IS_0:
-        pixels = np.iinfo(pixels.dtype).max - pixels
+        pixels = inverted(pixels)
     if layout.colours is not None:
         notes.append("its palette colours are converted to RGB")
         indices = pixels[..., 0] if layout.bits > 1 else pixels[..., 0] // 255
         pixels = (layout.colours.T[indices] >> 8).astype(np.uint8)
+    inks = layout.photometric == tiff.CMYK
+    has_alpha = len(kept) == (5 if inks else 4) or len(kept) == 2
+    if has_alpha and layout.extra[kept[-1] - len(kept) + 1] == 1:
+        pixels = straightened(pixels, notes)
+    if inks:
+        colours = without_ink(path, pixels[..., :4], layout.icc, notes)
+        pixels = np.concatenate([colours, pixels[..., 4:]], axis=2)
     channels = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[pixels.shape[2]]
     structure = b""
     try:
@@ -237,21 +249,29 @@ def _decode_tiff(path: Path | Blob, data: bytes, form: str, max_pixels: int) -> 
         notes.append(f"its descriptive tags cannot be carried over ({error})")
     palette = layout.colours is not None
     return Raster(
-        pixels, channels, structure, layout.icc, layout.orientation, tuple(notes), form, palette
+        pixels,
+        channels,
+        structure,
+        b"" if inks else layout.icc,
+        layout.orientation,
+        tuple(notes),
+        form,
+        palette,
     )
 
 
 def _tiff_channels(layout: tiff.Layout, notes: list[str]) -> list[int]:
     """Which samples of a TIFF are its colours and its alpha."""
-    colours = 3 if layout.photometric in (tiff.RGB, tiff.YCBCR) else 1
+    colours = {tiff.RGB: 3, tiff.YCBCR: 3, tiff.CMYK: 4}.get(layout.photometric, 1)
     count = layout.samples - colours
     if count < 0:
-        raise ValueError(f"it has {layout.samples} values a pixel for RGB")
+        raise ValueError(f"it has {layout.samples} values a pixel for {colours} colours")
     if layout.photometric == tiff.PALETTE and count:
         raise ValueError(f"it has {layout.samples} values a pixel for a palette")
-    # TIFF 6.0, ExtraSamples: 2 is straight alpha; 0, or no entry, may be anything.
+    # TIFF 6.0, ExtraSamples: 1 is alpha that colours are multiplied by, 2 straight alpha; 0, or no
+    # entry, may be anything.
     meanings = layout.extra[:count]
-    alphas = [colours + index for index, meaning in enumerate(meanings) if meaning == 2][:1]
+    alphas = [colours + at for at, meaning in enumerate(meanings) if meaning in (1, 2)][:1]
     if count > len(alphas):
         notes.append(
             f"it has {count - len(alphas)} extra channel(s) not marked as its alpha, which are "

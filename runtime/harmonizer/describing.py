@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from harmonizer import exif
+from harmonizer.code_points import Stated, by_code, by_numbers
 from harmonizer.containers import TiffTags, jpeg_segments, png_chunks, webp_chunks
 from harmonizer.errors import printable
 from harmonizer.icc import is_srgb, profile_name
@@ -30,9 +31,6 @@ _ORIENTATION = re.compile(rb"(tiff:Orientation(?:=[\"']|>))\s*[1-8]\s*(?=[\"'<])
 _OF_OTHER_PARTS = (b"hdrgm:", b"Container:Directory", b"GCamera:M", b"GDepth:", b"GImage:")
 """In XMP that describes pictures or films that are appended to a file: gain maps, depth, motion."""
 
-_SRGB_CHROMATICITIES = (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
-_SRGB_GAMMA, _GAMMA_SLACK = 45455, 700
-
 
 @dataclass(frozen=True, slots=True)
 class Description:
@@ -44,12 +42,21 @@ class Description:
         colours: What its colours are, where the file says that they are not sRGB's without an ICC
             profile; else empty.
         notes: What is not carried over, one sentence each.
+        profile: An ICC profile of these colours; empty where there is none for them.
+        chunks: PNG's chunks that state them.
+        chromaticities: Of scene-linear light: x and y of red, green, blue and white; None for
+            sRGB's.
+        half: Its floats have 16 bits.
     """
 
     resolution: tuple[float, float] | None = None
     xmp: bytes = b""
     colours: str = ""
     notes: tuple[str, ...] = ()
+    profile: bytes = b""
+    chunks: tuple[tuple[bytes, bytes], ...] = ()
+    chromaticities: tuple[float, ...] | None = None
+    half: bool = False
 
     def turned(self) -> "Description":
         """For rows and columns swapped."""
@@ -85,6 +92,8 @@ def other_colours(icc: bytes, structure: bytes, description: Description) -> str
         structure: Its EXIF structure; may be empty.
         description: As `describe` gives it.
     """
+    if description.chunks:  # cICP counts before a profile
+        return f"of {description.colours}"
     if icc:
         return "" if is_srgb(icc) else f"those of the profile {profile_name(icc)!r}"
     if description.colours:
@@ -132,23 +141,32 @@ def _of_png(data: bytes) -> Description:
         elif kind in (b"tEXt", b"zTXt", b"iTXt"):
             keyword = content[:79].split(b"\0")[0].decode("latin-1")
             lost[f"its text ({printable(keyword, 40)})"] = None
-    return Description(resolution, xmp, _png_colours(found), _not_carried(lost))
+    stated, kinds = _png_colours(found)
+    description = Description(resolution, xmp, "", _not_carried(lost))
+    if stated is None:
+        return description
+    chunks = tuple((kind, found[kind]) for kind in kinds if kind in found)
+    return replace(description, colours=stated.name, profile=stated.profile, chunks=chunks)
 
 
-def _png_colours(chunks: dict[bytes, bytes]) -> str:
+def _png_colours(chunks: dict[bytes, bytes]) -> tuple[Stated | None, tuple[bytes, ...]]:
     """By precedence (PNG, third edition, 4.3): cICP, iCCP, sRGB, then gAMA and cHRM."""
     if len(code := chunks.get(b"cICP", b"")) == 4:
-        return "" if code[:2] == b"\x01\x0d" else f"code points {code[0]}/{code[1]} (cICP)"
+        stated = by_code(code[0], code[1], "cICP")
+        if code[2:] != b"\0\1" and stated is None:
+            stated = Stated("narrow range (cICP)")
+        return stated if code[2:] == b"\0\1" or stated is None else Stated(stated.name), (b"cICP",)
     if b"iCCP" in chunks or b"sRGB" in chunks:
-        return ""
+        return None, ()
     gamma, places = chunks.get(b"gAMA", b""), chunks.get(b"cHRM", b"")
-    if len(gamma) == 4 and abs(int.from_bytes(gamma) - _SRGB_GAMMA) > _GAMMA_SLACK:
-        return f"gamma {100000 / max(int.from_bytes(gamma), 1):.2f} (gAMA)"
-    if len(places) == 32:
-        pairs = zip(struct.unpack(">8I", places), _SRGB_CHROMATICITIES, strict=True)
-        if any(abs(came - usual) > 1000 for came, usual in pairs):
-            return "other primaries (cHRM)"
-    return ""
+    numbers = struct.unpack(">8I", places) if len(places) == 32 else None
+    primaries = None
+    if numbers is not None:  # white comes first there
+        primaries = tuple(number / 100000 for number in (*numbers[2:], *numbers[:2]))
+    exponent = None
+    if len(gamma) == 4 and int.from_bytes(gamma):
+        exponent = 100000 / int.from_bytes(gamma)
+    return by_numbers(primaries, exponent), (b"gAMA", b"cHRM")
 
 
 def _of_tiff(data: bytes) -> Description:

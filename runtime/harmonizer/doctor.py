@@ -4,6 +4,7 @@ Nothing that could crash the process is imported: GPU libraries are loaded only 
 has named a usable GPU, TensorRT not at all.
 """
 
+import importlib.util
 import os
 import platform
 import sys
@@ -97,21 +98,37 @@ def _describe_providers() -> str:
 
 def _test_pictures() -> str:
     """Write and read a small picture of every format and depth."""
-    from harmonizer.files import DEEP_FORMATS, FORMATS, load_photo, save_photo, to_depth
+    from harmonizer.encoding import Quality
+    from harmonizer.files import (
+        DEEP_FORMATS,
+        FLOAT_FORMATS,
+        FORMATS,
+        STUDIO_FORMATS,
+        load_photo,
+        save_photo,
+        to_depth,
+    )
 
-    random, done = np.random.default_rng(3), []
+    random, done, missing = np.random.default_rng(3), [], []
     with TemporaryDirectory() as folder:
         for suffix, form in {form: (suffix, form) for suffix, form in FORMATS.items()}.values():
-            for depth in (8, 16) if form in DEEP_FORMATS else (8,):
-                pixels = to_depth(random.integers(0, 256, (16, 24, 3), dtype=np.uint8), depth)
+            if form in STUDIO_FORMATS and importlib.util.find_spec("OpenImageIO") is None:
+                missing.append(form)
+                continue
+            depths = [8, 16] if form in DEEP_FORMATS else [8]
+            depths += [32] if form in FLOAT_FORMATS else []
+            for depth in depths[form == "OpenEXR" :]:
+                values = random.integers(0, 256, (16, 24, 3), dtype=np.uint8)
+                pixels = values.astype(np.float32) if depth == 32 else to_depth(values, depth)
                 path = Path(folder) / f"picture{suffix}"
-                save_photo(path, pixels)
-                read = load_photo(path).pixels
-                exact = form in DEEP_FORMATS
+                save_photo(path, pixels, quality=Quality(lossless=True))
+                read = load_photo(path, colour_management=depth == 32).pixels
+                exact = depth == 32 or form in DEEP_FORMATS
                 if read.shape != pixels.shape or (exact and not np.array_equal(read, pixels)):
                     raise ValueError(f"{form} must be read as it was written; it is not.")
                 done.append(f"{form} {depth}")
-    return f"writes and reads {', '.join(done)} bits"
+    without = f"; {', '.join(missing)} with harmonizer[studio]" if missing else ""
+    return f"writes and reads {', '.join(done)} bits{without}"
 
 
 def _test_video() -> str:

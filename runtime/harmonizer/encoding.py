@@ -1,4 +1,4 @@
-"""Encode 8- and 16-bit pixels to JPEG, PNG, TIFF, WebP and AVIF with EXIF and ICC.
+"""Encode pixels to JPEG, PNG, TIFF, WebP, AVIF, JPEG XL and OpenEXR with EXIF and ICC.
 
 Pillow writes JPEG, WebP, AVIF and 8-bit PNG; imagecodecs (libpng) compresses 16-bit PNG; TIFF is
 written here, because the libraries at hand cannot put an EXIF directory into a 16-bit file
@@ -17,7 +17,7 @@ from harmonizer import exif as exif_tags
 from harmonizer.describing import NOTHING, XMP_JPEG, Description
 from harmonizer.errors import ImageFileError
 
-Pixels = NDArray[np.uint8 | np.uint16]
+Pixels = NDArray[np.uint8 | np.uint16 | np.float32]
 
 JPEG_EXIF_LIMIT = 65533 - 6
 """Bytes of EXIF that one JPEG segment holds beside its prefix."""
@@ -30,7 +30,7 @@ _INCH_M = 0.0254
 WEBP_SIDE_LIMIT = 16383
 JPEG_SIDE_LIMIT = 65535
 
-_BY_EXIF = ("WebP", "AVIF")
+_BY_EXIF = ("WebP", "AVIF", "JPEG XL")
 """Formats that state a resolution in EXIF alone, and whose encoder takes XMP."""
 
 SUBSAMPLINGS = ("4:4:4", "4:2:2", "4:2:0")
@@ -41,9 +41,9 @@ class Quality:
     """Settings of the lossy formats; the others ignore them.
 
     Attributes:
-        level: 1 to 100, for JPEG, WebP and AVIF.
+        level: 1 to 100, for JPEG, WebP, AVIF and JPEG XL.
         subsampling: Colour resolution of JPEG and AVIF, one of `SUBSAMPLINGS`.
-        lossless: WebP without loss; `level` is then the effort.
+        lossless: WebP (`level` is then the effort) or JPEG XL without loss.
     """
 
     level: int = 95
@@ -62,13 +62,14 @@ def encode(
     """Encode an image file.
 
     Args:
-        form: "JPEG", "PNG", "TIFF", "WebP" or "AVIF".
+        form: "JPEG", "PNG", "TIFF", "WebP", "AVIF", "JPEG XL" or "OpenEXR".
         pixels: (H, W, 3), or (H, W, 4) with alpha where the format holds it; uint8, or uint16
-            for PNG and TIFF.
+            for PNG, TIFF and JPEG XL, float32 for TIFF and OpenEXR.
         exif: EXIF structure without prefix; may be empty.
         icc: ICC profile; may be empty.
         quality: Settings of the lossy formats.
-        description: Resolution and XMP; WebP and AVIF hold a resolution in EXIF alone.
+        description: Resolution and XMP; WebP, AVIF and JPEG XL hold a resolution in
+            EXIF alone.
 
     Raises:
         ImageFileError: If the image is larger than the format allows, or the encoder fails.
@@ -85,6 +86,14 @@ def encode(
             return _encode_tiff(pixels, exif, icc, description)
         if form in _BY_EXIF and not exif and description.resolution:
             exif = exif_tags.of_resolution(*description.resolution)
+        if form == "OpenEXR":
+            from harmonizer import exr
+
+            return exr.encode(pixels, description)
+        if form == "JPEG XL":
+            from harmonizer import jpegxl
+
+            return jpegxl.encode(pixels, exif, icc, description.xmp, quality)
         if pixels.dtype == np.uint16:
             return _described(form, _encode_png16(pixels, exif, icc), description)
         options: dict[str, object] = {}
@@ -144,7 +153,7 @@ def _described(form: str, file: bytes, description: Description) -> bytes:
         return _described_jpeg(file, description)
     if form != "PNG":
         return file
-    extra = b""
+    extra = b"".join(_png_chunk(*chunk) for chunk in description.chunks)
     if description.resolution:
         metric = [round(number / _INCH_M) for number in description.resolution]
         extra += _png_chunk(b"pHYs", struct.pack(">IIB", *metric, 1))
@@ -183,14 +192,18 @@ def _encode_png16(pixels: Pixels, exif: bytes, icc: bytes) -> bytes:
 
 
 def _encode_tiff(pixels: Pixels, exif: bytes, icc: bytes, description: Description) -> bytes:
-    """TIFF 6.0: strips, Deflate with horizontal differencing, in the byte order of the EXIF."""
+    """TIFF 6.0: strips, Deflate, integers as differences, in the byte order of the EXIF."""
     order = exif_tags.byte_order(exif) if exif else "<"
     height, width, channels = pixels.shape
+    floats = pixels.dtype == np.float32
     rows = max(1, (1 << 20) // (width * channels * pixels.itemsize))
     strips: list[bytes] = []
     for top in range(0, height, rows):
         strip = pixels[top : top + rows].copy()
-        strip[:, 1:] -= pixels[top : top + rows, :-1]  # wraps around, as the predictor means it
+        if not floats:
+            np.subtract(
+                strip[:, 1:], pixels[top : top + rows, :-1], out=strip[:, 1:]
+            )  # wraps around, as the predictor means it
         raw = strip.astype(strip.dtype.newbyteorder(order)).tobytes()  # type: ignore[arg-type]
         strips.append(bytes(zlib.compress(raw, 6)))
     sizes = [len(strip) for strip in strips]
@@ -211,7 +224,8 @@ def _encode_tiff(pixels: Pixels, exif: bytes, icc: bytes, description: Descripti
         (278, long, [rows]),
         (279, long, sizes),
         (284, short, [1]),  # interleaved
-        (317, short, [2]),  # horizontal differencing
+        (317, short, [1 if floats else 2]),  # horizontal differencing
+        (339, short, [3 if floats else 1] * channels),  # floats, or unsigned integers
     ):
         first[tag] = exif_tags.pack_integers(order, kind, values)
     if channels == 4:

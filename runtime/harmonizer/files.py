@@ -17,16 +17,17 @@ from harmonizer.errors import ImageFileError, printable
 from harmonizer.exif import resolution as exif_resolution
 from harmonizer.exif import upright
 from harmonizer.fitting import Fit, scaled
+from harmonizer.light import SRGB_LIGHT, Light, light_of, linear_profile
 from harmonizer.limits import MAX_PIXELS as MAX_PIXELS
-from harmonizer.mask_reading import check_brightness, read_mask
-from harmonizer.masks import Levels
+from harmonizer.mask_reading import check_brightness, read_mask, whole_numbers
+from harmonizer.masks import Levels, full_value, inverted
 from harmonizer.memory import Place, Sink, Source, source_of
 from harmonizer.storage import write_atomically
 
 if TYPE_CHECKING:
     from harmonizer.encoding import Quality
 
-Pixels = NDArray[np.uint8 | np.uint16]
+Pixels = NDArray[np.uint8 | np.uint16 | np.float32]
 
 FORMATS = {
     ".jpg": "JPEG",
@@ -36,16 +37,24 @@ FORMATS = {
     ".tiff": "TIFF",
     ".webp": "WebP",
     ".avif": "AVIF",
+    ".jxl": "JPEG XL",
+    ".exr": "OpenEXR",
 }
 """The format that a file name's suffix asks for when writing."""
 
-READ_SUFFIXES = (*FORMATS, ".heic", ".heif", ".gif", ".bmp")
+READ_SUFFIXES = (*FORMATS, ".heic", ".heif", ".gif", ".bmp", ".psd", ".psb")
 """Suffixes of files that are looked for when reading; what they hold, their content says."""
 
-DEEP_FORMATS = frozenset({"PNG", "TIFF"})
+DEEP_FORMATS = frozenset({"PNG", "TIFF", "JPEG XL"})
 """Formats that hold 16 bits a channel."""
 
-ALPHA_FORMATS = frozenset({"PNG", "TIFF", "WebP", "AVIF"})
+FLOAT_FORMATS = frozenset({"TIFF", "OpenEXR"})
+"""Formats that hold floats."""
+
+STUDIO_FORMATS = frozenset({"JPEG XL", "OpenEXR"})
+"""Formats that need the extra harmonizer[studio]."""
+
+ALPHA_FORMATS = frozenset({"PNG", "TIFF", "WebP", "AVIF", "JPEG XL", "OpenEXR"})
 """Formats that hold an alpha channel."""
 
 
@@ -54,7 +63,8 @@ class Photo:
     """A photograph as the pipeline takes it, with what its file said beside the pixels.
 
     Attributes:
-        pixels: (H, W, 3) RGB, uint8 or uint16, upright, writable.
+        pixels: (H, W, 3) RGB, uint8 or uint16, upright, writable; float32 with `colours` that say
+            what they are.
         alpha: (H, W) of the same dtype, or None.
         exif: EXIF structure (without prefix), its orientation reset to 1; may be empty.
         icc: ICC profile; may be empty.
@@ -76,13 +86,13 @@ class Photo:
     form: str = ""
     orientation: int = 1
     description: Description = NOTHING
-    colours: Colours | None = None
+    colours: Colours | Light | None = None
 
 
 def load_photo(
     path: Source, max_pixels: int = MAX_PIXELS, colour_management: bool = False
 ) -> Photo:
-    """Read a photograph: JPEG, PNG (8/16), TIFF (8/16), WebP, HEIC, AVIF, GIF or BMP.
+    """Read a photograph of any format that is read, by its content.
 
     The EXIF orientation is applied. Greyscale and palette images become RGB, and the notes say so,
     as they do of what is not carried over.
@@ -94,11 +104,19 @@ def load_photo(
             otherwise the notes say that they are not sRGB's.
 
     Raises:
-        ImageFileError: As `harmonizer.decoding.decode` does.
+        ImageFileError: As `harmonizer.decoding.decode` does, or if it holds floats and the caller
+            does not convert them.
     """
     from harmonizer.decoding import decode
 
-    raster = decode(source_of(path, "the image"), max_pixels)
+    source = source_of(path, "the image")
+    raster = decode(source, max_pixels)
+    floats = raster.pixels.dtype == np.float32
+    if floats and not colour_management:
+        raise ImageFileError(
+            f"{source} must have 8 or 16 bits a channel here; it has floats, which are light and "
+            "are converted for the filters. Leave `colour_management` on, or export it as PNG."
+        )
     pixels, notes, icc = upright(raster.pixels, raster.orientation), list(raster.notes), raster.icc
     colours = pixels[..., :-1] if raster.channels.endswith("A") else pixels
     if colours.shape[2] == 1:
@@ -117,7 +135,13 @@ def load_photo(
         description = description.turned()
     other = other_colours(icc, raster.exif, description)
     adobe = bool(other) and not description.colours
-    own = colours_of(icc, adobe) if colour_management else None
+    own: Colours | Light | None = None
+    if colour_management and description.profile and (description.chunks or not icc):
+        own = Colours(description.profile, description.colours)
+    elif colour_management and not description.chunks:
+        own = colours_of(icc, adobe)
+    if floats:
+        own = light_of(icc, description.chromaticities)
     if other and own is None:
         notes.append(
             f"its colours are {other}, not sRGB's, for which the network was trained and the "
@@ -209,21 +233,21 @@ def load_pair(
                 f"{composite} must have an alpha channel when no mask is given; it has none. "
                 "Name a mask file."
             )
-        if photo.alpha.min() == np.iinfo(photo.alpha.dtype).max:
+        values = whole_numbers(composite, photo.alpha)
+        if values.min() == full_value(values.dtype):
             raise ImageFileError(
                 f"{composite} must have an alpha channel that marks the foreground when no mask "
                 "is given; its alpha is opaque everywhere. Name a mask file."
             )
         said = f"{composite}: its alpha channel is the mask"
-        values = photo.alpha
         if levels is None:
             check_brightness(composite, values)
         else:
             values = levels.apply(values)
-        return photo, np.iinfo(values.dtype).max - values if invert_mask else values, (*notes, said)
+        return photo, inverted(values) if invert_mask else values, (*notes, said)
     values, mask_notes, orientation = read_mask(mask, max_pixels, levels, False)
     if invert_mask:
-        values = np.iinfo(values.dtype).max - values
+        values = inverted(values)
     notes += [f"{mask}: {note}" for note in mask_notes]
     size = photo.pixels.shape[0], photo.pixels.shape[1]
     fit = Fit(str(mask), (values.shape[0], values.shape[1]), "composite", size, photo.stored_size)
@@ -252,13 +276,25 @@ def output_format(path: str | Path | Sink) -> str:
     return FORMATS[suffix]
 
 
-def check_depth(path: str | Path | Sink, dtype: np.dtype[np.uint8 | np.uint16]) -> None:
-    """Refuse 16-bit pixels for a format of 8 bits.
+def check_depth(
+    path: str | Path | Sink, dtype: np.dtype[np.uint8 | np.uint16 | np.float32]
+) -> None:
+    """Refuse pixels for a format of fewer bits, floats for one of integers, and these for OpenEXR.
 
     Raises:
         ImageFileError: If the format that the name asks for does not hold them.
     """
     form = output_format(path)
+    if dtype == np.float32 and form not in FLOAT_FORMATS:
+        raise ImageFileError(
+            f"{path}: {form} holds no floats, as the pixels are. Write .exr or .tif, or pass "
+            "`depth=16` for sRGB-encoded values."
+        )
+    if dtype != np.float32 and form == "OpenEXR":
+        raise ImageFileError(
+            f"{path}: OpenEXR holds scene-linear light in floats; the pixels have "
+            f"{8 * dtype.itemsize} bits of encoded colours. Write .png or .tif."
+        )
     if dtype == np.uint16 and form not in DEEP_FORMATS:
         raise ImageFileError(
             f"{path}: {form} holds 8 bits a channel; the pixels have 16. Write .png or .tif, or "
@@ -267,7 +303,11 @@ def check_depth(path: str | Path | Sink, dtype: np.dtype[np.uint8 | np.uint16]) 
 
 
 def to_depth(pixels: Pixels, depth: int) -> Pixels:
-    """Change 8-bit to 16-bit values (times 257, exact) or back (rounded to nearest)."""
+    """Change 8-bit to 16-bit values (times 257, exact) or back (rounded), or floats in [0, 1]."""
+    if pixels.dtype == np.float32:
+        full, kind = (255, np.uint8) if depth == 8 else (65535, np.uint16)
+        rounded: Pixels = np.floor(np.clip(pixels, 0, 1) * full + 0.5).astype(kind)
+        return rounded
     if pixels.dtype == (np.uint8 if depth == 8 else np.uint16):
         return pixels
     if depth == 16:
@@ -286,16 +326,17 @@ def save_photo(
 
     Args:
         path: Output, ending in one of `FORMATS`; a `Sink` takes the bytes.
-        pixels: (H, W, 3) RGB, uint8, or uint16 for PNG and TIFF.
+        pixels: (H, W, 3) RGB, uint8, or uint16 for PNG, TIFF and JPEG XL, or float32 for TIFF and
+            OpenEXR.
         like: Where EXIF, ICC, XMP and resolution come from.
         alpha: (H, W) of the pixels' dtype; dropped, with a note, where the format has none.
-        quality: Settings of JPEG, WebP and AVIF; None for 95, 4:4:4.
+        quality: Settings of JPEG, WebP, AVIF and JPEG XL; None for 95, 4:4:4.
 
     Returns:
         Notes on what the format could not hold.
 
     Raises:
-        TypeError: If the pixels are neither uint8 nor uint16.
+        TypeError: If the pixels are neither uint8, uint16 nor float32.
         ValueError: If the pixels are not (H, W, 3).
         ImageFileError: If the suffix is unknown, the format cannot hold the pixels, or they cannot
             be encoded.
@@ -304,9 +345,9 @@ def save_photo(
     from harmonizer.describing import JPEG_XMP_LIMIT
     from harmonizer.encoding import JPEG_EXIF_LIMIT, Quality, encode
 
-    if pixels.dtype not in (np.uint8, np.uint16):
+    if pixels.dtype not in (np.uint8, np.uint16, np.float32):
         raise TypeError(
-            f"`pixels` must be uint8 or uint16; got {pixels.dtype}. Scale and round floats first."
+            f"`pixels` must be uint8, uint16 or float32; got {pixels.dtype}. Convert them first."
         )
     if pixels.ndim != 3 or pixels.shape[2] != 3:
         raise ValueError(f"`pixels` must have shape (H, W, 3); got {pixels.shape}.")
@@ -315,19 +356,31 @@ def save_photo(
     notes = []
     exif, icc = (like.exif, like.icc) if like is not None else (b"", b"")
     if alpha is not None and form in ALPHA_FORMATS:
-        pixels = np.dstack([pixels, to_depth(alpha, 8 * pixels.itemsize)])
+        fitting = alpha if alpha.dtype == pixels.dtype else to_depth(alpha, 8 * pixels.itemsize)
+        pixels = np.dstack([pixels, fitting])
     elif alpha is not None:
         notes.append(f"{path}: {form} holds no alpha channel; it is dropped")
     if form == "JPEG" and len(exif) > JPEG_EXIF_LIMIT:
         notes.append(f"{path}: its EXIF data has {len(exif)} bytes, too many for JPEG; left out")
         exif = b""
     description = like.description if like is not None else NOTHING
+    if form != "PNG" and description.profile and (description.chunks or not icc):
+        icc = description.profile
+    elif description.chunks and form == "PNG":
+        icc = b""  # the chunks say it
+    elif description.colours and not description.profile:
+        notes.append(
+            f"{path}: {form} is not told that its colours are of {description.colours}; others "
+            "will show it as sRGB"
+        )
     if form == "JPEG" and len(description.xmp) > JPEG_XMP_LIMIT:
         notes.append(
             f"{path}: its XMP data has {len(description.xmp)} bytes, too many for JPEG; left out"
         )
         description = replace(description, xmp=b"")
-    in_exif = form in ("WebP", "AVIF")
+    if form == "TIFF" and like is not None and like.form == "OpenEXR" and not icc:
+        icc = linear_profile(description.chromaticities or SRGB_LIGHT)
+    in_exif = form in ("WebP", "AVIF", "JPEG XL")
     if in_exif and exif and description.resolution and not exif_resolution(exif):
         notes.append(f"{path}: its EXIF data states no resolution, and {form} holds none beside it")
     data = encode(form, pixels, exif, icc, quality or Quality(), description)

@@ -1,17 +1,19 @@
-"""Formats that are read beside JPEG, PNG, TIFF and WebP: HEIC, AVIF, GIF and BMP.
+"""Formats that are read beside JPEG, PNG, TIFF and WebP: HEIC, AVIF, GIF, BMP, and studios'.
 
 Phones and the web bring them. Pillow reads AVIF of 8 bits, GIF and BMP; imagecodecs AVIF of 10 and
 12 bits, which Pillow cuts to 8; pillow-heif HEIC, an extra of its own because its wheels hold
 libraries of other licences.
 """
 
+from dataclasses import replace
 from io import BytesIO
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harmonizer import exif
+from harmonizer import exif, exr, jpegxl, psd
+from harmonizer.code_points import UNSPECIFIED, Stated, by_code
 from harmonizer.describing import Description, with_clean_xmp
 from harmonizer.errors import ImageFileError
 from harmonizer.inspection import Size
@@ -19,7 +21,9 @@ from harmonizer.limits import MAX_METADATA, check_size
 from harmonizer.lossy import UNKNOWN_NOISE
 from harmonizer.raster import Raster, plain_mode, without_orientation
 
-FORMS = frozenset({"HEIC", "AVIF", "GIF", "BMP"})
+_MODULES: dict[str, Any] = {module.FORM: module for module in (jpegxl, exr, psd)}
+
+FORMS = frozenset({"HEIC", "AVIF", "GIF", "BMP", *_MODULES})
 
 _BRANDS = {
     **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"), "HEIC"),
@@ -30,20 +34,20 @@ _BRANDS = {
 _COMMON_BRANDS = (b"mif1", b"msf1", b"miaf")
 """Of either: which, the compatible brands say."""
 
-_SRGB_PRIMARIES, _P3_PRIMARIES = 1, 12
-"""Codes of ISO/IEC 23091-2."""
-
 _PIXELS = b"mdat"
 
 
 def form_of(head: bytes) -> str:
-    """The format of a file by its first bytes, "HEIC", "AVIF", "GIF" or "BMP"; else empty."""
+    """The format of a file by its first bytes, one of `FORMS`; else empty."""
     if head[4:8] == b"ftyp":
         length = min(int.from_bytes(head[:4]), len(head))
         brands = [head[8:12], *(head[at : at + 4] for at in range(16, length - 3, 4))]
         if brands[0] in _COMMON_BRANDS or brands[0] in _BRANDS:
             return next((_BRANDS[brand] for brand in brands if brand in _BRANDS), "")
         return ""
+    for form, module in _MODULES.items():
+        if module.is_one(head):
+            return form
     if head[:6] in (b"GIF87a", b"GIF89a"):
         return "GIF"
     # A BMP's header says its own length next; text may begin with its two letters.
@@ -67,6 +71,9 @@ def size_of(path: object, form: str, data: bytes, max_pixels: int) -> Size:
         ImageFileError: If it has more pixels than it may, or what reads it is not installed.
         ValueError: If it is damaged, or has too much metadata.
     """
+    if form in _MODULES:
+        size: Size = _MODULES[form].size_of(path, data, max_pixels)
+        return size
     if form in ("HEIC", "AVIF"):
         _check_boxes(data)
     image = _open(form, data)
@@ -82,6 +89,9 @@ def decode(path: object, form: str, data: bytes, max_pixels: int) -> Raster:
         ImageFileError: If its colours would have to be guessed.
         Exception: Whatever its library raises for a damaged file.
     """
+    if form in _MODULES:
+        raster: Raster = _MODULES[form].decode(path, data, max_pixels)
+        return raster
     image = _open(form, data)
     width, height = image.size
     check_size(path, width, height, max_pixels)
@@ -107,7 +117,10 @@ def decode(path: object, form: str, data: bytes, max_pixels: int) -> Raster:
         form,
         palette=image.mode == "P",
         noise=UNKNOWN_NOISE if form == "AVIF" else 0.0,
-        description=with_clean_xmp(Description(_resolution(image), _xmp(image.info))),
+        description=_described(
+            Description(_resolution(image), _xmp(image.info)),
+            _avif_colours(data) if form == "AVIF" and not image.info.get("icc_profile") else None,
+        ),
     )
 
 
@@ -155,10 +168,12 @@ def _decode_heic(path: object, file: Any) -> Raster:
     if depth > 8:  # in the upper bits of 16
         pixels = _widened(pixels >> (16 - depth), depth)
     structure = (info.get("exif") or b"").removeprefix(b"Exif\0\0")
-    colours, icc = "", info.get("icc_profile") or b""
-    primaries = (info.get("nclx_profile") or {}).get("color_primaries", _SRGB_PRIMARIES)
-    if not icc and primaries not in (_SRGB_PRIMARIES, 2):
-        colours = "Display P3" if primaries == _P3_PRIMARIES else f"primaries {primaries}"
+    icc, code = info.get("icc_profile") or b"", info.get("nclx_profile") or {}
+    stated = by_code(
+        code.get("color_primaries", UNSPECIFIED),
+        code.get("transfer_characteristics", UNSPECIFIED),
+        "nclx",
+    )
     return Raster(
         np.array(pixels if pixels.ndim == 3 else pixels[..., None]),
         mode,
@@ -168,8 +183,22 @@ def _decode_heic(path: object, file: Any) -> Raster:
         tuple(notes),
         "HEIC",
         noise=UNKNOWN_NOISE,
-        description=with_clean_xmp(Description(None, _xmp(info), colours)),
+        description=_described(Description(None, _xmp(info)), None if icc else stated),
     )
+
+
+def _described(description: Description, stated: Stated | None) -> Description:
+    if stated is not None:
+        description = replace(description, colours=stated.name, profile=stated.profile)
+    return with_clean_xmp(description)
+
+
+def _avif_colours(data: bytes) -> Stated | None:
+    """By its first box of code points (ISO/IEC 14496-12, 12.1.5)."""
+    at = data.find(b"colrnclx") + 8
+    if at < 8 or at + 4 > len(data):
+        return None
+    return by_code(int.from_bytes(data[at : at + 2]), int.from_bytes(data[at + 2 : at + 4]), "nclx")
 
 
 def _deep_avif(data: bytes) -> NDArray[np.uint16] | None:

@@ -315,7 +315,7 @@ class Harmonizer:
             composite: Path, bytes of an image file, or a Pillow image; with `placing`, a cut-out.
             mask: The same; None if the composite's alpha channel is the mask.
             output: Path to write, whose suffix names the format; None to get the bytes.
-            form: Without `output`, the format: JPEG, PNG, TIFF, WebP or AVIF.
+            form: Without `output`, the format: JPEG, PNG, TIFF, WebP, AVIF or JXL.
             arguments: Drawn in place of a prediction.
             strength: Blend of either, 0 to 1.5.
             placing: The background of a cut-out, and where it goes.

@@ -1,5 +1,7 @@
 """Read a mask out of an image file: which channel, which scale, what its compression left."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,6 +18,7 @@ from harmonizer.masks import (
 from harmonizer.memory import Source, source_of
 
 Pixels = NDArray[np.uint8 | np.uint16]
+"""A mask's; of other pictures also floats."""
 
 
 def read_mask(
@@ -31,7 +34,7 @@ def read_mask(
     path = source_of(path, "the mask")
     raster = decode(path, max_pixels)
     pixels, notes, noise = (
-        upright(raster.pixels, raster.orientation),
+        whole_numbers(path, upright(raster.pixels, raster.orientation)),
         list(raster.notes),
         raster.noise,
     )
@@ -68,6 +71,22 @@ def read_mask(
         if changed:
             notes.append(noise_note(raster.form, noise))
     return mask, tuple(notes), raster.orientation
+
+
+def whole_numbers(path: object, pixels: NDArray[Any]) -> Pixels:
+    """A mask of floats in [0, 1] in 16 bits; one of whole numbers as it is.
+
+    Raises:
+        ImageFileError: If floats lie beyond.
+    """
+    if pixels.dtype != np.float32:
+        return pixels
+    if not (pixels.min() >= 0 and pixels.max() <= 1):
+        raise ImageFileError(
+            f"the mask in {path} must have floats in [0, 1]; they lie in [{pixels.min():g}, "
+            f"{pixels.max():g}]. Scale it, or save it with 8 or 16 bits."
+        )
+    return np.floor(pixels * 65535 + 0.5).astype(np.uint16)
 
 
 def check_brightness(path: object, mask: Pixels) -> None:

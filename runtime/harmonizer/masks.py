@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harmonizer.arrays import is_on_cpu
 from harmonizer.checks import is_number
 from harmonizer.errors import MaskError
 
@@ -88,14 +89,18 @@ class Levels:
         """The mask with these values spread over its type's whole range.
 
         Args:
-            mask: (H, W) bool, uint8, uint16 or float.
+            mask: (H, W) bool, float, or whole numbers of any type.
 
         Returns:
-            (H, W) of the same type; a new array, but for levels that change nothing.
+            (H, W) of the same type, uint16 for whole numbers beside uint8 and uint16; a new array,
+            but for levels that change nothing.
 
         Raises:
             MaskError: If white is more than the type's largest value.
         """
+        if mask.dtype.kind in "iu" and mask.dtype not in (np.uint8, np.uint16):
+            spread = np.clip((mask - self.black) / (self.white - self.black), 0, 1)
+            return np.floor(spread * 65535 + 0.5).astype(np.uint16)
         full = full_value(mask.dtype)
         if self.white > full:
             raise MaskError(
@@ -128,20 +133,28 @@ def settled(mask: Any, levels: Levels | None) -> Any:
         TypeError: If there are levels for an array on a GPU.
     """
     if not isinstance(mask, np.ndarray):
-        if levels is not None and mask is not None:
+        if levels is not None and mask is not None and not is_on_cpu(mask):
             raise TypeError(
                 f"a mask with mask levels must be a numpy array; got {type(mask).__name__}. Spread "
                 "its values to 0 and its type's largest before, and leave `mask_levels` out."
             )
         return mask
-    if mask.ndim != 2 or not mask.size or mask.dtype.kind not in "uf" or mask.dtype.itemsize > 4:
+    if mask.ndim != 2 or not mask.size:
         return mask
-    if levels is not None:
+    if levels is not None and (mask.dtype.kind in "iu" or mask.dtype == np.float32):
         return levels.apply(mask)
+    if mask.dtype not in (np.uint8, np.uint16, np.float32):
+        return mask
     complaint = faintness(float(mask.max()), full_value(mask.dtype), "`mask`", ARRAY_REMEDY)
     if complaint:
         raise MaskError(complaint)
     return mask
+
+
+def inverted(mask: Array) -> Array:
+    """What is foreground as background, and the other way round."""
+    result: Array = np.asarray(full_value(mask.dtype)).astype(mask.dtype) - mask
+    return result
 
 
 def full_value(dtype: "np.dtype[Any]") -> float:

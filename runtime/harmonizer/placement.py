@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from harmonizer.arrays import check_image, check_mask
 from harmonizer.checks import finite
 from harmonizer.errors import PlacementError
+from harmonizer.light import to_encoded, to_linear
 from harmonizer.limits import MAX_PIXELS
 from harmonizer.masks import full_value
 
@@ -45,6 +46,23 @@ class Placed:
 
     composite: Array
     mask: Array
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Laid:
+    """A foreground as it lies on a background, and nothing of that.
+
+    Attributes:
+        colours: (h, w, 3) float32 in [0, 1], straight and sRGB-encoded.
+        coverage: (h, w) float32 in [0, 1].
+        part: Where on the background: slices of rows and of columns.
+        notes: What a person should know.
+    """
+
+    colours: NDArray[np.float32]
+    coverage: NDArray[np.float32]
+    part: tuple[slice, slice]
     notes: tuple[str, ...] = ()
 
 
@@ -89,19 +107,45 @@ def place(
             coverage, covers everything it has, or lies outside of the background, or if pymatting
             is asked for and is not there.
     """
-    colours, coverage, notes = _taken_apart(foreground, mask, associated, clean_edges)
     check_image(background, "background")
+    size = (background.shape[0], background.shape[1])
+    how = (anchor, scale, fit, rotation, associated, clean_edges)
+    laid = lay(foreground, size, mask, at, *how)
+    composite, covered = background.copy(), np.zeros(size, background.dtype)
+    composite[laid.part], covered[laid.part] = _blended(laid, background[laid.part])
+    return Placed(composite, covered, laid.notes)
+
+
+def lay(
+    foreground: Array,
+    size: tuple[int, int],
+    mask: Array | None = None,
+    at: tuple[Position, Position] = ("50%", "50%"),
+    anchor: str = "center",
+    scale: float = 1.0,
+    fit: bool = False,
+    rotation: float = 0.0,
+    associated: bool = False,
+    clean_edges: bool = False,
+) -> Laid:
+    """Scale, turn and move a foreground for backgrounds of a size, (height, width).
+
+    The other arguments and the errors are those of `place`.
+
+    Raises:
+        TypeError, ValueError, PlacementError: As `place` does.
+    """
+    colours, coverage, notes = _taken_apart(foreground, mask, associated, clean_edges)
     factor = _positive("scale", scale)
     turn = _number("rotation", rotation) % 360
     if anchor not in ANCHORS:
         names = ", ".join(ANCHORS)
         raise PlacementError(f"`anchor` must be one of {names}; got {anchor!r}.")
-    height, width = background.shape[:2]
+    height, width = size
     point = (_position(at, 0, width), _position(at, 1, height))
     if fit:
         factor *= min(_fitting(coverage.shape, turn, (height, width)))
     layer, corner = _moved(colours, coverage, point, ANCHORS[anchor], factor, turn, (height, width))
-    composite, covered = background.copy(), np.zeros((height, width), background.dtype)
     part, kept = _overlap(layer.shape[:2], corner, (height, width))
     if kept is None or not layer[kept][..., 3].any():
         raise PlacementError(
@@ -115,8 +159,7 @@ def place(
             f"{lost:.1%} of the foreground lie outside of the background and are cut off; `fit` "
             "makes all of it fit"
         )
-    composite[part], covered[part] = _blended(layer[kept], background[part])
-    return Placed(composite, covered, tuple(notes))
+    return Laid(layer[kept][..., :3], layer[kept][..., 3], part, tuple(notes))
 
 
 def _taken_apart(
@@ -159,7 +202,7 @@ def _divided(colours: Array, coverage: Array) -> Array:
     full = full_value(colours.dtype)
     with np.errstate(divide="ignore", invalid="ignore"):
         straight = np.nan_to_num(colours / coverage[..., None], posinf=full)
-    return _as_type(np.minimum(straight, full) / full, colours.dtype)
+    return as_type(np.minimum(straight, full) / full, colours.dtype)
 
 
 def _cleaned(colours: Array, coverage: Array) -> Array:
@@ -174,7 +217,7 @@ def _cleaned(colours: Array, coverage: Array) -> Array:
     estimate = estimate_foreground_ml(unit, coverage.astype(np.float64))
     soft = (coverage > 0) & (coverage < 1)
     result: Array = colours.copy()
-    result[soft] = _as_type(np.clip(estimate[soft], 0, 1), colours.dtype)
+    result[soft] = as_type(np.clip(estimate[soft], 0, 1), colours.dtype)
     return result
 
 
@@ -289,7 +332,7 @@ def _straight(planes: "list[Image.Image]") -> NDArray[np.float32]:
     # Interpolation overshoots in colours and coverage alike, which their ratio takes out again.
     weights = np.where(covered > 0, coverage, np.inf)
     colours = np.dstack(linear) / weights[..., None]
-    return np.dstack([_from_linear(np.clip(colours, 0, 1)), covered]).astype(np.float32)
+    return np.dstack([to_encoded(np.clip(colours, 0, 1)), covered]).astype(np.float32)
 
 
 def _overlap(
@@ -305,17 +348,17 @@ def _overlap(
     return (inside[0], inside[1]), (own[0], own[1])
 
 
-def _blended(layer: NDArray[np.float32], background: Array) -> tuple[Array, Array]:
-    """Composite and mask where a layer covers a background, in the background's type."""
+def _blended(laid: Laid, background: Array) -> tuple[Array, Array]:
+    """Composite and mask where a foreground covers a background, in the background's type."""
     full = full_value(background.dtype)
-    mask = _as_type(layer[..., 3], background.dtype)
+    mask = as_type(laid.coverage, background.dtype)
     share = (mask / full)[..., None]
-    mixed = share * layer[..., :3] + (1 - share) * (background / full)
-    composite = np.where(mask[..., None] == 0, background, _as_type(mixed, background.dtype))
+    mixed = share * laid.colours + (1 - share) * (background / full)
+    composite = np.where(mask[..., None] == 0, background, as_type(mixed, background.dtype))
     return composite, mask
 
 
-def _as_type(unit: Array, dtype: np.dtype[Any]) -> Array:
+def as_type(unit: Array, dtype: np.dtype[Any]) -> Array:
     """Values in [0, 1] as a type has them, rounded."""
     if dtype.kind == "f":
         return unit.astype(dtype)
@@ -325,20 +368,10 @@ def _as_type(unit: Array, dtype: np.dtype[Any]) -> Array:
 def _to_linear(colours: Array) -> NDArray[np.float32]:
     """Linear-light values of sRGB-encoded ones (IEC 61966-2-1)."""
     if colours.dtype.kind == "f":
-        return _decoded(colours)
+        return to_linear(colours)
     codes = np.arange(int(full_value(colours.dtype)) + 1) / full_value(colours.dtype)
-    table: NDArray[np.float32] = _decoded(codes)[colours]
+    table: NDArray[np.float32] = to_linear(codes)[colours]
     return table
-
-
-def _decoded(encoded: Array) -> NDArray[np.float32]:
-    bent = ((np.maximum(encoded, 0.04045) + 0.055) / 1.055) ** 2.4
-    return np.where(encoded <= 0.04045, encoded / 12.92, bent).astype(np.float32)
-
-
-def _from_linear(linear: Array) -> NDArray[np.float32]:
-    bent = 1.055 * np.maximum(linear, 0.0031308) ** (1 / 2.4) - 0.055
-    return np.where(linear <= 0.0031308, 12.92 * linear, bent).astype(np.float32)
 
 
 def _position(at: tuple[Position, Position], axis: int, side: int) -> float:

@@ -7,13 +7,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harmonizer import exif
+from harmonizer.colour import in_blocks, srgb_profile, transformed
 from harmonizer.describing import NOTHING, Description
 from harmonizer.errors import ImageFileError
+from harmonizer.icc import profile_name
+from harmonizer.masks import full_value
 
 if TYPE_CHECKING:
     from PIL import Image
 
-Pixels = NDArray[np.uint8 | np.uint16]
+Pixels = NDArray[np.uint8 | np.uint16 | np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +24,7 @@ class Raster:
     """A decoded file, as stored: orientation not yet applied.
 
     Attributes:
-        pixels: (H, W, C) uint8 or uint16.
+        pixels: (H, W, C) uint8 or uint16, or float32 where the file holds floats.
         channels: "L", "LA", "RGB" or "RGBA"; C is its length.
         exif: The EXIF structure without prefix, orientation already 1; empty if there is none.
         icc: The ICC profile; empty if there is none.
@@ -45,14 +48,19 @@ class Raster:
     description: Description = NOTHING
 
 
-def plain_mode(path: object, image: "Image.Image", notes: list[str]) -> "Image.Image":
-    """Convert to L, LA, RGB or RGBA without losing anything."""
+def plain_mode(
+    path: object, image: "Image.Image", notes: list[str], profile: bytes = b""
+) -> "Image.Image":
+    """Convert to L, LA, RGB or RGBA without losing anything; CMYK by its ICC profile.
+
+    Raises:
+        ImageFileError: If that cannot be, or CMYK has no profile of its inks.
+    """
     mode = image.mode
     if mode == "CMYK":
-        raise ImageFileError(
-            f"{path} must be RGB or greyscale; it is CMYK, whose colours depend on an ink "
-            "profile. Convert it to RGB in a colour-managed editor."
-        )
+        from PIL import Image
+
+        return Image.fromarray(without_ink(path, np.asarray(image), profile, notes))
     transparent = "transparency" in image.info
     if mode == "P":
         notes.append("its palette colours are converted to RGB")
@@ -65,6 +73,50 @@ def plain_mode(path: object, image: "Image.Image", notes: list[str]) -> "Image.I
     if mode not in ("L", "LA", "RGB", "RGBA"):
         raise ImageFileError(f"{path} must be RGB or greyscale; it is {mode}. Convert it to RGB.")
     return image
+
+
+def without_ink(path: object, ink: Pixels, profile: bytes, notes: list[str]) -> Pixels:
+    """SRGB-encoded colours of CMYK, in its bits.
+
+    Args:
+        path: For messages.
+        ink: (H, W, 4), where 0 is no ink.
+        profile: ICC profile of the inks and the paper.
+        notes: Is told.
+
+    Raises:
+        ImageFileError: If there is no such profile.
+    """
+    if profile[16:20] != b"CMYK":
+        raise ImageFileError(
+            f"{path} must be RGB or greyscale, or CMYK with an ICC profile; it is CMYK, and says "
+            "nothing of its inks. Convert it to RGB in a colour-managed editor."
+        )
+    name = profile_name(profile)
+
+    def convert(rows: slice) -> Pixels:
+        if ink.dtype == np.uint16:
+            return transformed(ink[rows], profile, srgb_profile(), "uint16", name, ink=True)
+        deep = ink[rows].astype(np.uint16) * np.uint16(257)
+        rgb = transformed(deep, profile, srgb_profile(), "uint16", name, ink=True)
+        return ((rgb.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+    notes.append(f"its CMYK colours ({name}) are converted to sRGB")
+    return np.concatenate(in_blocks(convert, ink.shape))
+
+
+def straightened(pixels: Pixels, notes: list[str]) -> Pixels:
+    """Colours that are multiplied by their alpha, the last channel, divided by it."""
+    colours, alpha = pixels[..., :-1], pixels[..., -1:]
+    full = full_value(pixels.dtype)
+    if alpha.min() == full:
+        return pixels
+    notes.append("its colours are multiplied by its alpha, and are divided by it")
+    weights = np.where(alpha > 0, alpha, full).astype(np.float64)
+    straight = colours * (full / weights)
+    if pixels.dtype != np.float32:
+        straight = np.minimum(np.floor(straight + 0.5), full)
+    return np.concatenate([straight.astype(pixels.dtype), alpha], axis=2)
 
 
 def without_orientation(structure: bytes, notes: list[str]) -> bytes:

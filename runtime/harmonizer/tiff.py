@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +21,9 @@ from harmonizer.inspection import Size, inspect
 from harmonizer.limits import MAX_SAMPLES, MAX_TILE_BYTES, check_size
 from harmonizer.tiff_directory import Directory
 
-Pixels = NDArray[np.uint8 | np.uint16]
+Pixels = NDArray[np.uint8 | np.uint16 | np.float32]
 
-RGB, YCBCR, PALETTE, BLACK_IS_0, WHITE_IS_0 = 2, 6, 3, 1, 0
+RGB, YCBCR, PALETTE, BLACK_IS_0, WHITE_IS_0, CMYK = 2, 6, 3, 1, 0, 5
 _PHOTOMETRICS = {
     **{0: "MINISWHITE", 1: "MINISBLACK", 2: "RGB", 3: "PALETTE", 4: "MASK", 5: "CMYK"},
     **{6: "YCBCR", 8: "CIELAB", 9: "ICCLAB", 10: "ITULAB", 32803: "CFA", 34892: "LINEAR_RAW"},
@@ -47,10 +48,11 @@ class Layout:
     Attributes:
         width, height: In pixels.
         samples: Values of a pixel.
-        bits: Of each: 1, 8 or 16.
+        bits: Of each: 1, 8 or 16, of floats 16 or 32.
+        floats: Whether they are floats.
         photometric: What they mean: one of the constants of this module.
         compression: TIFF's number.
-        predictor: Whether rows hold differences.
+        predictor: 1; 2 where rows hold differences, 3 where they hold those of the bytes of floats.
         planar: Whether each channel has strips or tiles of its own.
         reversed_bits: Whether the lowest bit of a byte is its first.
         part: (height, width) of a strip or tile.
@@ -69,9 +71,10 @@ class Layout:
     height: int
     samples: int
     bits: int
+    floats: bool
     photometric: int
     compression: int
-    predictor: bool
+    predictor: int
     planar: bool
     reversed_bits: bool
     part: tuple[int, int]
@@ -119,9 +122,18 @@ def read_layout(path: object, data: bytes, max_pixels: int) -> Layout:
         )
     photometric, compression = directory.number(262, -1), directory.number(259, 1)
     _check_meaning(path, photometric, compression)
-    bits = _bits(path, directory, samples)
-    _check_alpha(path, directory.numbers(338))
-    _check_compression(path, compression, directory.number(317, 1), bits)
+    if photometric == CMYK and (samples < 4 or directory.number(332, 1) != 1):
+        raise ImageFileError(
+            f"{path} must have the inks cyan, magenta, yellow and black; it has {samples} values a "
+            "pixel of others. Convert it to RGB in a colour-managed editor."
+        )
+    bits, floats = _bits(path, directory)
+    if floats and photometric not in (BLACK_IS_0, RGB):
+        raise ImageFileError(
+            f"{path} must be RGB, or greyscale with black as 0, to hold floats; its colours are "
+            f"{_PHOTOMETRICS[photometric]}. Save it as RGB."
+        )
+    _check_compression(path, compression, directory.number(317, 1), bits, floats)
     planar_parts = planar == 2 and samples > 1
     if bits == 1 and samples > 1:
         raise ImageFileError(f"{path} must have 8 or 16 bits a channel; it has 1. Export it so.")
@@ -131,9 +143,10 @@ def read_layout(path: object, data: bytes, max_pixels: int) -> Layout:
         height,
         samples,
         bits,
+        floats,
         photometric,
         compression,
-        directory.number(317, 1) == 2,
+        directory.number(317, 1),
         planar_parts,
         directory.number(266, 1) == 2,
         part,
@@ -164,13 +177,14 @@ def read_pixels(data: bytes, layout: Layout, kept: Sequence[int]) -> Pixels:
         kept: Which of the samples are wanted.
 
     Returns:
-        (H, W, len(kept)) uint8 or uint16; of 1 bit 0 and 255.
+        (H, W, len(kept)) uint8, uint16 or float32; of 1 bit 0 and 255.
 
     Raises:
         ValueError: If one does not give exactly its bytes, or does not decompress.
     """
     shape = (layout.height, layout.width, len(kept))
-    out: Pixels = np.zeros(shape, np.uint16 if layout.bits == 16 else np.uint8)
+    kind = np.float32 if layout.floats else np.uint16 if layout.bits == 16 else np.uint8
+    out: Pixels = np.zeros(shape, kind)
     for (offset, count), (plane, top, left) in zip(layout.places, _positions(layout), strict=True):
         if layout.planar and plane not in kept:
             continue
@@ -187,6 +201,8 @@ def read_pixels(data: bytes, layout: Layout, kept: Sequence[int]) -> Pixels:
 
 def _check_meaning(path: object, photometric: int, compression: int) -> None:
     known = photometric in (WHITE_IS_0, BLACK_IS_0, RGB, PALETTE)
+    # Whether JPEG parts of CMYK are inverted, files do not agree on.
+    known |= photometric == CMYK and compression != JPEG
     if not known and not (photometric == YCBCR and compression == JPEG):
         name = _PHOTOMETRICS.get(photometric, "unknown" if photometric < 0 else str(photometric))
         raise ImageFileError(
@@ -195,27 +211,22 @@ def _check_meaning(path: object, photometric: int, compression: int) -> None:
         )
 
 
-def _bits(path: object, directory: Directory, samples: int) -> int:
+def _bits(path: object, directory: Directory) -> tuple[int, bool]:
     bits = set(directory.numbers(258, (1,)))
     forms = set(directory.numbers(339, (1,)))
-    if len(bits) != 1 or not bits <= {1, 8, 16} or forms != {1}:
+    known = {1, 8, 16} if forms == {1} else {16, 32} if forms == {3} else set()
+    if len(bits) != 1 or not bits <= known:
         raise ImageFileError(
-            f"{path} must have 8 or 16 bits of unsigned integer a channel; it has "
-            f"{', '.join(map(str, sorted(bits)))} (sample format "
+            f"{path} must have 8 or 16 bits of unsigned integer a channel, or floats of 16 or 32; "
+            f"it has {', '.join(map(str, sorted(bits)))} (sample format "
             f"{', '.join(map(str, sorted(forms)))}). Save it as 8- or 16-bit TIFF."
         )
-    return bits.pop()
+    return bits.pop(), forms == {3}
 
 
-def _check_alpha(path: object, extra: tuple[int, ...]) -> None:
-    if 1 in extra:
-        raise ImageFileError(
-            f"{path} must have straight alpha; its alpha is premultiplied into the colours. Save "
-            "it with straight (unassociated) alpha."
-        )
-
-
-def _check_compression(path: object, compression: int, predictor: int, bits: int) -> None:
+def _check_compression(
+    path: object, compression: int, predictor: int, bits: int, floats: bool
+) -> None:
     if compression not in _COMPRESSIONS:
         known = ", ".join(dict.fromkeys(_COMPRESSIONS.values()))
         raise ImageFileError(
@@ -224,9 +235,10 @@ def _check_compression(path: object, compression: int, predictor: int, bits: int
         )
     if compression == JPEG and bits != 8:
         raise ValueError(f"its JPEG parts have {bits} bits")
-    if predictor not in (1, 2) or (predictor == 2 and bits == 1):
+    if predictor not in (1, 2, 3 if floats else 1) or (predictor == 2 and bits == 1):
         raise ImageFileError(
-            f"{path} must store rows as they are or as differences (predictor 1 or 2); its "
+            f"{path} must store rows as they are or as differences (predictor 1 or 2, 3 of "
+            f"floats); its "
             f"predictor is {predictor}. Save it with Deflate or LZW."
         )
 
@@ -303,11 +315,21 @@ def _decode(data: bytes, layout: Layout, rows: int) -> Pixels:
     if layout.bits == 1:
         packed = np.frombuffer(raw, np.uint8).reshape(rows, -1)
         return np.unpackbits(packed, axis=1, count=shape[1])[..., None] * np.uint8(255)
-    values: Pixels = np.frombuffer(raw, np.dtype(f"{layout.order}u{layout.bits // 8}"))
-    values = values.reshape(shape)
-    if layout.predictor:
+    size = layout.bits // 8
+    if layout.predictor == 3:
+        from imagecodecs import floatpred_decode
+
+        # Bytes of a row's values lie by their weight, the highest first, whatever the file's order.
+        coded = np.frombuffer(raw, f">f{size}").reshape(shape)
+        decoded: Pixels = floatpred_decode(coded, axis=-2).astype(np.float32)
+        return decoded
+    values: NDArray[Any] = np.frombuffer(raw, np.dtype(f"{layout.order}u{size}")).reshape(shape)
+    if layout.predictor == 2:
         native = values.astype(values.dtype.newbyteorder("="))
         values = np.cumsum(native, axis=1, dtype=native.dtype, out=native)
+    if layout.floats:
+        floats: Pixels = values.view(values.dtype.str.replace("u", "f")).astype(np.float32)
+        return floats
     return values
 
 

@@ -260,17 +260,41 @@ def test_load_photo_drops_a_grey_profile_with_a_note(tmp_path: Path) -> None:
     assert any("GRAY" in note for note in photo.notes)
 
 
-def test_load_photo_cmyk_float_and_premultiplied_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+@pytest.mark.parametrize("planes", ["contig", "separate"])
+def test_load_photo_associated_alpha_is_divided_out(kind: Any, planes: Any, tmp_path: Path) -> None:
+    """Colours come back to within what the multiplied values still tell of them."""
+    full = np.iinfo(kind).max
+    colours = picture().astype(kind) * kind(full // 255)
+    alpha = np.tile(np.linspace(0, full, colours.shape[1]).astype(kind), (colours.shape[0], 1))
+    multiplied = np.floor(colours * (alpha / full)[..., None] + 0.5).astype(kind)
+    stored = np.dstack([multiplied, alpha])
+    tifffile.imwrite(
+        tmp_path / "a.tif",
+        stored if planes == "contig" else np.moveaxis(stored, 2, 0),
+        photometric="rgb",
+        planarconfig=planes,
+        extrasamples=["assocalpha"],
+    )
+    photo = load_photo(tmp_path / "a.tif")
+    assert photo.alpha is not None
+    np.testing.assert_array_equal(photo.alpha, alpha)
+    assert photo.notes == ("its colours are multiplied by its alpha, and are divided by it",)
+    slack = 0.5 * full / np.maximum(alpha, 1)[..., None] + 0.5
+    off = np.abs(photo.pixels.astype(int) - colours.astype(int))
+    assert (off <= slack)[:, 1:].all() and (photo.pixels[:, 0] == 0).all()
+
+
+def test_load_photo_cmyk_and_float_are_refused(tmp_path: Path) -> None:
     Image.fromarray(picture()).convert("CMYK").save(tmp_path / "a.jpg")
-    with pytest.raises(ImageFileError, match=r"RGB or greyscale; it is CMYK.*Convert"):
+    with pytest.raises(ImageFileError, match=r"CMYK with an ICC profile; it is CMYK.*Convert"):
         load_photo(tmp_path / "a.jpg")
     tifffile.imwrite(tmp_path / "a.tif", picture().astype(np.float32), photometric="rgb")
-    with pytest.raises(ImageFileError, match=r"8 or 16 bits.*it has 32.*Save it as"):
+    with pytest.raises(ImageFileError, match=r"8 or 16 bits.*it has floats.*export it"):
         load_photo(tmp_path / "a.tif")
-    rgba = np.dstack([picture(), picture()[..., 0]])
-    tifffile.imwrite(tmp_path / "p.tif", rgba, photometric="rgb", extrasamples=["assocalpha"])
-    with pytest.raises(ImageFileError, match="premultiplied"):
-        load_photo(tmp_path / "p.tif")
+    tifffile.imwrite(tmp_path / "a.tif", picture().astype(np.float64), photometric="rgb")
+    with pytest.raises(ImageFileError, match=r"or floats of 16 or 32; it has 64.*Save it as"):
+        load_photo(tmp_path / "a.tif")
 
 
 @pytest.mark.parametrize("suffix", [*SUFFIXES_8, "16.png", "16.tif"])
@@ -352,8 +376,10 @@ def test_save_photo_bad_pixels_are_refused(tmp_path: Path) -> None:
         save_photo(tmp_path / "a", picture())
     with pytest.raises(ImageFileError, match=r"JPEG holds 8 bits.*`depth=8`"):
         save_photo(tmp_path / "a.jpg", picture16())
-    with pytest.raises(TypeError, match=r"must be uint8 or uint16; got float32"):
+    with pytest.raises(ImageFileError, match=r"PNG holds no floats.*`depth=16`"):
         save_photo(tmp_path / "a.png", picture().astype(np.float32))
+    with pytest.raises(TypeError, match=r"must be uint8, uint16 or float32; got float64"):
+        save_photo(tmp_path / "a.png", picture().astype(np.float64))
     with pytest.raises(ValueError, match=r"shape \(H, W, 3\)"):
         save_photo(tmp_path / "a.png", picture()[..., 0])
     with pytest.raises(ImageFileError, match=r"at most 16383 pixels wide"):

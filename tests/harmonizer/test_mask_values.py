@@ -51,6 +51,21 @@ def scaled(kind: str) -> tuple[NDArray[Any], float]:
 INTEGERS = ("labels 0 1 2", "class 15", "percent", "8 bits in 16", "10 bits in 16")
 
 
+@pytest.mark.parametrize("kind", [np.int64, np.int32, np.int8, np.uint32])
+def test_mask_array_of_labels_of_any_type_needs_a_scale(
+    kind: Any, photograph: NDArray[np.uint8], model: Path
+) -> None:
+    """What argmax gives; with its scale named it is the mask that 0 and 255 are."""
+    image, labels = np.ascontiguousarray(photograph[:90, :120]), shape().astype(kind) * 3
+    with Harmonizer(model, backend="cpu") as harmonizer:
+        wanted = harmonizer(image, shape())
+        with pytest.raises(TypeError, match=r"mask == 1; or name .*mask_levels"):
+            harmonizer(image, labels)
+    with Harmonizer(model, backend="cpu", mask_levels=(0, 3)) as harmonizer:
+        np.testing.assert_array_equal(harmonizer(image, labels), wanted)
+        np.testing.assert_array_equal(harmonizer(image, shape()), wanted)
+
+
 @pytest.mark.parametrize("kind", INTEGERS)
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
 def test_mask_file_of_another_scale_is_refused_and_levels_spread_it(
@@ -97,6 +112,20 @@ def test_batch_of_dark_masks_fails_each_and_alpha_is_judged_alike(
     Image.fromarray(np.dstack([pixels("c.png"), scaled("percent")[0]])).save("cut/a.png")
     assert "its largest value is 100," in refused(capsys, 2, "image", "cut/a.png", "-o", "o.png")
     assert main(["image", "cut/a.png", "-o", "o.png", "--mask-levels", "0,100"]) == 0
+
+
+@pytest.mark.parametrize("levels", [None, (0, 1)])
+def test_tensor_on_the_cpu_is_refused_with_the_way_to_numpy(
+    levels: tuple[float, float] | None, photograph: NDArray[np.uint8], model: Path
+) -> None:
+    torch = pytest.importorskip("torch")
+    image = np.ascontiguousarray(photograph[:90, :120])
+    said = r"`mask` must be a numpy array; got Tensor\. Pass np\.asarray\(array\), which shares"
+    with Harmonizer(model, backend="cpu", mask_levels=levels) as harmonizer:
+        for call in (harmonizer, harmonizer.predict, harmonizer.open):
+            with pytest.raises(TypeError, match=said):
+                call(image, torch.from_numpy(shape().astype(np.uint8)))
+        harmonizer(image, np.asarray(torch.from_numpy(shape().astype(np.uint8) * 255)) > 0)
 
 
 @pytest.mark.parametrize("kind", [*INTEGERS, "float 1/255"])

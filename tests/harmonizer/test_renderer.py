@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from repository import ROOT
 
 from export import tolerances
@@ -310,7 +311,12 @@ U8 = random_image("uint8", 4, 5)
             r"uint8, uint16, float32 .*got dtype\('float64'\)",
         ),
         (U8.astype(">u2"), TypeError, r"native byte order; got dtype\('>u2'\)"),
-        (U8[..., 0], ValueError, r"shape \(H, W, 3\); got \(4, 5\)"),
+        (U8[..., 0], ValueError, r"got \(4, 5\)\. Repeat grey, as np\.dstack"),
+        (U8[..., :1], ValueError, r"got \(4, 5, 1\)\. Repeat grey"),
+        (U8.transpose(2, 0, 1), ValueError, r"\(3, 4, 5\)\. Pass a planar one .*\(1, 2, 0\)"),
+        (U8[None], ValueError, r"\(1, 4, 5, 3\)\. Pass one picture, or .*`Harmonizer.batch`"),
+        (torch.from_numpy(U8), TypeError, r"got Tensor\. Pass np\.asarray\(array\), .*permute"),
+        (Image.fromarray(U8), TypeError, r"got Image\. Pass np\.asarray\(image\), or"),
         (np.zeros((4, 5, 4), np.uint8), ValueError, r"got \(4, 5, 4\)\. Take the three colour"),
         (U8[:0], ValueError, r"at least one pixel; got 0x5"),
         (f32(np.nan), ValueError, r"in \[0, 1\] without NaN; got nan at position \(2, 3, 1\)"),
@@ -332,7 +338,10 @@ def test_bad_image_is_refused(image: Array, error: type[Exception], message: str
     ("mask", "error", "message"),
     [
         (np.zeros((4, 5), np.int64), TypeError, r"`mask` must have dtype bool, uint8, .*'int64'"),
-        (np.zeros((4, 5, 1), np.uint8), ValueError, r"`mask` must have shape \(H, W\); got"),
+        (torch.zeros(4, 5), TypeError, r"`mask` must be .*got Tensor\. Pass np\.asarray\(array\)"),
+        (np.zeros((4, 5), np.int64), TypeError, r"mask == 1; or name .*mask_levels=\(0, 1\)"),
+        (np.zeros((4, 5, 1), np.uint8), ValueError, r"\(4, 5, 1\)\. Take .*mask\[\.\.\., 0\]"),
+        (np.zeros((1, 4, 5), np.uint8), ValueError, r"\(1, 4, 5\)\. Take .*mask\[0\]"),
         (
             np.zeros((480, 640), np.uint8),
             ValueError,

@@ -9,6 +9,7 @@ import sys
 from typing import Any, NoReturn
 
 from harmonizer import __version__
+from harmonizer.cli.completion import SHELLS, completion_action
 from harmonizer.cli.flags import with_flags
 from harmonizer.errors import HarmonizerError, NativeLibraryError
 from harmonizer.pipes import leave_pipe
@@ -40,14 +41,20 @@ class _Parser(argparse.ArgumentParser):
         self.exit(USAGE, f"harmonizer: error: {message}. See `{self.prog} --help`.\n")
 
 
-def build_parser(chosen: str | None) -> argparse.ArgumentParser:
-    """The parser, with the options of the chosen command alone."""
+def build_parser(*chosen: str) -> argparse.ArgumentParser:
+    """The parser, with the options of the chosen commands alone."""
     parser = _Parser(
         prog="harmonizer",
         description="Make the pasted foreground of a composite look as if it belonged there.",
         epilog="`harmonizer COMMAND --help` lists a command's options.",
     )
     parser.add_argument("--version", action="version", version=f"harmonizer {__version__}")
+    parser.add_argument(
+        "--print-completion",
+        choices=SHELLS,
+        action=completion_action(lambda: build_parser(*COMMANDS)),
+        help="print a script that completes command lines (needs harmonizer[completion])",
+    )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, (module, summary) in COMMANDS.items():
         command = commands.add_parser(
@@ -56,7 +63,7 @@ def build_parser(chosen: str | None) -> argparse.ArgumentParser:
             description=summary[0].upper() + summary[1:] + ".",
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        if name == chosen:
+        if name in chosen:
             importlib.import_module(module).add_arguments(command)
     return parser
 
@@ -83,7 +90,7 @@ def main(argv: list[str] | None = None) -> int:
 def _run(words: list[str]) -> int:
     """`main`, whose output's reader may go: BrokenPipeError is raised for it."""
     try:
-        options = build_parser(words[0] if words else None).parse_args(words)
+        options = build_parser(*words[:1]).parse_args(words)
         module = importlib.import_module(COMMANDS[options.command][0])
         from harmonizer.endings import ended_by_signals
 

@@ -21,17 +21,16 @@ from harmonizer.cli.flags import with_flags
 from harmonizer.cli.options import (
     add_input_options,
     add_output_options,
-    add_placing_options,
     add_recipe_options,
     check_format_options,
     check_masks,
     image_format,
     open_tools,
     read_file_options,
-    read_placing,
     read_recipe,
     say,
 )
+from harmonizer.cli.placing import add_placing_options, read_placing
 from harmonizer.composites import FileOptions, load_inputs
 from harmonizer.errors import StorageError
 from harmonizer.files import FORMATS, Pixels
@@ -76,7 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"files at a time; default: cores, up to {_MOST_WORKERS}",
     )
     add_recipe_options(parser)
-    add_placing_options(parser, "; a folder has one of each cut-out's name")
+    add_placing_options(parser, "put the foreground on it; a folder has one of each cut-out's name")
     add_input_options(parser)
     add_output_options(parser)
 

@@ -10,7 +10,6 @@ from harmonizer.cli import SUCCESS
 from harmonizer.cli.options import (
     add_input_options,
     add_output_options,
-    add_placing_options,
     add_recipe_options,
     check_format_options,
     check_masks,
@@ -18,10 +17,10 @@ from harmonizer.cli.options import (
     open_tools,
     place_of,
     read_file_options,
-    read_placing,
     read_recipe,
     say,
 )
+from harmonizer.cli.placing import add_placing_options, read_placing
 from harmonizer.composites import harmonize_file
 from harmonizer.files import output_format
 from harmonizer.limits import max_file_bytes
@@ -35,10 +34,10 @@ _STREAM = Path("-")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.description = (
-        "Harmonize one composite, or a cut-out on a background. JPEG, PNG, TIFF, WebP, AVIF in\n"
-        "and out, HEIC, GIF, BMP in. EXIF, XMP, resolution and ICC profile are carried over. An\n"
-        "existing output is replaced; an input is not, unless asked. A - is standard input or\n"
-        "output."
+        "Harmonize one composite, or a cut-out on a background. JPEG, PNG, TIFF, WebP, AVIF,\n"
+        "JPEG XL in and out, HEIC, GIF, BMP in. EXIF, XMP, resolution and ICC profile are carried\n"
+        "over. An existing output is replaced; an input is not, unless asked. A - is standard\n"
+        "input or output."
     )
     parser.add_argument("composite", type=Path, metavar="COMPOSITE")
     parser.add_argument(

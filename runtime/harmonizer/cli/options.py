@@ -16,11 +16,10 @@ from harmonizer.contract import DEFAULT_LABEL, LABELS
 from harmonizer.cutouts import Placing
 from harmonizer.encoding import SUBSAMPLINGS, Quality
 from harmonizer.errors import HarmonizerError
-from harmonizer.files import MAX_PIXELS, output_format
+from harmonizer.files import DEEP_FORMATS, MAX_PIXELS, output_format
 from harmonizer.harmonizer import Harmonizer
 from harmonizer.masks import Levels
 from harmonizer.ops import OPERATIONS, PHOTO_FILTERS
-from harmonizer.placement import ANCHORS
 from harmonizer.recipes import Recipe, Tools
 from harmonizer.usage import UsageError
 
@@ -97,9 +96,7 @@ def add_input_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--fit-mask", action="store_true", help="scale a mask of another size to the composite's"
     )
-    group.add_argument(
-        "--invert-mask", action="store_true", help="what is black in the mask is the foreground"
-    )
+    add_inversion(group)
     group.add_argument(
         "--mask-levels",
         type=mask_levels,
@@ -110,82 +107,11 @@ def add_input_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_placing_options(parser: argparse.ArgumentParser, more: str = "") -> None:
-    """--background and how a cut-out is put on it."""
-    group = parser.add_argument_group(
-        "cut-outs",
-        "COMPOSITE is then a foreground with an alpha channel, or with a MASK of its own",
-    )
+def add_inversion(group: argparse._ArgumentGroup) -> None:
+    """--invert-mask, alike in all commands."""
     group.add_argument(
-        "--background", type=Path, metavar="PHOTO", help=f"put the foreground on it{more}"
+        "--invert-mask", action="store_true", help="what is black in the mask is the foreground"
     )
-    group.add_argument(
-        "--at",
-        type=_point,
-        metavar="X,Y",
-        help="where the anchor goes on the background: pixels, or shares such as 30%%,80%%; "
-        "default: 50%%,50%%",
-    )
-    group.add_argument(
-        "--anchor", choices=tuple(ANCHORS), help="point of the foreground that goes there"
-    )
-    group.add_argument("--scale", type=float, metavar="S", help="of the foreground; default: 1")
-    group.add_argument(
-        "--fit", action="store_true", help="make it as large as fits, before --scale applies"
-    )
-    group.add_argument(
-        "--rotate", type=float, metavar="DEGREES", help="counter-clockwise, about the anchor"
-    )
-    group.add_argument(
-        "--associated-alpha",
-        action="store_true",
-        help="its colours are multiplied by its alpha already",
-    )
-    group.add_argument(
-        "--clean-edges",
-        action="store_true",
-        help="take what is left of its old background off soft edges (needs harmonizer[matting])",
-    )
-
-
-def read_placing(options: argparse.Namespace) -> Placing | None:
-    """Read what `add_placing_options` added; None without a background.
-
-    Raises:
-        UsageError: If there are other such options without one.
-    """
-    given = {
-        "at": options.at,
-        "anchor": options.anchor,
-        "scale": options.scale,
-        "rotation": options.rotate,
-        "fit": options.fit or None,
-        "associated": options.associated_alpha or None,
-        "clean_edges": options.clean_edges or None,
-    }
-    chosen = {name: value for name, value in given.items() if value is not None}
-    if options.background is not None:
-        return Placing(options.background, **chosen)
-    if chosen:
-        flags = {"rotation": "rotate", "associated": "associated-alpha"}
-        names = ", ".join(f"--{flags.get(n, n.replace('_', '-'))}" for n in chosen)
-        raise UsageError(
-            f"{names} put a cut-out on a background; there is none. Name it by --background."
-        )
-    return None
-
-
-def _point(text: str) -> tuple[float | str, float | str]:
-    parts = [part.strip() for part in text.split(",")]
-    try:
-        values = [part if part.endswith("%") else float(part) for part in parts]
-        for part in parts:
-            float(part.removesuffix("%"))
-    except ValueError:
-        values = []
-    if len(values) != 2:
-        raise argparse.ArgumentTypeError(f"must be X,Y, such as 640,360 or 30%,80%; got {text!r}")
-    return values[0], values[1]
 
 
 def add_output_options(parser: argparse.ArgumentParser) -> None:
@@ -198,14 +124,14 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
         "--quality",
         type=_quality,
         metavar="1..100",
-        help=f"of JPEG, WebP and AVIF; default {_JPEG_LEVEL}",
+        help=f"of JPEG, WebP, AVIF and JPEG XL; default {_JPEG_LEVEL}",
     )
     group.add_argument(
         "--subsampling",
         choices=SUBSAMPLINGS,
         help=f"colour resolution of JPEG and AVIF; default {SUBSAMPLINGS[0]}",
     )
-    group.add_argument("--lossless", action="store_true", help="WebP without loss")
+    group.add_argument("--lossless", action="store_true", help="WebP or JPEG XL without loss")
     group.add_argument(
         "--no-colour-management",
         dest="colour_management",
@@ -270,14 +196,18 @@ def check_format_options(options: argparse.Namespace, form: str) -> None:
     Raises:
         UsageError: If there are such.
     """
-    if options.depth == 16 and form not in ("PNG", "TIFF"):
-        raise UsageError(f"--depth 16 needs PNG or TIFF; {form} holds 8 bits. Write .png or .tif.")
-    if options.quality is not None and form not in ("JPEG", "WebP", "AVIF"):
-        raise UsageError(f"--quality is for JPEG, WebP and AVIF; {form} has no loss. Drop it.")
+    if options.depth == 16 and form not in DEEP_FORMATS:
+        raise UsageError(
+            f"--depth 16 needs PNG, TIFF or JPEG XL; {form} holds 8 bits. Write .png or .tif."
+        )
+    if options.quality is not None and form not in ("JPEG", "WebP", "AVIF", "JPEG XL"):
+        raise UsageError(
+            f"--quality is for JPEG, WebP, AVIF and JPEG XL; {form} has no loss. Drop it."
+        )
     if options.subsampling is not None and form not in ("JPEG", "AVIF"):
         raise UsageError(f"--subsampling is for JPEG and AVIF; the output is {form}. Drop it.")
-    if options.lossless and form != "WebP":
-        raise UsageError(f"--lossless is for WebP; the output is {form}. Drop it.")
+    if options.lossless and form not in ("WebP", "JPEG XL"):
+        raise UsageError(f"--lossless is for WebP and JPEG XL; the output is {form}. Drop it.")
     if options.lossless and options.quality is not None:
         raise UsageError("--lossless has no --quality; drop one of the two.")
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from harmonizer.backends import build_renderer
 from harmonizer.cli import INTERRUPTED, SUCCESS
 from harmonizer.cli.options import (
+    add_inversion,
     add_recipe_options,
     check_masks,
     count,
@@ -20,7 +21,9 @@ from harmonizer.cli.options import (
     read_recipe,
     say,
 )
+from harmonizer.cli.placing import add_placing_options, read_placing
 from harmonizer.cli.progress import Bars
+from harmonizer.cutouts import Placing
 from harmonizer.endings import interrupts
 from harmonizer.limits import MAX_FRAME_PIXELS
 from harmonizer.recipes import Recipe, Tools
@@ -50,6 +53,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT")
     add_recipe_options(parser)
     _add_input_options(parser)
+    add_placing_options(
+        parser,
+        "video, sequence or image; either it or COMPOSITE may stand still, and a COMPOSITE that "
+        "does is placed as the other options say",
+    )
     _add_smoothing_options(parser)
     _add_encoding_options(parser)
     parser.add_argument(
@@ -70,12 +78,6 @@ def _add_input_options(parser: argparse.ArgumentParser) -> None:
     from harmonizer.video.matching import WHEN_SHORT
 
     group = parser.add_argument_group("input")
-    group.add_argument(
-        "--background",
-        type=Path,
-        metavar="FILE",
-        help="video, sequence or image; either it or COMPOSITE may stand still",
-    )
     group.add_argument(
         "--rate",
         type=_rate,
@@ -99,6 +101,7 @@ def _add_input_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--fit-mask", action="store_true", help="scale a mask of another size to the video's"
     )
+    add_inversion(group)
     group.add_argument(
         "--skip-damaged", action="store_true", help="go on past what cannot be decoded"
     )
@@ -181,6 +184,7 @@ def run(options: argparse.Namespace) -> int:
     if options.fit_mask and options.mask is None:
         raise UsageError("--fit-mask scales a MASK; there is none. Name one, or drop --fit-mask.")
     check_masks(options.composite, options.mask)
+    inputs = _read_inputs(options)
     check_suffix("--save-arguments", options.save_arguments, ".jsonl")
     images = is_image_output(options.output)
     if images:
@@ -201,9 +205,7 @@ def run(options: argparse.Namespace) -> int:
     job = _read_job(options, recipe, track)
     cancel = threading.Event()
     with interrupts(cancel), Bars() as bars:
-        report = harmonize_video(
-            tools, _read_inputs(options), options.output, job, bars.step, cancel
-        )
+        report = harmonize_video(tools, inputs, options.output, job, bars.step, cancel)
     for note in report.notes:
         say("note", note)
     if report.written:
@@ -250,6 +252,9 @@ def _refuse_smoothing(options: argparse.Namespace) -> None:
 def _read_inputs(options: argparse.Namespace) -> "Inputs":
     from harmonizer.video import Inputs
 
+    placing = read_placing(options)
+    if placing is not None and placing == Placing(options.background):
+        placing = None  # nothing was said of it
     kinds = {"audio": options.no_audio, "subtitle": options.no_subtitles}
     return Inputs(
         options.composite,
@@ -262,6 +267,8 @@ def _read_inputs(options: argparse.Namespace) -> "Inputs":
         options.mask_levels,
         tuple(kind for kind, unwanted in kinds.items() if not unwanted),
         options.max_pixels,
+        options.invert_mask,
+        placing,
     )
 
 

@@ -9,9 +9,11 @@ from typing import Any
 import av
 import numpy as np
 
-from harmonizer.files import load_photo, to_depth
+from harmonizer.cutouts import Placing
+from harmonizer.files import load_pair, load_photo
 from harmonizer.fitting import Fit
-from harmonizer.masks import FAINT_REMEDY, Levels, faintness, full_value
+from harmonizer.masks import Levels
+from harmonizer.placement import as_type, lay
 from harmonizer.video.colour import Colour, Converter, colour_of
 from harmonizer.video.errors import VideoError
 from harmonizer.video.inputs import Inputs, Opener, Reader, interval_of
@@ -116,14 +118,49 @@ class Companions:
 
         return self._follow(values(), reader, f"the background {path}")
 
-    def alpha(self, path: Path) -> Companion[Mask]:
-        """The alpha channel of an image as a mask.
+    def placed(self, path: Path, mask: Path | None) -> tuple[Still[av.VideoFrame], Still[Mask]]:
+        """A foreground that is one image, put on the leader's frames, and where it covers them.
 
         Raises:
-            VideoError, ImageFileError: If it cannot be read or has none.
+            ImageFileError, MaskError, PlacementError: If it cannot be read or placed.
         """
-        inputs = self._inputs
-        return Still(self._stored(_still_alpha(path, inputs.max_pixels, inputs.mask_levels)))
+        inputs, leader = self._inputs, self._leader
+        how = inputs.placing or Placing(path)
+        photo, coverage, notes = load_pair(
+            path,
+            mask,
+            inputs.max_pixels,
+            inputs.fit_mask,
+            inputs.mask_levels,
+            True,
+            inputs.invert_mask,
+        )
+        pixels = photo.pixels
+        if photo.colours is not None:
+            pixels = photo.colours.to_srgb(pixels)
+            notes += (f"{path}: its colours ({photo.colours.name}) are converted to sRGB",)
+        size = leader.orientation.size(*leader.size)
+        laid = lay(
+            pixels,
+            size,
+            coverage,
+            how.at,
+            how.anchor,
+            how.scale,
+            how.fit,
+            how.rotation,
+            how.associated,
+            how.clean_edges,
+        )
+        self.notes |= dict.fromkeys((*notes, *(f"{path}: {note}" for note in laid.notes)))
+        kind = np.dtype(np.uint8 if pixels.dtype == np.uint8 else np.uint16)
+        colours, covered = np.zeros((*size, 3), kind), np.zeros(size, np.uint8)
+        colours[laid.part] = as_type(laid.colours, kind)
+        covered[laid.part] = as_type(laid.coverage, covered.dtype)
+        frame = Converter(self._threads).from_rgb(
+            self._stored(colours), leader.working_format, leader.colour, leader.size[0]
+        )
+        return Still(frame), Still(self._stored(covered))
 
     def _video_mask(self, frame: av.VideoFrame, path: Path) -> Mask:
         own, leading = orientation_of(frame, path), self._leader.orientation
@@ -189,22 +226,6 @@ class Companions:
 def normalised(frame: av.VideoFrame, converter: Converter, leader: Leader) -> av.VideoFrame:
     """A frame in the leader's working format and colours."""
     return converter.to_format(frame, colour_of(frame), leader.working_format, leader.colour)
-
-
-def _still_alpha(path: Path, max_pixels: int, levels: Levels | None) -> Mask:
-    photo = load_photo(path, max_pixels)
-    if photo.alpha is None:
-        raise VideoError(
-            f"{path} must have an alpha channel when no mask is given; it has none. Name a mask."
-        )
-    values = photo.alpha
-    if levels is not None:
-        values = levels.apply(values)
-    elif complaint := faintness(
-        float(values.max()), full_value(values.dtype), f"the mask in {path}", FAINT_REMEDY
-    ):
-        raise VideoError(complaint)
-    return to_depth(values, 8).astype(np.uint8, copy=False)
 
 
 def _other_size(path: Path, came: tuple[int, ...], size: tuple[int, ...]) -> str:

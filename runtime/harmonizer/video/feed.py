@@ -119,10 +119,20 @@ class Feed:
         companions = Companions(inputs, self._leader, self._opener, self._stack, self._threads)
         self._companions = companions
         self._mask: Companion[Mask] | None = None
-        if inputs.mask is not None:
+        self._other: Companion[av.VideoFrame] | None = None
+        self._inverted = inputs.invert_mask
+        places = self._leads_background and (inputs.mask is None or is_still(inputs.mask))
+        if inputs.placing is not None and not places:
+            raise VideoError(
+                "what is placed on a video must be one image, with an alpha channel or one image "
+                f"as its mask; {inputs.composite} or its mask moves. Leave `at`, `scale` and the "
+                "like out, and make it of the background's size."
+            )
+        if places:
+            self._other, self._mask = companions.placed(inputs.composite, inputs.mask)
+            self._inverted = False  # in its own file it has been
+        elif inputs.mask is not None:
             self._mask = companions.mask(inputs.mask)
-        elif self._leads_background:
-            self._mask = companions.alpha(inputs.composite)
         elif not has_alpha(frame):
             raise VideoError(
                 f"{inputs.composite} must have an alpha channel when no mask is given; its pixel "
@@ -131,10 +141,9 @@ class Feed:
         else:
             name = f"the alpha channel of {inputs.composite}"
             companions.brightness = Brightness(name, inputs.mask_levels is not None)
-        self._other: Companion[av.VideoFrame] | None = None
-        if self._leads_background:
+        if self._leads_background and self._other is None:
             self._other = companions.background(inputs.composite)
-        elif inputs.background is not None:
+        elif not self._leads_background and inputs.background is not None:
             self._other = companions.background(inputs.background)
         for reader in self._opener.readers:
             if isinstance(reader, SequenceReader) and reader.others:
@@ -256,6 +265,8 @@ class Feed:
             mask = alpha_mask(frame, self.inputs.coded_levels, self._companions.brightness)
         else:
             mask = given.at(time)
+        if self._inverted:
+            mask = 255 - mask
         box = foreground_box(mask)
         shown = normalised(frame, self._converter, self._leader)
         if self._other is not None:

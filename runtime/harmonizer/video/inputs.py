@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
+from harmonizer.cutouts import Placing
 from harmonizer.limits import MAX_FRAME_PIXELS
 from harmonizer.masks import Levels
 from harmonizer.video.errors import VideoError
@@ -36,6 +37,9 @@ class Inputs:
             the largest value.
         copied: Kinds of other streams that are copied.
         max_pixels: Larger frames and images are refused.
+        invert_mask: What is black in masks is the foreground.
+        placing: How a composite that is one image is put on a moving background, as
+            `harmonizer.place` does; its own background does not count. None for the middle.
     """
 
     composite: Path
@@ -48,6 +52,8 @@ class Inputs:
     mask_levels: Levels | None = None
     copied: tuple[str, ...] = ("audio", "subtitle")
     max_pixels: int = MAX_FRAME_PIXELS
+    invert_mask: bool = False
+    placing: Placing | None = None
 
     @property
     def coded_levels(self) -> Levels:

@@ -325,3 +325,25 @@ def test_video_of_10_bits_in_every_container(
         assert any("is converted to" in n for n in report.notes) == (pixel_format == "yuv420p")
     assert frames[0].format.name == pixel_format
     assert any("is PQ" in note for note in report.notes)
+
+
+@pytest.mark.parametrize(
+    ("primaries", "transfer", "said"),
+    [
+        (12, 13, "its colours are Display P3's, not those for which the network was trained"),
+        (9, 14, "its colours are BT.2020's, not those for which the network was trained"),
+        (9, 18, "is HLG (ARIB STD-B67); the filters run on its encoded values"),
+        (1, 1, ""),
+    ],
+)
+def test_colours_of_a_video_that_are_not_srgbs_are_said_and_stay(
+    primaries: int, transfer: int, said: str, tmp_path: Path
+) -> None:
+    tags = (1, 1, primaries, transfer)
+    composite = write_clip(tmp_path / "c.mp4", map(picture, range(3)), tags=tags)
+    Image.fromarray(disc(0)).save(tmp_path / "m.png")
+    report = run(Inputs(composite, tmp_path / "m.png"), tmp_path / "o.mp4")
+    notes = [note for note in report.notes if "colours are" in note or "encoded values" in note]
+    assert [said in note for note in notes] == [True] * bool(said)
+    frame = decoded(tmp_path / "o.mp4")[0]
+    assert (int(frame.color_primaries), int(frame.color_trc)) == (primaries, transfer)
