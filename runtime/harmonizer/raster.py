@@ -46,7 +46,11 @@ class Raster:
 
 
 def plain_mode(path: object, image: "Image.Image", notes: list[str]) -> "Image.Image":
-    """Convert to L, LA, RGB or RGBA without losing anything."""
+    """Convert to L, LA, RGB or RGBA without losing anything.
+
+    Raises:
+        ImageFileError: If the mode is another one, whose colours would have to be guessed.
+    """
     mode = image.mode
     if mode == "CMYK":
         raise ImageFileError(
