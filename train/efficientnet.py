@@ -1,5 +1,6 @@
 """EfficientNets as encoders: the published one with two stems, and timm's that start pretrained."""
 
+from collections.abc import Callable
 from typing import Any
 
 import timm
@@ -7,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from timm.layers import create_conv2d
 from torch import Tensor, nn
+
+from train.pointwise import can_fold, run_block, trained_in
 
 PUBLISHED = "tf_efficientnet_b0"
 """The body of the published architecture."""
@@ -94,6 +97,9 @@ class DepthEncoder(nn.Module):
 
     Attributes:
         tuned_from: The first stage that gets gradients; the stem's with 0, none with `STAGES`.
+        pointwise: Whether of those stages the 1x1 convolutions alone get them.
+        frozen: What computes stem and stages before `tuned_from` in training, if another does it:
+            see `train.frozen`.
         widths: Channels after each of `depths`.
     """
 
@@ -104,6 +110,8 @@ class DepthEncoder(nn.Module):
         self.blocks = body.blocks[: depths[-1] + 1]
         self.depths = depths
         self.tuned_from = 0
+        self.pointwise = False
+        self.frozen: Callable[[Tensor], list[Tensor]] | None = None
         self.widths = tuple(_width(self.blocks[stage]) for stage in depths)
         self.eval()
 
@@ -112,32 +120,70 @@ class DepthEncoder(nn.Module):
         del mode
         return super().train(False)
 
-    def tune(self, stage: int) -> None:
+    def tune(self, stage: int, pointwise: bool = False) -> None:
         """Let gradients flow from a stage on, and none into batch norm.
 
         Args:
             stage: 0 for everything with the stem, `STAGES` for nothing.
+            pointwise: Train the 1x1 convolutions alone, which is several times as fast on a CPU.
+
+        Raises:
+            ValueError: If `pointwise` and a block has 1x1 convolutions that are not known here, or
+                the stem is to be trained.
         """
-        self.tuned_from = stage
-        norms = {m for m in self.modules() if isinstance(m, nn.BatchNorm2d)}
-        for part in (self.conv_stem, self.bn1, *self.blocks):
-            for module in part.modules():
-                for parameter in module.parameters(recurse=False):
-                    parameter.requires_grad_(module not in norms)
-        for part in (self.conv_stem, *self.blocks[:stage]) if stage else ():
-            part.requires_grad_(False)
+        tuned = [block for part in self.blocks[stage:] for block in part]
+        unknown = [type(block).__name__ for block in tuned if not can_fold(block)]
+        if pointwise and (unknown or stage == 0):
+            raise ValueError(
+                "pointwise tuning is for stages of inverted residuals, the stem and others stay "
+                f"as they are; got {unknown[0] if unknown else 'the stem'}. Tune from a later "
+                "stage, or tune all."
+            )
+        self.tuned_from, self.pointwise = stage, pointwise
+        self.requires_grad_(False)
+        if pointwise:
+            trained = [parameter for block in tuned for parameter in trained_in(block)]
+        else:
+            parts = [*self.blocks[stage:], *([self.conv_stem] if stage == 0 else [])]
+            inside = [module for part in parts for module in part.modules()]
+            trained = [
+                parameter
+                for module in inside
+                if not isinstance(module, nn.BatchNorm2d)
+                for parameter in module.parameters(recurse=False)
+            ]
+        for parameter in trained:
+            parameter.requires_grad_(True)
 
     def forward(self, composite: Tensor) -> list[Tensor]:
         """(N, 3, S, S) in [0, 1] to (N, widths[i], S / STRIDES[depths[i]], ...) for each depth."""
-        with torch.set_grad_enabled(torch.is_grad_enabled() and self.tuned_from == 0):
-            x = self.bn1(self.conv_stem(2 * composite - 1))
-        features = []
-        for stage, block in enumerate(self.blocks):
-            with torch.set_grad_enabled(torch.is_grad_enabled() and stage >= self.tuned_from):
-                x = block(x)
+        learning = torch.is_grad_enabled()
+        first, features = 0, []
+        if learning and self.frozen is not None:
+            *features, x = self.frozen(composite)
+            first = self.tuned_from
+        else:
+            with torch.set_grad_enabled(learning and self.tuned_from == 0):
+                x = self.bn1(self.conv_stem(2 * composite - 1))
+        for stage, blocks in enumerate(self.blocks[first:], first):
+            with torch.set_grad_enabled(learning and stage >= self.tuned_from):
+                if self.pointwise and torch.is_grad_enabled():
+                    x = _in_working_order(x)
+                    for block in blocks:
+                        x = run_block(block, x)
+                else:
+                    x = blocks(x)
             if stage in self.depths:
                 features.append(x)
         return features
+
+
+def _in_working_order(x: Tensor) -> Tensor:
+    """Channels last, and in the precision that autocast asks for."""
+    device = x.device.type
+    if torch.is_autocast_enabled(device):
+        x = x.to(torch.get_autocast_dtype(device))
+    return x.contiguous(memory_format=torch.channels_last)
 
 
 def _width(stage: Any) -> int:

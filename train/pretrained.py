@@ -84,10 +84,10 @@ def start_pretrained(encoder: nn.Module, name: str | None) -> None:
 
 
 class Embedder(nn.Module):
-    """Unit vectors in which foregrounds of the same kind are near each other.
+    """Unit vectors in which foregrounds of the same kind are near each other, and what they show.
 
-    The pooled last features of the classifier, of crops whose colours are half taken away, since
-    colours are what is to differ.
+    The vectors are the pooled last features of the classifier, of crops whose colours are half
+    taken away, since colours are what is to differ.
 
     Raises:
         PretrainedError: As `weights_file` does.
@@ -99,8 +99,8 @@ class Embedder(nn.Module):
         super().__init__()
         self.network = classifier()
 
-    def forward(self, crops: torch.Tensor) -> torch.Tensor:
-        """(N, 3, S, S) in [0, 1] to (N, WIDTH)."""
+    def forward(self, crops: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(N, 3, S, S) in [0, 1] to (N, WIDTH), and the classifier's logits (N, 1000)."""
         half = (crops.mean(dim=1, keepdim=True) + crops) / 2
         pooled = self.network.forward_features(2 * half - 1).mean(dim=(2, 3))
-        return nn.functional.normalize(pooled, dim=1)
+        return nn.functional.normalize(pooled, dim=1), self.network.classifier(pooled)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from harmonizer.contract import DEFAULT_LABEL, LABELS
 from harmonizer.ops import check_filters
 from train.data import crops, development, transfer
 from train.data.config import DataConfig
@@ -36,7 +37,10 @@ DONOR_STEP = PACKED_SIZE // transfer.READ
 DICE = 2 * development.DICE + transfer.DICE + 10
 """Random numbers for what `composites.Composer` makes of an image."""
 
-_DRAWS, _REGION, _ORDER, _DONOR = 1, 2, 3, 4
+UNTOLD = 0.3
+"""Share of the foregrounds whose label is kept back: most users give none."""
+
+_DRAWS, _REGION, _ORDER, _DONOR, _LABEL = 1, 2, 3, 4, 5
 """Keep the streams of random numbers apart."""
 
 
@@ -51,6 +55,8 @@ class Batch:
         composite: (n, 3, S, S): the composite of a pair; equal to `photo` elsewhere.
         donor: (n, 4, READ, READ) in [0, 1]: where recoloured, another photograph and its mask.
         kind: (n,) int64, rising: what is to be made of each image.
+        label: (n,) int64: what each foreground shows, an index into `LABELS`; `DEFAULT_LABEL`
+            where that is not told, everywhere without a neighbour table, which knows it.
         arguments: (n, k) float32: what the filters synthesise with; 0 for the other kinds.
         jitter: (n, 4) float32 in [-1, 1]: amounts for `synthesis.jitter`; 0 for the other kinds.
         dice: (n, DICE) float32 in [0, 1): for everything else that is random about an image.
@@ -61,6 +67,7 @@ class Batch:
     composite: Tensor
     donor: Tensor
     kind: Tensor
+    label: Tensor
     arguments: Tensor
     jitter: Tensor
     dice: Tensor
@@ -276,10 +283,21 @@ class TrainingBatches(Dataset[Batch]):
             composite=torch.cat([target[:photos], pair[:, :3]]) if len(pair) else target,
             donor=donor,
             kind=draws.kind,
+            label=self.labels(draws),
             arguments=draws.arguments,
             jitter=draws.jitter,
             dice=draws.dice,
         )
+
+    def labels(self, draws: Draws) -> Tensor:
+        """What the foregrounds of a batch show, as in `Batch`."""
+        labels = torch.full((len(draws.places),), LABELS.index(DEFAULT_LABEL))
+        if self.neighbours is not None:
+            known = torch.from_numpy(self.neighbours.labels[draws.entries].astype(np.int64))
+            told = self._random(_LABEL, draws.step).random(self.batch) >= UNTOLD
+            its = torch.from_numpy(told[list(draws.positions)])[: len(known)]
+            labels[: len(known)][its] = known[its]
+        return labels
 
     def _random(self, *key: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, *key])

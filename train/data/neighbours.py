@@ -1,4 +1,4 @@
-"""Which foregrounds show the same kind of thing: a table made once, beside the packed images.
+"""What foregrounds show, and which are of a kind: a table made once, beside the packed images.
 
 Every photograph gets a few fixed random regions; they and its own mask are its foregrounds. Each
 is embedded by a pretrained network that looks at its bounding box and an eighth around it, and
@@ -20,6 +20,7 @@ from torch import Tensor
 
 from harmonizer.private import locked
 from train.data.crops import usable
+from train.data.labels import labels_of
 from train.data.packing import PACKED_SIZE, PackedImages, in_parallel
 from train.data.regions import random_region
 from train.pretrained import SHA256, Embedder
@@ -40,9 +41,10 @@ MARGIN = 1 / 8
 LOOK = 128
 """Side of the crop that is embedded."""
 
-FORMAT = 1
+FORMAT = 2
 """Counts changes of what the table holds; part of its name."""
 
+_TABLES = ("entries", "near", "labels")
 _SEED = 7
 _BATCH = 64
 _CHUNK = 1024
@@ -61,6 +63,7 @@ class Neighbours:
             photograph's own mask, which comes first of a photograph's.
         first: (photographs + 1,) where each photograph's entries begin.
         near: (e, NEAREST) entries, the nearest first; what lacks so many repeats them.
+        labels: (e,) indices into `LABELS`: what each foreground shows.
     """
 
     folder: Path
@@ -68,6 +71,7 @@ class Neighbours:
     entries: NDArray[np.int32]
     first: NDArray[np.int64]
     near: NDArray[np.int32]
+    labels: NDArray[np.uint8]
 
     def __reduce__(self) -> tuple[Callable[[Path], "Neighbours"], tuple[Path]]:
         return load_neighbours, (self.folder,)
@@ -103,16 +107,18 @@ def load_neighbours(folder: Path) -> Neighbours:
     """
     try:
         regions = np.load(folder / "regions.npy", mmap_mode="r")
-        entries, near = (np.load(folder / f"{name}.npy") for name in ("entries", "near"))
-        if len(near) != len(entries) or len(regions) != entries[-1, 0] + 1:
-            raise ValueError(f"{len(regions)} photographs, {len(entries)} and {len(near)} entries")
+        entries, near, labels = (np.load(folder / f"{name}.npy") for name in _TABLES)
+        if not len(labels) == len(near) == len(entries) or len(regions) != entries[-1, 0] + 1:
+            raise ValueError(
+                f"{len(regions)} photographs, {len(entries)}, {len(near)} and {len(labels)} entries"
+            )
     except (OSError, ValueError, IndexError) as error:
         raise ValueError(
             f"the neighbour table {folder} must be whole; it is damaged ({error}). Delete that "
             "folder; it is made again on the next start."
         ) from error
     first = np.searchsorted(entries[:, 0], np.arange(len(regions) + 1))
-    return Neighbours(folder, regions, entries, first, near)
+    return Neighbours(folder, regions, entries, first, near, labels)
 
 
 def open_neighbours(sources: Sequence[PackedImages], cache: str | Path) -> Neighbours:
@@ -158,9 +164,10 @@ def _make(folder: Path, places: Sequence[Place]) -> None:
             ],
             np.int32,
         )
-        vectors = _embed(embedder, places, entries, regions)
-        np.save(unfinished / "entries.npy", entries)
-        np.save(unfinished / "near.npy", nearest(vectors, entries))
+        vectors, labels = _embed(embedder, places, entries, regions)
+        made_of = (entries, nearest(vectors, entries), labels.to(torch.uint8).cpu().numpy())
+        for name, table in zip(_TABLES, made_of, strict=True):
+            np.save(unfinished / f"{name}.npy", table)
         unfinished.rename(folder)
     except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -182,8 +189,8 @@ def _embed(
     places: Sequence[Place],
     entries: NDArray[np.int32],
     regions: NDArray[np.uint8],
-) -> Tensor:
-    """(e, WIDTH) of all entries."""
+) -> tuple[Tensor, Tensor]:
+    """(e, WIDTH) of all entries, and (e,) their labels."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     embedder.to(device)
 
@@ -204,8 +211,13 @@ def _embed(
         if waiting:
             yield torch.from_numpy(np.stack(waiting))
 
+    vectors, labels = [], []
     with torch.inference_mode():
-        return torch.cat([embedder(b.to(device).float() / 255) for b in batches()])
+        for batch in batches():
+            embedded, logits = embedder(batch.to(device).float() / 255)
+            vectors.append(embedded)
+            labels.append(labels_of(logits))
+    return torch.cat(vectors), torch.cat(labels)
 
 
 def crop_foreground(image: NDArray[np.uint8], mask: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -72,12 +72,13 @@ class ResidentBatches(Dataset[Batch]):
             start = DONOR_STEP // 2
             donors = self._images(np.array(draws.donors))[..., start::DONOR_STEP, start::DONOR_STEP]
             donor[its.to(self.device)] = donors.float() / 255
-        kind, arguments, jitter, dice = (
+        labels = self.batches.labels(draws)
+        kind, label, arguments, jitter, dice = (
             t.to(self.device, non_blocking=True)
-            for t in (draws.kind, draws.arguments, draws.jitter, draws.dice)
+            for t in (draws.kind, labels, draws.arguments, draws.jitter, draws.dice)
         )
         target, mask = photo[:, :3], photo[:, -1:]
-        return Batch(target, mask, target, donor, kind, arguments, jitter, dice)
+        return Batch(target, mask, target, donor, kind, label, arguments, jitter, dice)
 
     def _images(self, numbers: NDArray[np.int64]) -> Tensor:
         """(n, 4, 256, 256) uint8 of entries of the table."""

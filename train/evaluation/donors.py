@@ -66,8 +66,9 @@ def _embedded(network: Embedder, folder: Path) -> tuple[list[tuple[str, str]], T
         assert mask is not None
         crop = crop_foreground(np.ascontiguousarray(pixels.transpose(2, 0, 1)), mask)
         with torch.inference_mode():
-            vector: Tensor = network(torch.from_numpy(crop)[None].float() / 255)
-        return vector[0]
+            vectors, _ = network(torch.from_numpy(crop)[None].float() / 255)
+        vector: Tensor = vectors[0]
+        return vector
 
     vectors = torch.stack(list(in_parallel(embed, range(len(photos)), f"embedding {folder.name}")))
     return [(photo.file, str(photo.mask)) for photo in photos], vectors

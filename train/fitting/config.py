@@ -53,6 +53,10 @@ class FitConfig:
         pretrained: Start the encoder with the weights of an ImageNet classifier.
         tune_from: The encoder's first stage that is trained, counted from 0; what lies before it
             keeps its weights, and 7 keeps all.
+        tune: all: of those stages, all but batch norm; pointwise: the 1x1 convolutions alone, which
+            is several times as fast on a CPU.
+        frozen: What computes the stages before in training: torch, or onnxruntime, several times as
+            fast on a CPU; changes rounding.
         encoder_rate: The encoder's learning rate as a multiple of the others'.
         amp: What the encoder computes in.
         compile: Compile synthesis, statistics, drawing and loss; changes rounding.
@@ -87,6 +91,8 @@ class FitConfig:
     loss_size: int = 0
     pretrained: bool = False
     tune_from: int = 0
+    tune: Literal["all", "pointwise"] = "all"
+    frozen: Literal["torch", "onnxruntime"] = "torch"
     encoder_rate: float = 1.0
     amp: Literal["off", "bf16", "fp16"] = "off"
     compile: bool = False
@@ -139,6 +145,11 @@ class FitConfig:
             )
         if not 0 <= self.tune_from <= STAGES:
             raise ConfigError(f"tune_from must lie in 0..{STAGES}; got {self.tune_from}.")
+        if self.tune_from == 0 and (self.tune, self.frozen) != ("all", "torch"):
+            raise ConfigError(
+                "tune pointwise and frozen onnxruntime are for encoders whose first stages keep "
+                "their weights; got tune_from 0. Give --tune-from 3, or leave them out."
+            )
         if self.data.resident and self.workers:
             raise ConfigError(
                 f"resident images need no workers to load them; got {self.workers}. Give "

@@ -30,6 +30,7 @@ from train.fitting.monitor import Monitor, Validation, WatchError
 from train.fitting.objective import build_objective
 from train.fitting.state import CHECKPOINT, CONFIG, STATE, State, check_folder, initial_network
 from train.fitting.step import Stepper
+from train.frozen import FrozenStages
 from train.registry import Network
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
@@ -259,6 +260,7 @@ def prepare(config: FitConfig, processes: Processes) -> tuple[State, Callable[..
         CheckpointError: If `config.init` does not fit.
     """
     network = initial_network(config).to(processes.device).train()
+    groups = parameter_groups(network, config)  # first: what is frozen, processes do not exchange
     if config.channels_last:
         network.to(memory_format=torch.channels_last)
     average = copy.deepcopy(network) if config.ema else None
@@ -271,7 +273,7 @@ def prepare(config: FitConfig, processes: Processes) -> tuple[State, Callable[..
         predict = DistributedDataParallel(network, device_ids=devices)
     # Without decay, AdamW is Adam.
     optimizer = torch.optim.AdamW(
-        parameter_groups(network, config),
+        groups,
         lr=config.learning_rate,
         weight_decay=config.weight_decay,
         fused=True,
@@ -284,7 +286,9 @@ def parameter_groups(network: Network, config: FitConfig) -> list[dict[str, obje
     """What is trained, the encoder apart from the rest; `share` is what a group's rate is of it."""
     encoder = network.encoder
     if isinstance(encoder, DepthEncoder):
-        encoder.tune(config.tune_from)
+        encoder.tune(config.tune_from, config.tune == "pointwise")
+        if config.frozen == "onnxruntime":
+            encoder.frozen = FrozenStages(encoder)
     its = set() if encoder is None else {id(p) for p in encoder.parameters()}
     trained = [p for p in network.parameters() if p.requires_grad]
     groups = (

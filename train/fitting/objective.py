@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from harmonizer.contract import LABELS
 from train.colour_statistics import subsample
 from train.data.batches import Batch
 from train.data.composites import Composer
@@ -133,7 +134,10 @@ class CurveObjective:
         config, mask = self.config, batch.mask
         composite, targets = self.make(batch)
         target, size = targets[-1], composite.shape[-1]
-        inputs = prepare_inputs(self.network, composite, mask, None, size)
+        labels = (
+            [LABELS[index] for index in batch.label.tolist()] if self.network.semantic else None
+        )
+        inputs = prepare_inputs(self.network, composite, mask, labels, size)
         slopes = predict(*inputs, amp=AMP[config.amp])
         output, losses = self._draw(composite, mask, slopes, target)
         weighed = STAGE_LOSSES[config.loss](losses) + config.final_weight * losses[-1]

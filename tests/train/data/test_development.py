@@ -96,8 +96,9 @@ def make_batch(photo: Tensor, kinds: list[int]) -> Batch:
     donor = torch.cat([1 - image, mask], dim=1)
     arguments = torch.rand(n, 6, generator=generator) * 0.6 - 0.3
     dice = torch.rand(n, BATCH_DICE, generator=generator)
-    kind = torch.tensor(kinds)
-    return Batch(image, mask, image.clone(), donor, kind, arguments, torch.ones(n, 4), dice)
+    kind, label = torch.tensor(kinds), torch.zeros(n, dtype=torch.int64)
+    jitter = torch.ones(n, 4)
+    return Batch(image, mask, image.clone(), donor, kind, label, arguments, jitter, dice)
 
 
 def test_composer_development_moves_target_and_background_together(photo: Tensor) -> None:

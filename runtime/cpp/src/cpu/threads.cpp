@@ -7,9 +7,7 @@
 #include <thread>
 #include <vector>
 
-#if defined(__linux__)
-#include <sched.h>
-#endif
+#include "api/system.h"
 
 namespace hz_cpu {
 namespace {
@@ -17,14 +15,6 @@ namespace {
 /* Below this a thread's start costs more than it saves. */
 constexpr int64_t kPixelsWorthAThread = 1 << 15;
 constexpr int kMostThreads = 256;
-
-int available_processors() {
-#if defined(__linux__)
-    cpu_set_t allowed;
-    if (sched_getaffinity(0, sizeof allowed, &allowed) == 0) return CPU_COUNT(&allowed);
-#endif
-    return static_cast<int>(std::thread::hardware_concurrency());
-}
 
 }  // namespace
 
@@ -36,7 +26,7 @@ Bands make_bands(int64_t width, int64_t height, int64_t pixels_per_band, int mos
     const int64_t least = (height + most_bands - 1) / most_bands;
     bands.rows_per_band = std::max<int64_t>({1, wished, least});
     bands.count = static_cast<int>((height + bands.rows_per_band - 1) / bands.rows_per_band);
-    const int64_t wanted = threads > 0 ? threads : available_processors();
+    const int64_t wanted = threads > 0 ? threads : hz_api::available_processors();
     const int64_t useful =
         width >= kPixelsWorthAThread ? height : width * height / kPixelsWorthAThread;
     bands.threads = static_cast<int>(std::max<int64_t>(

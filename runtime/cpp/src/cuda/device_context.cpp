@@ -1,14 +1,12 @@
 #include "cuda/device_context.h"
 
-#include <dlfcn.h>
-
 #include <cstdio>
 #include <cstring>
 #include <memory>
 #include <vector>
 
 #include "api/errors.h"
-#include "api/files.h"
+#include "api/system.h"
 
 namespace hz_cuda {
 namespace {
@@ -24,14 +22,6 @@ constexpr int kProcessors = 16, kMajorCapability = 75,
 std::vector<char> read_file(const std::string& path) {
     std::string reason; /* which file lacks says the caller */
     return hz_api::read_regular(path, kMostBytes, reason);
-}
-
-std::string folder_of_this_library() {
-    Dl_info info;
-    if (!dladdr(reinterpret_cast<const void*>(&hz_version), &info) || !info.dli_fname) return ".";
-    const std::string path = info.dli_fname;
-    const size_t slash = path.rfind('/');
-    return slash == std::string::npos ? "." : path.substr(0, slash);
 }
 
 /* A fat binary, a cubin (ELF) or PTX: the driver reads as far as the image says it is long, so what
@@ -104,7 +94,9 @@ Module load_kernels(const hz_renderer_options& options, const DeviceContext& dev
         const char* bytes = static_cast<const char*>(options.kernels_image);
         file.assign(bytes, bytes + options.kernels_size);
     } else {
-        origin = options.kernels ? options.kernels : folder_of_this_library() + "/" + kImageName;
+        origin = options.kernels ? options.kernels
+                                 : hz_api::folder_of(reinterpret_cast<const void*>(&hz_version)) +
+                                       "/" + kImageName;
         file = read_file(origin);
         if (file.empty() && options.kernels)
             throw Invalid(origin +

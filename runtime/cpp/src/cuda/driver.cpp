@@ -1,37 +1,38 @@
 #include "cuda/driver.h"
 
-#include <dlfcn.h>
-
 #include <mutex>
 #include <stdexcept>
 
 #include "api/errors.h"
+#include "api/system.h"
 
 namespace hz_cuda {
 namespace {
 
 using hz_api::Unavailable;
 
+#if defined(_WIN32)
+constexpr const char* kLibrary = "nvcuda.dll";
+#else
 constexpr const char* kLibrary = "libcuda.so.1";
+#endif
 
 /* The library stays open for the life of the process: the driver does not survive being closed. */
 Driver open_driver() {
-    void* const library = dlopen(kLibrary, RTLD_NOW | RTLD_LOCAL);
-    if (!library) {
-        const char* reason = dlerror();
-        throw Unavailable(std::string("backend `cuda` needs an NVIDIA driver; ") +
-                          (reason ? reason : "libcuda.so.1 cannot be loaded") +
+    std::string reason;
+    void* const library = hz_api::open_library(kLibrary, reason);
+    if (!library)
+        throw Unavailable("backend `cuda` needs an NVIDIA driver; " + reason +
                           ". Install the driver, or use backend `cpu`.");
-    }
     Driver opened;
     const char* missing = nullptr;
-#define HZ_FIND(name, symbol, parameters)                                          \
-    opened.name = reinterpret_cast<Result(*) parameters>(dlsym(library, #symbol)); \
+#define HZ_FIND(name, symbol, parameters)                                                          \
+    opened.name = reinterpret_cast<Result(*) parameters>(hz_api::find_function(library, #symbol)); \
     if (!opened.name) missing = #symbol;
     HZ_DRIVER_FUNCTIONS(HZ_FIND)
 #undef HZ_FIND
     if (missing) {
-        dlclose(library);
+        hz_api::close_library(library);
         throw Unavailable(std::string("backend `cuda` needs a newer NVIDIA driver; ") + kLibrary +
                           " lacks " + missing + ". Update the driver, or use backend `cpu`.");
     }

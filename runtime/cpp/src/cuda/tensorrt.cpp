@@ -1,7 +1,6 @@
 /* A TensorRT engine as a predictor. Built against the headers of TensorRT 10 or 11; its library is
    opened when the first engine is loaded, so that nothing links to it. */
 #include <NvInferRuntime.h>
-#include <dlfcn.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -13,7 +12,7 @@
 #include <vector>
 
 #include "api/errors.h"
-#include "api/files.h"
+#include "api/system.h"
 #include "cuda/renderer.h"
 
 namespace hz_cuda {
@@ -81,16 +80,15 @@ Log& process_log() {
 
 nvinfer1::IRuntime* create_runtime(const char* path) {
     const char* const name = path ? path : kLibrary;
-    void* const library = dlopen(name, RTLD_NOW | RTLD_LOCAL);
-    if (!library) {
-        const char* reason = dlerror();
+    std::string reason;
+    void* const library = hz_api::open_library(name, reason);
+    if (!library)
         throw Unavailable(std::string("an engine needs TensorRT ") + HZ_TEXT(NV_TENSORRT_MAJOR) +
-                          "; " + (reason ? reason : name) +
+                          "; " + reason +
                           ". Install it, put its folder into LD_LIBRARY_PATH, or name the file in "
                           "hz_engine_options.library.");
-    }
-    const auto create =
-        reinterpret_cast<void* (*)(void*, int32_t)>(dlsym(library, "createInferRuntime_INTERNAL"));
+    const auto create = reinterpret_cast<void* (*)(void*, int32_t)>(
+        hz_api::find_function(library, "createInferRuntime_INTERNAL"));
     if (!create)
         throw Unavailable(std::string("an engine needs TensorRT; ") + name +
                           " is another library. Name libnvinfer.so of TensorRT " +

@@ -1,20 +1,22 @@
-/* Reading files: regular ones alone, their size known before a byte is read. */
-#pragma once
-
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
-#include <cstdint>
 #include <cstring>
-#include <string>
-#include <vector>
+#include <thread>
+
+#include "api/system.h"
+
+#if defined(__linux__)
+#include <sched.h>
+#endif
 
 namespace hz_api {
 
-/* The bytes of a file, or none and the reason. A device or a pipe may never end and never answer. */
-inline std::vector<char> read_regular(const std::string& path, int64_t most, std::string& reason) {
+std::vector<char> read_regular(const std::string& path, int64_t most, std::string& reason) {
     std::vector<char> bytes;
     reason.clear();
     struct stat before, status;
@@ -56,6 +58,34 @@ inline std::vector<char> read_regular(const std::string& path, int64_t most, std
     close(file);
     if (!reason.empty()) bytes.clear();
     return bytes;
+}
+
+void* open_library(const char* name, std::string& reason) {
+    void* const library = dlopen(name, RTLD_NOW | RTLD_LOCAL);
+    if (library) return library;
+    const char* const text = dlerror();
+    reason = text ? text : std::string(name) + " cannot be loaded";
+    return nullptr;
+}
+
+void* find_function(void* library, const char* name) { return dlsym(library, name); }
+
+void close_library(void* library) { dlclose(library); }
+
+std::string folder_of(const void* address) {
+    Dl_info info;
+    if (!dladdr(address, &info) || !info.dli_fname) return ".";
+    const std::string path = info.dli_fname;
+    const size_t slash = path.rfind('/');
+    return slash == std::string::npos ? "." : path.substr(0, slash);
+}
+
+int available_processors() {
+#if defined(__linux__)
+    cpu_set_t allowed;
+    if (sched_getaffinity(0, sizeof allowed, &allowed) == 0) return CPU_COUNT(&allowed);
+#endif
+    return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
 
 }  // namespace hz_api
