@@ -2,13 +2,13 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 import timm
 import torch
 from training_runs import Workshop
 
-from train import frozen
 from train.checkpoints import load_checkpoint
 from train.efficientnet import DepthEncoder
 from train.fitting import step
@@ -117,7 +117,7 @@ def test_frozen_stages_read_weights_that_are_loaded_late() -> None:
 def test_frozen_stages_without_exporter_say_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(frozen.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(FrozenError, match=r"Install harmonizer\[export\], or give --frozen torch"):
         FrozenStages(DepthEncoder(LITE, (1,)))
 
@@ -130,7 +130,7 @@ def test_frozen_stages_on_another_device_are_refused() -> None:
 
 @pytest.mark.parametrize("change", [{"tune": "pointwise"}, {"frozen": "onnxruntime"}])
 def test_config_quick_ways_without_frozen_stages_are_refused(
-    workshop: Workshop, change: dict[str, str]
+    workshop: Workshop, change: dict[str, Any]
 ) -> None:
     with pytest.raises(ConfigError, match=r"got tune_from 0\. Give --tune-from 3"):
         workshop.config(network=NETWORK, **change)
