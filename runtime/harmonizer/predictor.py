@@ -6,7 +6,6 @@ A predictor returns arguments and never draws.
 import functools
 import os
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -150,12 +149,7 @@ class OnnxPredictor:
     def __enter__(self) -> "OnnxPredictor":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *ended: object) -> None:
         self.close()
 
     def _feed(self, inputs: tuple[NDArray[np.float32], ...]) -> dict[str, NDArray[np.float32]]:

@@ -21,7 +21,6 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 
 from harmonizer.errors import StorageError
 from harmonizer.reading import DOCUMENT_LIMIT, describe_kind
@@ -134,12 +133,7 @@ class Temporary:
     def __enter__(self) -> "Temporary":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *ended: object) -> None:
         self.discard()
 
     def __del__(self) -> None:

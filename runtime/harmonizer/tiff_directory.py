@@ -72,7 +72,11 @@ class Directory:
         return len(seen)
 
     def numbers(self, tag: int, default: tuple[int, ...] = (), most: int = 64) -> tuple[int, ...]:
-        """The whole numbers of a tag."""
+        """The whole numbers of a tag.
+
+        Raises:
+            ValueError: If they are of another type, or more than `most`.
+        """
         if tag not in self._entries:
             return default
         kind, count, place = self._entries[tag]
@@ -81,7 +85,11 @@ class Directory:
         return struct.unpack_from(f"{self.order}{count}{_FORMATS[kind]}", self._data, place)
 
     def number(self, tag: int, default: int | None = None) -> int:
-        """The one number of a tag."""
+        """The one number of a tag.
+
+        Raises:
+            ValueError: If the tag is missing, or as in `numbers`.
+        """
         values = self.numbers(tag, () if default is None else (default,), 1)
         if not values:
             raise ValueError(f"tag {tag} is missing")

@@ -8,6 +8,7 @@ import pytest
 from colour_profiles import PROFILES, colours, profile, scene
 from numpy.typing import NDArray
 from PIL import Image
+from tiny_predictor import write_predictor
 
 from harmonizer.cli import main
 from harmonizer.colour import Colours
@@ -16,12 +17,14 @@ from harmonizer.files import Photo, load_photo, save_photo
 
 Array = NDArray[Any]
 
-LOOK = ["--set", "temperature=0.3", "--set", "contrast=0.4", "--set", "saturation=-0.2"]
+MODEL = ["--model", "tiny.onnx", "--strength", "0"]  # it is loaded sooner than the shipped one
+LOOK = ["--set", "temperature=0.3", "--set", "contrast=0.4", "--set", "saturation=-0.2", *MODEL]
 
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
+    write_predictor(tmp_path / "tiny.onnx")
     mask = np.zeros((60, 90), np.uint8)
     mask[15:45, 20:70] = 255
     mask[10:15, 20:70] = 120
@@ -30,7 +33,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def harmonize(source: str, target: str, *more: str) -> Array:
-    assert main(["image", source, "m.png", "-o", target, *LOOK, "--strength", "0", *more]) == 0
+    assert main(["image", source, "m.png", "-o", target, *LOOK, *more]) == 0
     pixels: Array = load_photo(target).pixels
     return pixels
 
@@ -96,7 +99,7 @@ def test_colours_beyond_srgb_are_said_and_kept(
     pixels[..., 1] = np.arange(60, 150)[None]
     pixels[:, 45:] = (10, 250, 30)  # a green that sRGB has not
     save_photo(place / "own.png", pixels, Photo(pixels, icc=profile("Display P3")))
-    words = ["image", "own.png", "m.png", "-o", "o.png", "--strength", "0"]
+    words = ["image", "own.png", "m.png", "-o", "o.png", *MODEL]
     assert main([*words, "--set", "brightness=0.02"]) == 0
     assert "lie outside of sRGB and keep what they have beyond it" in capsys.readouterr().err
     result = load_photo("o.png").pixels

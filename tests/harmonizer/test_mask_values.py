@@ -10,6 +10,7 @@ import pytest
 from command_line import pixels, refused
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
+from tiny_predictor import write_predictor
 from video_clips import disc, picture, write_clip
 
 from harmonizer.arguments import Arguments
@@ -48,6 +49,9 @@ def scaled(kind: str) -> tuple[NDArray[Any], float]:
     return kinds[kind]
 
 
+TINY = ["--model", "tiny.onnx"]
+"""It is loaded sooner than the shipped one."""
+
 INTEGERS = ("labels 0 1 2", "class 15", "percent", "8 bits in 16", "10 bits in 16")
 
 
@@ -71,6 +75,7 @@ def test_mask_array_of_labels_of_any_type_needs_a_scale(
 def test_mask_file_of_another_scale_is_refused_and_levels_spread_it(
     kind: str, suffix: str, scene: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    write_predictor(scene / "tiny.onnx")
     mask, white = scaled(kind)
     name = f"dark{suffix}"
     if suffix == ".png" and mask.dtype == np.uint16:
@@ -79,39 +84,42 @@ def test_mask_file_of_another_scale_is_refused_and_levels_spread_it(
         Image.fromarray(mask).save(name)
     full = np.iinfo(mask.dtype).max
     for words in (
-        ["image", "c.png", name, "-o", "o.png"],
-        ["lut", "c.png", name, "-o", "o.cube"],
-        ["curves", "c.png", name, "-o", "o.png"],
+        ["image", "c.png", name, "-o", "o.png", *TINY],
+        ["lut", "c.png", name, "-o", "o.cube", *TINY],
+        ["curves", "c.png", name, "-o", "o.png", *TINY],
     ):
         said = refused(capsys, 2, *words)
         assert f"must have {full} where the foreground is full" in said
         assert f"its largest value is {white:g}," in said
         assert f"--mask-levels 0,{white:g}" in said
-        assert not Path(words[-1]).exists()
-    levels = ["--mask-levels", f"0,{white:g}", "--set", "brightness=0.4"]
+        assert not Path(words[4]).exists()
+    levels = [*TINY, "--mask-levels", f"0,{white:g}", "--set", "brightness=0.4"]
     assert main(["image", "c.png", name, "-o", "o.png", *levels, "--strength", "0"]) == 0
     spread, _ = load_mask(name, levels=Levels(0, white))
     np.testing.assert_array_equal(spread == full, mask == white)
     changed = (pixels("o.png") != pixels("c.png")).any(axis=2)
     assert changed[mask == white].mean() > 0.9 and not changed[mask == 0].any()
     # As it is: hardly anything is drawn, because that was asked for.
-    assert main(["image", "c.png", name, "-o", "p.png", "--mask-levels", f"0,{full}"]) == 0
+    assert main(["image", "c.png", name, "-o", "p.png", *TINY, "--mask-levels", f"0,{full}"]) == 0
 
 
 def test_batch_of_dark_masks_fails_each_and_alpha_is_judged_alike(
     scene: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    write_predictor(scene / "tiny.onnx")
     for name in ("composites", "masks", "cut"):
         Path(name).mkdir()
     Image.open("c.png").save("composites/a.png")
     Image.fromarray(scaled("class 15")[0]).save("masks/a.png")
-    assert main(["batch", "composites", "masks", "-o", "out"]) == 1
+    assert main(["batch", "composites", "masks", "-o", "out", *TINY]) == 1
     assert "its largest value is 15," in capsys.readouterr().err
-    assert main(["batch", "composites", "masks", "-o", "out", "--mask-levels", "0,15"]) == 0
+    assert main(["batch", "composites", "masks", "-o", "out", *TINY, "--mask-levels", "0,15"]) == 0
     capsys.readouterr()
     Image.fromarray(np.dstack([pixels("c.png"), scaled("percent")[0]])).save("cut/a.png")
-    assert "its largest value is 100," in refused(capsys, 2, "image", "cut/a.png", "-o", "o.png")
-    assert main(["image", "cut/a.png", "-o", "o.png", "--mask-levels", "0,100"]) == 0
+    assert "its largest value is 100," in refused(
+        capsys, 2, "image", "cut/a.png", "-o", "o.png", *TINY
+    )
+    assert main(["image", "cut/a.png", "-o", "o.png", *TINY, "--mask-levels", "0,100"]) == 0
 
 
 @pytest.mark.parametrize("levels", [None, (0, 1)])

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -287,8 +288,9 @@ class FrameRunner:
         for stage, kept in (("measure", _native.PHASE_MEASURE), ("draw", ~_native.PHASE_MEASURE)):
             if stage == "draw" and predictor is not None:
                 recording.add("predict", _predictions(predictor, scratch, slot.handle))
-            for frame in frames:
-                recording.add(stage, self._launches(slot, frame, phases & kept))
+            if wanted := phases & kept:
+                calls = (self._launches(slot, frame, wanted) for frame in frames)
+                recording.add(stage, chain.from_iterable(calls))
         return recording
 
     def _launches(

@@ -7,7 +7,6 @@ import hashlib
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal, NoReturn
 
 from harmonizer.contract import OUTPUT, read_contract
@@ -166,12 +165,7 @@ class EnginePredictor:
     def __enter__(self) -> "EnginePredictor":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *ended: object) -> None:
         self.close()
 
     def _context_of(self, stream: int, heard: list[str]) -> Any:

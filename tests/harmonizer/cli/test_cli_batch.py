@@ -161,7 +161,7 @@ def test_batch_interrupted_leaves_no_half_files_and_resumes(scene: Path, model: 
     import signal
 
     Path("many").mkdir()
-    big = Image.open("rgba.png").resize((1200, 900))
+    big = Image.open("rgba.png").resize((800, 600))
     for index in range(40):
         big.save(f"many/{index:02}.png", compress_level=1)
     words = [*COMMAND, "batch", "many", "-o", "out", "--model", str(model)]
@@ -177,7 +177,7 @@ def test_batch_interrupted_leaves_no_half_files_and_resumes(scene: Path, model: 
     assert 3 <= len(finished) < 40
     assert not list(Path("out").glob(".*"))
     for path in finished:
-        assert load_photo(path).pixels.shape == (900, 1200, 3)
+        assert load_photo(path).pixels.shape == (600, 800, 3)
     again = subprocess.run(words, capture_output=True, text=True, check=False)
     assert again.returncode == 0, again.stderr
     done, skipped = map(int, re.findall(r"\d+", again.stdout)[:2])

@@ -9,13 +9,15 @@ from colour_profiles import colours, profile, scene
 from numpy.typing import NDArray
 from photographs import SRGB
 from PIL import Image
+from tiny_predictor import write_predictor
 
 from harmonizer import place
 from harmonizer.cli import main
 from harmonizer.files import Photo, load_mask, load_photo, save_photo
 
 Array = NDArray[Any]
-LOOK = ["--set", "brightness=0.2", "--set", "saturation=-0.3", "--strength", "0"]
+MODEL = ["--model", "tiny.onnx", "--strength", "0"]  # it is loaded sooner than the shipped one
+LOOK = ["--set", "brightness=0.2", "--set", "saturation=-0.3", *MODEL]
 
 
 def cut(side: int = 40) -> NDArray[np.uint8]:
@@ -29,6 +31,7 @@ def cut(side: int = 40) -> NDArray[np.uint8]:
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
+    write_predictor(tmp_path / "tiny.onnx")
     Image.fromarray(cut()).save("cut.png")
     photo = (scene(80, 120) >> 8).astype(np.uint8)
     Image.fromarray(photo).save("photo.png", dpi=(240, 240), icc_profile=SRGB)
