@@ -1,7 +1,7 @@
 """Real photographs with foreground masks that every set-up has: those in scikit-image's wheel.
 
 The photographs are free of rights (NASA; CC0 by Rachel Michetti and by Stefan van der Walt; the
-launch pad of the demonstration CC0 by SpaceX). The outlines were drawn by hand for this project, in
+launch pad of the demonstration by SpaceX). The outlines were drawn by hand for this project, in
 pixels of the photographs.
 """
 

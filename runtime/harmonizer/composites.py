@@ -10,6 +10,7 @@ from harmonizer.arguments import Arguments
 from harmonizer.concerns import FLAT_SURROUNDINGS
 from harmonizer.cutouts import Placing, load_placed
 from harmonizer.encoding import Quality
+from harmonizer.errors import ImageFileError
 from harmonizer.files import (
     ALPHA_FORMATS,
     MAX_PIXELS,
@@ -124,8 +125,11 @@ def harmonize_file(
             notes += save_photo(kept, values_of, photo if values_of is photo.pixels else None)
     own = photo.pixels
     if (colours := photo.colours) is not None:
-        photo = replace(photo, pixels=colours.to_srgb(own))
-        notes += (f"{composite}: {colours.say(own)}",)
+        try:
+            photo = replace(photo, pixels=colours.to_srgb(own))
+            notes += (f"{composite}: {colours.say(own)}",)
+        except ImageFileError as error:
+            raise ImageFileError(f"{composite}: {error}") from error
     height, width = values.shape
     with tools.open(photo.pixels, values, brief=True) as frame:
         arguments, concerns = recipe.follow(frame, values)

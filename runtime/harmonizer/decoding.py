@@ -28,6 +28,21 @@ from harmonizer.raster import Raster, plain_mode, straightened, without_ink, wit
 from harmonizer.reading import read_regular
 
 _SIGNATURES = ((b"\xff\xd8\xff", "JPEG"), (b"\x89PNG\r\n\x1a\n", "PNG"), (b"RIFF", "WebP"))
+SUFFIXES = {
+    **dict.fromkeys((".jpg", ".jpeg"), ("JPEG",)),
+    **dict.fromkeys((".tif", ".tiff"), ("TIFF",)),
+    **dict.fromkeys((".heic", ".heif"), ("HEIC", "AVIF")),
+    **dict.fromkeys((".psd", ".psb"), ("Photoshop",)),
+    ".png": ("PNG",),
+    ".webp": ("WebP",),
+    ".avif": ("AVIF",),
+    ".jxl": ("JPEG XL",),
+    ".exr": ("OpenEXR",),
+    ".gif": ("GIF",),
+    ".bmp": ("BMP",),
+}
+"""What files of these names hold, if they are named rightly."""
+
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
@@ -102,9 +117,17 @@ def decode(path: Path | Blob, max_pixels: int) -> Raster:
             raster = decoder(path, data, form, max_pixels)
         if raster.pixels.shape[:2] != (size.height, size.width):
             raise ValueError(f"{size.width}x{size.height} in its header, else in its pixels")
-        if form in further.FORMS:
-            return raster
-        return replace(raster, noise=noise_of(form, data), description=describe(form, data))
+        if form not in further.FORMS:
+            raster = replace(raster, noise=noise_of(form, data), description=describe(form, data))
+        return replace(raster, notes=(*_misnamed(path, form), *raster.notes))
+
+
+def _misnamed(path: Path | Blob, form: str) -> tuple[str, ...]:
+    """A note on a name that promises another format."""
+    suffix = path.suffix.lower() if isinstance(path, Path) else ""
+    if form in SUFFIXES.get(suffix, (form,)):
+        return ()
+    return (f"it is {form}, though its name ends in {suffix}",)
 
 
 def read_size(path: Path | Blob, max_pixels: int) -> Size:

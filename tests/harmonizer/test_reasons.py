@@ -23,8 +23,8 @@ HEADS = {
     "nothing but zeros": bytes(600),
     "a raw photograph": b"\0\0\0\x18ftypcrx \0\0\0\1crx isom",
     "BMP": b"BM6\0\0\0",
-    "JPEG XL": b"\xff\x0a\xfa\x1f",
-    "Photoshop": b"8BPS\0\x01",
+    "JPEG 2000": b"\0\0\0\x0cjP  \r\n\x87\n",
+    "Radiance HDR": b"#?RADIANCE\n",
     "PDF": b"%PDF-1.7",
     "ZIP": b"PK\x03\x04\x14\0",
     "MP4": b"\0\0\0\x20ftypisom\0\0\x02\0",
@@ -113,11 +113,11 @@ def test_other_files_of_a_sequence_are_noted(
     Path("frames").mkdir()
     for index in range(3):
         Image.fromarray(picture(index)).save(f"frames/{index}.png")
-    Path("frames/3.exr").write_bytes(b"x")
+    Path("frames/3.dpx").write_bytes(b"x")
     Image.fromarray(disc(0)).save("m.png")
     words = ["video", "frames", "m.png", "-o", "o.mp4", "--rate", "25", "--set", "shadow=0.1"]
     assert main(words) == 0
-    assert "frames: 1 other files are left alone: 3.exr" in capsys.readouterr().err
+    assert "frames: 1 other files are left alone: 3.dpx" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("primaries", "noted"), [(12, "Display P3"), (9, "BT.2020"), (1, "")])

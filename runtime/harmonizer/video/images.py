@@ -55,11 +55,15 @@ def choose_images(path: Path, source_format: str, encoding: Encoding) -> Choice:
             "chooses 8 or 16 bits."
         )
     form = FORMATS[path.suffix.lower()]
+    if form == "OpenEXR":
+        raise VideoError(
+            f"{path} must name images of 8 or 16 bits; OpenEXR holds floats. Write .png or .tif."
+        )
     notes = []
     depth = encoding.depth or (16 if depth_of(source_format) > 8 else 8)
     if depth == 16 and form not in DEEP_FORMATS:
         if encoding.depth is not None:
-            raise VideoError(f"`depth=16` must go with PNG or TIFF; {form} holds 8 bits.")
+            raise VideoError(f"`depth=16` must go with PNG, TIFF or JPEG XL; {form} holds 8 bits.")
         notes.append(f"{source_format} is rounded to 8 bits, which {form} holds")
         depth = 8
     alpha = has_alpha_channel(source_format)

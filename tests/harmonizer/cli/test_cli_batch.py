@@ -189,7 +189,7 @@ def test_batch_counts_and_names_what_it_leaves_alone(
 ) -> None:
     folders(scene)
     for name in (
-        "composites/phone.psd",
+        "composites/phone.dng",
         "composites/sub/notes.txt",
         "composites/no_suffix",
         "composites/._b.png",
@@ -205,7 +205,7 @@ def test_batch_counts_and_names_what_it_leaves_alone(
         assert captured.out == f"{counts}, 0 failed, 7 other files left alone\n"
         notes = [line for line in captured.err.splitlines() if "left alone" in line]
         strangers, hidden, unused = notes
-        for name in ("phone.psd", "sub/notes.txt", "no_suffix", "masks/b.xcf"):
+        for name in ("phone.dng", "sub/notes.txt", "no_suffix", "masks/b.xcf"):
             assert name in strangers
         assert "4 left alone, not named as images" in strangers
         assert "2 left alone, hidden" in hidden
@@ -228,10 +228,10 @@ def test_batch_without_images_says_what_is_there(
     scene: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("phone").mkdir()
-    for name in ("a.psd", "b.psd"):
+    for name in ("a.dng", "b.dng"):
         Path("phone", name).write_bytes(b"x")
     said = refused(capsys, 2, "batch", "phone", "-o", "out")
-    assert "it has none, among 2 files such as a.psd, b.psd." in said
+    assert "it has none, among 2 files such as a.dng, b.dng." in said
 
 
 @pytest.mark.parametrize("module", ["harmonizer", "harmonizer.cli"])

@@ -138,7 +138,7 @@ def test_flat_surroundings_are_said(
         ("--rotate 3 --clean-edges", "--rotate, --clean-edges put"),
         ("--save-mask m.png", "--save-mask writes what --background makes"),
         ("--background photo.png --at 900,900", "lies outside of 120x80"),
-        ("--background photo.png --scale -1", "`scale` must be above 0"),
+        ("--background photo.png --scale -1", "--scale must be above 0"),
         ("--background none.png", "none.png cannot be read"),
         ("--background photo.png --save-composite cut.png", "cut.png"),
     ],

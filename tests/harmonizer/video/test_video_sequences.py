@@ -140,6 +140,8 @@ def test_images_out_are_refused_where_some_are_there(tmp_path: Path) -> None:
         run(inputs, tmp_path / "f.png")
     with pytest.raises(VideoError, match="encoder's settings"):
         run(inputs, tmp_path / "g%d.png", encoding=Encoding("libx264"))
+    with pytest.raises(VideoError, match="images of 8 or 16 bits; OpenEXR holds floats"):
+        run(inputs, tmp_path / "g%d.exr")
     with pytest.raises(VideoError, match="No such file"):
         run(inputs, tmp_path / "no" / "where" / "g%d.png")
 
