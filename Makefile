@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export HARMONIZER_DATA ?= $(abspath ../shared/data)
 
-.PHONY: help attack setup prerequisites cuda train train-gpu model demo test test-quick test-all check format bench bench-gpu gpu-test pycuda wheel clean
+.PHONY: help attack setup prerequisites cuda train train-gpu model demo test test-quick test-all check format bench bench-gpu gpu-test pycuda wheel wheels clean
 
 help:
 	@echo "make demo      set up, export with parity, harmonize sample photographs"
@@ -20,6 +20,7 @@ help:
 	@echo "make bench-gpu on a GPU machine: measure, write bench/results/gpu.json"
 	@echo "make cuda      compile the CUDA kernels for every supported GPU (nvcc, or NVRTC's wheels)"
 	@echo "make wheel     build dist/*.whl (needs a C++ compiler alone; no set-up)"
+	@echo "make wheels    build dist/*.whl for Linux (glibc 2.28; x86-64, arm64), Windows and macOS"
 	@echo "make attack    attack files, models, the C interface; write the tables of docs/reliability.md"
 
 setup: .venv/.ready
@@ -104,6 +105,14 @@ cuda: setup
 wheel: prerequisites
 	test -x build/wheel/bin/python || $(PYTHON) -m venv build/wheel
 	build/wheel/bin/pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+
+targets := linux-x86_64 linux-arm64 windows-x86_64 macos-arm64 macos-x86_64
+
+wheels: $(addprefix wheel-,$(targets))
+
+wheel-%: prerequisites
+	test -x build/wheel/bin/python || $(PYTHON) -m venv build/wheel
+	HARMONIZER_TARGET=$* build/wheel/bin/pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
 
 clean:
 	rm -rf build dist out .venv

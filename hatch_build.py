@@ -3,12 +3,14 @@
 An editable install leaves the library in ``runtime/harmonizer/_native/`` (ignored by git), where
 the package finds it; a wheel carries it under ``harmonizer/_native/``. A wheel also carries the
 sources of the CUDA kernels, for NVRTC, and their compiled image if `make cuda` has made one.
+`HARMONIZER_TARGET` names another system to build the wheel for: see cross_targets.py.
 """
 
 import os
 import re
 import shutil
 import subprocess
+import sys
 import sysconfig
 import tempfile
 from pathlib import Path
@@ -16,7 +18,11 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-LIBRARY = "libharmonizer.so"
+sys.path.append(str(Path(__file__).parent))  # a build front end does not put it there
+from cross_targets import ZIG, Target, cmake_settings, find_target
+
+SUFFIX = {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
+LIBRARY = f"libharmonizer{SUFFIX}"
 KERNEL_IMAGE = ("hz_kernels.fatbin", "hz_kernels.sha256")
 KERNEL_SOURCES = (".cu", ".cuh", ".h")
 
@@ -30,6 +36,10 @@ class RendererBuildHook(BuildHookInterface[Any]):
 
     PLUGIN_NAME = "custom"
 
+    def dependencies(self) -> list[str]:
+        """What the build needs beside `build-system.requires`: for another system, Zig."""
+        return [ZIG] if os.environ.get("HARMONIZER_TARGET") else []
+
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Compile, and tag the wheel with this platform.
 
@@ -41,18 +51,23 @@ class RendererBuildHook(BuildHookInterface[Any]):
             CompileError: If no C++ compiler is found, or CMake fails.
         """
         root = Path(self.root)
-        target = root / "runtime" / "harmonizer" / "_native" / LIBRARY
+        other = os.environ.get("HARMONIZER_TARGET")
+        target = find_target(other) if other else None
+        name = target.library if target else LIBRARY
+        place = root / "runtime" / "harmonizer" / "_native" / name
+        if target:
+            place = root / "build" / "wheel" / target.tag / name
         with tempfile.TemporaryDirectory() as folder:
-            compile_library(root / "runtime" / "cpp", Path(folder))
-            target.parent.mkdir(exist_ok=True)
+            compile_library(root / "runtime" / "cpp", Path(folder), target)
+            place.parent.mkdir(parents=True, exist_ok=True)
             # A process may have the old library mapped: replace the file, do not write into it.
-            staged = target.with_suffix(".new")
-            shutil.copyfile(Path(folder) / LIBRARY, staged)
-            staged.replace(target)
+            staged = place.with_suffix(".new")
+            shutil.copyfile(Path(folder) / name, staged)
+            staged.replace(place)
         build_data["pure_python"] = False
-        build_data["tag"] = f"py3-none-{platform_tag(target)}"
+        build_data["tag"] = f"py3-none-{target.tag if target else platform_tag(place)}"
         if version == "standard":
-            build_data["force_include"][str(target)] = f"harmonizer/_native/{LIBRARY}"
+            build_data["force_include"][str(place)] = f"harmonizer/_native/{name}"
             for path, place in kernel_files(root).items():
                 build_data["force_include"][str(path)] = place
 
@@ -85,14 +100,16 @@ def kernel_files(root: Path) -> dict[Path, str]:
     return files
 
 
-def compile_library(source: Path, folder: Path) -> None:
-    """Configure and build ``source`` in ``folder``.
+def compile_library(source: Path, folder: Path, target: Target | None = None) -> None:
+    """Configure and build ``source`` in ``folder``, for this machine or for another system.
 
     Raises:
         CompileError: As in `RendererBuildHook.initialize`.
     """
     compilers = (os.environ.get("CXX", ""), "c++", "g++", "clang++")
-    if not any(shutil.which(compiler.split()[0]) for compiler in compilers if compiler.strip()):
+    if target is None and not any(
+        shutil.which(compiler.split()[0]) for compiler in compilers if compiler.strip()
+    ):
         raise CompileError(
             "building harmonizer needs a C++17 compiler; none of c++, g++ and clang++ is on PATH. "
             "Install the system package g++ or clang (Debian, Ubuntu: apt install g++), or set "
@@ -109,6 +126,7 @@ def compile_library(source: Path, folder: Path) -> None:
             "Ninja",
             "-DCMAKE_BUILD_TYPE=Release",
             "-DBUILD_SHARED_LIBS=ON",
+            *(cmake_settings(target, folder / "zig") if target else ()),
         ],
         ["cmake", "--build", str(folder), "--target", "harmonizer"],
     ):

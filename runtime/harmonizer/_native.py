@@ -5,6 +5,7 @@ kernels a frame on a GPU takes); the contract of each function is written there.
 """
 
 import ctypes
+import sys
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from harmonizer import plan
     from harmonizer.values import Value
 
-LIBRARY = Path(__file__).parent / "_native" / "libharmonizer.so"
+_SUFFIX = {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
+LIBRARY = Path(__file__).parent / "_native" / f"libharmonizer{_SUFFIX}"
 """Where the build hook puts the library."""
 
 OK, INVALID, OUT_OF_MEMORY = range(3)

@@ -116,8 +116,7 @@ def gain_map_jpeg() -> bytes:
     linear = (picture() / 255.0) ** 2.2
     linear[5:20, 5:20] *= 6
     values = np.dstack([linear, np.ones((40, 56))]).astype(np.float16)
-    data: bytes = imagecodecs.ultrahdr_encode(np.ascontiguousarray(values))
-    return data
+    return bytes(imagecodecs.ultrahdr_encode(np.ascontiguousarray(values)))
 
 
 def test_gain_map_of_a_jpeg_is_left_out_and_said(
