@@ -109,6 +109,24 @@ def image_files(folder: Path, side: int) -> dict[str, tuple[str, str]]:
 
         pillow_heif.from_pillow(Image.fromarray(eight[..., :3])).save(folder / "rgb.heic")
         made["rgb.heic"] = None
+    unit = (eight / np.float32(255)).astype(np.float32)
+    tifffile.imwrite(folder / "floats.tif", unit, photometric="rgb", extrasamples=[2])
+    made["floats.tif"] = None
+    with contextlib.suppress(ImportError):  # of an extra
+        import OpenImageIO
+
+        for name, pixels in (
+            ("rgba.jxl", eight),
+            ("deep.jxl", deep[..., :4]),
+            ("floats.exr", unit),
+        ):
+            spec = OpenImageIO.ImageSpec(side, side, 4, pixels.dtype.name.replace("32", ""))
+            spec.attribute("compression", "none" if "exr" in name else "jpegxl:90")
+            output = OpenImageIO.ImageOutput.create(str(folder / name))
+            output.open(str(folder / name), spec)
+            output.write_image(np.ascontiguousarray(pixels))
+            output.close()
+            made[name] = None
     for name, data in made.items():
         if data is not None:
             (folder / name).write_bytes(data)
