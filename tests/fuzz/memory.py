@@ -15,7 +15,12 @@ from imagecodecs import cms_profile
 from PIL import Image
 
 from harmonizer.files import FORMATS
-from harmonizer.limits import BYTES_PER_PIXEL, FIXED_BYTES, FRAME_BYTES_PER_PIXEL
+from harmonizer.limits import (
+    BYTES_PER_PIXEL,
+    FIXED_BYTES,
+    FLOAT_BYTES_PER_PIXEL,
+    FRAME_BYTES_PER_PIXEL,
+)
 
 LOOK = '{"format": "harmonizer-arguments", "version": 1, "filters": ["brightness", "shadow"], '
 LOOK += '"arguments": {"brightness": 0.3, "shadow": 0.2}}'
@@ -151,7 +156,8 @@ def image_peaks(side: int) -> list[Peak]:
             peak, code = measure(folder, *words, "--max-pixels", str(side * side))
             if code:
                 raise RuntimeError(f"{composite} was refused")
-            promised = BYTES_PER_PIXEL * side * side + FIXED_BYTES
+            each = FLOAT_BYTES_PER_PIXEL if "floats" in composite else BYTES_PER_PIXEL
+            promised = each * side * side + FIXED_BYTES
             peaks.append(Peak(f"image {composite}", side * side, peak, promised))
         return peaks
 
