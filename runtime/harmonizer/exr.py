@@ -88,7 +88,9 @@ def decode(path: object, data: bytes, max_pixels: int) -> Raster:
             more = f" and {len(lost) - _NAMED} more" if len(lost) > _NAMED else ""
             notes.append(f"not carried over: its {what} {', '.join(lost[:_NAMED])}{more}")
     pixels: NDArray[Any] = np.asarray(whole, np.float32).reshape(spec.height, spec.width, -1)
-    pixels = pixels[..., [place - min(places) for place in places]]
+    order = [place - min(places) for place in places]
+    if order != [*range(pixels.shape[2])]:
+        pixels = pixels[..., order]
     channels = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[len(places)]
     if channels.endswith("A"):
         pixels = straightened(pixels, notes)

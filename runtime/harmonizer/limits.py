@@ -22,6 +22,9 @@ BYTES_PER_PIXEL = 64
 """Most memory that an input image costs while it is read, drawn and written, for each pixel of the
 limit: the file, its decoded samples (up to 6 of 16 bits), RGB and alpha, and the output."""
 
+FLOAT_BYTES_PER_PIXEL = 128
+"""The same for a picture of floats, which have four bytes a sample."""
+
 FRAME_BYTES_PER_PIXEL = 400
 """The same for a video, for each pixel of a frame: what decoder, stages and encoder hold."""
 

@@ -34,13 +34,13 @@ def read_mask(
     path = source_of(path, "the mask")
     raster = decode(path, max_pixels)
     pixels, notes, noise = (
-        whole_numbers(path, upright(raster.pixels, raster.orientation)),
+        upright(raster.pixels, raster.orientation),
         list(raster.notes),
         raster.noise,
     )
     if raster.channels.endswith("A"):
         alpha, pixels = pixels[..., -1], pixels[..., :-1]
-        if alpha.min() < np.iinfo(alpha.dtype).max:
+        if alpha.min() < full_value(alpha.dtype):
             notes.append("the mask is its alpha channel")
             pixels, noise = alpha[..., None], 0.0
         else:
@@ -61,7 +61,7 @@ def read_mask(
                 "and mask swapped?"
             )
         pixels = pixels.max(axis=2, keepdims=True)
-    mask = np.ascontiguousarray(pixels[..., 0])
+    mask = whole_numbers(path, np.ascontiguousarray(pixels[..., 0]))
     if levels is not None:
         return levels.apply(mask), tuple(notes), raster.orientation
     if not may_be_faint:

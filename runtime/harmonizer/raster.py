@@ -112,11 +112,15 @@ def straightened(pixels: Pixels, notes: list[str]) -> Pixels:
     if alpha.min() == full:
         return pixels
     notes.append("its colours are multiplied by its alpha, and are divided by it")
-    weights = np.where(alpha > 0, alpha, full).astype(np.float64)
-    straight = colours * (full / weights)
-    if pixels.dtype != np.float32:
-        straight = np.minimum(np.floor(straight + 0.5), full)
-    return np.concatenate([straight.astype(pixels.dtype), alpha], axis=2)
+
+    def divided(rows: slice) -> Pixels:
+        weights = np.where(alpha[rows] > 0, alpha[rows], full).astype(np.float64)
+        straight = colours[rows] * (full / weights)
+        if pixels.dtype != np.float32:
+            straight = np.minimum(np.floor(straight + 0.5), full)
+        return np.concatenate([straight.astype(pixels.dtype), alpha[rows]], axis=2)
+
+    return np.concatenate(in_blocks(divided, pixels.shape))
 
 
 def without_orientation(structure: bytes, notes: list[str]) -> bytes:

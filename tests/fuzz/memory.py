@@ -16,7 +16,12 @@ from imagecodecs import cms_profile
 from PIL import Image
 
 from harmonizer.files import FORMATS
-from harmonizer.limits import BYTES_PER_PIXEL, FIXED_BYTES, FRAME_BYTES_PER_PIXEL
+from harmonizer.limits import (
+    BYTES_PER_PIXEL,
+    FIXED_BYTES,
+    FLOAT_BYTES_PER_PIXEL,
+    FRAME_BYTES_PER_PIXEL,
+)
 
 LOOK = '{"format": "harmonizer-arguments", "version": 1, "filters": ["brightness", "shadow"], '
 LOOK += '"arguments": {"brightness": 0.3, "shadow": 0.2}}'
@@ -110,6 +115,24 @@ def image_files(folder: Path, side: int) -> dict[str, tuple[str, str]]:
 
         pillow_heif.from_pillow(Image.fromarray(eight[..., :3])).save(folder / "rgb.heic")
         made["rgb.heic"] = None
+    unit = (eight / np.float32(255)).astype(np.float32)
+    tifffile.imwrite(folder / "floats.tif", unit, photometric="rgb", extrasamples=[2])
+    made["floats.tif"] = None
+    with contextlib.suppress(ImportError):  # of an extra
+        import OpenImageIO
+
+        for name, pixels in (
+            ("rgba.jxl", eight),
+            ("deep.jxl", deep[..., :4]),
+            ("floats.exr", unit),
+        ):
+            spec = OpenImageIO.ImageSpec(side, side, 4, pixels.dtype.name.replace("32", ""))
+            spec.attribute("compression", "none" if "exr" in name else "jpegxl:90")
+            output = OpenImageIO.ImageOutput.create(str(folder / name))
+            output.open(str(folder / name), spec)
+            output.write_image(np.ascontiguousarray(pixels))
+            output.close()
+            made[name] = None
     for name, data in made.items():
         if data is not None:
             (folder / name).write_bytes(data)
@@ -138,7 +161,8 @@ def image_peaks(side: int) -> list[Peak]:
             peak, code = measure(folder, *words, "--max-pixels", str(side * side))
             if code:
                 raise RuntimeError(f"{composite} was refused")
-            promised = BYTES_PER_PIXEL * side * side + FIXED_BYTES
+            each = FLOAT_BYTES_PER_PIXEL if "floats" in composite else BYTES_PER_PIXEL
+            promised = each * side * side + FIXED_BYTES
             peaks.append(Peak(f"image {composite}", side * side, peak, promised))
         return peaks
 

@@ -308,3 +308,15 @@ def test_tiff_of_floats_is_written_as_others_read_it(tmp_path: Path) -> None:
     np.testing.assert_array_equal(
         imagecodecs.tiff_decode((tmp_path / "a.tif").read_bytes()), np.dstack([light(), alpha])
     )
+
+
+def test_mask_in_the_alpha_of_floats_does_not_ask_for_its_colours(tmp_path: Path) -> None:
+    alpha = np.linspace(0, 1, 5400).reshape(60, 90).astype(np.float32)
+    tifffile.imwrite(
+        tmp_path / "m.tif",
+        np.dstack([light(), alpha]),
+        photometric="rgb",
+        extrasamples=["unassalpha"],
+    )
+    read, notes = load_mask(tmp_path / "m.tif")
+    assert np.abs(read / 65535 - alpha).max() < 1e-5 and "the mask is its alpha channel" in notes
