@@ -68,8 +68,8 @@ class RendererBuildHook(BuildHookInterface[Any]):
         build_data["tag"] = f"py3-none-{target.tag if target else platform_tag(place)}"
         if version == "standard":
             build_data["force_include"][str(place)] = f"harmonizer/_native/{name}"
-            for path, place in kernel_files(root).items():
-                build_data["force_include"][str(path)] = place
+            for path, inside in kernel_files(root).items():
+                build_data["force_include"][str(path)] = inside
 
 
 def platform_tag(library: Path) -> str:

@@ -129,6 +129,7 @@ def image_files(folder: Path, side: int) -> dict[str, tuple[str, str]]:
             spec = OpenImageIO.ImageSpec(side, side, 4, pixels.dtype.name.replace("32", ""))
             spec.attribute("compression", "none" if "exr" in name else "jpegxl:90")
             output = OpenImageIO.ImageOutput.create(str(folder / name))
+            assert output is not None
             output.open(str(folder / name), spec)
             output.write_image(np.ascontiguousarray(pixels))
             output.close()
