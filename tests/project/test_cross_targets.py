@@ -14,6 +14,7 @@ from repository import ROOT
 
 from cross_targets import TARGETS, cmake_settings, find_target
 from harmonizer.arguments import Arguments
+from harmonizer.ops import DEFAULT_FILTERS
 from harmonizer.renderer import CpuRenderer
 from hatch_build import compile_library
 
@@ -113,7 +114,8 @@ def test_library_draws_what_the_installed_one_draws(built: Path, tmp_path: Path)
     run(*start, program, *files, LD_LIBRARY_PATH=str(built))
     got = np.frombuffer(files[2].read_bytes()[-composite.size :], np.uint8)
     renderer = CpuRenderer()
-    look = Arguments.from_mapping({"temperature": 0.2, "contrast": -0.3})
+    none = dict.fromkeys(DEFAULT_FILTERS, 0.0)
+    look = Arguments.from_mapping(none | {"temperature": 0.2, "contrast": -0.3})
     plan = renderer.measure(composite, look)
     expected = renderer.draw(composite, mask, plan)
     assert not np.array_equal(expected, composite)
