@@ -60,7 +60,8 @@ def decode(path: object, data: bytes, max_pixels: int) -> Raster:
 
     Raises:
         ImageFileError: If OpenImageIO is not installed.
-        Exception: Whatever a library raises for a damaged file.
+        ValueError: If it is damaged.
+        Exception: Whatever else a library raises for a damaged file.
     """
     boxes = _boxes(data)
     notes = []
