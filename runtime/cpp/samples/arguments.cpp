@@ -4,7 +4,7 @@
 #include <cstdlib>
 #include <sstream>
 
-#include "../src/api/files.h"
+#include "api/system.h"
 #include "json.h"
 
 namespace {

@@ -1,5 +1,7 @@
 #include "pictures.h"
 
+#include <sys/stat.h>
+
 #include <cctype>
 #include <cerrno>
 #include <cstdio>
@@ -8,7 +10,7 @@
 #include <memory>
 #include <sstream>
 
-#include "../src/api/files.h"
+#include "api/system.h"
 #include "arguments.h"
 #include "png_files.h"
 
