@@ -56,7 +56,7 @@ class RendererBuildHook(BuildHookInterface[Any]):
         name = target.library if target else LIBRARY
         place = root / "runtime" / "harmonizer" / "_native" / name
         if target:
-            place = root / "build" / "wheel" / target.tag / name
+            place = root / "build" / target.tag / name
         with tempfile.TemporaryDirectory() as folder:
             compile_library(root / "runtime" / "cpp", Path(folder), target)
             place.parent.mkdir(parents=True, exist_ok=True)

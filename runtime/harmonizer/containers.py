@@ -1,7 +1,8 @@
 """Walk the segments, chunks and tags of image files, without decoding a pixel.
 
 JPEG: ITU-T T.81, B.1. PNG: third edition, 5.3. WebP: RFC 9649, 2.3. TIFF 6.0, section 2, and
-BigTIFF. What is malformed ends the walk: whether a file is damaged is the decoder's business.
+BigTIFF. Boxes: ISO/IEC 14496-12, 4.2. What is malformed ends the walk, but of boxes, whose decoders
+read on: whether a file is damaged is the decoder's business.
 """
 
 import struct
@@ -45,6 +46,25 @@ def webp_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
         pixels = kind in (b"VP8 ", b"VP8L", b"ALPH")
         yield kind, data[at + 8 : at + 8 + (min(length, 16) if pixels else length)]
         at += 8 + length + length % 2
+
+
+def iso_boxes(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """(type, begin, end) of each outermost box's content, to the end of the file.
+
+    Raises:
+        ValueError: If a box ends beyond the file.
+    """
+    at = 0
+    while at < len(data):
+        size, kind, header = int.from_bytes(data[at : at + 4]), data[at + 4 : at + 8], 8
+        if size == 1:
+            size, header = int.from_bytes(data[at + 8 : at + 16]), 16
+        elif size == 0:
+            size = len(data) - at
+        if size < header or at + size > len(data):
+            raise ValueError(f"its box {kind!r} of {size:,} bytes ends beyond the file")
+        yield kind, at + header, at + size
+        at += size
 
 
 class TiffTags:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from harmonizer import exif, exr, jpegxl, psd
 from harmonizer.code_points import UNSPECIFIED, Stated, by_code
+from harmonizer.containers import iso_boxes
 from harmonizer.describing import Description, with_clean_xmp
 from harmonizer.errors import ImageFileError
 from harmonizer.inspection import Size
@@ -230,17 +231,8 @@ def _resolution(image: Any) -> tuple[float, float] | None:
 
 
 def _check_boxes(data: bytes) -> None:
-    """Boxes must lead from one to the next, to the end (ISO/IEC 14496-12, 4.2)."""
-    at, metadata = 0, 0
-    while at < len(data):
-        size, kind, header = int.from_bytes(data[at : at + 4]), data[at + 4 : at + 8], 8
-        if size == 1:
-            size, header = int.from_bytes(data[at + 8 : at + 16]), 16
-        elif size == 0:
-            size = len(data) - at
-        if size < header or at + size > len(data):
-            raise ValueError(f"its box {kind!r} of {size:,} bytes ends beyond the file")
-        metadata += size if kind != _PIXELS else 0
-        at += size
+    """Boxes must lead from one to the next, to the end."""
+    boxes = iso_boxes(data)
+    metadata = sum(end - begin for kind, begin, end in boxes if kind != _PIXELS)
     if metadata > MAX_METADATA:
         raise ValueError(f"it has {metadata:,} bytes beside its pixels, {MAX_METADATA:,} allowed")

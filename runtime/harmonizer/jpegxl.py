@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harmonizer.code_points import HDR, SRGB_CURVE, by_code
+from harmonizer.containers import iso_boxes
 from harmonizer.describing import Description, with_clean_xmp
 from harmonizer.inspection import Size
 from harmonizer.limits import MAX_METADATA, check_size
@@ -132,23 +133,15 @@ def _boxes(data: bytes) -> list[tuple[bytes, bytes]]:
     """
     if data.startswith(_CODESTREAM):
         return [(b"jxlc", data)]
-    boxes, at, metadata = [], 0, 0
-    while at < len(data):
-        size, kind, header = int.from_bytes(data[at : at + 4]), data[at + 4 : at + 8], 8
-        if size == 1:
-            size, header = int.from_bytes(data[at + 8 : at + 16]), 16
-        elif size == 0:
-            size = len(data) - at
-        if size < header or at + size > len(data):
-            raise ValueError(f"its box {kind!r} of {size:,} bytes ends beyond the file")
-        content = data[at + header : at + size]
+    boxes, metadata = [], 0
+    for kind, begin, end in iso_boxes(data):
+        content = data[begin:end]
         if kind == b"brob":
             kind, content = content[:4], _unpacked(content)
         metadata += len(content) if kind not in _PIXELS else 0
         if metadata > MAX_METADATA:
             raise ValueError(f"it has more than {MAX_METADATA:,} bytes beside its pixels")
         boxes.append((kind, content))
-        at += size
     return boxes
 
 
