@@ -385,17 +385,26 @@ def test_image_never_imports_what_it_does_not_need(scene: Path, model: Path) -> 
 
 
 def test_image_1080p_jpeg_from_cold_start_is_quick(scene: Path, model: Path) -> None:
-    """The stated limit is 1.5 s; the best of three leaves the machine's other work out."""
+    """Against what nothing spares, in alternating rounds: starting ONNX Runtime with the model.
+
+    The stated limit, 1.5 s, is that of `harmonizer bench` on an idle machine, where it takes 1.0 s;
+    here, on a machine with other work, the start with a tiny model is about a third of it.
+    """
     big = Image.open("c.png").resize((1920, 1080))
     big.save("big.jpg", quality=92)
     Image.open("m.png").resize((1920, 1080)).save("bigm.png")
-    words = [*COMMAND, "image", "big.jpg", "bigm.png", "-o", "o.jpg", "--model", str(model)]
-    seconds = []
-    for _ in range(3):
-        start = time.perf_counter()
-        subprocess.run(words, check=True, capture_output=True)
-        seconds.append(time.perf_counter() - start)
-    assert min(seconds) < 1.5, seconds
+    start = "import sys, numpy, onnxruntime as o; o.InferenceSession(sys.argv[1])"
+    commands = (
+        [*COMMAND, "image", "big.jpg", "bigm.png", "-o", "o.jpg", "--model", str(model)],
+        [sys.executable, "-c", start, str(model)],
+    )
+    seconds: tuple[list[float], list[float]] = ([], [])
+    for _ in range(4):
+        for words, taken in zip(commands, seconds, strict=True):
+            began = time.perf_counter()
+            subprocess.run(words, check=True, capture_output=True)
+            taken.append(time.perf_counter() - began)
+    assert min(seconds[0]) < 4.5 * min(seconds[1]), seconds
 
 
 def test_flags_are_not_guessed_from_their_beginnings(
