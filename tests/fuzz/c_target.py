@@ -11,6 +11,7 @@ FLAGS = ["-std=c++17", "-O1", "-g", "-fno-omit-frame-pointer", "-DSTANDALONE"]
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 PARTS = (
     *("api/checks", "api/errors", "api/functions", "api/renderer"),
+    "api/system_posix",
     *("cpu/dispatch", "cpu/passes", "cpu/drawing", "cpu/region_thumbnails", "cpu/threads"),
     "cpu/thumbnail",
 )
@@ -19,9 +20,12 @@ KERNELS = ("cpu/measure_kernels", "cpu/region_kernels", "cpu/render_kernels")
 
 def compiler() -> str | None:
     """A C++ compiler with AddressSanitizer, if there is one."""
+    probe = ["-x", "c++", *SANITIZERS, "-o", "/dev/null", "-"]
     for name in (os.environ.get("CXX", ""), "c++", "g++", "clang++"):
         if name and shutil.which(name):
-            return name
+            tried = subprocess.run([name, *probe], input=b"int main() {}", capture_output=True)
+            if tried.returncode == 0:
+                return name
     return None
 
 
@@ -33,7 +37,7 @@ def build(folder: Path) -> Path:
     """
     name = compiler()
     if name is None:
-        raise FileNotFoundError("there is no C++ compiler")
+        raise FileNotFoundError("there is no C++ compiler with AddressSanitizer")
     program = folder / "c_api"
     places = [f"-I{SOURCES}", f"-I{SOURCES.parent / 'include'}", f"-I{ROOT / 'runtime/kernels'}"]
     common = [name, *FLAGS, *SANITIZERS, *places, '-DHZ_VERSION="0"']
