@@ -120,6 +120,9 @@ class OnDevice:
         self.allocation = cuda.mem_alloc(self._size)
         block = np.ctypeslib.as_array((ctypes.c_uint8 * self._size).from_address(low))
         cuda.memcpy_htod(self.allocation, block)
+        # The call may return before the last bytes are there, and streams read them that do not
+        # wait for the default one.
+        cuda.Context.synchronize()
 
     @property
     def pointer(self) -> int:

@@ -60,6 +60,9 @@ public:
         cuda_.call("cuMemAlloc_v2", &address_, size_ * sizeof(T));
         cuda_.call("cuMemcpyHtoD_v2", address_, static_cast<const void*>(values.data()),
                    size_ * sizeof(T));
+        /* The call may return before the last bytes are there, and streams read them that do not
+           wait for the default one. */
+        cuda_.call("cuCtxSynchronize");
     }
     ~OnDevice() { cuda_.call("cuMemFree_v2", address_); }
     T* data() const { return reinterpret_cast<T*>(static_cast<uintptr_t>(address_)); }
