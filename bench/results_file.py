@@ -4,11 +4,12 @@ python -m bench.results_file FILE.json ...     holds results against the schema
 """
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
 import jsonschema
+
+from harmonizer.bench import measured_commit
 
 ROOT = Path(__file__).resolve().parents[1]
 SCHEMA = Path(__file__).with_name("schema.json")
@@ -16,9 +17,7 @@ SCHEMA = Path(__file__).with_name("schema.json")
 
 def commit() -> str:
     """The commit that was measured, marked if the tree differs from it."""
-    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    return result.stdout.strip() or "unknown"
+    return measured_commit(ROOT)
 
 
 def check(document: object) -> None:

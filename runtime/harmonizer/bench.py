@@ -6,6 +6,7 @@ Files are neither read nor written while the clock runs.
 
 import os
 import platform
+import subprocess
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -47,6 +48,20 @@ def environment(threads: int) -> dict[str, object]:
         "onnxruntime": version("onnxruntime"),
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
     }
+
+
+def measured_commit(folder: Path) -> str:
+    """What is measured, marked if the tree differs from it: git's word on a folder.
+
+    Where a copy without git's folder is measured, `HARMONIZER_COMMIT` says it.
+    """
+    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        found = result.stdout.strip()
+    except OSError:
+        found = ""
+    return os.environ.get("HARMONIZER_COMMIT") or found or "unknown"
 
 
 def _cpu_name() -> str:

@@ -1,5 +1,6 @@
 """The gate: what it measures, when it passes, what it writes, and what it refuses."""
 
+import importlib.util
 import json
 import re
 from collections.abc import Callable
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from benchmark_folder import write_benchmark
 from calibration_data import CONTRACT
+from gpu_device import require, require_gpu
 from skimage.color import deltaE_ciede2000, rgb2lab
 from tiny_predictor import write_predictor
 from training_data import truncate, write_photos
@@ -312,12 +314,10 @@ def test_open_candidate_model_that_is_not_ours_is_refused(tmp_path: Path) -> Non
 def test_gate_engine_on_this_gpu_keeps_the_fp32_budget(
     tmp_path: Path, small_model: Path, gate: Gate
 ) -> None:
-    import torch
-
-    if not torch.cuda.is_available():
-        pytest.skip("no NVIDIA GPU: an engine cannot run here")
     from harmonizer.engine import build_engine
 
+    require_gpu()
+    require(importlib.util.find_spec("tensorrt"), "tensorrt is not installed")
     engine = tmp_path / "small.engine"
-    build_engine(small_model, engine)
+    build_engine(small_model, engine, module="tensorrt")
     assert gate(small_model, engine, "--limit", 3) == PARTLY

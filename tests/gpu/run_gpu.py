@@ -19,9 +19,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests" / "helpers"))
+sys.path[:0] = [str(ROOT / "tests" / "helpers"), str(ROOT)]
 
 from gpu_device import EMULATED_ONLY, NOT_FOR_THIS_GPU  # noqa: E402
+
+from bench.results_file import commit  # noqa: E402
 
 PACKAGES: tuple[str, ...] = (
     "harmonizer",
@@ -32,7 +34,12 @@ PACKAGES: tuple[str, ...] = (
     "cupy-cuda13x",
 )
 PACKAGES += ("onnxruntime", "onnxruntime-gpu", "tensorrt", "tensorrt-rtx", "polygraphy")
-SANITIZERS = ("memcheck", "racecheck")
+SANITIZERS = {
+    # Whether memory is page-locked is asked by a call that answers "invalid value" where it is not.
+    "memcheck": ("--report-api-errors", "no"),
+    "racecheck": (),
+}
+"""compute-sanitizer's tools, and their options."""
 
 
 class Outcomes:
@@ -57,15 +64,21 @@ class Outcomes:
             self.details.append({"test": report.nodeid, "outcome": outcome, "reason": reason})
 
 
-def sanitize(tool: str) -> dict[str, str]:
-    """Run the renderer's tests under compute-sanitizer."""
+def sanitize(tool: str, seconds: float, chosen: str) -> dict[str, str]:
+    """Run the renderer's tests under compute-sanitizer, those of them that pytest's -k chooses."""
     command = shutil.which("compute-sanitizer")
     if command is None:
         return {"outcome": "missing", "reason": "compute-sanitizer is not on PATH"}
     words = [command, "--tool", tool, "--error-exitcode", "77", "--target-processes", "all"]
-    words += [sys.executable, "-m", "pytest", "-m", "gpu", "-q", "tests/gpu/test_gpu_renderer.py"]
-    words += ["tests/gpu/test_gpu_surfaces.py"]
-    result = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    words += [*SANITIZERS[tool], sys.executable, "-m", "pytest", "-m", "gpu", "-q", "-k", chosen]
+    words += ["tests/gpu/test_gpu_renderer.py", "tests/gpu/test_gpu_surfaces.py"]
+    try:
+        result = subprocess.run(
+            words, cwd=ROOT, capture_output=True, text=True, check=False, timeout=seconds
+        )
+    except subprocess.TimeoutExpired as error:
+        said = (error.stdout or b"").decode(errors="replace")[-2000:]
+        return {"outcome": "failed", "reason": f"not done in {seconds:g} s: {said}"}
     said = (result.stdout + result.stderr)[-2000:]
     return {"outcome": "failed" if result.returncode else "passed", "reason": said}
 
@@ -82,9 +95,7 @@ def describe() -> dict[str, object]:
         found["driver_cuda"] = ".".join(map(str, gpu.driver))
     except DeviceError as error:
         found["gpu"] = f"none: {error}"
-    git = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12"]
-    said = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
-    found["commit"] = said or "unknown"
+    found["commit"] = commit()
     for name in PACKAGES:
         try:
             found[name] = version(name)
@@ -98,7 +109,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="The GPU tests, with a result file.")
     parser.add_argument("--output", type=Path, required=True, help="result JSON")
     parser.add_argument("--allow-missing", action="store_true", help="skips are no failures")
-    parser.add_argument("tests", nargs="*", default=["tests"], help="files (all)")
+    parser.add_argument(
+        "--sanitizer-seconds", type=float, default=3600, help="for each tool; 0: none runs"
+    )
+    parser.add_argument(
+        "--sanitized", metavar="WORDS", default="", help="tests it runs, as pytest's -k (all)"
+    )
+    parser.add_argument(
+        "tests", nargs="*", default=["tests"], help="files (all); after -- pytest's options too"
+    )
     args = parser.parse_args()
     if not args.allow_missing:
         os.environ["HARMONIZER_GPU_TESTS"] = "required"
@@ -109,7 +128,8 @@ def main() -> int:
     began = time.monotonic()
     outcomes = Outcomes()
     code = int(pytest.main(["-m", "gpu", "-q", "--tb=short", *args.tests], [outcomes]))
-    sanitized = {tool: sanitize(tool) for tool in SANITIZERS}
+    tools = SANITIZERS if args.sanitizer_seconds else ()
+    sanitized = {tool: sanitize(tool, args.sanitizer_seconds, args.sanitized) for tool in tools}
     missing = [tool for tool, result in sanitized.items() if result["outcome"] == "missing"]
     passed = (
         code == 0

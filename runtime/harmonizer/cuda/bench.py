@@ -7,7 +7,6 @@ Not run on a GPU yet.
 """
 
 import statistics
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -17,6 +16,7 @@ from typing import Any, cast
 import numpy as np
 
 from harmonizer import _native
+from harmonizer.bench import measured_commit
 from harmonizer.cuda.arrays import packed
 from harmonizer.cuda.queueing import FrameTask
 from harmonizer.cuda.renderer import CudaRenderer
@@ -48,6 +48,7 @@ class Buffer:
     def __init__(self, cuda: Any, array: np.ndarray) -> None:
         self.allocation = cuda.mem_alloc(array.nbytes)
         cuda.memcpy_htod(self.allocation, array)
+        cuda.Context.synchronize()  # streams that do not wait for the default one read it
         self.__cuda_array_interface__ = {
             "shape": array.shape,
             "typestr": array.dtype.str,
@@ -253,18 +254,7 @@ def gpu_environment(renderer: CudaRenderer) -> dict[str, object]:
             found[name] = version(name)
         except PackageNotFoundError:
             found[name] = "not installed"
-    return found | {"commit": _commit()}
-
-
-def _commit() -> str:
-    """What was measured, marked if the tree differs from it."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe"]
-    command += ["--always", "--dirty", "--abbrev=12"]
-    try:
-        result = subprocess.run(command, capture_output=True, text=True, check=False)
-    except OSError:
-        return "unknown"
-    return result.stdout.strip() or "unknown"
+    return found | {"commit": measured_commit(Path(__file__).parent)}
 
 
 def figures_of(
