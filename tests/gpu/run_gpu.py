@@ -19,11 +19,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "tests" / "helpers"), str(ROOT)]
+sys.path.insert(0, str(ROOT / "tests" / "helpers"))
 
 from gpu_device import EMULATED_ONLY, NOT_FOR_THIS_GPU  # noqa: E402
 
-from bench.results_file import commit  # noqa: E402
+from harmonizer.bench import measured_commit  # noqa: E402
 
 PACKAGES: tuple[str, ...] = (
     "harmonizer",
@@ -43,11 +43,20 @@ SANITIZERS = {
 
 
 class Outcomes:
-    """A pytest plugin that notes every test's outcome."""
+    """A pytest plugin that notes every test's outcome, and that of files that do not load."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
         self.details: list[dict[str, str]] = []
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Count a file that is skipped or fails as a whole, once for all of xdist's workers."""
+        if report.passed or any(detail["test"] == report.nodeid for detail in self.details):
+            return
+        reason = str(report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr)
+        outcome = "skipped" if report.skipped else "error"
+        self.counts[outcome] += 1
+        self.details.append({"test": report.nodeid, "outcome": outcome, "reason": reason[-2000:]})
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Count a test once; setup and teardown only where they fail or skip."""
@@ -95,7 +104,7 @@ def describe() -> dict[str, object]:
         found["driver_cuda"] = ".".join(map(str, gpu.driver))
     except DeviceError as error:
         found["gpu"] = f"none: {error}"
-    found["commit"] = commit()
+    found["commit"] = measured_commit(ROOT)
     for name in PACKAGES:
         try:
             found[name] = version(name)
