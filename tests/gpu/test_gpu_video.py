@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gpu_device import EMULATED, counts, nothing_left, require_gpu
+from gpu_device import EMULATED, EMULATED_ONLY, counts, nothing_left, require_gpu
 from video_clips import decoded, disc, picture, write_clip
 
 from harmonizer.harmonizer import Harmonizer
@@ -80,7 +80,7 @@ def test_frames_equal_the_cpus(
 
 def test_frame_goes_up_and_down_once(on_gpu: Harmonizer) -> None:
     if not EMULATED:
-        pytest.skip("needs the emulated device, which counts copies")
+        pytest.skip(EMULATED_ONLY)
     list(harmonize_frames(on_gpu, clip(3), ahead=2))
     before = counts().copies, counts().pageable_copies
     list(harmonize_frames(on_gpu, clip(10), ahead=2))

@@ -20,7 +20,7 @@ from harmonizer.gpu import find_gpu
 EMULATED = "HZ_EMULATION_LIBRARY" in os.environ
 """Whether the driver is the emulated one."""
 
-EMULATED_ONLY = "needs the emulated device, whose memory can be limited"
+EMULATED_ONLY = "needs the emulated device, which counts, and whose memory can be limited"
 """Why a test skips on a real GPU; no piece is missing there."""
 
 NOT_FOR_THIS_GPU = "is not for this GPU"
