@@ -96,8 +96,10 @@ __device__ __forceinline__ bool take_curves(const PrepareParameters& p, bool dra
    they are identities alone. */
 __device__ __forceinline__ bool take_arguments(const PrepareParameters& p, Report& report) {
     constexpr u32 visible = kSeenForeground | kSeenThumbnail;
+    /* Read before the barrier within `are_finite`: one thread writes `seen` after it. */
+    const bool hidden = p.arguments && p.watched && (report.seen & visible) != visible;
     const bool finite = are_finite(p);
-    const bool drawn = finite && !(p.arguments && p.watched && (report.seen & visible) != visible);
+    const bool drawn = finite && !hidden;
     bool nothing = take_curves(p, drawn, report);
     const int index = int(threadIdx.x);
     if (index < p.count) {

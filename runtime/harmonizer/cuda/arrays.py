@@ -79,10 +79,10 @@ class Borrowed:
 
 def is_device_array(array: object) -> bool:
     """Whether an array says that it lies in a GPU's memory."""
-    if getattr(array, "__cuda_array_interface__", None) is not None:
-        return True
     place = getattr(array, "__dlpack_device__", None)
-    return callable(place) and place()[0] in _DEVICE_MEMORY
+    if callable(place):  # first: torch's other interface raises where a gradient is wanted
+        return place()[0] in _DEVICE_MEMORY
+    return getattr(array, "__cuda_array_interface__", None) is not None
 
 
 _DEVICE_MEMORY = (2, 13)  # kDLCUDA, kDLCUDAManaged

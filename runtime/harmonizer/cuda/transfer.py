@@ -60,6 +60,9 @@ class DeviceImage:
             raise device.out_of_memory(f"an output of {shape[0] * stride / 1e6:.0f} MB") from error
         self.pointer = int(allocation)
         self._finalizer = weakref.finalize(self, _free, device, allocation)
+        self._finalizer.atexit = (
+            False  # PyCUDA's contexts are gone by then, and the memory with them
+        )
 
     @property
     def __cuda_array_interface__(self) -> dict[str, object]:
@@ -260,6 +263,9 @@ class OwnMemory:
         allocation = slot.memory.allocate(size)
         self.pointer = int(allocation)
         self._finalizer = weakref.finalize(self, _free, device, allocation)
+        self._finalizer.atexit = (
+            False  # PyCUDA's contexts are gone by then, and the memory with them
+        )
 
 
 def _streams(borrowed: Borrowed) -> list[int]:
