@@ -54,7 +54,7 @@ class Cells(nn.Module):
         dropout: In training, the share of hidden units that is left out.
     """
 
-    def __init__(self, features: int, layers: int, dropout: float = 0.1) -> None:
+    def __init__(self, features: int, layers: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.embed = nn.Linear(features + COLOURS, WIDTH)
         self.sides = nn.Parameter(torch.zeros(2, WIDTH))

@@ -53,7 +53,7 @@ class NetworkConfig:
         looks: How often the arguments are predicted: from the second look on, from the statistics
             of the image that the arguments so far would draw, as a correction of them.
         cascade: Whether each argument is predicted from the one before; otherwise each for itself.
-        dropout: In training, the share of the statistics' hidden units that is left out.
+        dropout: In training, the share of hidden units of statistics and cells that is left out.
         model: Which network this is the configuration of.
     """
 
@@ -237,7 +237,8 @@ class HarmonizerNet(nn.Module):
             self.encoder = DepthEncoder(name, depths)
             seen = 2 * sum(self.encoder.widths)
             if self.config.cells:
-                self.cells = Cells(sum(self.encoder.widths[-2:]), self.config.cells)
+                width = sum(self.encoder.widths[-2:])
+                self.cells = Cells(width, self.config.cells, self.config.dropout)
                 seen += 2 * CELL_WIDTH
         elif name is not None:
             self.encoder = TwoStemEncoder()

@@ -169,8 +169,35 @@ def test_fit_the_quick_way_resumes_to_the_same_weights(
     assert not differing
 
 
+def test_prepare_muon_gets_the_matrices_outside_the_encoder(quick: FitConfig) -> None:
+    config = dataclasses.replace(quick, optimizer="muon", matrix_rate=2.0)
+    state, _ = prepare(config, Processes(torch.device("cpu")))
+    adamw, muon = (o.param_groups for o in state.optimizers)
+    names = {id(p): name for name, p in state.network.named_parameters()}
+    matrices = {names[id(p)] for p in muon[0]["params"]}
+    assert [group["share"] for group in (*adamw, *muon)] == [1.0, 1.0, 2.0]
+    assert {"cells.layers.0.qkv.weight", "statistics.hidden.weight"} <= matrices
+    assert not any("encoder" in name or "bias" in name or "places" in name for name in matrices)
+    held = [id(p) for group in (*adamw, *muon) for p in group["params"]]
+    tuned = {id(p) for p in state.network.parameters() if p.requires_grad}
+    assert len(held) == len(set(held)) and set(held) == tuned
+
+
+def test_fit_with_muon_resumes_to_the_same_weights(
+    quick: FitConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(step, "rate", lambda config, *_: config.learning_rate)
+    config = dataclasses.replace(quick, optimizer="muon", matrix_rate=2.0)
+    whole = load_checkpoint(fit(config, tmp_path / "whole")).state_dict()
+    fit(dataclasses.replace(config, samples=2 * 4), tmp_path / "parts")
+    resumed = load_checkpoint(fit(config, tmp_path / "parts", resume=True)).state_dict()
+    other = load_checkpoint(fit(quick, tmp_path / "adamw")).state_dict()
+    assert not [name for name in whole if not whole[name].equal(resumed[name])]
+    assert [name for name in whole if not whole[name].equal(other[name])]
+
+
 def test_prepare_optimizer_holds_what_is_tuned(quick: FitConfig) -> None:
     state, _ = prepare(quick, Processes(torch.device("cpu")))
-    held = {id(p) for group in state.optimizer.param_groups for p in group["params"]}
+    held = {id(p) for o in state.optimizers for group in o.param_groups for p in group["params"]}
     tuned = {id(p) for p in state.network.parameters() if p.requires_grad}
     assert held == tuned

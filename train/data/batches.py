@@ -6,6 +6,7 @@ drawn for an image follows from its position in the global batch.
 
 import dataclasses
 import itertools
+import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -385,6 +386,15 @@ def _stack(images: Sequence[NDArray[np.uint8]], planes: int) -> Tensor:
     if not images:
         return torch.empty(0, planes, PACKED_SIZE, PACKED_SIZE, dtype=torch.uint8)
     return torch.from_numpy(np.stack(images))
+
+
+def ignore_signals(_: int) -> None:
+    """For a loader's worker, which ends with the process that it works for.
+
+    Ctrl-C and SIGTERM often reach a whole process group; the step at hand still needs its images.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def measure_loader(batches: Dataset[Batch], workers: int = 0, seconds: float = 5.0) -> float:

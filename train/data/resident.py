@@ -10,10 +10,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from train.data import crops, transfer
-from train.data.batches import DONOR_STEP, RECOLOURED, Batch, Draws, TrainingBatches
+from train.data.batches import (
+    DONOR_STEP,
+    RECOLOURED,
+    Batch,
+    Draws,
+    TrainingBatches,
+    ignore_signals,
+)
 from train.data.packing import PACKED_SIZE, PLANE
 
 SPARE = 12 << 30
@@ -57,10 +64,17 @@ class ResidentBatches(Dataset[Batch]):
     def __getitem__(self, step: int) -> Batch:
         return self.read(self.batches.draw(step))
 
-    def steps(self, first: int, end: int) -> Iterator[Batch]:
-        """The batches of steps `first` to `end`."""
-        for step in range(first, end):
-            yield self[step]
+    def steps(self, first: int, end: int, workers: int = 0) -> Iterator[Batch]:
+        """The batches of steps `first` to `end`; so many processes draw what is random."""
+        loader = DataLoader(
+            _Drawn(self.batches),
+            batch_size=None,
+            sampler=range(first, end),
+            num_workers=workers,
+            worker_init_fn=ignore_signals,
+        )
+        for draws in loader:
+            yield self.read(draws)
 
     def read(self, draws: Draws) -> Batch:
         """The images of a batch, cropped, on the device."""
@@ -91,6 +105,16 @@ class ResidentBatches(Dataset[Batch]):
             its = torch.from_numpy(drawn).to(self.device)
             images[its, 3] = masks.repeat_interleave(2, dim=1).repeat_interleave(2, dim=2)
         return images
+
+
+class _Drawn(Dataset[Draws]):
+    """What is random about each step."""
+
+    def __init__(self, batches: TrainingBatches) -> None:
+        self.batches = batches
+
+    def __getitem__(self, step: int) -> Draws:
+        return self.batches.draw(step)
 
 
 def check_room(needed: int, photographs: int, device: torch.device) -> None:

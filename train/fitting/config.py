@@ -58,11 +58,14 @@ class FitConfig:
         frozen: What computes the stages before in training: torch, or onnxruntime, several times as
             fast on a CPU; changes rounding.
         encoder_rate: The encoder's learning rate as a multiple of the others'.
+        optimizer: adamw, or muon: AdamW with Muon for the matrices outside the encoder.
+        matrix_rate: Muon's learning rate as a multiple of AdamW's.
         amp: What the encoder computes in.
         compile: Compile synthesis, statistics, drawing and loss; changes rounding.
         channels_last: Keep the encoder's tensors in channels-last order; changes rounding.
         seed: Of initial weights and of everything drawn.
-        workers: Processes that load images, for each training process.
+        workers: Processes that load images, for each training process; where images are resident,
+            they only draw random numbers.
         log_every: Steps between lines of the log.
         save_every: Steps between checkpoints, pictures and validations.
         save_minutes: Also save when so many minutes have passed since the last time; 0 does not.
@@ -94,6 +97,8 @@ class FitConfig:
     tune: Literal["all", "pointwise"] = "all"
     frozen: Literal["torch", "onnxruntime"] = "torch"
     encoder_rate: float = 1.0
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    matrix_rate: float = 1.0
     amp: Literal["off", "bf16", "fp16"] = "off"
     compile: bool = False
     channels_last: bool = True
@@ -111,7 +116,7 @@ class FitConfig:
         for name in ("epochs", "batch", "accumulate", "log_every", "save_every"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1; got {getattr(self, name)}.")
-        weights = ("final_weight", "pair_weight", "log_weight", "encoder_rate")
+        weights = ("final_weight", "pair_weight", "log_weight", "encoder_rate", "matrix_rate")
         for name in ("weight_decay", "clip", "workers", "save_minutes", *weights):
             if not getattr(self, name) >= 0:
                 raise ConfigError(f"{name} must be at least 0; got {getattr(self, name)}.")
@@ -150,10 +155,10 @@ class FitConfig:
                 "tune pointwise and frozen onnxruntime are for encoders whose first stages keep "
                 "their weights; got tune_from 0. Give --tune-from 3, or leave them out."
             )
-        if self.data.resident and self.workers:
+        if self.matrix_rate != 1 and self.optimizer != "muon":
             raise ConfigError(
-                f"resident images need no workers to load them; got {self.workers}. Give "
-                "--workers 0."
+                f"matrix_rate is Muon's; got {self.matrix_rate} with optimizer {self.optimizer}. "
+                "Give --optimizer muon, or leave it out."
             )
         if self.amp != "off" and not self.network.autocasts:
             raise ConfigError(

@@ -14,13 +14,13 @@ from types import FrameType
 from typing import Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
 from harmonizer.errors import HarmonizerError
 from harmonizer.storage import make_folder, write_atomically
-from train.data.batches import Batch, TrainingBatches
+from train.data.batches import Batch, TrainingBatches, ignore_signals
 from train.data.resident import ResidentBatches
 from train.efficientnet import DepthEncoder
 from train.evaluation.triplets import named_thumbnails, yardsticks
@@ -233,7 +233,7 @@ def load(
         ResidentError: If the images are to lie on the device, and do not fit.
     """
     if config.data.resident:
-        return ResidentBatches(data, device).steps(first, steps)
+        return ResidentBatches(data, device).steps(first, steps, config.workers)
     return DataLoader(
         data,
         batch_size=None,
@@ -244,15 +244,6 @@ def load(
     )
 
 
-def ignore_signals(_: int) -> None:
-    """For a loader's worker, which ends with the process that it works for.
-
-    Ctrl-C and SIGTERM often reach a whole process group; the step at hand still needs its images.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-
-
 def prepare(config: FitConfig, processes: Processes) -> tuple[State, Callable[..., Tensor]]:
     """What a run changes, at step 0, and the network to call: wrapped if there are more processes.
 
@@ -260,7 +251,9 @@ def prepare(config: FitConfig, processes: Processes) -> tuple[State, Callable[..
         CheckpointError: If `config.init` does not fit.
     """
     network = initial_network(config).to(processes.device).train()
-    groups = parameter_groups(network, config)  # first: what is frozen, processes do not exchange
+    optimizers = build_optimizers(
+        network, config
+    )  # first: processes do not exchange what is frozen
     if config.channels_last:
         network.to(memory_format=torch.channels_last)
     average = copy.deepcopy(network) if config.ema else None
@@ -271,19 +264,21 @@ def prepare(config: FitConfig, processes: Processes) -> tuple[State, Callable[..
         synchronize_batch_norm(network)
         devices = [processes.device] if processes.device.type == "cuda" else None
         predict = DistributedDataParallel(network, device_ids=devices)
-    # Without decay, AdamW is Adam.
-    optimizer = torch.optim.AdamW(
-        groups,
-        lr=config.learning_rate,
-        weight_decay=config.weight_decay,
-        fused=True,
-    )
     scaler = torch.amp.GradScaler(processes.device.type, enabled=config.amp == "fp16")
-    return State(network, average, optimizer, scaler), predict
+    return State(network, average, optimizers, scaler), predict
 
 
-def parameter_groups(network: Network, config: FitConfig) -> list[dict[str, object]]:
-    """What is trained, the encoder apart from the rest; `share` is what a group's rate is of it."""
+SMALLEST_MATRIX = 16
+"""Rows and columns that a matrix must have for Muon; narrower ones are near to vectors."""
+
+
+def build_optimizers(network: Network, config: FitConfig) -> tuple[torch.optim.Optimizer, ...]:
+    """AdamW for what is trained (without decay, it is Adam), and Muon for matrices if asked.
+
+    The encoder stands apart from the rest; `share` is what a group's rate is of the schedule's.
+    Muon orthogonalises a matrix's momentum; its steps are scaled to the size of AdamW's. Source:
+    Jordan et al. 2024, https://kellerjordan.github.io/posts/muon; Liu et al., arXiv 2502.16982.
+    """
     encoder = network.encoder
     if isinstance(encoder, DepthEncoder):
         encoder.tune(config.tune_from, config.tune == "pointwise")
@@ -291,11 +286,25 @@ def parameter_groups(network: Network, config: FitConfig) -> list[dict[str, obje
             encoder.frozen = FrozenStages(encoder)
     its = set() if encoder is None else {id(p) for p in encoder.parameters()}
     trained = [p for p in network.parameters() if p.requires_grad]
+    matrices = [
+        module.weight
+        for module in network.modules()
+        if isinstance(module, nn.Linear) and min(module.weight.shape) >= SMALLEST_MATRIX
+        if id(module.weight) not in its and config.optimizer == "muon"
+    ]
+    apart = its | {id(p) for p in matrices}
     groups = (
-        ([p for p in trained if id(p) not in its], 1.0),
+        ([p for p in trained if id(p) not in apart], 1.0),
         ([p for p in trained if id(p) in its], config.encoder_rate),
     )
-    return [{"params": params, "share": share} for params, share in groups if params]
+    rate, decay = config.learning_rate, config.weight_decay
+    found = [{"params": params, "share": share} for params, share in groups if params]
+    adamw = torch.optim.AdamW(found, rate, weight_decay=decay, fused=True)
+    if not matrices:
+        return (adamw,)
+    group = {"params": matrices, "share": config.matrix_rate}
+    muon = torch.optim.Muon([group], rate, weight_decay=decay, adjust_lr_fn="match_rms_adamw")
+    return adamw, muon
 
 
 class StopRequests:

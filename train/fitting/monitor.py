@@ -154,7 +154,7 @@ class Monitor:
             before = means[name.replace("ratio", "before")]
             if before:
                 scalars[name] = means[name.replace("ratio", "after")] / before
-        scalars["learning_rate"] = state.optimizer.param_groups[0]["lr"]
+        scalars["learning_rate"] = state.optimizers[0].param_groups[0]["lr"]
         if state.scaler.is_enabled():
             scalars["loss_scale"] = state.scaler.get_scale()
         scalars["seconds"] = round(state.seconds, 1)

@@ -154,7 +154,7 @@ class State:
     Attributes:
         network: What is trained.
         average: Its moving average, or None.
-        optimizer, scaler: Of the weights and of the loss.
+        optimizers, scaler: Of the weights and of the loss.
         step: Steps done.
         seconds: Time that they took.
         data: Fingerprint of what was packed, by the folder that it came from.
@@ -162,7 +162,7 @@ class State:
 
     network: Network
     average: Network | None
-    optimizer: torch.optim.Optimizer
+    optimizers: tuple[torch.optim.Optimizer, ...]
     scaler: torch.amp.GradScaler
     step: int = 0
     seconds: float = 0.0
@@ -174,7 +174,8 @@ class State:
         return self.average or self.network
 
     def _parts(self) -> dict[str, Any]:
-        parts: dict[str, Any] = {"network": self.network, "optimizer": self.optimizer}
+        parts: dict[str, Any] = {"network": self.network}
+        parts |= zip(("optimizer", "matrix_optimizer"), self.optimizers, strict=False)
         if self.average is not None:
             parts["average"] = self.average
         return parts | {"scaler": self.scaler}

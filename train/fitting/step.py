@@ -96,16 +96,19 @@ class Stepper:
         config, state = self.config, self.state
         # What layers draw, if they draw, follows from seed, step and process too.
         torch.manual_seed((config.seed * 1_000_003 + state.step) * 4096 + self.processes.rank)
-        for group in state.optimizer.param_groups:
-            group["lr"] = group["share"] * rate(config, state.step, steps)
-        state.optimizer.zero_grad(set_to_none=True)
+        for optimizer in state.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group["share"] * rate(config, state.step, steps)
+            optimizer.zero_grad(set_to_none=True)
         sums, outcome = self._backward(batch)
         sums[-1] = stop
         self.processes.sum(sums)
-        state.scaler.unscale_(state.optimizer)
+        for optimizer in state.optimizers:
+            state.scaler.unscale_(optimizer)
         norm = nn.utils.clip_grad_norm_(state.network.parameters(), config.clip or math.inf)
         self._guard(batch, sums[0].item(), norm.item())
-        state.scaler.step(state.optimizer)
+        for optimizer in state.optimizers:
+            state.scaler.step(optimizer)
         state.scaler.update()
         if state.average is not None and not self.skipped:
             decay = min(config.ema, (1 + state.step) / (10 + state.step))

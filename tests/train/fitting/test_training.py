@@ -495,8 +495,8 @@ def test_config_encoder_settings_without_depths_are_refused() -> None:
             FitConfig(data=data, **{field: value})  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="loss_size must divide size 96"):
         FitConfig(data=data, size=96, loss_size=64)
-    with pytest.raises(ConfigError, match="need no workers"):
-        FitConfig(data=dataclasses.replace(data, donors="kind", resident=True))
+    with pytest.raises(ConfigError, match=r"matrix_rate is Muon's; got 2.0 with optimizer adamw"):
+        FitConfig(data=data, matrix_rate=2.0)
 
 
 def test_fit_keeps_the_checkpoint_with_the_best_score(workshop: Workshop, tmp_path: Path) -> None:
