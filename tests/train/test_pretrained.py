@@ -11,6 +11,7 @@ import torch
 from training_data import make_batches
 
 from train import pretrained
+from train.data import neighbours
 from train.data.batches import Batch
 from train.data.config import DataConfig
 from train.data.neighbours import NEAREST, REGIONS, load_neighbours, nearest, open_neighbours
@@ -153,6 +154,17 @@ def test_neighbours_choose_own_mask_or_a_region(config: DataConfig) -> None:
             assert tuple(table.entries[entry]) == (place, int(which * REGIONS))
 
 
+def test_regions_of_processes_are_those_of_one(
+    config: DataConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources = [open_photos(config.photos[0], config.cache)]
+    expected = open_neighbours(sources, config.cache).regions
+    monkeypatch.setattr(neighbours, "available_cores", lambda: 2)
+    monkeypatch.setattr(neighbours, "_WORTH_PROCESSES", 1)
+    made = list(neighbours._all_regions(sources))
+    assert np.array_equal(np.stack(made), expected)
+
+
 def test_neighbours_damaged_table_is_named(config: DataConfig, tmp_path: Path) -> None:
     table = open_neighbours([open_photos(config.photos[0], config.cache)], config.cache)
     for path in table.folder.iterdir():
@@ -182,8 +194,9 @@ def test_resident_batches_are_those_of_the_loader(config: DataConfig) -> None:
     for step in (0, 5):
         one, other = fields(batches[step]), fields(resident[step])
         assert all(torch.equal(one[name], other[name]) for name in one)
-    steps = [batch.dice for batch in resident.steps(2, 5)]
-    assert [torch.equal(d, batches[n].dice) for n, d in enumerate(steps, 2)] == [True] * 3
+    for workers in (0, 2):
+        steps = [batch.dice for batch in resident.steps(2, 5, workers)]
+        assert [torch.equal(d, batches[n].dice) for n, d in enumerate(steps, 2)] == [True] * 3
 
 
 def test_batches_of_a_kind_ranks_deal_the_batch_out(config: DataConfig) -> None:

@@ -8,8 +8,10 @@ nearer than a near-duplicate would be is left out, and so is the photograph itse
 
 import hashlib
 import json
+import multiprocessing
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +19,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from tqdm import tqdm
 
 from harmonizer.private import locked
+from harmonizer.systems import available_cores
 from train.data.crops import usable
 from train.data.labels import labels_of
 from train.data.packing import PACKED_SIZE, PackedImages, in_parallel
@@ -48,6 +52,7 @@ _TABLES = ("entries", "near", "labels")
 _SEED = 7
 _BATCH = 64
 _CHUNK = 1024
+_WORTH_PROCESSES = 1024  # photographs; processes take seconds to start
 
 Place = tuple[PackedImages, int]
 
@@ -140,11 +145,17 @@ def open_neighbours(sources: Sequence[PackedImages], cache: str | Path) -> Neigh
         folder.parent.mkdir(parents=True, exist_ok=True)
         with locked(folder.with_suffix(".lock")):
             if not folder.is_dir():
-                _make(folder, [(s, int(row)) for s in sources for row in s.rows])
+                _make(folder, sources)
     return load_neighbours(folder)
 
 
-def _make(folder: Path, places: Sequence[Place]) -> None:
+def places_of(sources: Sequence[PackedImages]) -> list[Place]:
+    """Every usable photograph of the sources, in the order in which a table counts them."""
+    return [(source, int(row)) for source in sources for row in source.rows]
+
+
+def _make(folder: Path, sources: Sequence[PackedImages]) -> None:
+    places = places_of(sources)
     embedder = Embedder()  # first, since it may be absent
     unfinished = folder.with_suffix(".partial")
     shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was killed
@@ -152,8 +163,7 @@ def _make(folder: Path, places: Sequence[Place]) -> None:
         unfinished.mkdir()
         shape = (len(places), REGIONS, REGION_SIDE, REGION_SIDE)
         regions = np.lib.format.open_memmap(unfinished / "regions.npy", "w+", np.uint8, shape)
-        made = in_parallel(lambda n: _regions(places[n], n), range(len(places)), "regions")
-        for place, masks in enumerate(made):
+        for place, masks in enumerate(_all_regions(sources)):
             regions[place] = masks
         regions.flush()
         entries = np.array(
@@ -172,6 +182,39 @@ def _make(folder: Path, places: Sequence[Place]) -> None:
     except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise
+
+
+def _all_regions(sources: Sequence[PackedImages]) -> Iterator[NDArray[np.uint8]]:
+    """Regions of each photograph in turn.
+
+    Processes make many of them: growing one is a long walk in Python, for which threads queue.
+    """
+    workers = available_cores()
+    places = places_of(sources)
+    numbers = tqdm(range(len(places)), "regions", unit="image", disable=None)
+    if workers == 1 or len(places) < _WORTH_PROCESSES:
+        yield from (_regions(places[number], number) for number in numbers)
+        return
+    context = multiprocessing.get_context("spawn")
+    # Of the sources, only their folders travel: what is larger than a pipe's buffer would make
+    # each process wait until the one before it has started.
+    with ProcessPoolExecutor(workers, context, _Worker.open, (sources,)) as pool:
+        made = pool.map(_Worker.regions, range(len(places)), chunksize=32)
+        yield from (masks for _, masks in zip(numbers, made, strict=True))
+
+
+class _Worker:
+    """What a process that makes regions has at hand."""
+
+    places: Sequence[Place] = ()
+
+    @classmethod
+    def open(cls, sources: Sequence[PackedImages]) -> None:
+        cls.places = places_of(sources)
+
+    @classmethod
+    def regions(cls, number: int) -> NDArray[np.uint8]:
+        return _regions(cls.places[number], number)
 
 
 def _regions(place: Place, number: int) -> NDArray[np.uint8]:

@@ -21,6 +21,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from harmonizer.private import locked
+from harmonizer.systems import available_cores
 from train.data.opening import open_image
 
 PACKED_SIZE = 256
@@ -237,7 +238,7 @@ def in_parallel(
 
     Threads, because decoding, resizing and segmenting release the interpreter's lock.
     """
-    executor = ThreadPoolExecutor(len(os.sched_getaffinity(0)))
+    executor = ThreadPoolExecutor(available_cores())
     try:
         yield from tqdm(
             executor.map(function, items), description, len(items), unit="image", disable=None
