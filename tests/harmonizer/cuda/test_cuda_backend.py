@@ -214,6 +214,20 @@ def test_host_arrays_are_no_device_arrays() -> None:
     assert not is_device_array([1, 2])
 
 
+def test_device_array_that_wants_gradients_is_known_by_dlpack() -> None:
+    """As PyTorch's: its other interface raises, and what refuses it is the reader."""
+
+    class WantsGradients:
+        def __dlpack_device__(self) -> tuple[int, int]:
+            return 2, 0
+
+        @property
+        def __cuda_array_interface__(self) -> dict[str, object]:
+            raise RuntimeError("Can't get __cuda_array_interface__ on Variable that requires grad.")
+
+    assert is_device_array(WantsGradients())
+
+
 def test_structs_match_the_header(tmp_path: Path) -> None:
     import ctypes
 
