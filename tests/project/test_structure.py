@@ -124,7 +124,8 @@ def test_editable_install_is_a_path_file_without_import_hooks() -> None:
 
 def test_bench_results_keep_the_schema() -> None:
     schema = json.loads((ROOT / "bench/schema.json").read_text())
-    results = sorted((ROOT / "bench/results").glob("*.json"))
+    results = set((ROOT / "bench/results").glob("*.json"))
+    results.remove(ROOT / "bench/results/gpu-test.json")  # outcomes of tests, no measurements
     assert results
     for path in results:
         jsonschema.validate(json.loads(path.read_text()), schema)

@@ -9,8 +9,9 @@ import hashlib
 import json
 import os
 import shutil
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -32,6 +33,8 @@ PLANE = PACKED_SIZE**2
 
 FORMAT = 2
 """Counts changes of what is packed; part of the fingerprint."""
+
+_AHEAD = 256
 
 SHOWN = 3
 """Files that an error message names."""
@@ -236,14 +239,23 @@ def in_parallel(
 ) -> Iterator[Result]:
     """Map over items on all cores this process may use, in order, with a progress bar.
 
-    Threads, because decoding, resizing and segmenting release the interpreter's lock.
+    Threads, because decoding, resizing and segmenting release the interpreter's lock. No more than
+    `_AHEAD` results wait for whoever takes them.
     """
     executor = ThreadPoolExecutor(available_cores())
+    waiting: deque[Future[Result]] = deque()
+    progress = tqdm(desc=description, total=len(items), unit="image", disable=None)
     try:
-        yield from tqdm(
-            executor.map(function, items), description, len(items), unit="image", disable=None
-        )
+        for item in items:
+            waiting.append(executor.submit(function, item))
+            if len(waiting) >= _AHEAD:
+                yield waiting.popleft().result()
+                progress.update()
+        while waiting:
+            yield waiting.popleft().result()
+            progress.update()
     finally:
+        progress.close()
         executor.shutdown(cancel_futures=True)
 
 
