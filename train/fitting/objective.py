@@ -142,7 +142,9 @@ class CurveObjective:
         output, losses = self._draw(composite, mask, slopes, target)
         weighed = STAGE_LOSSES[config.loss](losses) + config.final_weight * losses[-1]
         made_total, pair_total = totals.clamp(min=1).unbind()
-        made, paired = weighed[:synthetic], config.pair_weight * weighed[synthetic:]
+        of_size = config.log_weight * (losses[-1] + LOG_FLOOR).log()
+        made = weighed[:synthetic] + of_size[:synthetic]
+        paired = config.pair_weight * weighed[synthetic:] + of_size[synthetic:]
         with torch.no_grad():
             before = masked_l1(composite, target, mask)
         return Outcome(
