@@ -97,10 +97,11 @@ class Embedder(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.network = classifier()
+        self.network = classifier().to(memory_format=torch.channels_last)
 
     def forward(self, crops: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(N, 3, S, S) in [0, 1] to (N, WIDTH), and the classifier's logits (N, 1000)."""
+        crops = crops.contiguous(memory_format=torch.channels_last)
         half = (crops.mean(dim=1, keepdim=True) + crops) / 2
         pooled = self.network.forward_features(2 * half - 1).mean(dim=(2, 3))
         return nn.functional.normalize(pooled, dim=1), self.network.classifier(pooled)
