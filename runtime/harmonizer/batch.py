@@ -21,10 +21,10 @@ from typing import BinaryIO
 
 from harmonizer.arguments import Arguments
 from harmonizer.composites import FileOptions, harmonize_file
-from harmonizer.decoding import read_size
 from harmonizer.documents import parse_document
 from harmonizer.errors import ImageFileError, StorageError
-from harmonizer.files import FORMATS, READ_SUFFIXES
+from harmonizer.images.decoding import read_size
+from harmonizer.images.files import FORMATS, READ_SUFFIXES
 from harmonizer.limits import PixelBudget, max_file_bytes
 from harmonizer.reading import open_regular
 from harmonizer.recipes import Recipe, Tools

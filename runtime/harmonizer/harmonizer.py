@@ -13,16 +13,16 @@ from harmonizer.checks import check_threads
 from harmonizer.contract import find_label
 from harmonizer.errors import DeviceError, HarmonizerWarning, ImageFileError, ModelError
 from harmonizer.frame import Concerns, Frame, Network
+from harmonizer.images.memory import Sink, Source
 from harmonizer.limits import MAX_PIXELS
 from harmonizer.masks import Levels, settled
-from harmonizer.memory import Sink, Source
 from harmonizer.plan import Plan
 from harmonizer.values import Value
 
 if TYPE_CHECKING:
     from harmonizer.composites import Result
-    from harmonizer.cutouts import Placing
-    from harmonizer.encoding import Quality
+    from harmonizer.images.cutouts import Placing
+    from harmonizer.images.encoding import Quality
 
 
 class Harmonizer:
@@ -334,7 +334,7 @@ class Harmonizer:
             MaskError, PlacementError, ArgumentsError, ModelError: As the command has them.
         """
         from harmonizer.composites import FileOptions, harmonize_file
-        from harmonizer.files import FORMATS
+        from harmonizer.images.files import FORMATS
         from harmonizer.recipes import Recipe, Tools
 
         place: Path | Sink

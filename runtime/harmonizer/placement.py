@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from harmonizer.arrays import check_image, check_mask
 from harmonizer.checks import finite
 from harmonizer.errors import PlacementError
-from harmonizer.light import to_encoded, to_linear
+from harmonizer.images.light import to_encoded, to_linear
 from harmonizer.limits import MAX_PIXELS
 from harmonizer.masks import full_value
 

@@ -15,7 +15,7 @@ import tifffile
 from imagecodecs import cms_profile
 from PIL import Image
 
-from harmonizer.files import FORMATS
+from harmonizer.images.files import FORMATS
 from harmonizer.limits import (
     BYTES_PER_PIXEL,
     FIXED_BYTES,
@@ -33,7 +33,8 @@ from peak import forget, peak_bytes
 from harmonizer import _native
 from harmonizer.cli import main
 import harmonizer.cli.batch, harmonizer.cli.image, harmonizer.cli.video, harmonizer.video
-import harmonizer.decoding, harmonizer.encoding, harmonizer.renderer, imagecodecs, tqdm
+import harmonizer.images.decoding, harmonizer.images.encoding, harmonizer.renderer
+import imagecodecs, tqdm
 from PIL import Image, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 _native.load_library()
 forget()

@@ -130,7 +130,7 @@ def image_inputs(dice: Dice) -> Iterator[tuple[str, bytes]]:
 
 def run_image(path: Path) -> str | None:
     """Read as a photograph; a PNG that is taken holds the pixels that its seed has."""
-    from harmonizer.files import load_photo
+    from harmonizer.images.files import load_photo
 
     photo = load_photo(path, MAX_PIXELS)
     height, width, channels = photo.pixels.shape
@@ -145,7 +145,7 @@ def run_image(path: Path) -> str | None:
 
 def run_mask(path: Path) -> str | None:
     """Read as a mask; a PNG that is taken holds the values of one of the seeds."""
-    from harmonizer.files import load_mask
+    from harmonizer.images.files import load_mask
 
     mask, _ = load_mask(path, MAX_PIXELS, may_be_faint=True)
     if mask.ndim != 2 or mask.size > MAX_PIXELS or mask.dtype not in (np.uint8, np.uint16):
@@ -158,14 +158,14 @@ def run_mask(path: Path) -> str | None:
 
 @cache
 def _sound_masks() -> list[np.ndarray[Any, Any]]:
-    from harmonizer.files import load_mask
+    from harmonizer.images.files import load_mask
 
     return _sound(lambda path: load_mask(path, may_be_faint=True)[0])
 
 
 @cache
 def _sound_pngs() -> list[np.ndarray[Any, Any]]:
-    from harmonizer.files import load_photo
+    from harmonizer.images.files import load_photo
 
     return _sound(lambda path: load_photo(path).pixels)
 

@@ -14,7 +14,7 @@ from harmonizer.cli.options import (
     say,
 )
 from harmonizer.curves import plot, tabulate
-from harmonizer.files import load_pair
+from harmonizer.images.files import load_pair
 from harmonizer.lut import format_curves
 from harmonizer.storage import write_atomically
 from harmonizer.usage import UsageError, check_outputs, check_suffix

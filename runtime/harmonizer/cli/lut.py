@@ -14,7 +14,7 @@ from harmonizer.cli.options import (
     say,
 )
 from harmonizer.errors import ImageFileError
-from harmonizer.files import load_pair
+from harmonizer.images.files import load_pair
 from harmonizer.lut import SIZES, TOLERABLE, build_lattice, format_cube, measure_errors
 from harmonizer.storage import write_atomically
 from harmonizer.usage import UsageError, check_outputs, check_suffix

@@ -13,11 +13,11 @@ from harmonizer.checks import MAX_THREADS
 from harmonizer.cli.flags import with_flags
 from harmonizer.composites import FileOptions
 from harmonizer.contract import DEFAULT_LABEL, LABELS
-from harmonizer.cutouts import Placing
-from harmonizer.encoding import SUBSAMPLINGS, Quality
 from harmonizer.errors import HarmonizerError
-from harmonizer.files import DEEP_FORMATS, MAX_PIXELS, output_format
 from harmonizer.harmonizer import Harmonizer
+from harmonizer.images.cutouts import Placing
+from harmonizer.images.encoding import SUBSAMPLINGS, Quality
+from harmonizer.images.files import DEEP_FORMATS, MAX_PIXELS, output_format
 from harmonizer.masks import Levels
 from harmonizer.ops import OPERATIONS, PHOTO_FILTERS
 from harmonizer.recipes import Recipe, Tools

@@ -23,8 +23,8 @@ from harmonizer.cli.options import (
 )
 from harmonizer.cli.placing import add_placing_options, read_placing
 from harmonizer.cli.progress import Bars
-from harmonizer.cutouts import Placing
 from harmonizer.endings import interrupts
+from harmonizer.images.cutouts import Placing
 from harmonizer.limits import MAX_FRAME_PIXELS
 from harmonizer.recipes import Recipe, Tools
 from harmonizer.usage import UsageError, check_outputs, check_suffix

@@ -9,9 +9,9 @@ from typing import Any
 import av
 import numpy as np
 
-from harmonizer.cutouts import Placing
-from harmonizer.files import load_pair, load_photo
-from harmonizer.fitting import Fit
+from harmonizer.images.cutouts import Placing
+from harmonizer.images.files import load_pair, load_photo
+from harmonizer.images.fitting import Fit
 from harmonizer.masks import Levels
 from harmonizer.placement import as_type, lay
 from harmonizer.video.colour import Colour, Converter, colour_of

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harmonizer.errors import ImageFileError, StorageError
-from harmonizer.files import ALPHA_FORMATS, DEEP_FORMATS, FORMATS, save_photo
+from harmonizer.images.files import ALPHA_FORMATS, DEEP_FORMATS, FORMATS, save_photo
 from harmonizer.storage import Temporary, rename_together, resolved, sweep
 from harmonizer.systems import sync_folder
 from harmonizer.video.encoders import Choice, Encoding

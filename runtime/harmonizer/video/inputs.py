@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from harmonizer.cutouts import Placing
+from harmonizer.images.cutouts import Placing
 from harmonizer.limits import MAX_FRAME_PIXELS
 from harmonizer.masks import Levels
 from harmonizer.video.errors import VideoError

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harmonizer.errors import ImageFileError
-from harmonizer.files import FORMATS, load_mask, load_photo, to_depth
+from harmonizer.images.files import FORMATS, load_mask, load_photo, to_depth
 from harmonizer.limits import MAX_FRAME_PIXELS
 from harmonizer.masks import Levels, full_value
 from harmonizer.video.errors import VideoError

@@ -18,8 +18,8 @@ from tiny_predictor import write_failing_predictor
 
 from harmonizer.arguments import Arguments
 from harmonizer.cli import COMMANDS, main
-from harmonizer.files import load_photo, save_photo
 from harmonizer.harmonizer import Harmonizer
+from harmonizer.images.files import load_photo, save_photo
 from harmonizer.ops import OPERATIONS, PHOTO_FILTERS
 from harmonizer.plan import Plan
 from harmonizer.renderer import CpuRenderer

@@ -12,7 +12,7 @@ from video_clips import HEIGHT, WIDTH, decoded, disc, picture, samples, write_cl
 from harmonizer.arguments import Arguments
 from harmonizer.cli import main
 from harmonizer.errors import HarmonizerError
-from harmonizer.files import load_photo
+from harmonizer.images.files import load_photo
 from harmonizer.recipes import Recipe, Tools
 from harmonizer.renderer import CpuRenderer
 from harmonizer.video import OFF, Encoding, Inputs, Job, VideoError, harmonize_video
@@ -98,7 +98,7 @@ def test_images_out_keep_numbers_alpha_and_every_background_value(
         if deep:
             pixels = pixels.astype(np.uint16) * np.uint16(257)
             pixels[..., :3] |= np.uint16(number)  # values that 8 bits do not hold
-        from harmonizer.files import save_photo
+        from harmonizer.images.files import save_photo
 
         file = tmp_path / "c" / f"shot.{number:04d}.{suffix}"
         save_photo(file, np.ascontiguousarray(pixels[..., :3]), alpha=pixels[..., 3])
@@ -185,7 +185,7 @@ def test_images_out_on_the_command_line(
 
 def test_16_bit_images_to_10_bit_video_keep_white_and_grey(tmp_path: Path) -> None:
     """libswscale's own way takes white to 943."""
-    from harmonizer.files import save_photo
+    from harmonizer.images.files import save_photo
 
     for number, level in enumerate((65535, 32896)):
         pixels = np.full((HEIGHT, WIDTH, 3), level, np.uint16)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harmonizer.errors import ImageFileError
-from harmonizer.icc import is_srgb, profile_name
+from harmonizer.images.icc import is_srgb, profile_name
 from harmonizer.systems import available_cores
 
 Array = NDArray[Any]

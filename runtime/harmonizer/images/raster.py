@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from harmonizer import exif
-from harmonizer.colour import in_blocks, srgb_profile, transformed
-from harmonizer.describing import NOTHING, Description
 from harmonizer.errors import ImageFileError
-from harmonizer.icc import profile_name
+from harmonizer.images import exif
+from harmonizer.images.colour import in_blocks, srgb_profile, transformed
+from harmonizer.images.describing import NOTHING, Description
+from harmonizer.images.icc import profile_name
 from harmonizer.masks import full_value
 
 if TYPE_CHECKING:

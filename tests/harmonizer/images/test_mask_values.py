@@ -16,8 +16,8 @@ from video_clips import disc, picture, write_clip
 from harmonizer.arguments import Arguments
 from harmonizer.cli import main
 from harmonizer.errors import ImageFileError, MaskError
-from harmonizer.files import load_mask, load_pair
 from harmonizer.harmonizer import Harmonizer
+from harmonizer.images.files import load_mask, load_pair
 from harmonizer.masks import Levels, without_noise
 from harmonizer.ops import DEFAULT_FILTERS
 from harmonizer.recipes import Recipe, Tools

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from harmonizer.cli import main
-from harmonizer.code_points import by_code, by_numbers
-from harmonizer.colour import Colours
-from harmonizer.files import load_photo, save_photo
-from harmonizer.icc import is_srgb
+from harmonizer.images.code_points import by_code, by_numbers
+from harmonizer.images.colour import Colours
+from harmonizer.images.files import load_photo, save_photo
+from harmonizer.images.icc import is_srgb
 
 Array = NDArray[Any]
 

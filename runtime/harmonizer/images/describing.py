@@ -8,11 +8,11 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from harmonizer import exif
-from harmonizer.code_points import Stated, by_code, by_numbers
-from harmonizer.containers import TiffTags, jpeg_segments, png_chunks, webp_chunks
 from harmonizer.errors import printable
-from harmonizer.icc import is_srgb, profile_name
+from harmonizer.images import exif
+from harmonizer.images.code_points import Stated, by_code, by_numbers
+from harmonizer.images.containers import TiffTags, jpeg_segments, png_chunks, webp_chunks
+from harmonizer.images.icc import is_srgb, profile_name
 
 _INCH_CM, _INCH_M = 2.54, 0.0254
 

@@ -15,10 +15,10 @@ from photographs import SRGB, camera_exif, picture, read_exif
 from PIL import Image, PngImagePlugin
 
 from harmonizer.cli import main
-from harmonizer.describing import Description
-from harmonizer.encoding import Quality
-from harmonizer.files import Photo, load_photo, save_photo
-from harmonizer.icc import is_srgb, profile_name
+from harmonizer.images.describing import Description
+from harmonizer.images.encoding import Quality
+from harmonizer.images.files import Photo, load_photo, save_photo
+from harmonizer.images.icc import is_srgb, profile_name
 
 XMP = (
     b'<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'

@@ -25,7 +25,7 @@ from PIL import Image
 
 from harmonizer.cli import main
 from harmonizer.errors import ImageFileError
-from harmonizer.files import load_mask, load_photo, save_photo
+from harmonizer.images.files import load_mask, load_photo, save_photo
 
 ATTACKS = {
     "planar configuration 3": grey_tiff(tag284=3),
@@ -99,7 +99,7 @@ def test_decoding_into_poisoned_memory_gives_the_same_pixels(tmp_path: Path, suf
     )
     code = (
         "import sys, hashlib\n"
-        "from harmonizer.files import load_photo\n"
+        "from harmonizer.images.files import load_photo\n"
         "for path in sys.argv[1:]:\n"
         "    try: print(hashlib.sha256(load_photo(path).pixels).hexdigest())\n"
         "    except ValueError as error: print(error)\n"

@@ -16,7 +16,7 @@ from psd_files import write_psd
 
 from harmonizer.cli import main
 from harmonizer.errors import ImageFileError
-from harmonizer.files import load_photo
+from harmonizer.images.files import load_photo
 
 Array = NDArray[Any]
 

@@ -13,9 +13,9 @@ from io import BytesIO
 import numpy as np
 from numpy.typing import NDArray
 
-from harmonizer import exif as exif_tags
-from harmonizer.describing import NOTHING, XMP_JPEG, Description
 from harmonizer.errors import ImageFileError
+from harmonizer.images import exif as exif_tags
+from harmonizer.images.describing import NOTHING, XMP_JPEG, Description
 
 Pixels = NDArray[np.uint8 | np.uint16 | np.float32]
 
@@ -87,11 +87,11 @@ def encode(
         if form in _BY_EXIF and not exif and description.resolution:
             exif = exif_tags.of_resolution(*description.resolution)
         if form == "OpenEXR":
-            from harmonizer import exr
+            from harmonizer.images import exr
 
             return exr.encode(pixels, description)
         if form == "JPEG XL":
-            from harmonizer import jpegxl
+            from harmonizer.images import jpegxl
 
             return jpegxl.encode(pixels, exif, icc, description.xmp, quality)
         if pixels.dtype == np.uint16:

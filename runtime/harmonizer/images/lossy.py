@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from harmonizer.containers import TiffTags, jpeg_segments, webp_chunks
+from harmonizer.images.containers import TiffTags, jpeg_segments, webp_chunks
 
 WEBP_NOISE = 8.0
 """Standard deviation in levels for lossy WebP, which does not state its quality plainly; five of it

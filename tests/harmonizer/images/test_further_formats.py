@@ -13,7 +13,7 @@ from PIL import Image
 
 from harmonizer.cli import main
 from harmonizer.errors import ImageFileError
-from harmonizer.files import load_mask, load_photo, save_photo
+from harmonizer.images.files import load_mask, load_photo, save_photo
 
 Array = NDArray[Any]
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><a tiff:Orientation="6"/></x:xmpmeta>'

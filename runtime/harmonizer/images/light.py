@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harmonizer.colour import in_blocks, transformed
-from harmonizer.icc import profile_name
+from harmonizer.images.colour import in_blocks, transformed
+from harmonizer.images.icc import profile_name
 
 Floats = NDArray[np.float32]
 Array = NDArray[Any]

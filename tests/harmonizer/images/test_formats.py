@@ -16,12 +16,12 @@ from PIL import Image, PngImagePlugin
 from psd_files import write_psd
 from repository import ROOT
 
-from harmonizer.describing import Description
-from harmonizer.encoding import Quality
 from harmonizer.errors import ImageFileError
-from harmonizer.exif import ORIENTATION
-from harmonizer.files import FORMATS, READ_SUFFIXES, Photo, load_photo, save_photo
-from harmonizer.icc import is_srgb
+from harmonizer.images.describing import Description
+from harmonizer.images.encoding import Quality
+from harmonizer.images.exif import ORIENTATION
+from harmonizer.images.files import FORMATS, READ_SUFFIXES, Photo, load_photo, save_photo
+from harmonizer.images.icc import is_srgb
 
 Array = NDArray[Any]
 

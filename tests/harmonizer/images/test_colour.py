@@ -11,9 +11,9 @@ from PIL import Image
 from tiny_predictor import write_predictor
 
 from harmonizer.cli import main
-from harmonizer.colour import Colours
 from harmonizer.errors import ImageFileError
-from harmonizer.files import Photo, load_photo, save_photo
+from harmonizer.images.colour import Colours
+from harmonizer.images.files import Photo, load_photo, save_photo
 
 Array = NDArray[Any]
 

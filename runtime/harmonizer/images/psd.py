@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harmonizer import exif
-from harmonizer.describing import Description, with_clean_xmp
 from harmonizer.errors import ImageFileError
-from harmonizer.inspection import Size
+from harmonizer.images import exif
+from harmonizer.images.describing import Description, with_clean_xmp
+from harmonizer.images.inspection import Size
+from harmonizer.images.oiio import opened, pixels_of
+from harmonizer.images.raster import Raster, without_orientation
 from harmonizer.limits import MAX_METADATA, check_size
-from harmonizer.oiio import opened, pixels_of
-from harmonizer.raster import Raster, without_orientation
 
 FORM, SUFFIX = "Photoshop", ".psd"
 _MAGIC = b"8BPS"

@@ -12,10 +12,10 @@ from photographs import SRGB, camera_exif, picture, picture16, read_exif
 from PIL import Image
 
 from harmonizer.cli import main
-from harmonizer.decoding import read_size
-from harmonizer.encoding import Quality
 from harmonizer.errors import ImageFileError
-from harmonizer.files import Photo, load_mask, load_photo, save_photo
+from harmonizer.images.decoding import read_size
+from harmonizer.images.encoding import Quality
+from harmonizer.images.files import Photo, load_mask, load_photo, save_photo
 
 oiio = pytest.importorskip("OpenImageIO", reason="harmonizer[studio] is not installed")
 

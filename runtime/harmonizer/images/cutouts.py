@@ -4,12 +4,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from harmonizer.colour import Colours
 from harmonizer.errors import PlacementError
-from harmonizer.files import Photo, Pixels, load_pair, load_photo, to_depth
-from harmonizer.light import Light
+from harmonizer.images.colour import Colours
+from harmonizer.images.files import Photo, Pixels, load_pair, load_photo, to_depth
+from harmonizer.images.light import Light
+from harmonizer.images.memory import Source, source_of
 from harmonizer.masks import Levels
-from harmonizer.memory import Source, source_of
 from harmonizer.placement import Position, place
 
 

@@ -14,8 +14,8 @@ from PIL import Image
 
 from harmonizer.cli import main
 from harmonizer.errors import ImageFileError, PlacementError
-from harmonizer.files import load_mask, load_photo, save_photo
-from harmonizer.light import Light, light_of, linear_profile, to_encoded, to_linear
+from harmonizer.images.files import load_mask, load_photo, save_photo
+from harmonizer.images.light import Light, light_of, linear_profile, to_encoded, to_linear
 from harmonizer.placement import place
 
 Array = NDArray[Any]

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harmonizer.errors import ImageFileError
-from harmonizer.inspection import Size, inspect
+from harmonizer.images.inspection import Size, inspect
+from harmonizer.images.tiff_directory import Directory
 from harmonizer.limits import MAX_SAMPLES, MAX_TILE_BYTES, check_size
-from harmonizer.tiff_directory import Directory
 
 Pixels = NDArray[np.uint8 | np.uint16 | np.float32]
 

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harmonizer.describing import Description
 from harmonizer.errors import ImageFileError, printable
-from harmonizer.inspection import Size
+from harmonizer.images.describing import Description
+from harmonizer.images.inspection import Size
+from harmonizer.images.oiio import attribute, encoded, opened
+from harmonizer.images.raster import Raster, straightened
 from harmonizer.limits import check_size
-from harmonizer.oiio import attribute, encoded, opened
-from harmonizer.raster import Raster, straightened
 
 FORM, SUFFIX = "OpenEXR", ".exr"
 _MAGIC = b"\x76\x2f\x31\x01"

@@ -1,9 +1,9 @@
 """Decode image files to arrays, refusing what would have to be guessed.
 
 Pillow reads JPEG, WebP and 8-bit PNG; imagecodecs (libpng) reads 16-bit PNG, which Pillow cuts to
-8 bits; `harmonizer.tiff` reads TIFF (docs/decisions/0003-image-files.md). The plug-ins are called
-directly: the file's first bytes say which, and no other is imported. Before a decoder sees a file,
-`harmonizer.inspection` has looked through it.
+8 bits; `tiff` reads TIFF (docs/decisions/0003-image-files.md). The plug-ins are called directly:
+the file's first bytes say which, and no other is imported. Before a decoder sees a file,
+`inspection` has looked through it.
 """
 
 from collections.abc import Iterator
@@ -16,15 +16,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harmonizer import exif, further, mistaken, tiff
-from harmonizer.describing import describe
+from harmonizer import mistaken
 from harmonizer.errors import ImageFileError, brief
-from harmonizer.inspection import Size, inspect
+from harmonizer.images import exif, further, tiff
+from harmonizer.images.describing import describe
+from harmonizer.images.inspection import Size, inspect
+from harmonizer.images.lossy import noise_of
+from harmonizer.images.memory import Blob
+from harmonizer.images.raster import (
+    Raster,
+    plain_mode,
+    straightened,
+    without_ink,
+    without_orientation,
+)
 from harmonizer.limits import check_size, max_file_bytes
-from harmonizer.lossy import noise_of
 from harmonizer.masks import inverted
-from harmonizer.memory import Blob
-from harmonizer.raster import Raster, plain_mode, straightened, without_ink, without_orientation
 from harmonizer.reading import read_regular
 
 _SIGNATURES = ((b"\xff\xd8\xff", "JPEG"), (b"\x89PNG\r\n\x1a\n", "PNG"), (b"RIFF", "WebP"))

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harmonizer.errors import ImageFileError
-from harmonizer.exif import upright
+from harmonizer.images.exif import upright
+from harmonizer.images.memory import Source, source_of
 from harmonizer.masks import (
     FAINT_REMEDY,
     Levels,
@@ -15,7 +16,6 @@ from harmonizer.masks import (
     noise_note,
     without_noise,
 )
-from harmonizer.memory import Source, source_of
 
 Pixels = NDArray[np.uint8 | np.uint16]
 """A mask's; of other pictures also floats."""
@@ -24,12 +24,12 @@ Pixels = NDArray[np.uint8 | np.uint16]
 def read_mask(
     path: Source, max_pixels: int, levels: Levels | None, may_be_faint: bool
 ) -> tuple[Pixels, tuple[str, ...], int]:
-    """`harmonizer.files.load_mask`, and the EXIF orientation that was applied.
+    """`harmonizer.images.files.load_mask`, and the EXIF orientation that was applied.
 
     Raises:
         ImageFileError, MaskError: As that does.
     """
-    from harmonizer.decoding import decode
+    from harmonizer.images.decoding import decode
 
     path = source_of(path, "the mask")
     raster = decode(path, max_pixels)

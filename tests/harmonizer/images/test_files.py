@@ -12,10 +12,10 @@ import tifffile
 from photographs import SRGB, camera_exif, picture, picture16, read_exif
 from PIL import Image, ImageOps
 
-from harmonizer import exif
-from harmonizer.encoding import Quality
 from harmonizer.errors import ImageFileError
-from harmonizer.files import (
+from harmonizer.images import exif
+from harmonizer.images.encoding import Quality
+from harmonizer.images.files import (
     Photo,
     load_mask,
     load_photo,
@@ -116,7 +116,7 @@ def test_save_photo_encoder_failure_names_the_remedy(
         raise RuntimeError("no such luck")
 
     for name in ("_encode_with_pillow", "_encode_tiff", "_encode_png16"):
-        monkeypatch.setattr(f"harmonizer.encoding.{name}", broken)
+        monkeypatch.setattr(f"harmonizer.images.encoding.{name}", broken)
     pixels = picture16() if suffix.startswith("16") else picture()
     with pytest.raises(ImageFileError, match=r"encoder must take.*no such luck.*another format"):
         save_photo(tmp_path / f"a{suffix}", pixels)
@@ -429,3 +429,12 @@ def test_stated_sides_turn_with_the_picture(tmp_path: Path, orientation: int, su
         stated = image.getexif().get_ifd(exif.EXIF_IFD)
         assert (stated[0xA002], stated[0xA003]) == image.size
         assert stated[0x9003] == "2024:05:06"
+
+
+def test_files_by_their_old_place_work_and_warn() -> None:
+    from harmonizer import files as old
+
+    with pytest.warns(DeprecationWarning, match=r"harmonizer\.images\.files"):
+        assert old.load_photo is load_photo
+    with pytest.raises(AttributeError, match="no attribute 'load_picture'"):
+        _ = old.load_picture

@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harmonizer import exif, exr, jpegxl, psd
-from harmonizer.code_points import UNSPECIFIED, Stated, by_code
-from harmonizer.containers import iso_boxes
-from harmonizer.describing import Description, with_clean_xmp
 from harmonizer.errors import ImageFileError
-from harmonizer.inspection import Size
+from harmonizer.images import exif, exr, jpegxl, psd
+from harmonizer.images.code_points import UNSPECIFIED, Stated, by_code
+from harmonizer.images.containers import iso_boxes
+from harmonizer.images.describing import Description, with_clean_xmp
+from harmonizer.images.inspection import Size
+from harmonizer.images.lossy import UNKNOWN_NOISE
+from harmonizer.images.raster import Raster, plain_mode, without_orientation
 from harmonizer.limits import MAX_METADATA, check_size
-from harmonizer.lossy import UNKNOWN_NOISE
-from harmonizer.raster import Raster, plain_mode, without_orientation
 
 _MODULES: dict[str, Any] = {module.FORM: module for module in (jpegxl, exr, psd)}
 

@@ -10,7 +10,7 @@ from photographs import camera_exif, picture, picture16
 from PIL import Image
 
 from harmonizer.errors import ImageFileError
-from harmonizer.files import (
+from harmonizer.images.files import (
     load_mask,
     load_pair,
 )

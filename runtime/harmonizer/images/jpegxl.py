@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harmonizer.code_points import HDR, SRGB_CURVE, by_code
-from harmonizer.containers import iso_boxes
-from harmonizer.describing import Description, with_clean_xmp
-from harmonizer.inspection import Size
+from harmonizer.images.code_points import HDR, SRGB_CURVE, by_code
+from harmonizer.images.containers import iso_boxes
+from harmonizer.images.describing import Description, with_clean_xmp
+from harmonizer.images.inspection import Size
+from harmonizer.images.lossy import UNKNOWN_NOISE
+from harmonizer.images.oiio import attribute, encoded, opened, pixels_of
+from harmonizer.images.raster import Raster, without_orientation
 from harmonizer.limits import MAX_METADATA, check_size
-from harmonizer.lossy import UNKNOWN_NOISE
-from harmonizer.oiio import attribute, encoded, opened, pixels_of
-from harmonizer.raster import Raster, without_orientation
 
 if TYPE_CHECKING:
-    from harmonizer.encoding import Quality
+    from harmonizer.images.encoding import Quality
 
 FORM, SUFFIX = "JPEG XL", ".jxl"
 _CODESTREAM = b"\xff\x0a"
