@@ -265,9 +265,7 @@ class Harmonizer:
         _warn(concerns)
         return results
 
-    def stream(
-        self, frames: Iterable[tuple[Array, Array]], strength: float = 1.0
-    ) -> Iterator[Array]:
+    def each(self, frames: Iterable[tuple[Array, Array]], strength: float = 1.0) -> Iterator[Array]:
         """Predict and draw frame after frame; on a GPU several are on their way at a time.
 
         Args:
@@ -285,9 +283,12 @@ class Harmonizer:
             HarmonizerWarning: As `predict` does.
         """
         level = ((image, settled(mask, self.mask_levels)) for image, mask in frames)
-        for result, concerns in self.renderer.stream(self.network, level, strength):
+        for result, concerns in self.renderer.each(self.network, level, strength):
             _warn(concerns)
             yield result
+
+    stream = each
+    """Its name until now, for one release: a stream is a GPU's queue of work."""
 
     def harmonize_file(
         self,

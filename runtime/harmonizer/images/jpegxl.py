@@ -160,15 +160,15 @@ def _read_header(boxes: list[tuple[bytes, bytes]]) -> _Header:
     Raises:
         ValueError: If there is no codestream.
     """
-    stream = b""
+    begun = b""
     for kind, content in boxes:
         if kind in _PIXELS:
-            stream += content[4 if kind == b"jxlp" else 0 :][:64]
-        if len(stream) >= 64:
+            begun += content[4 if kind == b"jxlp" else 0 :][:64]
+        if len(begun) >= 64:
             break
-    if not stream.startswith(_CODESTREAM):
+    if not begun.startswith(_CODESTREAM):
         raise ValueError("it has no codestream")
-    bits = _Bits(stream[2:])
+    bits = _Bits(begun[2:])
     width, height = _read_size(bits)
     animated = False
     if not bits.take(1) and bits.take(1):  # not all defaults, and further fields

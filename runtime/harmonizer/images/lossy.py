@@ -18,7 +18,7 @@ _LOSSY_IN_TIFF = frozenset({33003, 33004, 33005, 34712, 34887, 34892, 34927, 500
 _JPEG_IN_TIFF = frozenset({6, 7, 33007})
 
 _BEFORE_TABLE = 1 << 20
-"""Bytes of a JPEG stream in which its first table is looked for."""
+"""Bytes of a JPEG in which its first table is looked for."""
 
 _COMPRESSION, _STRIP_OFFSETS, _TILE_OFFSETS, _JPEG_TABLES = 259, 273, 324, 347
 
@@ -53,14 +53,14 @@ def _of_tiff(data: bytes) -> float:
     compression = tags.number(_COMPRESSION)
     if compression in _JPEG_IN_TIFF:
         first = int(tags.number(_STRIP_OFFSETS) or tags.number(_TILE_OFFSETS) or 0)
-        streams = (tags.content(_JPEG_TABLES), data[first : first + _BEFORE_TABLE])
-        return next(filter(None, (_of_table(_first_table(s)) for s in streams)), UNKNOWN_NOISE)
+        parts = (tags.content(_JPEG_TABLES), data[first : first + _BEFORE_TABLE])
+        return next(filter(None, (_of_table(_first_table(part)) for part in parts)), UNKNOWN_NOISE)
     return UNKNOWN_NOISE if compression in _LOSSY_IN_TIFF else 0.0
 
 
-def _first_table(stream: bytes) -> Sequence[int]:
+def _first_table(data: bytes) -> Sequence[int]:
     """The first table, which is the luma's (ITU-T T.81, B.2.4.1); empty if there is none."""
-    for marker, content in jpeg_segments(stream):
+    for marker, content in jpeg_segments(data):
         if marker == 0xDB and content:
             if content[0] >> 4 == 0:
                 return content[1:65]

@@ -149,7 +149,7 @@ def test_array_mask_of_another_scale_is_refused_and_levels_spread_it(
             lambda: harmonizer.render(image, mask, identity),
             lambda: harmonizer(image, mask),
             lambda: harmonizer.batch([image], [mask]),
-            lambda: list(harmonizer.stream([(image, mask)])),
+            lambda: list(harmonizer.each([(image, mask)])),
         )
         for call in calls:
             with pytest.raises(MaskError, match=r"largest value is .*mask_levels=\(0, "):
