@@ -14,8 +14,6 @@ from gpu_device import (
     counts,
     emulator,
     fetch,
-    nothing_left,
-    require_gpu,
 )
 from gpu_frames import assert_close, scene
 from tiny_predictor import write_curve_predictor, write_predictor
@@ -32,16 +30,9 @@ from harmonizer.latency import picture
 from harmonizer.renderer import CpuRenderer
 from harmonizer.video import Smoothing, harmonize_frames
 
-pytestmark = pytest.mark.gpu
+pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("device")]
 
 NAME = ("piecewise_curve",)
-
-
-@pytest.fixture(autouse=True)
-def device() -> Iterator[None]:
-    require_gpu()
-    with nothing_left():
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,6 @@ from gpu_device import (
     fetch,
     held,
     nothing_left,
-    require_gpu,
 )
 from gpu_frames import assert_close, scene
 from tiny_predictor import write_predictor
@@ -36,14 +35,7 @@ from harmonizer.frame import Network
 from harmonizer.harmonizer import Harmonizer
 from harmonizer.latency import TYPICAL, picture, rectangle
 
-pytestmark = pytest.mark.gpu
-
-
-@pytest.fixture(autouse=True)
-def device() -> Iterator[None]:
-    require_gpu()
-    with nothing_left():
-        yield
+pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("device")]
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import numpy as np
 import parity
 import pytest
 import torch
-from cuda_emulation import emulation
 from cuda_emulation.frames import Array, EmulatedDevice, Thumbnail
 from cuda_emulation.pictures import USUAL
 from cuda_emulation.video import MATRICES, VideoPicture, frame_of
@@ -21,11 +20,6 @@ from harmonizer.values import stages_of
 MEASURE, DRAW, PREPARE = _native.PHASE_MEASURE, _native.PHASE_DRAW, _native.PHASE_PREPARE
 STEEP = Arguments(("saturation", "contrast", "shadow"), (0.9999, 0.5, 0.97))
 CODINGS = [(bits, matrix, full) for bits in (8, 10) for matrix in MATRICES for full in (0, 1)]
-
-
-@pytest.fixture
-def device() -> EmulatedDevice:
-    return EmulatedDevice(emulation())
 
 
 def draw(
