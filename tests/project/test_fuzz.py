@@ -13,6 +13,7 @@ sys.path.insert(0, str(FUZZ))
 
 SHORT = {
     "images": 1200,
+    "images of studios and floats": 400,
     "models": 150,
     "engine descriptions": 200,
     "checkpoints": 80,
@@ -21,6 +22,7 @@ SHORT = {
 }
 LONG = {
     "images": 6000,
+    "images of studios and floats": 3000,
     "models": 1000,
     "engine descriptions": 1000,
     "checkpoints": 300,

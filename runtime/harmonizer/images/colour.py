@@ -95,7 +95,7 @@ class Colours:
                 result[touched] = np.clip((values + unit // 2) // unit, 0, full)
             return result
 
-        return np.concatenate(in_blocks(convert, own.shape))
+        return in_blocks(convert, own.shape, own.dtype)
 
     def say(self, pixels: Array) -> str:
         """What is done with these colours, for a person.
@@ -129,7 +129,7 @@ class Colours:
                 deep = deep.astype(np.uint16) * np.uint16(257)
             return transformed(deep, source, target, "uint16", self.name)
 
-        return np.concatenate(in_blocks(convert, pixels.shape))
+        return in_blocks(convert, pixels.shape, np.uint16)
 
 
 def transformed(
@@ -186,14 +186,25 @@ def colours_of(icc: bytes, adobe: bool) -> Colours | None:
     return Colours(_adobe(), "Adobe RGB (EXIF)") if adobe else None
 
 
-def in_blocks(work: Callable[[slice], Any], shape: tuple[int, ...]) -> list[Any]:
-    """Do it for some rows at a time, on several cores."""
+def in_blocks(work: Callable[[slice], Array], shape: tuple[int, ...], kind: Any) -> Array:
+    """Make a picture of some rows at a time, on several cores.
+
+    Args:
+        work: Gives the rows of a slice.
+        shape: Of the picture.
+        kind: Its type.
+    """
+    result = np.empty(shape, kind)
+
+    def put(rows: slice) -> None:
+        result[rows] = work(rows)
+
     rows = max(1, _BLOCK // max(int(np.prod(shape[1:-1])), 1))
     parts = [slice(first, first + rows) for first in range(0, shape[0], rows)]
-    if len(parts) == 1:
-        return [work(parts[0])]
     with ThreadPoolExecutor(min(_WORKERS, available_cores(), len(parts))) as pool:
-        return list(pool.map(work, parts))
+        for _ in pool.map(put, parts):
+            pass
+    return result
 
 
 @cache

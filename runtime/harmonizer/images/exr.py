@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from harmonizer.errors import ImageFileError, printable
 from harmonizer.images.describing import Description
 from harmonizer.images.inspection import Size
+from harmonizer.images.light import linear_profile
 from harmonizer.images.oiio import attribute, encoded, opened
 from harmonizer.images.raster import Raster, straightened
 from harmonizer.limits import check_size
@@ -76,7 +77,7 @@ def decode(path: object, data: bytes, max_pixels: int) -> Raster:
         if whole is None or trouble:
             raise ValueError(trouble or "its pixels cannot be read")
         half = {str(kind) for kind in spec.channelformats or (spec.format,)} == {"half"}
-        chromaticities = attribute(picture, "chromaticities")
+        chromaticities = _chromaticities(attribute(picture, "chromaticities"))
         resolution = attribute(picture, "XResolution"), attribute(picture, "YResolution")
         others = [a.name for a in spec.extra_attribs if ":" not in a.name and a.name not in _USUAL]
         parts = attribute(picture, "oiio:subimages") or 1
@@ -94,7 +95,6 @@ def decode(path: object, data: bytes, max_pixels: int) -> Raster:
     channels = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[len(places)]
     if channels.endswith("A"):
         pixels = straightened(pixels, notes)
-    found = tuple(map(float, chromaticities)) if chromaticities is not None else None
     dpi = (float(resolution[0]), float(resolution[1])) if all(resolution) else None
     return Raster(
         np.ascontiguousarray(pixels),
@@ -104,7 +104,7 @@ def decode(path: object, data: bytes, max_pixels: int) -> Raster:
         1,
         tuple(notes),
         FORM,
-        description=Description(dpi, chromaticities=found, half=half),
+        description=Description(dpi, chromaticities=chromaticities, half=half),
     )
 
 
@@ -122,10 +122,26 @@ def encode(pixels: NDArray[Any], description: Description) -> bytes:
         attributes["XResolution"], attributes["YResolution"] = description.resolution
         attributes["ResolutionUnit"] = "in"
     if pixels.shape[2] == 4:
-        weights = np.where(pixels[..., 3:] > 0, pixels[..., 3:], 1)
-        pixels = np.dstack([pixels[..., :3] * weights, pixels[..., 3]])
+        colours, alpha = pixels[..., :3], pixels[..., 3:]
+        pixels = pixels.copy()
+        np.multiply(colours, alpha, out=pixels[..., :3], where=alpha > 0)
     kind = np.float16 if description.half else np.float32
-    return encoded(FORM, np.ascontiguousarray(pixels.astype(kind)), SUFFIX, attributes)
+    return encoded(FORM, np.ascontiguousarray(pixels, kind), SUFFIX, attributes)
+
+
+def _chromaticities(stated: Any) -> tuple[float, ...] | None:
+    """What a file states of its primaries and its white, if it does.
+
+    Raises:
+        ValueError: If they are no colours.
+    """
+    if stated is None:
+        return None
+    numbers = tuple(map(float, stated)) if isinstance(stated, tuple) else ()
+    if len(numbers) != 8 or not np.isfinite(numbers).all() or min(numbers[1::2]) <= 0:
+        raise ValueError("its chromaticities are no colours")
+    linear_profile(numbers)
+    return numbers
 
 
 def _channels(path: object, names: tuple[str, ...]) -> list[str]:

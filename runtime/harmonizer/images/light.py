@@ -51,7 +51,7 @@ class Light:
         def convert(rows: slice) -> Floats:
             return to_encoded(np.clip(self._linear(pixels[rows]), 0, 1))
 
-        return np.concatenate(in_blocks(convert, pixels.shape))
+        return in_blocks(convert, pixels.shape, np.float32)
 
     def linear(self, pixels: Array) -> Floats:
         """Linear light of sRGB's primaries, not clipped.
@@ -61,7 +61,7 @@ class Light:
         """
         if not self.profile:
             return pixels
-        return np.concatenate(in_blocks(lambda rows: self._linear(pixels[rows]), pixels.shape))
+        return in_blocks(lambda rows: self._linear(pixels[rows]), pixels.shape, np.float32)
 
     def back(self, drawn: Array, own: Array) -> Floats:
         """What was drawn, as this light; equal to `own` where nothing was.
@@ -95,7 +95,7 @@ class Light:
                 result[moved] += ends[0] - ends[1]
             return result
 
-        return np.concatenate(in_blocks(convert, own.shape))
+        return in_blocks(convert, own.shape, np.float32)
 
     def say(self, pixels: Array) -> str:
         """What is done with this light, for a person.

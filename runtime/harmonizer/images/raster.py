@@ -102,7 +102,7 @@ def without_ink(path: object, ink: Pixels, profile: bytes, notes: list[str]) -> 
         return ((rgb.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
     notes.append(f"its CMYK colours ({name}) are converted to sRGB")
-    return np.concatenate(in_blocks(convert, ink.shape))
+    return in_blocks(convert, (*ink.shape[:2], 3), ink.dtype)
 
 
 def straightened(pixels: Pixels, notes: list[str]) -> Pixels:
@@ -120,7 +120,7 @@ def straightened(pixels: Pixels, notes: list[str]) -> Pixels:
             straight = np.minimum(np.floor(straight + 0.5), full)
         return np.concatenate([straight.astype(pixels.dtype), alpha[rows]], axis=2)
 
-    return np.concatenate(in_blocks(divided, pixels.shape))
+    return in_blocks(divided, pixels.shape, pixels.dtype)
 
 
 def without_orientation(structure: bytes, notes: list[str]) -> bytes:

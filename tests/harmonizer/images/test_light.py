@@ -111,6 +111,24 @@ def test_half_stays_half_and_float_float(mask: Array) -> None:
         assert (pixels[mask == 255] != before[mask == 255]).any()
 
 
+@pytest.mark.parametrize(
+    "stated",
+    [
+        ("float[8]", (0.0,) * 8),
+        ("float[8]", (0.1, 0.1, 0.2, 0.2, 0.3, 0.3, 0.3, 0.3)),
+        ("float[8]", (float("nan"),) * 8),
+        ("float[2]", (0.3, 0.3)),
+        ("string", "red"),
+    ],
+)
+def test_exr_whose_chromaticities_are_no_colours_is_refused(
+    stated: tuple[str, Any], tmp_path: Path
+) -> None:
+    write_exr(tmp_path / "a.exr", light(), chromaticities=stated)
+    with pytest.raises(ImageFileError, match=r"a\.exr must be a complete OpenEXR file"):
+        load_photo(tmp_path / "a.exr", colour_management=True)
+
+
 def test_light_of_other_primaries_and_of_profiles_is_the_same_picture() -> None:
     values = light()
     ours = Light()
