@@ -132,6 +132,11 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
         help=f"colour resolution of JPEG and AVIF; default {SUBSAMPLINGS[0]}",
     )
     group.add_argument("--lossless", action="store_true", help="WebP or JPEG XL without loss")
+    add_colour_management(group)
+
+
+def add_colour_management(group: argparse._ArgumentGroup) -> None:
+    """--no-colour-management."""
     group.add_argument(
         "--no-colour-management",
         dest="colour_management",

@@ -4,13 +4,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from harmonizer.errors import PlacementError
 from harmonizer.images.colour import Colours
 from harmonizer.images.files import Photo, Pixels, load_pair, load_photo, to_depth
 from harmonizer.images.light import Light
 from harmonizer.images.memory import Source, source_of
 from harmonizer.masks import Levels
-from harmonizer.placement import Position, place
+from harmonizer.placement import Laid, Placed, Position, as_type, lay, put
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +50,7 @@ def load_placed(
 
     Raises:
         ImageFileError, MaskError: As `load_pair` does.
-        PlacementError: As `place` does, or of floats.
+        PlacementError: As `place` does.
     """
     foreground = source_of(foreground, "the foreground")
     background = source_of(placing.background, "the background")
@@ -59,25 +58,19 @@ def load_placed(
         foreground, mask, max_pixels, fit_mask, levels, colour_management, invert_mask
     )
     ground = load_photo(background, max_pixels, colour_management)
-    for source, pixels in ((foreground, cut.pixels), (background, ground.pixels)):
-        if pixels.dtype == np.float32:
-            raise PlacementError(
-                f"{source} must have 8 or 16 bits a channel to be placed, or placed on; it has "
-                "floats. Save it as 16-bit PNG or TIFF, or place it in a compositor."
-            )
-    placed = place(
-        _in_colours(cut.pixels, _whole(cut.colours), _whole(ground.colours)),
-        ground.pixels,
-        coverage,
-        at=placing.at,
-        anchor=placing.anchor,
-        scale=placing.scale,
-        fit=placing.fit,
-        rotation=placing.rotation,
-        associated=placing.associated,
-        clean_edges=placing.clean_edges,
-    )
     said = [*notes, *(f"{background}: {note}" for note in ground.notes)]
+    if isinstance(cut.colours, Light):
+        cut = replace(cut, pixels=to_depth(cut.colours.to_srgb(cut.pixels), 16), colours=None)
+        said.append(f"{foreground}: its floats become 16 bits in sRGB; what lies beyond is clipped")
+    how = (
+        *(placing.at, placing.anchor, placing.scale, placing.fit, placing.rotation),
+        *(placing.associated, placing.clean_edges),
+    )
+    size = (ground.pixels.shape[0], ground.pixels.shape[1])
+    light = ground.colours if isinstance(ground.colours, Light) else None
+    pixels = _in_colours(cut.pixels, _whole(cut.colours), _whole(ground.colours))
+    laid = lay(pixels, size, coverage, *how)
+    placed = put(laid, ground.pixels) if light is None else _in_light(laid, ground.pixels, light)
     said += [f"{foreground}: {note}" for note in placed.notes]
     if ground.alpha is not None:
         said.append(f"{background}: its alpha channel is left out")
@@ -85,8 +78,20 @@ def load_placed(
     return composite, placed.mask, tuple(said)
 
 
+def _in_light(laid: Laid, background: Pixels, light: Light) -> Placed:
+    """Composite in floats, blended in their light; the mask has 16 bits."""
+    composite, mask = background.copy(), np.zeros(background.shape[:2], np.uint16)
+    mask[laid.part] = as_type(laid.coverage, mask.dtype)
+    share = (mask[laid.part] / np.float32(65535))[..., None]
+    own, above = composite[laid.part], light.from_encoded(laid.colours)
+    with np.errstate(invalid="ignore"):  # what is not finite stays, where it is not covered
+        mixed = np.where(share < 1, share * above + (1 - share) * own, above)
+    composite[laid.part] = np.where(share > 0, mixed, own)
+    return Placed(composite, mask, laid.notes)
+
+
 def _whole(colours: Colours | Light | None) -> Colours | None:
-    """Those of whole numbers; floats have been refused."""
+    """Those of whole numbers; of floats none, which are converted by their light."""
     return None if isinstance(colours, Light) else colours
 
 

@@ -63,6 +63,15 @@ class Light:
             return pixels
         return in_blocks(lambda rows: self._linear(pixels[rows]), pixels.shape, np.float32)
 
+    def from_encoded(self, pixels: Array) -> Floats:
+        """This light of sRGB-encoded colours in [0, 1].
+
+        Raises:
+            ImageFileError: If the profile cannot be used.
+        """
+        light = to_linear(pixels)
+        return self._from_linear(light) if self.profile else light
+
     def back(self, drawn: Array, own: Array) -> Floats:
         """What was drawn, as this light; equal to `own` where nothing was.
 

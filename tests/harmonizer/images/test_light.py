@@ -311,11 +311,42 @@ def test_masks_of_floats_lie_in_0_to_1(tmp_path: Path) -> None:
         load_mask(tmp_path / "m.tif")
 
 
-def test_floats_are_not_placed(mask: Array, capsys: pytest.CaptureFixture[str]) -> None:
-    tifffile.imwrite("own.tif", light(), photometric="rgb")
-    Image.fromarray(np.dstack([scene() >> 8, mask]).astype(np.uint8)).save("cut.png")
-    said = refused(capsys, 2, "image", "cut.png", "--background", "own.tif", "-o", "o.tif")
-    assert "own.tif must have 8 or 16 bits a channel to be placed, or placed on" in said
+@pytest.mark.parametrize("chromaticities", [None, ACES])
+def test_cut_out_is_placed_in_light(mask: Array, chromaticities: Any) -> None:
+    how = {} if chromaticities is None else {"chromaticities": ("float[8]", chromaticities)}
+    own = light()
+    own[:4, :4] = 20  # a lamp that is not covered
+    write_exr("own.exr", own, "float", **how)
+    before, _ = read_exr("own.exr")
+    Image.fromarray(np.dstack([scene()[::-1] >> 8, mask]).astype(np.uint8)).save("cut.png")
+    words = ["image", "cut.png", "--background", "own.exr", "-o", "o.exr", "--set", "contrast=0"]
+    assert main([*words, "--save-composite", "c.exr", "--save-mask", "m.png"]) == 0
+    made, _ = read_exr("c.exr")
+    drawn, _ = read_exr("o.exr")
+    saved, _ = load_mask("m.png")
+    assert np.array_equal(saved, mask * np.uint16(257))
+    assert np.array_equal(made[mask == 0], before[mask == 0])
+    assert np.array_equal(drawn[mask == 0], before[mask == 0])
+    wanted = to_linear((scene()[::-1] >> 8) / 255)
+    if chromaticities is not None:
+        made = Light(linear_profile(chromaticities), "own").linear(made)
+    np.testing.assert_allclose(made[mask == 255], wanted[mask == 255], atol=2e-4)
+    half = (mask > 0) & (mask < 255)
+    assert half.any() and np.isfinite(made[half]).all()
+
+
+def test_cut_out_of_floats_is_placed_and_what_is_clipped_is_said(
+    mask: Array, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tifffile.imwrite("cut.tif", np.dstack([light(), mask / 255]).astype(np.float32),
+                     photometric="rgb", extrasamples=[2])  # fmt: skip
+    Image.fromarray((scene()[::-1] >> 8).astype(np.uint8)).save("own.png")
+    words = ["image", "cut.tif", "--background", "own.png", "-o", "o.png", "--set", "contrast=0"]
+    assert main([*words, "--save-composite", "c.png"]) == 0
+    assert "become 16 bits in sRGB; what lies beyond is clipped" in capsys.readouterr().err
+    made = load_photo("c.png").pixels.astype(int)
+    wanted = np.floor(to_encoded(np.clip(light(), 0, 1)) * 255 + 0.5)
+    assert np.abs(made - wanted)[mask == 255].max() <= 1
     with pytest.raises((PlacementError, ValueError), match=r"\[0, 1\]"):
         place(np.dstack([scene() >> 8, mask]).astype(np.uint8), light())
 
