@@ -158,8 +158,9 @@ def harmonize_file(
         if isinstance(colours, Light) and photo.icc and output_format(output) == "OpenEXR":
             drawn = colours.linear(drawn)
             notes += (f"{output}: its floats are converted to scene-linear light",)
-    pixels = to_depth(drawn, options.depth) if options.depth else drawn
-    losses = save_photo(output, pixels, photo, _kept_alpha(photo, mask, output), options.quality)
+    drawn = to_depth(drawn, options.depth) if options.depth else drawn
+    photo, own = replace(photo, pixels=drawn), drawn  # what it was is not held any longer
+    losses = save_photo(output, drawn, photo, _kept_alpha(photo, mask, output), options.quality)
     return Result(arguments, plan, (*notes, *concerns, *losses), (height, width))
 
 

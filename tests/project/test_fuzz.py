@@ -77,10 +77,11 @@ def test_memory_of_images_keeps_its_bound(side: int) -> None:
 
 
 @pytest.mark.parametrize("side", [1000, pytest.param(3000, marks=pytest.mark.slow)])
-def test_memory_of_a_batch_is_that_of_one_image(side: int) -> None:
+@pytest.mark.parametrize("composite", ["deep.png", "floats.tif"])
+def test_memory_of_a_batch_is_that_of_one_image(side: int, composite: str) -> None:
     from memory import batch_peak
 
-    peak = batch_peak(side)
+    peak = batch_peak(side, composite)
     assert peak.kept, peak
 
 

@@ -56,7 +56,7 @@ def size_of(path: object, data: bytes, max_pixels: int) -> Size:
                 f"{path} must be a flat picture; it is a deep one. Flatten it in a compositor."
             )
         _channels(path, spec.channelnames)
-        return Size(spec.width, spec.height)
+        return Size(spec.width, spec.height, floats=True)
 
 
 def decode(path: object, data: bytes, max_pixels: int) -> Raster:
@@ -121,7 +121,7 @@ def encode(pixels: NDArray[Any], description: Description) -> bytes:
     if description.resolution:
         attributes["XResolution"], attributes["YResolution"] = description.resolution
         attributes["ResolutionUnit"] = "in"
-    if pixels.shape[2] == 4:
+    if pixels.shape[2] == 4 and pixels[..., 3].min() < 1:
         colours, alpha = pixels[..., :3], pixels[..., 3:]
         pixels = pixels.copy()
         np.multiply(colours, alpha, out=pixels[..., :3], where=alpha > 0)

@@ -10,7 +10,14 @@ import struct
 import zlib
 from dataclasses import dataclass
 
-from harmonizer.limits import MAX_METADATA, MAX_PARTS, MAX_SCANS, check_size
+from harmonizer.limits import (
+    BYTES_PER_PIXEL,
+    FLOAT_BYTES_PER_PIXEL,
+    MAX_METADATA,
+    MAX_PARTS,
+    MAX_SCANS,
+    check_size,
+)
 
 _PNG_START = 8
 _PIXEL_CHUNKS = {b"IHDR", b"PLTE", b"IDAT", b"IEND", b"fdAT", b"fcTL"}
@@ -38,15 +45,22 @@ class Size:
 
     Attributes:
         width, height: In pixels, as stored.
+        floats: Whether its samples are floats.
     """
 
     width: int
     height: int
+    floats: bool = False
 
     @property
     def pixels(self) -> int:
         """How many."""
         return self.width * self.height
+
+    @property
+    def cost(self) -> int:
+        """Most bytes of memory that it takes to work on it, beside what all take."""
+        return self.pixels * (FLOAT_BYTES_PER_PIXEL if self.floats else BYTES_PER_PIXEL)
 
 
 def inspect(path: object, form: str, data: bytes, max_pixels: int) -> Size:

@@ -91,7 +91,7 @@ class Layout:
     @property
     def size(self) -> Size:
         """Width and height."""
-        return Size(self.width, self.height)
+        return Size(self.width, self.height, self.floats)
 
 
 def read_layout(path: object, data: bytes, max_pixels: int) -> Layout:

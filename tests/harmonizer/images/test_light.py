@@ -14,8 +14,10 @@ from PIL import Image
 
 from harmonizer.cli import main
 from harmonizer.errors import ImageFileError, PlacementError
+from harmonizer.images.decoding import read_size
 from harmonizer.images.files import load_mask, load_photo, save_photo
 from harmonizer.images.light import Light, light_of, linear_profile, to_encoded, to_linear
+from harmonizer.limits import BYTES_PER_PIXEL, FLOAT_BYTES_PER_PIXEL, MAX_PIXELS
 from harmonizer.placement import place
 
 Array = NDArray[Any]
@@ -369,3 +371,14 @@ def test_mask_in_the_alpha_of_floats_does_not_ask_for_its_colours(tmp_path: Path
     )
     read, notes = load_mask(tmp_path / "m.tif")
     assert np.abs(read / 65535 - alpha).max() < 1e-5 and "the mask is its alpha channel" in notes
+
+
+def test_batch_counts_the_memory_of_floats_as_what_they_take(tmp_path: Path) -> None:
+    write_exr(tmp_path / "a.exr", light())
+    tifffile.imwrite(tmp_path / "a.tif", light(), photometric="rgb")
+    Image.fromarray((scene() >> 8).astype(np.uint8)).save(tmp_path / "a.png")
+    cost = {
+        name: read_size(tmp_path / f"a.{name}", MAX_PIXELS).cost for name in ("exr", "tif", "png")
+    }
+    assert cost["exr"] == cost["tif"] == FLOAT_BYTES_PER_PIXEL * 60 * 90
+    assert cost["png"] == BYTES_PER_PIXEL * 60 * 90 < cost["exr"]
