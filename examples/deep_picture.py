@@ -6,7 +6,7 @@ python examples/deep_picture.py composite.tif mask.png out.tif
 import sys
 
 from harmonizer import Harmonizer
-from harmonizer.files import load_pair, save_photo
+from harmonizer.images.files import load_pair, save_photo
 
 photo, mask, _ = load_pair(sys.argv[1], sys.argv[2])
 print(f"{photo.form}, {photo.pixels.dtype}")

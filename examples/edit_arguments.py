@@ -6,7 +6,7 @@ python examples/edit_arguments.py composite.jpg mask.png look.json out.jpg
 import sys
 
 from harmonizer import Arguments, Harmonizer
-from harmonizer.files import load_pair, save_photo
+from harmonizer.images.files import load_pair, save_photo
 
 composite, mask_file, look, output = sys.argv[1:5]
 photo, mask, _ = load_pair(composite, mask_file)

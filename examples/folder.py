@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from harmonizer import Harmonizer, HarmonizerError
-from harmonizer.files import load_pair, save_photo
+from harmonizer.images.files import load_pair, save_photo
 
 composites, masks, output = map(Path, sys.argv[1:4])
 output.mkdir(exist_ok=True)

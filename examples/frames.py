@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harmonizer import Harmonizer
-from harmonizer.files import load_pair
+from harmonizer.images.files import load_pair
 from harmonizer.video import harmonize_frames
 
 photo, mask, _ = load_pair(sys.argv[1], sys.argv[2])

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from harmonizer import Harmonizer
-from harmonizer.files import load_pair
+from harmonizer.images.files import load_pair
 from harmonizer.lut import build_lattice, format_cube, measure_errors
 
 photo, mask, _ = load_pair(sys.argv[1], sys.argv[2])

@@ -6,7 +6,7 @@ python examples/own_look.py composite.jpg mask.png out.jpg
 import sys
 
 from harmonizer import Arguments
-from harmonizer.files import load_pair, save_photo
+from harmonizer.images.files import load_pair, save_photo
 from harmonizer.ops import OPERATIONS
 from harmonizer.renderer import CpuRenderer
 

@@ -9,7 +9,7 @@ import sys
 
 import torch
 
-from harmonizer.files import load_pair
+from harmonizer.images.files import load_pair
 from train.checkpoints import load_harmonizer
 
 network = load_harmonizer(sys.argv[1]).eval()

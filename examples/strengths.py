@@ -8,7 +8,7 @@ import sys
 import numpy as np
 
 from harmonizer import Harmonizer
-from harmonizer.files import load_pair, save_photo
+from harmonizer.images.files import load_pair, save_photo
 
 photo, mask, _ = load_pair(sys.argv[1], sys.argv[2])
 with Harmonizer() as harmonizer:

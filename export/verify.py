@@ -29,7 +29,7 @@ from export.samples import sample_photos
 from harmonizer.contract import LABELS
 from harmonizer.endings import ending_well
 from harmonizer.errors import HarmonizerError, ModelError
-from harmonizer.files import load_photo
+from harmonizer.images.files import load_photo
 from train.checkpoints import load_checkpoint
 from train.data.synthesis import draw_arguments, synthesize
 from train.filters import apply_filters

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from harmonizer.arguments import Arguments
-    from harmonizer.cutouts import Placing
-    from harmonizer.encoding import Quality
     from harmonizer.errors import (
         ArgumentsError,
         DeviceError,
@@ -24,6 +22,8 @@ if TYPE_CHECKING:
         StorageError,
     )
     from harmonizer.harmonizer import Harmonizer
+    from harmonizer.images.cutouts import Placing
+    from harmonizer.images.encoding import Quality
     from harmonizer.placement import Placed, place
 
 __version__ = "0.1.0"
@@ -60,8 +60,8 @@ def __getattr__(name: str) -> object:
         "Arguments": "arguments",
         "Harmonizer": "harmonizer",
         "Placed": "placement",
-        "Placing": "cutouts",
-        "Quality": "encoding",
+        "Placing": "images.cutouts",
+        "Quality": "images.encoding",
         "place": "placement",
     }.get(name, "errors")
     value: object = getattr(importlib.import_module(f"{__name__}.{home}"), name)

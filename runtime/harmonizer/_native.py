@@ -139,8 +139,8 @@ class Report(ctypes.Structure):
     _fields_ = (("program", Program), ("seen", ctypes.c_uint32), ("in_double", ctypes.c_uint32))
 
 
-class Video(ctypes.Structure):
-    """`hz_video`: a plane of luma and one of chroma; strides in bytes."""
+class Surface(ctypes.Structure):
+    """`hz_surface`: a plane of luma and one of chroma; strides in bytes."""
 
     _fields_ = (
         ("luma", ctypes.c_void_p),
@@ -175,8 +175,8 @@ class Frame(ctypes.Structure):
         ("processors", ctypes.c_int32),
         ("foreground", ctypes.c_void_p),
         ("background", ctypes.c_void_p),
-        ("video", ctypes.POINTER(Video)),
-        ("video_out", ctypes.POINTER(Video)),
+        ("surface", ctypes.POINTER(Surface)),
+        ("surface_out", ctypes.POINTER(Surface)),
     )
 
 

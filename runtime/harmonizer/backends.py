@@ -80,7 +80,7 @@ class Renderer(Protocol):
     ) -> tuple[list[Array], tuple[str, ...]]:
         """Harmonize several pictures at a time; returns the results and all concerns."""
 
-    def stream(
+    def each(
         self, network: "Network", pairs: Iterable[tuple[Array, Array]], strength: float
     ) -> Iterator[tuple[Array, tuple[str, ...]]]:
         """Harmonize picture after picture; yields each result with its concerns."""

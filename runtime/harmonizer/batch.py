@@ -21,11 +21,11 @@ from typing import BinaryIO
 
 from harmonizer.arguments import Arguments
 from harmonizer.composites import FileOptions, harmonize_file
-from harmonizer.decoding import read_size
 from harmonizer.documents import parse_document
 from harmonizer.errors import ImageFileError, StorageError
-from harmonizer.files import FORMATS, READ_SUFFIXES
-from harmonizer.limits import PixelBudget, max_file_bytes
+from harmonizer.images.decoding import read_size
+from harmonizer.images.files import FORMATS, READ_SUFFIXES
+from harmonizer.limits import BYTES_PER_PIXEL, MemoryBudget, max_file_bytes
 from harmonizer.reading import open_regular
 from harmonizer.recipes import Recipe, Tools
 from harmonizer.storage import make_folder
@@ -275,7 +275,8 @@ def run_batch(
     record = output / RECORD_NAME
     done = {} if force else _read_record(record)
     make_folder(output)
-    budget, most = PixelBudget(options.max_pixels), max_file_bytes(options.max_pixels)
+    budget = MemoryBudget(options.max_pixels * BYTES_PER_PIXEL)
+    most = max_file_bytes(options.max_pixels)
 
     def work(item: Item) -> tuple[Outcome, tuple[str, str]]:
         try:
@@ -285,8 +286,8 @@ def run_batch(
                 return Outcome(item.composite, "skipped"), done[name]
             make_folder(item.output.parent)
             own = item.own(options)
-            sizes = [read_size(path, options.max_pixels).pixels for path in item.inputs()]
-            with budget.of(max(sizes)):
+            costs = [read_size(path, options.max_pixels).cost for path in item.inputs()]
+            with budget.of(max(costs)):
                 result = harmonize_file(tools, item.composite, item.mask, item.output, recipe, own)
             proof = key, _written(item.output)
         except Exception as error:  # one bad file must not end the batch; the report names it

@@ -8,10 +8,10 @@ import numpy as np
 
 from harmonizer.arguments import Arguments
 from harmonizer.concerns import FLAT_SURROUNDINGS
-from harmonizer.cutouts import Placing, load_placed
-from harmonizer.encoding import Quality
 from harmonizer.errors import ImageFileError
-from harmonizer.files import (
+from harmonizer.images.cutouts import Placing, load_placed
+from harmonizer.images.encoding import Quality
+from harmonizer.images.files import (
     ALPHA_FORMATS,
     MAX_PIXELS,
     Photo,
@@ -23,9 +23,9 @@ from harmonizer.files import (
     save_photo,
     to_depth,
 )
-from harmonizer.light import Light
+from harmonizer.images.light import Light
+from harmonizer.images.memory import Place, Source, source_of
 from harmonizer.masks import Levels, full_value
-from harmonizer.memory import Place, Source, source_of
 from harmonizer.recipes import Recipe, Tools
 
 if TYPE_CHECKING:
@@ -158,8 +158,9 @@ def harmonize_file(
         if isinstance(colours, Light) and photo.icc and output_format(output) == "OpenEXR":
             drawn = colours.linear(drawn)
             notes += (f"{output}: its floats are converted to scene-linear light",)
-    pixels = to_depth(drawn, options.depth) if options.depth else drawn
-    losses = save_photo(output, pixels, photo, _kept_alpha(photo, mask, output), options.quality)
+    drawn = to_depth(drawn, options.depth) if options.depth else drawn
+    photo, own = replace(photo, pixels=drawn), drawn  # what it was is not held any longer
+    losses = save_photo(output, drawn, photo, _kept_alpha(photo, mask, output), options.quality)
     return Result(arguments, plan, (*notes, *concerns, *losses), (height, width))
 
 

@@ -98,8 +98,8 @@ def _describe_providers() -> str:
 
 def _test_pictures() -> str:
     """Write and read a small picture of every format and depth."""
-    from harmonizer.encoding import Quality
-    from harmonizer.files import (
+    from harmonizer.images.encoding import Quality
+    from harmonizer.images.files import (
         DEEP_FORMATS,
         FLOAT_FORMATS,
         FORMATS,
@@ -134,7 +134,7 @@ def _test_pictures() -> str:
 def _test_video() -> str:
     """Encode a tiny clip from images, then harmonize that clip."""
     from harmonizer.arguments import Arguments
-    from harmonizer.files import save_photo
+    from harmonizer.images.files import save_photo
     from harmonizer.recipes import Recipe, Tools
     from harmonizer.renderer import CpuRenderer
     from harmonizer.video import OFF, Inputs, Job, harmonize_video

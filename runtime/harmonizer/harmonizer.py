@@ -13,16 +13,16 @@ from harmonizer.checks import check_threads
 from harmonizer.contract import find_label
 from harmonizer.errors import DeviceError, HarmonizerWarning, ImageFileError, ModelError
 from harmonizer.frame import Concerns, Frame, Network
+from harmonizer.images.memory import Sink, Source
 from harmonizer.limits import MAX_PIXELS
 from harmonizer.masks import Levels, settled
-from harmonizer.memory import Sink, Source
 from harmonizer.plan import Plan
 from harmonizer.values import Value
 
 if TYPE_CHECKING:
     from harmonizer.composites import Result
-    from harmonizer.cutouts import Placing
-    from harmonizer.encoding import Quality
+    from harmonizer.images.cutouts import Placing
+    from harmonizer.images.encoding import Quality
 
 
 class Harmonizer:
@@ -265,9 +265,7 @@ class Harmonizer:
         _warn(concerns)
         return results
 
-    def stream(
-        self, frames: Iterable[tuple[Array, Array]], strength: float = 1.0
-    ) -> Iterator[Array]:
+    def each(self, frames: Iterable[tuple[Array, Array]], strength: float = 1.0) -> Iterator[Array]:
         """Predict and draw frame after frame; on a GPU several are on their way at a time.
 
         Args:
@@ -285,9 +283,12 @@ class Harmonizer:
             HarmonizerWarning: As `predict` does.
         """
         level = ((image, settled(mask, self.mask_levels)) for image, mask in frames)
-        for result, concerns in self.renderer.stream(self.network, level, strength):
+        for result, concerns in self.renderer.each(self.network, level, strength):
             _warn(concerns)
             yield result
+
+    stream = each
+    """Its name until now, for one release: a stream is a GPU's queue of work."""
 
     def harmonize_file(
         self,
@@ -334,7 +335,7 @@ class Harmonizer:
             MaskError, PlacementError, ArgumentsError, ModelError: As the command has them.
         """
         from harmonizer.composites import FileOptions, harmonize_file
-        from harmonizer.files import FORMATS
+        from harmonizer.images.files import FORMATS
         from harmonizer.recipes import Recipe, Tools
 
         place: Path | Sink

@@ -22,7 +22,7 @@ BYTES_PER_PIXEL = 64
 """Most memory that an input image costs while it is read, drawn and written, for each pixel of the
 limit: the file, its decoded samples (up to 6 of 16 bits), RGB and alpha, and the output."""
 
-FLOAT_BYTES_PER_PIXEL = 128
+FLOAT_BYTES_PER_PIXEL = 96
 """The same for a picture of floats, which have four bytes a sample."""
 
 FRAME_BYTES_PER_PIXEL = 400
@@ -68,27 +68,27 @@ def check_size(path: object, width: int, height: int, max_pixels: int) -> None:
         )
 
 
-class PixelBudget:
-    """Pixels that workers may have in hand together.
+class MemoryBudget:
+    """Bytes that workers may have in hand together.
 
     Args:
-        pixels: How many. One image may always be worked on, whatever its size.
+        most: How many. One image may always be worked on, whatever its size.
     """
 
-    def __init__(self, pixels: int) -> None:
-        self._pixels = pixels
+    def __init__(self, most: int) -> None:
+        self._most = most
         self._used = 0
         self._change = threading.Condition()
 
     @contextmanager
-    def of(self, pixels: int) -> Iterator[None]:
+    def of(self, cost: int) -> Iterator[None]:
         """Wait until so many are free, and hold them."""
         with self._change:
-            self._change.wait_for(lambda: not self._used or self._used + pixels <= self._pixels)
-            self._used += pixels
+            self._change.wait_for(lambda: not self._used or self._used + cost <= self._most)
+            self._used += cost
         try:
             yield
         finally:
             with self._change:
-                self._used -= pixels
+                self._used -= cost
                 self._change.notify_all()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harmonizer.batch import Item, Outcome, find_images
-from harmonizer.files import READ_SUFFIXES
+from harmonizer.images.files import READ_SUFFIXES
 
 _NAMED = 50
 """Files of one kind that a note names."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from harmonizer.arrays import check_image, check_mask
 from harmonizer.checks import finite
 from harmonizer.errors import PlacementError
-from harmonizer.light import to_encoded, to_linear
+from harmonizer.images.light import to_encoded, to_linear
 from harmonizer.limits import MAX_PIXELS
 from harmonizer.masks import full_value
 
@@ -110,8 +110,13 @@ def place(
     check_image(background, "background")
     size = (background.shape[0], background.shape[1])
     how = (anchor, scale, fit, rotation, associated, clean_edges)
-    laid = lay(foreground, size, mask, at, *how)
-    composite, covered = background.copy(), np.zeros(size, background.dtype)
+    return put(lay(foreground, size, mask, at, *how), background)
+
+
+def put(laid: Laid, background: Array) -> Placed:
+    """A foreground that lies on a background of its size, blended with it."""
+    composite = background.copy()
+    covered = np.zeros(background.shape[:2], background.dtype)
     composite[laid.part], covered[laid.part] = _blended(laid, background[laid.part])
     return Placed(composite, covered, laid.notes)
 
@@ -119,14 +124,14 @@ def place(
 def lay(
     foreground: Array,
     size: tuple[int, int],
-    mask: Array | None = None,
-    at: tuple[Position, Position] = ("50%", "50%"),
-    anchor: str = "center",
-    scale: float = 1.0,
-    fit: bool = False,
-    rotation: float = 0.0,
-    associated: bool = False,
-    clean_edges: bool = False,
+    mask: Array | None,
+    at: tuple[Position, Position],
+    anchor: str,
+    scale: float,
+    fit: bool,
+    rotation: float,
+    associated: bool,
+    clean_edges: bool,
 ) -> Laid:
     """Scale, turn and move a foreground for backgrounds of a size, (height, width).
 

@@ -72,7 +72,7 @@ class CpuRenderer:
                 said |= dict.fromkeys(frame.concerns)
         return results, tuple(said)
 
-    def stream(
+    def each(
         self, network: Network, pairs: Iterable[tuple[Array, Array]], strength: float
     ) -> Iterator[tuple[Array, Concerns]]:
         """See `Renderer`."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from harmonizer.batch import Item, Outcome
 from harmonizer.errors import HarmonizerError
-from harmonizer.files import Photo, Pixels, load_photo, to_depth
+from harmonizer.images.files import Photo, Pixels, load_photo, to_depth
 from harmonizer.storage import write_file
 
 MOST = 300

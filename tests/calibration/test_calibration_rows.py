@@ -6,25 +6,15 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from calibration_data import answers, feeds
+from calibration_data import answers
 from onnx import numpy_helper
 
 from calibration.equalize import _held_out_error, equalize, inverse_name
-from calibration.graph import PredictorGraph, load_graph
+from calibration.graph import PredictorGraph
 from calibration.images import ImageSet
 from calibration.ranges import calibrate
 from calibration.rewrite import EXPONENTS, quantize_blocks
 from calibration.rows import scale_rows
-
-
-@pytest.fixture(scope="module")
-def statistics(small_model: Path) -> PredictorGraph:
-    return load_graph(small_model)
-
-
-@pytest.fixture(scope="module")
-def images() -> ImageSet:
-    return feeds(4)
 
 
 def rounded_error(graph: PredictorGraph, images: ImageSet, wanted: np.ndarray) -> float:

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Collection
-from pathlib import Path
 
 import numpy as np
 import onnx
@@ -12,7 +11,7 @@ from onnx import numpy_helper
 
 from calibration import quantize
 from calibration.errors import BudgetError, CalibrationError
-from calibration.graph import PredictorGraph, load_graph
+from calibration.graph import PredictorGraph
 from calibration.images import ImageSet
 from calibration.quantize import reduce_precision
 from calibration.ranges import METHODS
@@ -25,16 +24,6 @@ PROBES = 4
 def few_probes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fewer images to judge by than a real search has."""
     monkeypatch.setattr(quantize, "PROBES", PROBES)
-
-
-@pytest.fixture(scope="module")
-def statistics(small_model: Path) -> PredictorGraph:
-    return load_graph(small_model)
-
-
-@pytest.fixture(scope="module")
-def images() -> ImageSet:
-    return feeds(4)
 
 
 class CountedJudge:

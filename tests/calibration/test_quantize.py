@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from calibration_data import answers, feeds
+from calibration_data import answers
 from onnx import TensorProto, numpy_helper
 from tiny_predictor import write_predictor
 
@@ -15,21 +15,6 @@ from calibration.images import ImageSet
 from calibration.ranges import calibrate
 from calibration.rewrite import halve_blocks, quantize_blocks, quantize_weight
 from harmonizer.errors import ModelError
-
-
-@pytest.fixture(scope="module")
-def statistics(small_model: Path) -> PredictorGraph:
-    return load_graph(small_model)
-
-
-@pytest.fixture(scope="module")
-def encoder(encoder_model: Path) -> PredictorGraph:
-    return load_graph(encoder_model)
-
-
-@pytest.fixture(scope="module")
-def images() -> ImageSet:
-    return feeds(4)
 
 
 def ops(model: onnx.ModelProto) -> list[str]:

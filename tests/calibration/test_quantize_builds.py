@@ -20,16 +20,6 @@ from calibration.rows import scale_rows
 
 
 @pytest.fixture(scope="module")
-def statistics(small_model: Path) -> PredictorGraph:
-    return load_graph(small_model)
-
-
-@pytest.fixture(scope="module")
-def encoder(encoder_model: Path) -> PredictorGraph:
-    return load_graph(encoder_model)
-
-
-@pytest.fixture(scope="module")
 def curves(curves_model: Path) -> PredictorGraph:
     return load_graph(curves_model)
 

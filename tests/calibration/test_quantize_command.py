@@ -7,7 +7,7 @@ import pytest
 from calibration_data import write_photographs
 
 from calibration import quantize
-from calibration.graph import PredictorGraph, load_graph
+from calibration.graph import PredictorGraph
 from calibration.quantize import main
 from calibration.search import BUDGETS, Budget
 from export.metadata import file_sha256
@@ -20,11 +20,6 @@ PROBES = 4
 def few_probes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fewer images to judge by than a real search has."""
     monkeypatch.setattr(quantize, "PROBES", PROBES)
-
-
-@pytest.fixture(scope="module")
-def statistics(small_model: Path) -> PredictorGraph:
-    return load_graph(small_model)
 
 
 @pytest.fixture(scope="module")

@@ -27,8 +27,8 @@ from repository import ROOT
 from harmonizer import Arguments, __version__
 from harmonizer.renderer import CpuRenderer
 
-HEADERS = ("harmonizer.h", "harmonizer_cuda.h", "harmonizer_video.h")
-WRAPPERS = ("harmonizer.hpp", "harmonizer_video.hpp")
+HEADERS = ("harmonizer.h", "harmonizer_cuda.h", "harmonizer_surface.h", "harmonizer_video.h")
+WRAPPERS = ("harmonizer.hpp", "harmonizer_surface.hpp", "harmonizer_video.hpp")
 
 
 def test_install_tree_holds_what_is_needed_and_no_path_of_the_build() -> None:

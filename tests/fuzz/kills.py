@@ -140,7 +140,7 @@ def _examine(folder: Path, damage: Damage) -> None:
     import av
 
     from harmonizer.arguments import Arguments
-    from harmonizer.files import load_photo
+    from harmonizer.images.files import load_photo
     from harmonizer.video.track import Track
 
     readers: dict[str, Callable[[Path], object]] = {

@@ -15,7 +15,7 @@ import tifffile
 from imagecodecs import cms_profile
 from PIL import Image
 
-from harmonizer.files import FORMATS
+from harmonizer.images.files import FORMATS
 from harmonizer.limits import (
     BYTES_PER_PIXEL,
     FIXED_BYTES,
@@ -33,7 +33,8 @@ from peak import forget, peak_bytes
 from harmonizer import _native
 from harmonizer.cli import main
 import harmonizer.cli.batch, harmonizer.cli.image, harmonizer.cli.video, harmonizer.video
-import harmonizer.decoding, harmonizer.encoding, harmonizer.renderer, imagecodecs, tqdm
+import harmonizer.images.decoding, harmonizer.images.encoding, harmonizer.renderer
+import imagecodecs, tqdm
 from PIL import Image, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 _native.load_library()
 forget()
@@ -162,31 +163,34 @@ def image_peaks(side: int) -> list[Peak]:
             peak, code = measure(folder, *words, "--max-pixels", str(side * side))
             if code:
                 raise RuntimeError(f"{composite} was refused")
-            each = FLOAT_BYTES_PER_PIXEL if "floats" in composite else BYTES_PER_PIXEL
-            promised = each * side * side + FIXED_BYTES
+            promised = _promised(composite, side)
             peaks.append(Peak(f"image {composite}", side * side, peak, promised))
         return peaks
 
 
-def batch_peak(side: int) -> Peak:
-    """`harmonizer batch` with four workers on images of the limit's size."""
+def _promised(composite: str, side: int) -> int:
+    each = FLOAT_BYTES_PER_PIXEL if "floats" in composite else BYTES_PER_PIXEL
+    return each * side * side + FIXED_BYTES
+
+
+def batch_peak(side: int, composite: str = "deep.png") -> Peak:
+    """`harmonizer batch` with four workers on images of the limit's size, as composite and mask."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "look.json").write_text(LOOK)
         image_files(folder, side)
+        data = (folder / composite).read_bytes()
         for place in ("composites", "masks"):
             (folder / place).mkdir()
             for index in range(8):
-                data = (folder / "deep.png").read_bytes()
-                (folder / place / f"{index}.png").write_bytes(data)
+                (folder / place / f"{index}{Path(composite).suffix}").write_bytes(data)
         words = ["batch", "composites", "masks", "-o", "out", "--jobs", "4"]
         words += ["--arguments", "look.json"]
         peak, code = measure(folder, *words, "--max-pixels", str(side * side))
         if code:
             raise RuntimeError("the batch failed")
-        return Peak(
-            "batch, 4 workers", side * side, peak, BYTES_PER_PIXEL * side * side + FIXED_BYTES
-        )
+        promised = _promised(composite, side)
+        return Peak(f"batch of {composite}, 4 workers", side * side, peak, promised)
 
 
 def video_peak(width: int, height: int) -> Peak:

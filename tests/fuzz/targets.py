@@ -15,15 +15,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import imagecodecs
 import numpy as np
-import tifffile
-from PIL import Image, PngImagePlugin
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.with_name("helpers"))]
 
 from mutation import mutated, mutated_document  # noqa: E402
+from pictures import grain, image_seeds, studio_seeds  # noqa: E402
 
 from harmonizer.errors import HarmonizerError  # noqa: E402
 
@@ -50,79 +48,17 @@ class Target:
     run: Callable[[Path], str | None]
 
 
-XMP = (
-    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf='
-    b'"http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about="" '
-    b'xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/></rdf:RDF></x:xmpmeta>'
-)
-
-
-def _grain(channels: int, deep: bool) -> np.ndarray[Any, Any]:
-    high = 65536 if deep else 256
-    shape = (24, 31, channels)
-    return np.random.default_rng(9).integers(0, high, shape, np.uint16 if deep else np.uint8)
-
-
-def _saved(array: np.ndarray[Any, Any], form: str, **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(array.squeeze()).save(buffer, form, **options)
-    return buffer.getvalue()
-
-
-def _tiff(array: np.ndarray[Any, Any], **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    tifffile.imwrite(buffer, array, photometric="rgb", **options)
-    return buffer.getvalue()
-
-
-@cache
-def image_seeds() -> list[tuple[str, bytes]]:
-    """A file of every form and layout that is read, and the files of the corpus."""
-    from photographs import SRGB, camera_exif
-
-    eight, deep = _grain(3, False), _grain(3, True)
-    tags = {"exif": b"Exif\0\0" + camera_exif(6), "icc_profile": SRGB}
-    info = PngImagePlugin.PngInfo()
-    info.add_itxt("XML:com.adobe.xmp", XMP.decode())
-    made = {
-        "a.png": _saved(eight, "PNG", **tags),
-        "g.png": _saved(_grain(1, False), "PNG"),
-        "p.png": _saved(
-            np.asarray(Image.fromarray(eight).quantize(16).convert("RGB")), "PNG", **tags
-        ),
-        "d.png": bytes(imagecodecs.png_encode(_grain(4, True))),
-        "x.png": _saved(eight, "PNG", pnginfo=info, dpi=(300, 300)),
-        "a.jpg": _saved(eight, "JPEG", **tags),
-        "x.jpg": _saved(eight, "JPEG", xmp=XMP, dpi=(300, 300)),
-        "p.jpg": _saved(eight, "JPEG", progressive=True),
-        "a.webp": _saved(eight, "WEBP", lossless=True, xmp=XMP, **tags),
-        "l.webp": _saved(_grain(4, False), "WEBP"),
-        "a.tif": _tiff(
-            eight, compression="zlib", predictor=True, extratags=[(700, 1, len(XMP), XMP, True)]
-        ),
-        "d.tif": _tiff(deep, compression="lzw", rowsperstrip=5),
-        "t.tif": _tiff(deep, tile=(16, 16), compression="packbits"),
-        "s.tif": _tiff(np.moveaxis(deep, 2, 0), planarconfig="separate", rowsperstrip=7),
-        "b.tif": _tiff(eight, bigtiff=True),
-        "j.tif": _tiff(eight, compression="jpeg"),
-        "a.avif": _saved(eight, "AVIF", **tags),
-        "d.avif": bytes(imagecodecs.avif_encode(_grain(3, True) >> 6, level=90, bitspersample=10)),
-        "a.gif": _saved(eight, "GIF"),
-        "a.bmp": _saved(eight, "BMP"),
-    }
-    with contextlib.suppress(ImportError):
-        import pillow_heif
-
-        phone = pillow_heif.from_bytes(mode="RGB", size=(31, 24), data=eight.tobytes())
-        phone.save(buffer := io.BytesIO(), exif=tags["exif"], xmp=XMP)
-        made["a.heic"] = buffer.getvalue()
-    kept = {path.name: path.read_bytes() for path in sorted(SEEDS.glob("image-*"))}
-    return list((made | kept).items())
-
-
 def image_inputs(dice: Dice) -> Iterator[tuple[str, bytes]]:
     """Mutated images."""
-    seeds = image_seeds()
+    return _mutations(image_seeds(), dice)
+
+
+def studio_inputs(dice: Dice) -> Iterator[tuple[str, bytes]]:
+    """Mutated images of the formats of studios, and of floats."""
+    return _mutations(studio_seeds(), dice)
+
+
+def _mutations(seeds: list[tuple[str, bytes]], dice: Dice) -> Iterator[tuple[str, bytes]]:
     while True:
         name, data = dice.choice(seeds)
         yield name, mutated(data, dice, head=200)
@@ -130,12 +66,14 @@ def image_inputs(dice: Dice) -> Iterator[tuple[str, bytes]]:
 
 def run_image(path: Path) -> str | None:
     """Read as a photograph; a PNG that is taken holds the pixels that its seed has."""
-    from harmonizer.files import load_photo
+    from harmonizer.images.files import load_photo
 
-    photo = load_photo(path, MAX_PIXELS)
+    photo = load_photo(path, MAX_PIXELS, colour_management=True)
     height, width, channels = photo.pixels.shape
     if channels != 3 or height * width > MAX_PIXELS:
         return f"it has the shape {photo.pixels.shape}"
+    if photo.colours is not None and not np.isfinite(photo.colours.to_srgb(photo.pixels)).all():
+        return "what is drawn on is not finite"
     if photo.form == "PNG":
         sound = [load for load in _sound_pngs() if load.shape == photo.pixels.shape]
         if not any(np.array_equal(photo.pixels, pixels) for pixels in sound):
@@ -145,7 +83,7 @@ def run_image(path: Path) -> str | None:
 
 def run_mask(path: Path) -> str | None:
     """Read as a mask; a PNG that is taken holds the values of one of the seeds."""
-    from harmonizer.files import load_mask
+    from harmonizer.images.files import load_mask
 
     mask, _ = load_mask(path, MAX_PIXELS, may_be_faint=True)
     if mask.ndim != 2 or mask.size > MAX_PIXELS or mask.dtype not in (np.uint8, np.uint16):
@@ -158,14 +96,14 @@ def run_mask(path: Path) -> str | None:
 
 @cache
 def _sound_masks() -> list[np.ndarray[Any, Any]]:
-    from harmonizer.files import load_mask
+    from harmonizer.images.files import load_mask
 
     return _sound(lambda path: load_mask(path, may_be_faint=True)[0])
 
 
 @cache
 def _sound_pngs() -> list[np.ndarray[Any, Any]]:
-    from harmonizer.files import load_photo
+    from harmonizer.images.files import load_photo
 
     return _sound(lambda path: load_photo(path).pixels)
 
@@ -322,7 +260,7 @@ def clip_seeds() -> list[tuple[str, bytes]]:
                 stream: Any = container.add_stream(codec, rate=25)
                 stream.width, stream.height, stream.pix_fmt = 48, 32, "yuv420p"
                 for index in range(6):
-                    array = np.roll(_grain(3, False), index, 1)
+                    array = np.roll(grain(3, False), index, 1)
                     array = np.ascontiguousarray(np.resize(array, (32, 48, 3)))
                     container.mux(stream.encode(av.VideoFrame.from_ndarray(array, "rgb24")))
                 container.mux(stream.encode(None))
@@ -419,6 +357,7 @@ def run_document(path: Path) -> str | None:
 
 TARGETS = (
     Target("images", 20_000, image_inputs, run_image),
+    Target("images of studios and floats", 8_000, studio_inputs, run_image),
     Target("masks", 4_000, image_inputs, run_mask),
     Target("models", 2_000, model_inputs, run_model),
     Target("engine descriptions", 2_000, description_inputs, run_description),

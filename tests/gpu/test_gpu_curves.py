@@ -14,8 +14,6 @@ from gpu_device import (
     counts,
     emulator,
     fetch,
-    nothing_left,
-    require_gpu,
 )
 from gpu_frames import assert_close, scene
 from tiny_predictor import write_curve_predictor, write_predictor
@@ -32,16 +30,9 @@ from harmonizer.latency import picture
 from harmonizer.renderer import CpuRenderer
 from harmonizer.video import Smoothing, harmonize_frames
 
-pytestmark = pytest.mark.gpu
+pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("device")]
 
 NAME = ("piecewise_curve",)
-
-
-@pytest.fixture(autouse=True)
-def device() -> Iterator[None]:
-    require_gpu()
-    with nothing_left():
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +104,7 @@ def test_frames_on_device_and_batches_equal_cpu(on_cpu: Harmonizer, on_gpu: Harm
         results = on_gpu.batch(sent[: len(images)], sent[len(images) :])
         for drawn, wanted in zip(results, expected, strict=True):
             assert_close(fetch(drawn), wanted)
-    for drawn, wanted in zip(on_gpu.stream(scenes), expected, strict=True):
+    for drawn, wanted in zip(on_gpu.each(scenes), expected, strict=True):
         assert_close(drawn, wanted)
 
 
@@ -150,7 +141,7 @@ def test_thin_masks_are_refused_as_on_the_cpu(on_cpu: Harmonizer, on_gpu: Harmon
             lambda thin=thin: on_gpu.predict(image, thin),
             lambda thin=thin: on_gpu(OnDevice(image), OnDevice(thin)),
             lambda thin=thin: on_gpu.batch([image, image], [mask, thin]),
-            lambda thin=thin: list(on_gpu.stream([(image, mask), (image, thin)])),
+            lambda thin=thin: list(on_gpu.each([(image, mask), (image, thin)])),
         )
         for call in calls:
             with pytest.raises(MaskError, match=r"2 pixels high and wide.*1 pixel high or wide"):

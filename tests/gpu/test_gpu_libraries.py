@@ -108,5 +108,5 @@ def test_onnx_runtime_cuda_predicts_what_the_cpu_predicts(tmp_path: Path) -> Non
             expected = on_cpu.predict(image, mask)
             assert on_gpu.predict(image, mask).numbers == pytest.approx(expected.numbers, abs=1e-3)
             frames = [(np.roll(image, n, axis=1), mask) for n in range(6)]
-            for (moved, cover), drawn in zip(frames, on_gpu.stream(frames), strict=True):
+            for (moved, cover), drawn in zip(frames, on_gpu.each(frames), strict=True):
                 assert np.abs(drawn.astype(int) - on_cpu(moved, cover)).max() <= 3

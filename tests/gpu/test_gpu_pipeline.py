@@ -18,7 +18,6 @@ from gpu_device import (
     fetch,
     held,
     nothing_left,
-    require_gpu,
 )
 from gpu_frames import assert_close, scene
 from tiny_predictor import write_predictor
@@ -36,14 +35,7 @@ from harmonizer.frame import Network
 from harmonizer.harmonizer import Harmonizer
 from harmonizer.latency import TYPICAL, picture, rectangle
 
-pytestmark = pytest.mark.gpu
-
-
-@pytest.fixture(autouse=True)
-def device() -> Iterator[None]:
-    require_gpu()
-    with nothing_left():
-        yield
+pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("device")]
 
 
 @pytest.fixture
@@ -138,7 +130,7 @@ def test_stream_of_frames_equals_single_calls(on_cpu: Harmonizer, on_gpu: Harmon
     for shift in range(9):
         image, mask = scene()
         frames.append((np.roll(image, 7 * shift, axis=1), mask))
-    results = list(on_gpu.stream(frames))
+    results = list(on_gpu.each(frames))
     assert len(results) == len(frames)
     for drawn, (image, mask) in zip(results, frames, strict=True):
         assert_close(drawn, on_cpu(image, mask))
@@ -149,8 +141,8 @@ def test_streams_at_the_same_time_and_abandoned_ones_share_the_slots(
 ) -> None:
     image, mask = scene()
     expected = on_cpu(image, mask)
-    first = on_gpu.stream([(image, mask)] * 6)
-    second = on_gpu.stream([(image, mask)] * 6)
+    first = on_gpu.each([(image, mask)] * 6)
+    second = on_gpu.each([(image, mask)] * 6)
     assert_close(next(first), expected)
     assert_close(next(second), expected)
     assert_close(on_gpu(image, mask), expected)
@@ -165,7 +157,7 @@ def test_streams_at_the_same_time_and_abandoned_ones_share_the_slots(
         yield image, mask[:-1]
 
     with pytest.raises(ValueError, match="height and width"):
-        list(on_gpu.stream(broken()))
+        list(on_gpu.each(broken()))
     assert_close(on_gpu(image, mask), expected)
 
 

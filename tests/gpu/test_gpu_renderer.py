@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from gpu_device import EMULATED, OnDevice, counts, fetch, nothing_left, require, require_gpu
+from gpu_device import EMULATED, OnDevice, counts, fetch, require
 from parity import (
     IMAGES,
     as_dtype,
@@ -20,7 +20,7 @@ from harmonizer.ops import PHOTO_FILTERS
 from harmonizer.plan import Plan
 from harmonizer.renderer import CpuRenderer
 
-pytestmark = pytest.mark.gpu
+pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("device")]
 
 DTYPES = ("uint8", "uint16", "float32")
 LAYOUTS = ("packed", "bgr", "rgba", "flipped", "planar", "pitched", "odd crop")
@@ -30,13 +30,6 @@ LEVELS = {"uint8": 1, "uint16": 3, "float32": 5e-5}
 where they compute in float; on uint8, rounding to another neighbour."""
 
 CPU = CpuRenderer(1)
-
-
-@pytest.fixture(autouse=True)
-def device() -> Iterator[None]:
-    require_gpu()
-    with nothing_left():
-        yield
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from cuda_emulation.pictures import USUAL
 from cuda_emulation.video import VideoPicture
-from gpu_device import OnDevice, fetch, nothing_left, require_gpu
+from gpu_device import OnDevice, fetch
 from surfaces import assert_drawn, mask_of, picture
 from tiny_predictor import write_predictor
 
@@ -15,16 +15,9 @@ from harmonizer.cuda.surfaces import Surface
 from harmonizer.errors import HarmonizerWarning
 from harmonizer.harmonizer import Harmonizer
 
-pytestmark = pytest.mark.gpu
+pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("device")]
 
 NAMES = {1: "bt709", 6: "bt601", 9: "bt2020"}
-
-
-@pytest.fixture(autouse=True)
-def device() -> Iterator[None]:
-    require_gpu()
-    with nothing_left():
-        yield
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gpu_device import EMULATED, EMULATED_ONLY, counts, nothing_left, require_gpu
+from gpu_device import EMULATED, EMULATED_ONLY, counts
 from video_clips import decoded, disc, picture, write_clip
 
 from harmonizer.harmonizer import Harmonizer
@@ -22,16 +22,9 @@ from harmonizer.video import (
     harmonize_video,
 )
 
-pytestmark = pytest.mark.gpu
+pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("device")]
 
 LEVELS = 1
-
-
-@pytest.fixture(autouse=True)
-def device() -> Iterator[None]:
-    require_gpu()
-    with nothing_left():
-        yield
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from tiny_predictor import write_predictor
 
 from harmonizer import Harmonizer, ImageFileError, Placing, Quality
 from harmonizer.cli import main
-from harmonizer.files import Photo, load_photo, save_photo
+from harmonizer.images.files import Photo, load_photo, save_photo
 from harmonizer.limits import max_file_bytes
 
 Array = NDArray[Any]

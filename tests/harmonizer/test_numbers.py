@@ -17,7 +17,7 @@ from harmonizer.checks import MAX_THREADS, finite
 from harmonizer.cli import main
 from harmonizer.documents import MAX_DEPTH, parse_document
 from harmonizer.errors import ArgumentsError
-from harmonizer.limits import PixelBudget
+from harmonizer.limits import MemoryBudget
 from harmonizer.plan import Plan, Step
 from harmonizer.renderer import CpuRenderer
 from harmonizer.video.errors import VideoError
@@ -134,8 +134,8 @@ def test_batch_record_that_is_no_file_is_refused(
     assert RECORD_NAME in capsys.readouterr().err
 
 
-def test_pixel_budget_holds_back_what_does_not_fit_beside() -> None:
-    budget, inside, most = PixelBudget(10), 0, 0
+def test_memory_budget_holds_back_what_does_not_fit_beside() -> None:
+    budget, inside, most = MemoryBudget(10), 0, 0
     guard = threading.Lock()
 
     def work(pixels: int) -> None:

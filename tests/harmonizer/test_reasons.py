@@ -10,10 +10,10 @@ from PIL import Image
 from video_clips import disc, picture, write_clip, write_pair
 
 from harmonizer.cli import main
-from harmonizer.decoding import decode
 from harmonizer.engine.files import read_engine_file
 from harmonizer.engine.library import quoted
 from harmonizer.errors import EngineError, ImageFileError, ModelError, brief, shortened
+from harmonizer.images.decoding import decode
 from harmonizer.mistaken import came, kind_of
 from harmonizer.predictor import OnnxPredictor, default_model
 

@@ -9,7 +9,7 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
-from harmonizer.colour import Colours
+from harmonizer.images.colour import Colours
 
 D65, D50 = (0.3127, 0.3290, 1.0), (0.3457, 0.3585, 1.0)
 _CODES = np.linspace(0, 1, 1024)

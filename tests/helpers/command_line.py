@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from harmonizer.cli import main
-from harmonizer.files import load_photo
+from harmonizer.images.files import load_photo
 
 COMMAND = [sys.executable, "-m", "harmonizer.cli"]
 

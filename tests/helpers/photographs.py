@@ -6,7 +6,7 @@ import numpy as np
 import skimage.data
 from PIL import Image, ImageCms
 
-from harmonizer import exif
+from harmonizer.images import exif
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 

@@ -110,7 +110,7 @@ def roads(folder: Path, backend: str) -> dict[str, Callable[[], int]]:
         "call, curves": lambda: calls(lambda h: h(images[0], masks[0]), curves),
         "batch of arrays": lambda: calls(lambda h: h.batch(images, masks), count=COUNT),
         "stream": lambda: calls(
-            lambda h: list(h.stream(zip(images, masks, strict=True))), count=COUNT
+            lambda h: list(h.each(zip(images, masks, strict=True))), count=COUNT
         ),
         "frames": lambda: calls(lambda h: frames(h, 1), count=COUNT),
         "frames, ahead": lambda: calls(lambda h: frames(h, 1, 2), count=COUNT),

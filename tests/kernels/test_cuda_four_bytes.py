@@ -23,16 +23,6 @@ ORDERS = ("rgba", "bgra")
 STEEP = Arguments(DEFAULT_FILTERS, (0.2, 0.1, 0.5, 0.9999, 0.1, 0.97))
 
 
-@pytest.fixture
-def device() -> EmulatedDevice:
-    return EmulatedDevice(emulation())
-
-
-@pytest.fixture(scope="session")
-def cpu() -> CpuRenderer:
-    return CpuRenderer(1)
-
-
 class Placed:
     """A picture in pixels of four bytes: the first row begins `shift` bytes after a multiple of 16,
     `gap` bytes lie between rows, and the memory around and between its channels is noise."""

@@ -34,16 +34,6 @@ from harmonizer.values import stages_of
 MEASURE, DRAW, PREPARE = _native.PHASE_MEASURE, _native.PHASE_DRAW, _native.PHASE_PREPARE
 
 
-@pytest.fixture
-def device() -> EmulatedDevice:
-    return EmulatedDevice(emulation())
-
-
-@pytest.fixture(scope="session")
-def cpu() -> CpuRenderer:
-    return CpuRenderer(1)
-
-
 @pytest.mark.parametrize("dtype", FULL_SCALE)
 def test_plan_holds_clamped_arguments_and_the_cpus_statistics(
     device: EmulatedDevice, cpu: CpuRenderer, dtype: str

@@ -5,7 +5,6 @@ import itertools
 import numpy as np
 import parity
 import pytest
-from cuda_emulation import emulation
 from cuda_emulation.frames import DRAW_GIVEN, EmulatedDevice
 from cuda_emulation.pictures import (
     FULL_SCALE,
@@ -25,16 +24,6 @@ from harmonizer.ops import DEFAULT_FILTERS, MAX_FILTERS, OPERATIONS, PHOTO_FILTE
 from harmonizer.renderer import CpuRenderer
 
 MEASURE, DRAW, PREPARE = _native.PHASE_MEASURE, _native.PHASE_DRAW, _native.PHASE_PREPARE
-
-
-@pytest.fixture
-def device() -> EmulatedDevice:
-    return EmulatedDevice(emulation())
-
-
-@pytest.fixture(scope="session")
-def cpu() -> CpuRenderer:
-    return CpuRenderer(1)
 
 
 @pytest.mark.parametrize("dtype", FULL_SCALE)

@@ -6,7 +6,6 @@ import numpy as np
 import parity
 import pytest
 import torch
-from cuda_emulation import emulation
 from cuda_emulation.frames import Array, EmulatedDevice, Thumbnail
 from cuda_emulation.pictures import USUAL
 from cuda_emulation.video import MATRICES, VideoPicture, frame_of
@@ -21,11 +20,6 @@ from harmonizer.values import stages_of
 MEASURE, DRAW, PREPARE = _native.PHASE_MEASURE, _native.PHASE_DRAW, _native.PHASE_PREPARE
 STEEP = Arguments(("saturation", "contrast", "shadow"), (0.9999, 0.5, 0.97))
 CODINGS = [(bits, matrix, full) for bits in (8, 10) for matrix in MATRICES for full in (0, 1)]
-
-
-@pytest.fixture
-def device() -> EmulatedDevice:
-    return EmulatedDevice(emulation())
 
 
 def draw(
@@ -143,32 +137,32 @@ def test_result_depends_on_no_order(device: EmulatedDevice) -> None:
     assert len(set(results)) == 1
 
 
-Fault = Callable[[_native.Video, _native.Video], None]
+Fault = Callable[[_native.Surface, _native.Surface], None]
 
 
 def set_on(which: int, **values: int) -> Fault:
-    def change(*surfaces: _native.Video) -> None:
+    def change(*surfaces: _native.Surface) -> None:
         for name, value in values.items():
             setattr(surfaces[which], name, value)
 
     return change
 
 
-def overlap_planes(source: _native.Video, out: _native.Video) -> None:
+def overlap_planes(source: _native.Surface, out: _native.Surface) -> None:
     out.luma = source.luma + 64
 
 
-def share_a_plane(source: _native.Video, out: _native.Video) -> None:
+def share_a_plane(source: _native.Surface, out: _native.Surface) -> None:
     out.chroma = source.chroma
 
 
-def joined_planes(source: _native.Video, out: _native.Video) -> None:
+def joined_planes(source: _native.Surface, out: _native.Surface) -> None:
     out.chroma = out.luma
 
 
 BAD = (
-    (set_on(0, luma=0), "video must have two planes; got null"),
-    (set_on(0, bits=9), "video must have 8, 10, 12 or 16 bits; got 9"),
+    (set_on(0, luma=0), "surface must have two planes; got null"),
+    (set_on(0, bits=9), "surface must have 8, 10, 12 or 16 bits; got 9"),
     (set_on(0, matrix=0), r"matrix HZ_BT709 \(1\), HZ_BT601 \(6\) or HZ_BT2020 \(9\); got 0"),
     (set_on(0, luma_stride=65), "planes and rows at multiples of 2 bytes"),
     (set_on(1, matrix=6), "out must have the image's size, bits, matrix and range"),
@@ -187,7 +181,7 @@ def test_picture_that_breaks_a_rule_is_refused(
     source, out = picture(8, 64), picture(8, 64)
     frame = frame_of(device, source, out, None, ())
     device.run(frame, MEASURE | DRAW)
-    fault(frame.video.contents, frame.video_out.contents)
+    fault(frame.surface.contents, frame.surface_out.contents)
     with pytest.raises(ValueError, match=message):
         device.run(frame, MEASURE | DRAW)
 
@@ -198,6 +192,6 @@ def test_mask_of_another_size_and_missing_output_are_refused(device: EmulatedDev
     frame.mask.width = 62
     with pytest.raises(ValueError, match="mask must have the image's height and width; got 8x62"):
         device.run(frame, MEASURE | DRAW)
-    with pytest.raises(ValueError, match="video_out must have two planes"):
+    with pytest.raises(ValueError, match="surface_out must have two planes"):
         device.run(frame_of(device, source, None, None, ()), MEASURE | DRAW)
     device.run(frame_of(device, source, None, None, ()), MEASURE | PREPARE)

@@ -4,7 +4,6 @@ import itertools
 
 import numpy as np
 import pytest
-from cuda_emulation import emulation
 from cuda_emulation.frames import Array, EmulatedDevice, Regions, Thumbnail
 from region_scenes import DTYPES, MASK_DTYPES, expected_regions, random_values, scene
 
@@ -16,11 +15,6 @@ from harmonizer.renderer import CpuRenderer
 
 USUAL = Arguments(DEFAULT_FILTERS, (0.12, -0.15, 0.2, 0.25, -0.1, 0.15))
 MEASURE, DRAW = _native.PHASE_MEASURE, _native.PHASE_DRAW
-
-
-@pytest.fixture
-def device() -> EmulatedDevice:
-    return EmulatedDevice(emulation())
 
 
 def regions_of(

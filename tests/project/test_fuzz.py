@@ -13,6 +13,7 @@ sys.path.insert(0, str(FUZZ))
 
 SHORT = {
     "images": 1200,
+    "images of studios and floats": 400,
     "models": 150,
     "engine descriptions": 200,
     "checkpoints": 80,
@@ -21,6 +22,7 @@ SHORT = {
 }
 LONG = {
     "images": 6000,
+    "images of studios and floats": 3000,
     "models": 1000,
     "engine descriptions": 1000,
     "checkpoints": 300,
@@ -75,10 +77,11 @@ def test_memory_of_images_keeps_its_bound(side: int) -> None:
 
 
 @pytest.mark.parametrize("side", [1000, pytest.param(3000, marks=pytest.mark.slow)])
-def test_memory_of_a_batch_is_that_of_one_image(side: int) -> None:
+@pytest.mark.parametrize("composite", ["deep.png", "floats.tif"])
+def test_memory_of_a_batch_is_that_of_one_image(side: int, composite: str) -> None:
     from memory import batch_peak
 
-    peak = batch_peak(side)
+    peak = batch_peak(side, composite)
     assert peak.kept, peak
 
 

@@ -27,7 +27,13 @@ ALLOWED = {
 }
 OWN = {"harmonizer", "train", "export", "calibration", "bench", "tests"}
 
-WITHIN = {"engine": set(), "cuda": {"engine"}, "video": set(), "cli": {"cuda", "engine", "video"}}
+WITHIN = {
+    "images": set(),
+    "engine": set(),
+    "cuda": {"engine"},
+    "video": {"images"},
+    "cli": {"cuda", "engine", "images", "video"},
+}
 """What each folder of the package may import of the others."""
 
 

@@ -8,6 +8,7 @@ install(TARGETS harmonizer EXPORT harmonizerTargets
   ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}
   RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(FILES include/harmonizer.h include/harmonizer.hpp include/harmonizer_cuda.h
+  include/harmonizer_surface.h include/harmonizer_surface.hpp
   include/harmonizer_video.h include/harmonizer_video.hpp
   "${kernels_dir}/hz_operations.h" DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 if(kernels_image)

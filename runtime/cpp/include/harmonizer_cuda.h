@@ -19,7 +19,7 @@
 #define HARMONIZER_CUDA_H
 
 #include "harmonizer.h"
-#include "harmonizer_video.h"
+#include "harmonizer_surface.h"
 
 #ifdef __cplusplus
 #define HZ_ALIGN_16 alignas(16)
@@ -73,7 +73,7 @@ typedef struct hz_frame {
                            no influence on results. */
     void* foreground;   /* the two of hz_region_thumbnails, 1x3x256x256 each, of thumbnail_type; */
     void* background;   /* both NULL: not wanted. They need a mask. */
-    const hz_video *video, *video_out; /* not NULL: read in place of `image` and `out` */
+    const hz_surface *surface, *surface_out; /* not NULL: read in place of `image` and `out` */
 } hz_frame;
 
 /* What is seen of a mask; bits. */

@@ -33,7 +33,7 @@ from harmonizer.cli.options import (
 from harmonizer.cli.placing import add_placing_options, read_placing
 from harmonizer.composites import FileOptions, load_inputs
 from harmonizer.errors import StorageError
-from harmonizer.files import FORMATS, Pixels
+from harmonizer.images.files import FORMATS, Pixels
 from harmonizer.others import find_others
 from harmonizer.storage import check_writable, make_folder
 from harmonizer.usage import UsageError, check_suffix

@@ -22,9 +22,9 @@ from harmonizer.cli.options import (
 )
 from harmonizer.cli.placing import add_placing_options, read_placing
 from harmonizer.composites import harmonize_file
-from harmonizer.files import output_format
+from harmonizer.images.files import output_format
+from harmonizer.images.memory import Blob, Place, Sink
 from harmonizer.limits import max_file_bytes
-from harmonizer.memory import Blob, Place, Sink
 from harmonizer.storage import write_atomically
 from harmonizer.usage import UsageError, check_outputs, check_suffix
 

@@ -13,11 +13,11 @@ from harmonizer.checks import MAX_THREADS
 from harmonizer.cli.flags import with_flags
 from harmonizer.composites import FileOptions
 from harmonizer.contract import DEFAULT_LABEL, LABELS
-from harmonizer.cutouts import Placing
-from harmonizer.encoding import SUBSAMPLINGS, Quality
 from harmonizer.errors import HarmonizerError
-from harmonizer.files import DEEP_FORMATS, MAX_PIXELS, output_format
 from harmonizer.harmonizer import Harmonizer
+from harmonizer.images.cutouts import Placing
+from harmonizer.images.encoding import SUBSAMPLINGS, Quality
+from harmonizer.images.files import DEEP_FORMATS, MAX_PIXELS, output_format
 from harmonizer.masks import Levels
 from harmonizer.ops import OPERATIONS, PHOTO_FILTERS
 from harmonizer.recipes import Recipe, Tools
@@ -132,6 +132,11 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
         help=f"colour resolution of JPEG and AVIF; default {SUBSAMPLINGS[0]}",
     )
     group.add_argument("--lossless", action="store_true", help="WebP or JPEG XL without loss")
+    add_colour_management(group)
+
+
+def add_colour_management(group: argparse._ArgumentGroup) -> None:
+    """--no-colour-management."""
     group.add_argument(
         "--no-colour-management",
         dest="colour_management",

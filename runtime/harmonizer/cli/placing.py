@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from harmonizer.cutouts import Placing
+from harmonizer.images.cutouts import Placing
 from harmonizer.placement import ANCHORS
 from harmonizer.usage import UsageError
 

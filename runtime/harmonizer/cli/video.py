@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from harmonizer.backends import build_renderer
 from harmonizer.cli import INTERRUPTED, SUCCESS
 from harmonizer.cli.options import (
+    add_colour_management,
     add_inversion,
     add_recipe_options,
     check_masks,
@@ -23,8 +24,8 @@ from harmonizer.cli.options import (
 )
 from harmonizer.cli.placing import add_placing_options, read_placing
 from harmonizer.cli.progress import Bars
-from harmonizer.cutouts import Placing
 from harmonizer.endings import interrupts
+from harmonizer.images.cutouts import Placing
 from harmonizer.limits import MAX_FRAME_PIXELS
 from harmonizer.recipes import Recipe, Tools
 from harmonizer.usage import UsageError, check_outputs, check_suffix
@@ -112,6 +113,7 @@ def _add_input_options(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help=f"refuse larger frames; default {MAX_FRAME_PIXELS:,}",
     )
+    add_colour_management(group)
     group.add_argument("--no-audio", action="store_true", help="do not copy audio")
     group.add_argument("--no-subtitles", action="store_true", help="do not copy subtitles")
 
@@ -269,6 +271,7 @@ def _read_inputs(options: argparse.Namespace) -> "Inputs":
         options.max_pixels,
         options.invert_mask,
         placing,
+        options.colour_management,
     )
 
 

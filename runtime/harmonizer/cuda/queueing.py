@@ -343,13 +343,13 @@ def _frame(
 ) -> _native.Frame:
     frame = _native.Frame()
     if isinstance(task.image, SurfaceView):
-        frame.video = ctypes.pointer(task.image.video())
+        frame.surface = ctypes.pointer(task.image.native())
     else:
         frame.image = task.image.image()
     if task.mask is not None:
         frame.mask = task.mask.mask()
     if isinstance(task.out, SurfaceView):
-        frame.video_out = ctypes.pointer(task.out.video())
+        frame.surface_out = ctypes.pointer(task.out.native())
     elif task.out is not None:
         frame.out = task.out.image()
     frame.workspace = scratch.report(index)

@@ -97,7 +97,7 @@ class CudaRenderer:
             concerns = queue_whole(self.frames, slot, bounds, network, strength, caller)()
         return [bound.result for bound in bounds], concerns
 
-    def stream(
+    def each(
         self, network: Network, pairs: Iterable[tuple[Any, Any]], strength: float
     ) -> Iterator[tuple[Any, Concerns]]:
         """See `Renderer`; several pictures are in flight."""

@@ -1,7 +1,7 @@
 """Pictures as video decoders give them, in GPU memory: NV12, P010, P012, P016.
 
 They are drawn as R'G'B' (ITU-T H.273, section 8.3) by the kernels themselves, so that a decoder's
-surface goes to an encoder without a converted copy. runtime/cpp/include/harmonizer_video.h defines
+surface goes to an encoder without a converted copy. `harmonizer_surface.h` of the C library defines
 what is drawn; in short: luma stays bit for bit where the mask is 0, and chroma where it is 0 for
 all of the 2x2 pixels that share the sample.
 """
@@ -83,9 +83,9 @@ class SurfaceView:
     matrix: int
     full_range: bool
 
-    def video(self) -> _native.Video:
-        """As `hz_video`."""
-        return _native.Video(
+    def native(self) -> _native.Surface:
+        """As `hz_surface`."""
+        return _native.Surface(
             self.luma,
             self.chroma,
             self.width,

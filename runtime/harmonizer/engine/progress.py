@@ -13,12 +13,12 @@ class BuildProgress:
     """Prints phases as they run: one line that is rewritten on a terminal, else one line each.
 
     Args:
-        stream: Where to print; standard error by default.
+        out: Where to print; standard error by default.
     """
 
-    def __init__(self, stream: TextIO | None = None) -> None:
-        self._stream = sys.stderr if stream is None else stream
-        self._terminal = self._stream.isatty()
+    def __init__(self, out: TextIO | None = None) -> None:
+        self._out = sys.stderr if out is None else out
+        self._terminal = self._out.isatty()
         self._open: dict[str, list[int]] = {}
         self._began = time.perf_counter()
 
@@ -30,7 +30,7 @@ class BuildProgress:
         elif len(self._open) <= MAX_DEPTH:
             seconds = time.perf_counter() - self._began
             indent = "  " * (len(self._open) - 1)
-            print(f"{seconds:7.1f} s  {indent}{phase}", file=self._stream, flush=True)
+            print(f"{seconds:7.1f} s  {indent}{phase}", file=self._out, flush=True)
 
     def step(self, phase: str, step: int) -> None:
         """A step of a phase is done."""
@@ -47,8 +47,8 @@ class BuildProgress:
 
     def _rewrite(self) -> None:
         text = " > ".join(f"{name} {done}/{steps}" for name, (done, steps) in self._open.items())
-        self._stream.write("\r" + text[:WIDTH].ljust(WIDTH) + ("" if self._open else "\r"))
-        self._stream.flush()
+        self._out.write("\r" + text[:WIDTH].ljust(WIDTH) + ("" if self._open else "\r"))
+        self._out.flush()
 
 
 def make_monitor(trt: Any, progress: BuildProgress) -> Any:

@@ -14,6 +14,8 @@ import numpy as np
 from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
+from harmonizer.images.code_points import SRGB_CURVE, by_code
+from harmonizer.images.colour import Colours
 from harmonizer.video.errors import VideoError
 from harmonizer.video.formats import depth_of
 from harmonizer.video.planes import plane_array, views
@@ -84,6 +86,17 @@ def colour_of(frame: av.VideoFrame) -> Colour:
     return Colour(
         matrix, int(frame.color_range) or usual, int(frame.color_primaries), int(frame.color_trc)
     )
+
+
+def wide_colours(colour: Colour) -> Colours | None:
+    """Colours other than sRGB's that the tags state; None for those near them, and for HDR.
+
+    The values count as encoded by sRGB's curve, as those of BT.709's primaries do.
+    """
+    if colour.primaries not in WIDE_PRIMARIES or colour.transfer in HDR_TRANSFERS:
+        return None
+    stated = by_code(colour.primaries, SRGB_CURVE, "tags")
+    return None if stated is None else Colours(stated.profile, WIDE_PRIMARIES[colour.primaries])
 
 
 def is_guessed(colour: Colour, frame: av.VideoFrame) -> bool:

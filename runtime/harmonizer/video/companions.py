@@ -9,19 +9,19 @@ from typing import Any
 import av
 import numpy as np
 
-from harmonizer.cutouts import Placing
-from harmonizer.files import load_pair, load_photo
-from harmonizer.fitting import Fit
+from harmonizer.images.cutouts import Placing
+from harmonizer.images.files import load_pair, load_photo
+from harmonizer.images.fitting import Fit
 from harmonizer.masks import Levels
 from harmonizer.placement import as_type, lay
-from harmonizer.video.colour import Colour, Converter, colour_of
+from harmonizer.video.colour import Colour, Converter, colour_of, wide_colours
 from harmonizer.video.errors import VideoError
 from harmonizer.video.inputs import Inputs, Opener, Reader, interval_of
 from harmonizer.video.masks import Brightness, luma_mask
 from harmonizer.video.matching import Companion, Follower, Still, too_short
 from harmonizer.video.orientation import UPRIGHT, Orientation, orientation_of
 from harmonizer.video.planes import Mask
-from harmonizer.video.sequence import SequenceReader, is_still, still_mask
+from harmonizer.video.sequence import SequenceReader, is_still, srgb_of, still_mask
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,7 @@ class Companions:
         self._stack, self._threads = stack, threads
         self.notes: dict[str, None] = {}
         self.brightness: Brightness | None = None
+        self._wide = wide_colours(leader.colour) if inputs.colour_management else None
 
     def mask(self, path: Path) -> Companion[Mask]:
         """A mask in the leader's size, as stored.
@@ -132,7 +133,7 @@ class Companions:
             inputs.max_pixels,
             inputs.fit_mask,
             inputs.mask_levels,
-            True,
+            inputs.colour_management,
             inputs.invert_mask,
         )
         pixels = photo.pixels
@@ -157,10 +158,7 @@ class Companions:
         colours, covered = np.zeros((*size, 3), kind), np.zeros(size, np.uint8)
         colours[laid.part] = as_type(laid.colours, kind)
         covered[laid.part] = as_type(laid.coverage, covered.dtype)
-        frame = Converter(self._threads).from_rgb(
-            self._stored(colours), leader.working_format, leader.colour, leader.size[0]
-        )
-        return Still(frame), Still(self._stored(covered))
+        return Still(self._as_leader(self._stored(colours))), Still(self._stored(covered))
 
     def _video_mask(self, frame: av.VideoFrame, path: Path) -> Mask:
         own, leading = orientation_of(frame, path), self._leader.orientation
@@ -199,11 +197,22 @@ class Companions:
 
     def _still_frame(self, path: Path) -> av.VideoFrame:
         leader = self._leader
-        pixels = self._stored(load_photo(path, self._inputs.max_pixels).pixels)
+        photo = load_photo(path, self._inputs.max_pixels, self._inputs.colour_management)
+        if photo.colours is not None:
+            self._note(path, (f"its colours ({photo.colours.name}) are converted to sRGB",))
+        pixels = self._stored(srgb_of(photo))
         if pixels.shape[:2] != leader.size:
             raise VideoError(_other_size(path, pixels.shape, leader.size))
-        converter = Converter(self._threads)
-        return converter.from_rgb(pixels, leader.working_format, leader.colour, leader.size[0])
+        return self._as_leader(pixels)
+
+    def _as_leader(self, pixels: Any) -> av.VideoFrame:
+        """A stored picture in sRGB's colours as a frame of the leader's."""
+        leader = self._leader
+        if self._wide is not None:
+            pixels = self._wide.from_srgb(pixels)
+        return Converter(self._threads).from_rgb(
+            pixels, leader.working_format, leader.colour, leader.size[0]
+        )
 
     def _follow(
         self, values: Iterator[tuple[float, Any]], reader: Reader, what: str

@@ -11,11 +11,11 @@ from harmonizer.video.colour import (
     FULL,
     HDR_TRANSFERS,
     LIMITED,
-    WIDE_PRIMARIES,
     Colour,
     Converter,
     colour_of,
     is_guessed,
+    wide_colours,
 )
 from harmonizer.video.companions import Companions, Leader, normalised
 from harmonizer.video.errors import VideoError
@@ -91,6 +91,7 @@ class Feed:
             frame = self.first.frame
             self.size = (frame.height, frame.width)
             self.source_colour = colour_of(frame)
+            self.wide = wide_colours(self.source_colour) if inputs.colour_management else None
             self.orientation = orientation_of(frame, self.reader.path)
         except BaseException:
             self.close()
@@ -152,6 +153,9 @@ class Feed:
                 self.notes.append(
                     f"{reader.path}: {len(reader.others)} other files are left alone: {names}{more}"
                 )
+            converted = reader.converted if isinstance(reader, SequenceReader) else ""
+            if converted and reader.path != inputs.mask:
+                self.notes.append(f"{reader.path}: its colours ({converted}) are converted to sRGB")
             if isinstance(reader, SequenceReader) and reader.missing:
                 self.notes.append(
                     f"{reader.path}: {reader.missing} numbers have no image; the images keep "
@@ -245,10 +249,14 @@ class Feed:
                 f"{self.reader.path}: is {transfer}; the filters run on its encoded values, which "
                 "the network was not trained on, and HDR metadata of frames may be lost"
             )
-        primaries = WIDE_PRIMARIES.get(self.source_colour.primaries)
-        if primaries and not transfer:
+        if self.wide is not None:
             self.notes.append(
-                f"{self.reader.path}: its colours are {primaries}'s, not those for which the "
+                f"{self.reader.path}: its colours ({self.wide.name}) are converted to sRGB for the "
+                "filters, and back"
+            )
+        elif wide := wide_colours(self.source_colour):
+            self.notes.append(
+                f"{self.reader.path}: its colours are {wide.name}'s, not those for which the "
                 "network was trained; they are kept as they are: look at the result"
             )
 
@@ -275,4 +283,9 @@ class Feed:
             blend(shown, self._other.at(time), mask, box, self._leads_background)
         image = self._converter.to_rgb(shown, self.colour)
         carry = Carried(shown, picture.pts, packets)
-        return VideoFrame(picture.index, time, image, mask, box, self.orientation, carry)
+        own = None
+        if self.wide is not None:
+            own, image = image, self.wide.to_srgb(image)
+        composed = VideoFrame(picture.index, time, image, mask, box, self.orientation, carry)
+        composed.own = own
+        return composed

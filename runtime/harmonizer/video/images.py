@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harmonizer.errors import ImageFileError, StorageError
-from harmonizer.files import ALPHA_FORMATS, DEEP_FORMATS, FORMATS, save_photo
+from harmonizer.images.files import ALPHA_FORMATS, DEEP_FORMATS, FORMATS, Photo, save_photo
 from harmonizer.storage import Temporary, rename_together, resolved, sweep
 from harmonizer.systems import sync_folder
 from harmonizer.video.encoders import Choice, Encoding
@@ -101,6 +101,7 @@ class ImageWriter:
         path: Pattern; its folder is made if only that is missing.
         orientation: How the frames are displayed; images are written upright.
         start: Number of the frame whose pts is 0; None to count the frames from 0.
+        icc: Profile of the images; empty for none.
 
     Attributes:
         frames: Written so far.
@@ -110,11 +111,13 @@ class ImageWriter:
         VideoError: If nothing can be written there.
     """
 
-    def __init__(self, path: Path, orientation: Orientation, start: int | None) -> None:
+    def __init__(
+        self, path: Path, orientation: Orientation, start: int | None, icc: bytes = b""
+    ) -> None:
         check_pattern(path)
         self.path, self.frames = path, 0
         self.notes: list[str] = []
-        self._orientation, self._start = orientation, start
+        self._orientation, self._start, self._icc = orientation, start, icc
         self._folder = resolved(path.parent)
         # Beside the folder, to become it; or in it, if it is there.
         target = self._folder / "images" if self._folder.is_dir() else self._folder
@@ -133,10 +136,11 @@ class ImageWriter:
         number = self.frames if self._start is None else self._start + (frame.pts or 0)
         pixels, alpha = arrays(frame)
         upright = self._orientation.upright
+        like = Photo(pixels, icc=self._icc) if self._icc else None
         name = self._temporary / numbered(self.path, number)
         self._pending.append(
             self._workers.submit(
-                save_photo, name, upright(pixels), None, None if alpha is None else upright(alpha)
+                save_photo, name, upright(pixels), like, None if alpha is None else upright(alpha)
             )
         )
         self.frames += 1

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from harmonizer.cutouts import Placing
+from harmonizer.images.cutouts import Placing
 from harmonizer.limits import MAX_FRAME_PIXELS
 from harmonizer.masks import Levels
 from harmonizer.video.errors import VideoError
@@ -40,6 +40,7 @@ class Inputs:
         invert_mask: What is black in masks is the foreground.
         placing: How a composite that is one image is put on a moving background, as
             `harmonizer.place` does; its own background does not count. None for the middle.
+        colour_management: Convert colours other than sRGB's for the filters, and a video's back.
     """
 
     composite: Path
@@ -54,6 +55,7 @@ class Inputs:
     max_pixels: int = MAX_FRAME_PIXELS
     invert_mask: bool = False
     placing: Placing | None = None
+    colour_management: bool = True
 
     @property
     def coded_levels(self) -> Levels:
@@ -92,7 +94,8 @@ class Opener:
         reader: Reader
         if is_sequence(path):
             known = rate or (self.readers[0].rate if self.readers else None)
-            reader = SequenceReader(path, known, skip, self._inputs.max_pixels)
+            managed = self._inputs.colour_management
+            reader = SequenceReader(path, known, skip, self._inputs.max_pixels, managed)
         else:
             reader = VideoReader(path, rate, skip, copied, self._inputs.max_pixels)
         self._stack.callback(reader.close)

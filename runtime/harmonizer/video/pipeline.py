@@ -6,6 +6,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+from harmonizer.images.colour import Colours
 from harmonizer.recipes import Recipe, Tools
 from harmonizer.video.colour import Colour, Converter
 from harmonizer.video.encoders import Choice, Encoding, choose
@@ -100,7 +101,8 @@ def harmonize_video(
                 guided = _guided(video_frames, tools, recipe, job.smoothing, tally)
             video_frames = RunAhead(sent(guided, in_place=True), _AHEAD, "predict")
             converter = Converter(job.threads)
-            frames = RunAhead(drawn(video_frames, converter, feed.colour, tally), _AHEAD, "draw")
+            results = drawn(video_frames, converter, feed.colour, tally, feed.wide)
+            frames = RunAhead(results, _AHEAD, "draw")
             with closing(opener), closing(frames):
                 _encode(feed, frames, writer, saver, report, progress, cancel)
             report.cancelled = cancel.is_set()
@@ -125,9 +127,21 @@ def harmonize_video(
 
 
 def drawn(
-    video_frames: Iterable[VideoFrame], converter: Converter, colour: Colour, tally: Tally
+    video_frames: Iterable[VideoFrame],
+    converter: Converter,
+    colour: Colour,
+    tally: Tally,
+    wide: Colours | None = None,
 ) -> Iterator[VideoFrame]:
-    """Draw each frame's plan and paste the result into the frame that it carries."""
+    """Draw each frame's plan and paste the result into the frame that it carries.
+
+    Args:
+        video_frames: With their plans.
+        converter: From RGB.
+        colour: Of the frames.
+        tally: Counts what is drawn.
+        wide: Colours that the drawn ones are converted back to; None for sRGB's.
+    """
     try:
         for video_frame in video_frames:
             draws = video_frame.plan is not None and not all(
@@ -138,6 +152,8 @@ def drawn(
                 part = video_frame.box.of(
                     video_frame.opened.draw(video_frame.plan, video_frame.image)
                 )
+                if wide is not None and video_frame.own is not None:
+                    part = wide.back(part, video_frame.box.of(video_frame.own))
                 picture = video_frame.carry.picture
                 new = converter.from_rgb(part, picture.format.name, colour, picture.height)
                 # The decoder may still hold it as a reference for the frames to come.
@@ -180,7 +196,8 @@ def _open_writer(feed: Feed, output: Path, choice: Choice) -> Writer:
     reader = feed.reader
     if is_image_output(output):
         start = reader.start if isinstance(reader, SequenceReader) else None
-        return ImageWriter(output, feed.orientation, start)
+        icc = feed.wide.profile if feed.wide is not None else b""
+        return ImageWriter(output, feed.orientation, start, icc)
     return VideoWriter(
         output,
         choice,

@@ -44,6 +44,7 @@ class VideoFrame:
         cut: A new scene begins here.
         raw: Predicted, given or interpolated arguments; None where nothing is drawn.
         plan: What is drawn; None where nothing is.
+        own: The composite in the video's colours, if these are not sRGB's.
     """
 
     index: int
@@ -57,6 +58,7 @@ class VideoFrame:
     cut: bool = False
     raw: Arguments | None = None
     plan: Plan | None = None
+    own: Array | None = None
 
     @property
     def opened(self) -> Frame:

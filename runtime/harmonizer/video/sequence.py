@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harmonizer.errors import ImageFileError
-from harmonizer.files import FORMATS, load_mask, load_photo, to_depth
+from harmonizer.images.files import FORMATS, Photo, Pixels, load_mask, load_photo, to_depth
 from harmonizer.limits import MAX_FRAME_PIXELS
 from harmonizer.masks import Levels, full_value
 from harmonizer.video.errors import VideoError
@@ -126,9 +126,11 @@ class SequenceReader:
         rate: Frames per second.
         skip_damaged: Go on past images that cannot be read, and count them in `damaged`.
         max_pixels: Larger images are refused.
+        colour_management: Convert images of other colours, and of floats, to sRGB.
 
     Attributes:
         start: The first image's number.
+        converted: What the first one's colours are, if they are not sRGB's.
         missing: Numbers between the first and the last that have no image.
         others: Files in the folder that are no images of the sequence; none for a pattern.
 
@@ -143,6 +145,7 @@ class SequenceReader:
         rate: Fraction | None,
         skip_damaged: bool = False,
         max_pixels: int = MAX_FRAME_PIXELS,
+        colour_management: bool = True,
     ) -> None:
         self.path = Path(path)
         self._files = find_sequence(path)
@@ -171,8 +174,10 @@ class SequenceReader:
         self.copies: list[Any] = []
         self.dropped: list[str] = []
         self.aspect: Fraction | None = None
-        first = load_photo(self._files[self.start], max_pixels).pixels
-        self.height, self.width = first.shape[:2]
+        self._managed = colour_management
+        first = load_photo(self._files[self.start], max_pixels, colour_management)
+        self.converted = first.colours.name if first.colours is not None else ""
+        self.height, self.width = first.pixels.shape[:2]
 
     def items(self) -> Iterator[Picture]:
         """Yield the images in order.
@@ -181,10 +186,13 @@ class SequenceReader:
             ImageFileError: If one cannot be read.
         """
         for number, path in self._files.items():
-            photo = self._read(load_photo, path)
+            photo = self._read(lambda file, most: load_photo(file, most, self._managed), path)
             if photo is None:
                 continue
-            frame = frame_of(photo.pixels, photo.alpha)
+            pixels, alpha = srgb_of(photo), photo.alpha
+            if alpha is not None and alpha.dtype != pixels.dtype:
+                alpha = to_depth(alpha, 8 * pixels.itemsize)
+            frame = frame_of(pixels, alpha)
             pts = number - self.start
             frame.pts, frame.time_base = pts, self.time_base
             self.last_time = float(pts / self.rate)
@@ -224,6 +232,14 @@ class SequenceReader:
             if not self._skip:
                 raise
             return None
+
+
+def srgb_of(photo: Photo) -> Pixels:
+    """A photograph's pixels in sRGB's colours, in its own depth; floats in 16 bits."""
+    if photo.colours is None:
+        return photo.pixels
+    depth = 8 if photo.pixels.dtype == np.uint8 else 16
+    return to_depth(photo.colours.to_srgb(photo.pixels), depth)
 
 
 def still_mask(

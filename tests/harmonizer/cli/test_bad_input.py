@@ -15,7 +15,7 @@ from photographs import SRGB, picture
 from PIL import Image
 
 from harmonizer.cli import main
-from harmonizer.files import load_photo
+from harmonizer.images.files import load_photo
 
 Array = NDArray[Any]
 

@@ -17,7 +17,7 @@ from PIL import Image
 from harmonizer.arguments import Arguments
 from harmonizer.batch import RECORD_NAME
 from harmonizer.cli import main
-from harmonizer.files import load_photo
+from harmonizer.images.files import load_photo
 
 
 def folders(scene: Path) -> None:

@@ -1,8 +1,14 @@
-"""Completion as a shell does it: the printed script, run by bash."""
+"""Completion as a shell does it: the printed script, run by bash, zsh and tcsh."""
 
+import os
+import pty
 import re
+import select
+import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -66,6 +72,78 @@ def test_every_command_and_its_options_are_in_it(script: Path) -> None:
         options = set(re.findall(r"^  (?:-\w \w+, )?(--[\w-]+)", shown.stdout, re.MULTILINE))
         assert len(options) > 1 or command == "doctor"
         assert completed(script, command, "--") >= options
+
+
+STARTS = {
+    "zsh": "fpath=($PWD $fpath); autoload -U compinit; compinit -u -D",
+    "tcsh": "source ./script",
+}
+"""What a person's file for new shells says; both at once may take a while."""
+
+
+class Terminal:
+    """A shell at a terminal; `harmonizer` is a program that writes down what it was given."""
+
+    def __init__(self, shell: str, folder: Path) -> None:
+        program = folder / "bin" / "harmonizer"
+        program.parent.mkdir()
+        program.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > "{folder}/given"\n')
+        program.chmod(0o755)
+        self.given = folder / "given"
+        told = {"PATH": f"{program.parent}:{os.environ['PATH']}", "TERM": "vt100"}
+        self._shell, self._main = pty.fork()  # its controlling terminal, without which tcsh is mute
+        if not self._shell:
+            os.chdir(folder)
+            os.execvpe(shell, [shell, "-f", "-i"], told)
+        self.type(f"{STARTS[shell]}\r")
+
+    def type(self, keys: str) -> str:
+        """Press keys, and wait until nothing more is shown."""
+        os.write(self._main, keys.encode())
+        shown, limit = b"", 20.0
+        while select.select([self._main], [], [], limit)[0]:
+            shown, limit = shown + os.read(self._main, 4096), 1.0
+        return shown.decode(errors="replace")
+
+    def completed(self, line: str) -> list[str]:
+        """The words that the program gets of a line, after the tabulator."""
+        self.given.unlink(missing_ok=True)
+        shown = self.type(f"harmonizer {line}\t") + self.type("\r")
+        until = time.monotonic() + 20
+        while not self.given.exists() and time.monotonic() < until:
+            shown += self.type("")
+        assert self.given.exists(), shown
+        return self.given.read_text().splitlines()
+
+    def close(self) -> None:
+        os.kill(self._shell, signal.SIGKILL)
+        os.waitpid(self._shell, 0)
+        os.close(self._main)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shell", STARTS)
+def test_other_shells_complete(
+    shell: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed: apt-get install {shell}")
+    assert main(["--print-completion", shell]) == 0
+    (tmp_path / ("_harmonizer" if shell == "zsh" else "script")).write_text(capsys.readouterr().out)
+    (tmp_path / "photo.jpg").touch()
+    terminal = Terminal(shell, tmp_path)
+    try:
+        for line, wanted in (
+            ("im", "image"),
+            ("image ph", "photo.jpg"),
+            ("image photo.jpg --anch", "--anchor"),
+            ("image photo.jpg --anchor top-l", "top-left"),
+            ("image photo.jpg --background ph", "photo.jpg"),
+            ("video --when-short ho", "hold"),
+        ):
+            assert terminal.completed(line) == [*line.split()[:-1], wanted]
+    finally:
+        terminal.close()
 
 
 @pytest.mark.parametrize("shell", ["zsh", "tcsh"])

@@ -13,7 +13,7 @@ from tiny_predictor import write_predictor
 
 from harmonizer import place
 from harmonizer.cli import main
-from harmonizer.files import Photo, load_mask, load_photo, save_photo
+from harmonizer.images.files import Photo, load_mask, load_photo, save_photo
 
 Array = NDArray[Any]
 MODEL = ["--model", "tiny.onnx", "--strength", "0"]  # it is loaded sooner than the shipped one

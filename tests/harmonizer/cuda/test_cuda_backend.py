@@ -106,15 +106,15 @@ def test_stream_with_backend_cpu_is_refused() -> None:
         harmonizer(image, mask, stream=1)
 
 
-def test_batch_and_stream_on_the_cpu_equal_single_calls() -> None:
+def test_batch_and_each_on_the_cpu_equal_single_calls() -> None:
     generator = np.random.default_rng(3)
     images = [generator.integers(0, 256, (24, 32, 3), dtype=np.uint8) for _ in range(3)]
     masks = [np.pad(np.full((8, 8), 255, np.uint8), ((8, 8), (4, 20))) for _ in images]
     with Harmonizer(backend="cpu", threads=1) as harmonizer:
         singles = [harmonizer(i, m) for i, m in zip(images, masks, strict=True)]
         batched = harmonizer.batch(images, masks)
-        streamed = list(harmonizer.stream(zip(images, masks, strict=True)))
-    for single, first, second in zip(singles, batched, streamed, strict=True):
+        in_turn = list(harmonizer.each(zip(images, masks, strict=True)))
+    for single, first, second in zip(singles, batched, in_turn, strict=True):
         assert np.array_equal(single, first) and np.array_equal(single, second)
 
 
@@ -283,5 +283,5 @@ def test_old_name_of_surfaces_warns_and_is_the_same_class() -> None:
 
     with pytest.warns(DeprecationWarning, match=r"harmonizer\.cuda\.surfaces\.Surface"):
         assert old.VideoImage is Surface
-    with pytest.raises(AttributeError, match="no attribute 'VideoView'"):
-        _ = old.VideoView
+    with pytest.raises(AttributeError, match="no attribute 'SurfaceView'"):
+        _ = old.SurfaceView

@@ -177,7 +177,8 @@ def test_video_that_is_killed_leaves_nothing_after_the_next_run(place: Path) -> 
 def test_image_that_is_told_to_end_leaves_nothing(place: Path, number: signal.Signals) -> None:
     code = (
         "import os, signal, sys, time\n"
-        "from harmonizer import encoding, storage\n"
+        "from harmonizer import storage\n"
+        "from harmonizer.images import encoding\n"
         "real = storage.Temporary.settle\n"
         "def settle(self):\n"
         f"    os.kill(os.getpid(), {int(number)})\n"

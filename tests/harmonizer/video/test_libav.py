@@ -71,6 +71,6 @@ def test_doctor_says_that_pictures_cannot_be_written(
     def broken(*words: object, **options: object) -> None:
         raise HarmonizerError("no encoder")
 
-    monkeypatch.setattr("harmonizer.files.save_photo", broken)
+    monkeypatch.setattr("harmonizer.images.files.save_photo", broken)
     assert main(["doctor"]) == 1
     assert re.search(r"^FAIL pictures +no encoder", capsys.readouterr().out, re.MULTILINE)

@@ -23,12 +23,14 @@ from video_clips import (
 from export.tolerances import VIDEO_LUMA_8, VIDEO_LUMA_10
 from harmonizer.arguments import Arguments
 from harmonizer.harmonizer import Harmonizer
+from harmonizer.images.files import load_photo
 from harmonizer.ops import DEFAULT_FILTERS
 from harmonizer.recipes import Recipe, Tools
 from harmonizer.renderer import CpuRenderer
 from harmonizer.video import OFF, Encoding, Inputs, Job, VideoError, harmonize_video
-from harmonizer.video.colour import Colour, Converter
+from harmonizer.video.colour import Colour, Converter, wide_colours
 from harmonizer.video.job import Report
+from harmonizer.video.planes import views
 
 BRIGHT = Recipe(Arguments(DEFAULT_FILTERS, (0.1, 0.3, 0.2, 0.2, -0.1, 0.1)))
 EXACT = Encoding(options=LOSSLESS, crf=0)
@@ -330,8 +332,8 @@ def test_video_of_10_bits_in_every_container(
 @pytest.mark.parametrize(
     ("primaries", "transfer", "said"),
     [
-        (12, 13, "its colours are Display P3's, not those for which the network was trained"),
-        (9, 14, "its colours are BT.2020's, not those for which the network was trained"),
+        (12, 13, "its colours (Display P3) are converted to sRGB for the filters, and back"),
+        (9, 14, "its colours (BT.2020) are converted to sRGB for the filters, and back"),
         (9, 18, "is HLG (ARIB STD-B67); the filters run on its encoded values"),
         (1, 1, ""),
     ],
@@ -343,7 +345,43 @@ def test_colours_of_a_video_that_are_not_srgbs_are_said_and_stay(
     composite = write_clip(tmp_path / "c.mp4", map(picture, range(3)), tags=tags)
     Image.fromarray(disc(0)).save(tmp_path / "m.png")
     report = run(Inputs(composite, tmp_path / "m.png"), tmp_path / "o.mp4")
-    notes = [note for note in report.notes if "colours are" in note or "encoded values" in note]
+    notes = [note for note in report.notes if "its colours" in note or "encoded values" in note]
     assert [said in note for note in notes] == [True] * bool(said)
     frame = decoded(tmp_path / "o.mp4")[0]
     assert (int(frame.color_primaries), int(frame.color_trc)) == (primaries, transfer)
+
+
+def test_video_in_display_p3_looks_like_the_same_in_srgb(tmp_path: Path) -> None:
+    wide = wide_colours(Colour(1, 1, 12, 13))
+    assert wide is not None
+    muted = [(0.5 * picture(i) + 60).astype(np.uint8) for i in range(3)]  # within both
+    there = [wide.from_srgb(frame) for frame in muted]
+    Image.fromarray(disc(0)).save(tmp_path / "m.png")
+    shown = []
+    for name, frames, tags in (("s", muted, (0, 2, 1, 13)), ("w", there, (0, 2, 12, 13))):
+        clip = write_clip(
+            tmp_path / f"{name}.mkv", frames, codec="ffv1", pixel_format="gbrp10le", tags=tags
+        )
+        report = run(
+            Inputs(clip, tmp_path / "m.png"),
+            tmp_path / f"o{name}.mkv",
+            encoding=Encoding("ffv1", pixel_format="gbrp10le"),
+        )
+        assert report.drawn == 3
+        before, after = decoded(clip)[1], decoded(tmp_path / f"o{name}.mkv")[1]
+        for own, new in zip(views(before), views(after), strict=True):
+            np.testing.assert_array_equal(own[disc(0) == 0], new[disc(0) == 0])
+        pixels = Converter().to_rgb(after, Colour(0, 2))
+        shown.append(pixels if name == "s" else wide.to_srgb(pixels))
+    differences = np.abs(shown[0].astype(int) - shown[1])[disc(0) == 255]
+    assert differences.max() < 3 * 257, differences.max() / 257
+    moved = np.abs(shown[0].astype(int) - muted[1].astype(int) * 257)[disc(0) == 255]
+    assert moved.mean() > 5 * 257
+    kept = run(
+        Inputs(clip, tmp_path / "m.png", colour_management=False),
+        tmp_path / "k%d.png",
+        encoding=Encoding(),
+    )
+    assert any("are kept as they are: look at the result" in note for note in kept.notes)
+    run(Inputs(clip, tmp_path / "m.png"), tmp_path / "p%d.png", encoding=Encoding())
+    assert load_photo(tmp_path / "p0.png", colour_management=True).colours is not None

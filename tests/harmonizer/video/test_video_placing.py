@@ -12,8 +12,8 @@ from video_clips import HEIGHT, WIDTH, decoded, disc, picture, write_clip
 
 from harmonizer.arguments import Arguments
 from harmonizer.cli import main
-from harmonizer.cutouts import Placing
-from harmonizer.files import load_photo
+from harmonizer.images.cutouts import Placing
+from harmonizer.images.files import load_photo
 from harmonizer.placement import place
 from harmonizer.recipes import Recipe, Tools
 from harmonizer.renderer import CpuRenderer

@@ -6,13 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
+from colour_profiles import colours, profile
 from PIL import Image
 from video_clips import HEIGHT, WIDTH, decoded, disc, picture, samples, write_clip, write_pair
 
 from harmonizer.arguments import Arguments
 from harmonizer.cli import main
-from harmonizer.errors import HarmonizerError
-from harmonizer.files import load_photo
+from harmonizer.errors import HarmonizerError, ImageFileError
+from harmonizer.images.files import Photo, load_photo, save_photo
+from harmonizer.images.light import to_linear
 from harmonizer.recipes import Recipe, Tools
 from harmonizer.renderer import CpuRenderer
 from harmonizer.video import OFF, Encoding, Inputs, Job, VideoError, harmonize_video
@@ -98,8 +101,6 @@ def test_images_out_keep_numbers_alpha_and_every_background_value(
         if deep:
             pixels = pixels.astype(np.uint16) * np.uint16(257)
             pixels[..., :3] |= np.uint16(number)  # values that 8 bits do not hold
-        from harmonizer.files import save_photo
-
         file = tmp_path / "c" / f"shot.{number:04d}.{suffix}"
         save_photo(file, np.ascontiguousarray(pixels[..., :3]), alpha=pixels[..., 3])
         sources[number] = load_photo(file)
@@ -115,6 +116,29 @@ def test_images_out_keep_numbers_alpha_and_every_background_value(
         outside, inside = disc(number) == 0, disc(number) == 255
         np.testing.assert_array_equal(drawn.pixels[outside], source.pixels[outside])
         assert drawn.pixels[inside].mean() > 1.1 * source.pixels[inside].mean()
+
+
+def test_images_of_floats_and_of_other_colours_become_srgb(tmp_path: Path) -> None:
+    light = to_linear(picture(0) / 255)
+    for number in range(2):
+        for kind in ("f", "w"):
+            (tmp_path / kind).mkdir(exist_ok=True)
+        tifffile.imwrite(tmp_path / f"f/{number}.tif", light * (1 + number), photometric="rgb")
+        wide = colours("Display P3").from_srgb(picture(0))
+        save_photo(tmp_path / f"w/{number}.png", wide, Photo(wide, icc=profile("Display P3")))
+    Image.fromarray(disc(0)).save(tmp_path / "m.png")
+    for kind, said in (("f", "scene-linear light"), ("w", "are converted to sRGB")):
+        inputs = Inputs(tmp_path / kind, tmp_path / "m.png", rate=RATE)
+        report = run(inputs, tmp_path / f"{kind}%d.png", recipe=IDENTITY)
+        assert any(said in note for note in report.notes)
+        result = load_photo(tmp_path / f"{kind}0.png").pixels
+        assert result.dtype == np.uint16
+        assert np.abs(result / 257 - picture(0)).max() < 1.5
+    with pytest.raises(ImageFileError, match="Leave `colour_management` on"):
+        run(
+            Inputs(tmp_path / "f", tmp_path / "m.png", rate=RATE, colour_management=False),
+            tmp_path / "n%d.png",
+        )
 
 
 @pytest.mark.parametrize("depth", [8, 16])
@@ -185,7 +209,7 @@ def test_images_out_on_the_command_line(
 
 def test_16_bit_images_to_10_bit_video_keep_white_and_grey(tmp_path: Path) -> None:
     """libswscale's own way takes white to 943."""
-    from harmonizer.files import save_photo
+    from harmonizer.images.files import save_photo
 
     for number, level in enumerate((65535, 32896)):
         pixels = np.full((HEIGHT, WIDTH, 3), level, np.uint16)

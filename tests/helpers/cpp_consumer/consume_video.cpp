@@ -4,7 +4,7 @@
 #include <cstdio>
 #include <vector>
 
-#include "harmonizer_video.hpp"
+#include "harmonizer_surface.hpp"
 #include "on_device.h"
 
 namespace {
@@ -13,7 +13,7 @@ using harmonizer::MaskView;
 using harmonizer::Predictor;
 using harmonizer::Program;
 using harmonizer::Renderer;
-using harmonizer::VideoView;
+using harmonizer::SurfaceView;
 
 constexpr int kWidth = 322, kHeight = 51, kPitch = 336, kRows = (kHeight + 1) / 2;
 constexpr double kRed = 0.2126, kBlue = 0.0722, kGreen = 1 - kRed - kBlue;
@@ -80,7 +80,7 @@ void check_surfaces() {
 
     const OnDevice<uint8_t> luma(cuda, source.luma), chroma(cuda, source.chroma);
     const auto surface =
-        VideoView::nv12(luma.data(), chroma.data(), kWidth, kHeight, kPitch, HZ_BT709);
+        SurfaceView::nv12(luma.data(), chroma.data(), kWidth, kHeight, kPitch, HZ_BT709);
     const std::vector<uint8_t> nothing(kWidth * kHeight), everything(kWidth * kHeight, 255);
     const OnDevice<uint8_t> none(cuda, nothing), all(cuda, everything);
     harmonizer::enqueue(renderer, surface, MaskView::of(none.data(), kWidth, kHeight), surface,
@@ -96,7 +96,7 @@ void check_surfaces() {
                       static_cast<const void*>(answers), sizeof answers, on);
         });
     const OnDevice<uint8_t> out_luma(cuda, source.luma), out_chroma(cuda, source.chroma);
-    const auto out = VideoView::nv12(out_luma.data(), out_chroma.data(), kWidth, kHeight, kPitch);
+    const auto out = SurfaceView::nv12(out_luma.data(), out_chroma.data(), kWidth, kHeight, kPitch);
     harmonizer::enqueue(renderer, surface, MaskView::of(all.data(), kWidth, kHeight), out,
                         predictor);
     renderer.synchronize();
@@ -105,16 +105,16 @@ void check_surfaces() {
     renderer.synchronize();
     require_drawn({luma.fetch(), chroma.fetch()}, rgb);
 
-    hz_video changed = *surface.get();
+    hz_surface changed = *surface.get();
     changed.matrix = 0;
     refuse(HZ_INVALID, "matrix", [&] {
-        harmonizer::enqueue(renderer, VideoView::of(changed), MaskView(), surface, look);
+        harmonizer::enqueue(renderer, SurfaceView::of(changed), MaskView(), surface, look);
     });
     for (const bool chroma_rows : {false, true}) {
         changed = *out.get();
         (chroma_rows ? changed.chroma_stride : changed.luma_stride) = kWidth - 2;
         refuse(HZ_INVALID, chroma_rows ? "chroma_stride of 320" : "luma_stride of 320", [&] {
-            harmonizer::enqueue(renderer, surface, MaskView(), VideoView::of(changed), look);
+            harmonizer::enqueue(renderer, surface, MaskView(), SurfaceView::of(changed), look);
         });
     }
     refuse(HZ_INVALID, "must be a CUDA renderer",
@@ -123,8 +123,8 @@ void check_surfaces() {
     std::vector<uint8_t> host = source.luma;
     changed.luma = host.data();
     refuse(HZ_INVALID, "ordinary host memory", [&] {
-        harmonizer::enqueue(renderer, VideoView::of(changed), MaskView(), VideoView::of(changed),
-                            look);
+        harmonizer::enqueue(renderer, SurfaceView::of(changed), MaskView(),
+                            SurfaceView::of(changed), look);
     });
 }
 

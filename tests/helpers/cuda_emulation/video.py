@@ -29,10 +29,10 @@ class VideoPicture:
     def shape(self) -> tuple[int, int]:
         return self.luma.shape
 
-    def native(self) -> _native.Video:
-        """As `hz_video`; the arrays must outlive it."""
+    def native(self) -> _native.Surface:
+        """As `hz_surface`; the arrays must outlive it."""
         height, width = self.luma.shape
-        return _native.Video(
+        return _native.Surface(
             self.luma.ctypes.data,
             self.chroma.ctypes.data,
             width,
@@ -146,7 +146,7 @@ def frame_of(
         nowhere, mask, nowhere, filters, predicted, strength, thumbnail, stages=stages
     )
     frame.image.data = frame.out.data = None
-    frame.video = ctypes.pointer(picture.native())
+    frame.surface = ctypes.pointer(picture.native())
     if out is not None:
-        frame.video_out = ctypes.pointer(out.native())
+        frame.surface_out = ctypes.pointer(out.native())
     return frame

@@ -12,11 +12,6 @@ from train.fitting.ablate import ABLATIONS, variant
 from train.registry import MODELS
 
 
-@pytest.fixture(scope="module")
-def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
-    return Workshop(tmp_path_factory.mktemp("workshop"))
-
-
 def words(workshop: Workshop) -> list[str]:
     places = ["--data", str(workshop.photos), "--cache", str(workshop.cache)]
     flags = "--no-encoder --statistics --size 64 --batch 4 --workers 0 --no-tensorboard"

@@ -28,11 +28,6 @@ WEIGHTS = 0.05
 divides gradients by their size, so where a gradient is all rounding, a step's sign is too."""
 
 
-@pytest.fixture(scope="module")
-def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
-    return Workshop(tmp_path_factory.mktemp("workshop"))
-
-
 def small_run(workshop: Workshop) -> FitConfig:
     """Both kinds of batch norm; three photographs and three pairs, which two processes share
     unevenly; no clipping, which hides a wrong scale."""

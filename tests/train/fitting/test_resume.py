@@ -28,11 +28,6 @@ from train.fitting.step import Stepper
 STEPS = 8
 
 
-@pytest.fixture(scope="module")
-def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
-    return Workshop(tmp_path_factory.mktemp("workshop"))
-
-
 def long_run(workshop: Workshop, **changes: Any) -> FitConfig:
     """Encoder and statistics on photographs and pairs, average and schedule included."""
     fields = {"network": BOTH, "ema": 0.9, "samples": 4 * STEPS, "save_every": 2, "size": 32}

@@ -24,11 +24,6 @@ from train.s2crnet import S2CRNet, S2CRNetConfig
 SMALL = S2CRNetConfig(statistics=True, encoder_size=32)
 
 
-@pytest.fixture(scope="module")
-def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
-    return Workshop(tmp_path_factory.mktemp("workshop"))
-
-
 def config(workshop: Workshop, pairs: bool = False, **changes: object) -> FitConfig:
     fields = {"network": SMALL, "loss": "sum", "pair_weight": 1.0, "weight_decay": 0.01}
     return workshop.config(pairs, **(fields | changes))

@@ -9,7 +9,7 @@
 #include "api/checks.h"
 #include "api/errors.h"
 #include "api/renderer.h"
-#include "cuda/video.h"
+#include "cuda/surface.h"
 
 using namespace hz_api;
 
@@ -193,18 +193,18 @@ int32_t hz_renderer_enqueue(hz_renderer* renderer, hz_predictor* predictor, cons
     });
 }
 
-int32_t hz_renderer_enqueue_video(hz_renderer* renderer, hz_predictor* predictor,
-                                  const hz_video* image, const hz_mask* mask, double strength,
-                                  const hz_video* out, const hz_program* program) {
+int32_t hz_renderer_enqueue_surface(hz_renderer* renderer, hz_predictor* predictor,
+                                    const hz_surface* image, const hz_mask* mask, double strength,
+                                    const hz_surface* out, const hz_program* program) {
     return guarded([&] {
         check_handle(renderer, "renderer");
-        hz_cuda::check_video(image, "image");
+        hz_cuda::check_surface(image, "image");
         check_mask(mask, hz_cuda::picture_of(*image));
-        hz_cuda::check_video(out, "out");
-        hz_cuda::check_video_out(*image, mask, *out);
+        hz_cuda::check_surface(out, "out");
+        hz_cuda::check_surface_out(*image, mask, *out);
         check_strength(strength);
         check_predictor(predictor, renderer, mask, program);
-        renderer->enqueue_video(predictor, *image, mask, strength, *out, program);
+        renderer->enqueue_surface(predictor, *image, mask, strength, *out, program);
     });
 }
 

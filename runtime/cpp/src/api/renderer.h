@@ -4,7 +4,7 @@
 #include <string>
 
 #include "harmonizer.h"
-#include "harmonizer_video.h"
+#include "harmonizer_surface.h"
 
 struct hz_frame;
 
@@ -44,8 +44,9 @@ struct hz_renderer {
     /* These four throw hz_api::Invalid where there is no device. */
     virtual void enqueue(hz_predictor* predictor, const hz_image& image, const hz_mask* mask,
                          double strength, const hz_image& out, const hz_program* program) = 0;
-    virtual void enqueue_video(hz_predictor* predictor, const hz_video& image, const hz_mask* mask,
-                               double strength, const hz_video& out, const hz_program* program) = 0;
+    virtual void enqueue_surface(hz_predictor* predictor, const hz_surface& image,
+                                 const hz_mask* mask, double strength, const hz_surface& out,
+                                 const hz_program* program) = 0;
     virtual void enqueue_frame(const hz_frame& frame, int32_t phases) = 0;
     virtual void synchronize(hz_program* program) = 0;
     /* Ordinal of the GPU; -1 for the CPU. */

@@ -71,10 +71,10 @@ void load_bytes(const Block& block, Planes<float>& planes) {
 /* The same by arithmetic, where the prefix's tables are clamped lines. */
 void load_lines(const Block& block, Planes<float>& planes) {
     const hz_image& image = block.job.image;
-    const hz_cpu::Line red = block.job.byte_drawing->lines[0],
-                       green = block.job.byte_drawing->lines[1],
-                       blue = block.job.byte_drawing->lines[2];
-    const auto on_line = [](const hz_cpu::Line& line, const char* value) {
+    const hz_cpu::TableLine red = block.job.byte_drawing->lines[0],
+                            green = block.job.byte_drawing->lines[1],
+                            blue = block.job.byte_drawing->lines[2];
+    const auto on_line = [](const hz_cpu::TableLine& line, const char* value) {
         const float v = line.slope * float(load<uint8_t>(value)) + line.offset;
         const float raised = v > line.low ? v : line.low;
         return raised < line.high ? raised : line.high;

@@ -18,7 +18,7 @@ constexpr hz::ErrorBudget kBudget = {hz::kFloatRounding, 2e-5, 1e-6};
 
 /* Whether a rising table is a line between two flat ends, as gains, contrast and their clips make
    it; vector arithmetic then replaces the look-ups. */
-bool make_line(const double (&table)[256], Line& line) {
+bool make_table_line(const double (&table)[256], TableLine& line) {
     int low = 0, high = 255;
     while (low < 255 && table[low + 1] == table[0]) ++low;
     while (high > 0 && table[high - 1] == table[255]) --high;
@@ -150,7 +150,7 @@ void make_byte_drawing(const Steps& steps, ByteDrawing& drawing) {
     drawing.prefix_in_lines = float_suffices(steps, drawing.middle, drawing.suffix, hz::kLineError);
     for (int c = 0; c < 3; ++c)
         drawing.prefix_in_lines =
-            drawing.prefix_in_lines && make_line(drawing.prefix[c], drawing.lines[c]);
+            drawing.prefix_in_lines && make_table_line(drawing.prefix[c], drawing.lines[c]);
     for (int c = 0; c < 3; ++c)
         for (int value = 0; value < 256; ++value) {
             drawing.prefix_float[c][value] = static_cast<float>(drawing.prefix[c][value]);

@@ -41,8 +41,8 @@ constexpr int kCells = (1 << (kPositionBits - kCellShift)) + 1;
 constexpr uint32_t kSteep = 1u << 23;
 constexpr uint32_t kBeginning = kSteep - 1;
 
-/* slope * value + offset, clamped. */
-struct Line {
+/* A table that is slope * value + offset, clamped. */
+struct TableLine {
     float slope, offset, low, high;
 };
 
@@ -64,7 +64,7 @@ struct ByteDrawing {
     bool middle_in_float; /* whether float suffices for [middle, suffix) */
     bool all_in_float;    /* whether float suffices for [middle, count), for soft masks */
     bool prefix_in_lines; /* whether `lines` stand for the prefix in [middle, suffix) */
-    Line lines[3];
+    TableLine lines[3];
     double prefix[3][256];
     float prefix_float[3][256];
     uint8_t levels[3][256]; /* the prefix rounded, for programs that are all prefix */

@@ -76,8 +76,8 @@ public:
                  const hz_program*) override {
         refuse_device_memory();
     }
-    void enqueue_video(hz_predictor*, const hz_video&, const hz_mask*, double, const hz_video&,
-                       const hz_program*) override {
+    void enqueue_surface(hz_predictor*, const hz_surface&, const hz_mask*, double,
+                         const hz_surface&, const hz_program*) override {
         refuse_device_memory();
     }
     void enqueue_frame(const hz_frame&, int32_t) override { refuse_device_memory(); }

@@ -7,7 +7,7 @@
 
 #include "api/checks.h"
 #include "api/errors.h"
-#include "cuda/video.h"
+#include "cuda/surface.h"
 
 namespace hz_cuda {
 namespace {
@@ -57,12 +57,12 @@ void check_frame(const hz_frame* frame, int32_t phase) {
             "HZ_PHASE_PREPARE; got " +
             std::to_string(phase) + ".");
     const hz_mask* mask = frame->mask.data ? &frame->mask : nullptr;
-    if (frame->video) {
-        check_video(frame->video, "video");
-        hz_api::check_mask(mask, picture_of(*frame->video));
+    if (frame->surface) {
+        check_surface(frame->surface, "surface");
+        hz_api::check_mask(mask, picture_of(*frame->surface));
         if (phase & HZ_PHASE_DRAW) {
-            check_video(frame->video_out, "video_out");
-            check_video_out(*frame->video, mask, *frame->video_out);
+            check_surface(frame->surface_out, "surface_out");
+            check_surface_out(*frame->surface, mask, *frame->surface_out);
         }
     } else {
         hz_api::check_image(&frame->image, "image");
@@ -83,9 +83,9 @@ void check_frame(const hz_frame* frame, int32_t phase) {
         throw Invalid("composite and coverage must both be given, or both be null.");
     if (!frame->foreground != !frame->background)
         throw Invalid("foreground and background must both be given, or both be null.");
-    if (frame->foreground && frame->video)
+    if (frame->foreground && frame->surface)
         throw Invalid(
-            "image must be given for foreground and background; got a video's picture. "
+            "image must be given for foreground and background; got a surface. "
             "Convert it to R, G and B.");
     if (frame->foreground && !mask)
         throw Invalid("mask must be given for foreground and background: it tells them apart.");

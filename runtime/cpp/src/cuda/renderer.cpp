@@ -189,9 +189,9 @@ void CudaRenderer::run_with(const hz_frame& frame, hz_predictor* predictor, doub
     run_given(frame, program, HZ_PHASE_MEASURE | HZ_PHASE_DRAW);
 }
 
-void CudaRenderer::enqueue_video(hz_predictor* predictor, const hz_video& image,
-                                 const hz_mask* mask, double strength, const hz_video& out,
-                                 const hz_program* program) {
+void CudaRenderer::enqueue_surface(hz_predictor* predictor, const hz_surface& image,
+                                   const hz_mask* mask, double strength, const hz_surface& out,
+                                   const hz_program* program) {
     take_turn([&] {
         check_device_memory(image.luma, "image");
         check_device_memory(image.chroma, "image");
@@ -199,8 +199,8 @@ void CudaRenderer::enqueue_video(hz_predictor* predictor, const hz_video& image,
         check_device_memory(out.luma, "out");
         check_device_memory(out.chroma, "out");
         hz_frame frame = {};
-        frame.video = &image;
-        frame.video_out = &out;
+        frame.surface = &image;
+        frame.surface_out = &out;
         if (mask) frame.mask = *mask;
         run_with(frame, predictor, strength, program);
     });
@@ -222,13 +222,13 @@ void CudaRenderer::enqueue(hz_predictor* predictor, const hz_image& image, const
 
 void CudaRenderer::enqueue_frame(const hz_frame& given, int32_t phases) {
     take_turn([&] {
-        if (!given.video) check_device_memory(given.image.data, "image");
+        if (!given.surface) check_device_memory(given.image.data, "image");
         if (given.mask.data) check_device_memory(given.mask.data, "mask");
-        if (!given.video && phases & HZ_PHASE_DRAW) check_device_memory(given.out.data, "out");
-        for (const hz_video* video : {given.video, given.video_out}) {
-            if (!video) continue;
-            check_device_memory(video->luma, "video");
-            check_device_memory(video->chroma, "video");
+        if (!given.surface && phases & HZ_PHASE_DRAW) check_device_memory(given.out.data, "out");
+        for (const hz_surface* surface : {given.surface, given.surface_out}) {
+            if (!surface) continue;
+            check_device_memory(surface->luma, "surface");
+            check_device_memory(surface->chroma, "surface");
         }
         hz_frame frame = given;
         if (!frame.workspace) frame.workspace = prepare_workspace();

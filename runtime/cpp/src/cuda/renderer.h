@@ -46,8 +46,9 @@ public:
                    double strength, const hz_image& out, hz_program& program) override;
     void enqueue(hz_predictor* predictor, const hz_image& image, const hz_mask* mask,
                  double strength, const hz_image& out, const hz_program* program) override;
-    void enqueue_video(hz_predictor* predictor, const hz_video& image, const hz_mask* mask,
-                       double strength, const hz_video& out, const hz_program* program) override;
+    void enqueue_surface(hz_predictor* predictor, const hz_surface& image, const hz_mask* mask,
+                         double strength, const hz_surface& out,
+                         const hz_program* program) override;
     void enqueue_frame(const hz_frame& frame, int32_t phases) override;
     void synchronize(hz_program* program) override;
     int device() const override { return ordinal_; }

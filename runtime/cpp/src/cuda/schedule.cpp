@@ -6,7 +6,7 @@
 #include "api/errors.h"
 #include "cuda/frame.h"
 #include "cuda/launches.h"
-#include "cuda/video.h"
+#include "cuda/surface.h"
 #include "harmonizer_cuda.h"
 #include "hz_workspace.h"
 
@@ -42,11 +42,11 @@ constexpr const char* kApplyKernels[] = {"hz_apply_u8", "hz_apply_u16", "hz_appl
 constexpr const char* kPackedKernels[][2] = {{"hz_apply_rgb8", "hz_apply_bgr8"},
                                              {"hz_apply_rgba8", "hz_apply_bgra8"}};
 /* Of 8 bits, and of more. */
-constexpr const char* kVideoMeasureKernels[] = {"hz_measure_nv12", "hz_measure_p010"};
-constexpr const char* kVideoReduceKernels[] = {"hz_reduce_nv12", "hz_reduce_p010"};
-constexpr const char* kVideoApplyKernels[] = {"hz_apply_nv12", "hz_apply_p010"};
+constexpr const char* kSurfaceMeasureKernels[] = {"hz_measure_nv12", "hz_measure_p010"};
+constexpr const char* kSurfaceReduceKernels[] = {"hz_reduce_nv12", "hz_reduce_p010"};
+constexpr const char* kSurfaceApplyKernels[] = {"hz_apply_nv12", "hz_apply_p010"};
 
-/* A frame and what follows from it alone; of a video's picture, `frame.image` has the size. */
+/* A frame and what follows from it alone; of a surface, `frame.image` has the size. */
 struct FrameTask {
     hz_frame frame;
     Workspace* workspace;
@@ -117,7 +117,7 @@ int64_t resident_blocks(const hz_frame& frame, int64_t of_processor) {
 }
 
 FrameTask make_task(hz_frame frame) {
-    if (frame.video) frame.image = picture_of(*frame.video);
+    if (frame.surface) frame.image = picture_of(*frame.surface);
     const bool masked = frame.mask.data != nullptr, thumbnail = frame.composite != nullptr,
                regions = frame.foreground != nullptr;
     return {frame,
@@ -158,12 +158,12 @@ void add_measure(const FrameTask& task, Launches& launches) {
                               resident_blocks(frame, kMeasureBlocks));
     if (p.counted) blocks = std::max(blocks, divided(p.strips.count, kMostStripsOfBlock));
     blocks = std::max<int64_t>(blocks, 1);
-    if (!frame.video)
+    if (!frame.surface)
         return launches.add(kMeasureKernels[frame.image.type], blocks, kMeasureThreads, p);
-    const hz_video& video = *frame.video;
-    launches.add(
-        kVideoMeasureKernels[is_deep(video)], blocks, kMeasureThreads,
-        VideoMeasureParameters{p, planes_of(video), coding_of<float>(video), shift_of(video)});
+    const hz_surface& surface = *frame.surface;
+    launches.add(kSurfaceMeasureKernels[is_deep(surface)], blocks, kMeasureThreads,
+                 VideoMeasureParameters{p, planes_of(surface), coding_of<float>(surface),
+                                        shift_of(surface)});
 }
 
 /* After MEASURE, whose word of what is seen they correct. */
@@ -190,18 +190,18 @@ void add_reduce(const FrameTask& task, int step, Launches& launches) {
     ReduceParameters p = {};
     p.image = image_of(task.frame.image);
     p.strips = make_strips(task.frame.image.width, task.frame.image.height,
-                           !task.frame.video && has_joined_rows(task.frame.image));
+                           !task.frame.surface && has_joined_rows(task.frame.image));
     p.workspace = task.workspace;
     p.pixels = task.pixels;
     p.step = step;
     const int64_t blocks =
         std::min<int64_t>(divided(p.strips.count, kReduceThreads / 32), kReduceBlocks);
-    if (!task.frame.video)
+    if (!task.frame.surface)
         return launches.add(kReduceKernels[task.frame.image.type], blocks, kReduceThreads, p);
-    const hz_video& video = *task.frame.video;
-    launches.add(kVideoReduceKernels[is_deep(video)], blocks, kReduceThreads,
-                 VideoReduceParameters{p, planes_of(video), coding_of<float>(video),
-                                       coding_of<double>(video), shift_of(video), 0});
+    const hz_surface& surface = *task.frame.surface;
+    launches.add(kSurfaceReduceKernels[is_deep(surface)], blocks, kReduceThreads,
+                 VideoReduceParameters{p, planes_of(surface), coding_of<float>(surface),
+                                       coding_of<double>(surface), shift_of(surface), 0});
 }
 
 void add_preparing(const FrameTask& task, Launches& launches) {
@@ -238,28 +238,28 @@ bool is_aligned_alike(const hz_image& image, const hz_image& out) {
            (image.height == 1 || (image.row_stride - out.row_stride) % 16 == 0);
 }
 
-void add_video_apply(const FrameTask& task, Launches& launches) {
-    const hz_video &video = *task.frame.video, &out = *task.frame.video_out;
+void add_surface_apply(const FrameTask& task, Launches& launches) {
+    const hz_surface &surface = *task.frame.surface, &out = *task.frame.surface_out;
     VideoApplyParameters p = {};
-    p.image = planes_of(video);
+    p.image = planes_of(surface);
     p.out = planes_of(out);
     p.mask = mask_of(task);
     p.workspace = task.workspace;
-    p.width = video.width;
-    p.height = video.height;
-    p.strips_of_row = static_cast<u32>(divided(divided(video.width, 2), kBlocksOfStrip));
-    p.strips = p.strips_of_row * static_cast<u32>(divided(video.height, 2));
-    p.coding = coding_of<float>(video);
-    p.exact_coding = coding_of<double>(video);
-    p.shift = shift_of(video);
-    p.in_place = is_same(video, out);
+    p.width = surface.width;
+    p.height = surface.height;
+    p.strips_of_row = static_cast<u32>(divided(divided(surface.width, 2), kBlocksOfStrip));
+    p.strips = p.strips_of_row * static_cast<u32>(divided(surface.height, 2));
+    p.coding = coding_of<float>(surface);
+    p.exact_coding = coding_of<double>(surface);
+    p.shift = shift_of(surface);
+    p.in_place = is_same(surface, out);
     const int64_t blocks =
         std::min(divided(p.strips, kApplyThreads / 32), resident_blocks(task.frame, kApplyBlocks));
-    launches.add(kVideoApplyKernels[is_deep(video)], blocks, kApplyThreads, p);
+    launches.add(kSurfaceApplyKernels[is_deep(surface)], blocks, kApplyThreads, p);
 }
 
 void add_apply(const FrameTask& task, Launches& launches) {
-    if (task.frame.video) return add_video_apply(task, launches);
+    if (task.frame.surface) return add_surface_apply(task, launches);
     const hz_frame& frame = task.frame;
     ApplyParameters p = {};
     p.image = image_of(frame.image);
