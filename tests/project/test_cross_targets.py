@@ -1,5 +1,6 @@
 """Wheels for other systems: what Zig compiles for them, and what of it can run here."""
 
+import ctypes
 import os
 import platform
 import shutil
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from repository import ROOT
 
 from cross_targets import TARGETS, cmake_settings, find_target
+from harmonizer import _native
 from harmonizer.arguments import Arguments
 from harmonizer.ops import DEFAULT_FILTERS
 from harmonizer.renderer import CpuRenderer
@@ -91,6 +93,16 @@ def test_library_is_of_the_system_and_exports_the_interface(built: Path) -> None
 def _glibc_versions(library: Path) -> list[str]:
     words = run("readelf", "-V", library).replace("\n", " ").split()
     return [word.removeprefix("GLIBC_") for word in words if word.startswith("GLIBC_")]
+
+
+@pytest.mark.slow
+def test_library_finds_the_instruction_set_that_the_installed_one_finds(built: Path) -> None:
+    target = TARGETS[built.name]
+    if target.system != platform.system() or target.processor != platform.machine():
+        pytest.skip("a library for another system")
+    library = ctypes.CDLL(str(built / target.library))
+    library.hz_isa.restype = ctypes.c_char_p
+    assert library.hz_isa().decode() == _native.isa()
 
 
 @pytest.mark.slow
