@@ -44,7 +44,8 @@ def test_install_tree_holds_what_is_needed_and_no_path_of_the_build() -> None:
     libraries = {
         f"lib/{name}" for name in ("libharmonizer.so", SONAME, f"libharmonizer.so.{__version__}")
     }
-    assert files == libraries | {"lib/pkgconfig/harmonizer.pc"} | package | headers
+    others = {"lib/pkgconfig/harmonizer.pc", "share/doc/harmonizer/LICENSE"}
+    assert files == libraries | others | package | headers
     for name in (*package, "lib/pkgconfig/harmonizer.pc"):
         text = (tree / name).read_text()
         assert str(ROOT) not in text
