@@ -21,7 +21,7 @@ PACKAGES = {
     "numpy": VersionRange("2.0", "2.5"),
     "onnxruntime": VersionRange("1.20", "1.32"),
     "Pillow": VersionRange("11.3", "13.0"),
-    "imagecodecs": VersionRange("2026.1.14", "2026.10"),
+    "imagecodecs": VersionRange("2026.3.6", "2026.10"),
     "av": VersionRange("18.1", "19.0"),
     "platformdirs": VersionRange("4.0", "4.14"),
     "tqdm": VersionRange("4.66", "4.70"),
