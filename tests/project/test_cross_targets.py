@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cpp_package import SONAME
 from numpy.typing import NDArray
 from repository import ROOT
 
@@ -73,6 +74,8 @@ def built(wheel: Path) -> Path:
     target = TARGETS[folder.name]
     data = zipfile.ZipFile(wheel).read(f"harmonizer/_native/{target.library}")
     (folder / target.library).write_bytes(data)
+    if target.system == "Linux":
+        (folder / SONAME).symlink_to(target.library)  # what a program that is linked to it asks for
     cmake_settings(target, folder / "zig")  # the compiler, for what is linked to it
     return folder
 
