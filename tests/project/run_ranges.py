@@ -44,19 +44,19 @@ def versions(text: str) -> dict[str, str]:
     return dict(re.findall(r"^([\w-]+)==(\S+)", text, re.MULTILINE))
 
 
-def resolve(python: str, resolution: str) -> str:
+def resolve(python: str, resolution: str, extras: tuple[str, ...]) -> str:
     """What `pip` would be given: the versions that have wheels for that Python."""
-    extras = [word for extra in EXTRAS for word in ("--extra", extra)]
+    chosen = [word for extra in extras for word in ("--extra", extra)]
     settings = ["--no-header", "--no-annotate", "--quiet", "--no-python-downloads"]
     rules = ["--only-binary", ":all:", "--resolution", resolution, "--python-version", python]
-    return uv("pip", "compile", *settings, *rules, *extras, ROOT / "pyproject.toml")
+    return uv("pip", "compile", *settings, *rules, *chosen, ROOT / "pyproject.toml")
 
 
-def install(folder: Path, wheel: Path, resolution: str) -> Path:
+def install(folder: Path, wheel: Path, resolution: str, extras: tuple[str, ...]) -> Path:
     """Make the environment; its folder of programs."""
     uv("venv", "--quiet", "--python", sys.executable, folder / "venv")
     programs = folder / "venv" / ("Scripts" if os.name == "nt" else "bin")
-    (folder / "versions.txt").write_text(resolve(platform.python_version(), resolution))
+    (folder / "versions.txt").write_text(resolve(platform.python_version(), resolution, extras))
     into = ["pip", "install", "--quiet", "--python", programs / "python", "--no-deps"]
     uv(*into, "--only-binary", ":all:", "--requirements", folder / "versions.txt")
     uv(*into, wheel.resolve())
@@ -86,15 +86,17 @@ def main() -> int:
     parser.add_argument("--resolution", choices=("lowest-direct", "highest"), required=True)
     parser.add_argument("--wheel", type=Path)
     parser.add_argument("--resolve-only", metavar="PYTHON", help="such as 3.14")
+    parser.add_argument("--also", default="", metavar="EXTRA", help="such as export: several GB")
     parser.add_argument("words", nargs="*", help="more words for pytest, after --")
     options = parser.parse_args()
+    extras = (*EXTRAS, options.also) if options.also else EXTRAS
     if options.resolve_only:
-        print(resolve(options.resolve_only, options.resolution))
+        print(resolve(options.resolve_only, options.resolution, extras))
         return 0
     if options.wheel is None or not options.wheel.is_file():
         parser.error(f"--wheel must be a file that `make wheel` made; got {options.wheel}")
     with tempfile.TemporaryDirectory() as folder:
-        programs = install(Path(folder), options.wheel, options.resolution)
+        programs = install(Path(folder), options.wheel, options.resolution, extras)
         found = versions(uv("pip", "freeze", "--python", programs / "python"))
         print(json.dumps(found), flush=True)
         doctor, tests, line = try_out(programs, options.words)
