@@ -66,6 +66,7 @@ def test_archive_unpacked_anywhere_serves_a_consumer(tmp_path: Path) -> None:
 
 
 def test_debian_package_says_what_it_needs() -> None:
+    tool("dpkg-shlibdeps")  # asks which glibc is needed
     path = pack("DEB", "*.deb")
     inspect = tool("dpkg-deb")
     assert re.fullmatch(rf"libharmonizer-dev_{__version__}_\w+\.deb", path.name)
