@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export HARMONIZER_DATA ?= $(abspath ../shared/data)
 
-.PHONY: help attack setup prerequisites cuda train train-gpu model demo test test-quick test-all check format bench bench-gpu gpu-test pycuda wheel wheels clean
+.PHONY: help attack setup prerequisites cuda train train-gpu model demo test test-quick test-all check format bench bench-gpu gpu-test pycuda wheel wheels site clean
 
 help:
 	@echo "make demo      set up, export with parity, harmonize sample photographs"
@@ -21,6 +21,7 @@ help:
 	@echo "make cuda      compile the CUDA kernels for every supported GPU (nvcc, or NVRTC's wheels)"
 	@echo "make wheel     build dist/*.whl (needs a C++ compiler alone; no set-up)"
 	@echo "make wheels    build dist/*.whl for Linux (glibc 2.28; x86-64, arm64), Windows and macOS"
+	@echo "make site      build the documentation's site in build/site (needs no other set-up)"
 	@echo "make attack    attack files, models, the C interface; write the tables of docs/reliability.md"
 
 setup: .venv/.ready
@@ -113,6 +114,11 @@ wheels: $(addprefix wheel-,$(targets))
 wheel-%: prerequisites
 	test -x build/wheel/bin/python || $(PYTHON) -m venv build/wheel
 	HARMONIZER_TARGET=$* build/wheel/bin/pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+
+site:
+	test -x build/site-tools/bin/mkdocs || { $(PYTHON) -m venv build/site-tools && build/site-tools/bin/pip install --quiet --disable-pip-version-check mkdocs-material==9.8.2; }
+	$(PYTHON) site_pages.py
+	build/site-tools/bin/mkdocs build --strict --clean
 
 clean:
 	rm -rf build dist out .venv

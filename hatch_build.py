@@ -21,8 +21,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 sys.path.append(str(Path(__file__).parent))  # a build front end does not put it there
 from cross_targets import ZIG, Target, cmake_settings, find_target
 
-SUFFIX = {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
-LIBRARY = f"libharmonizer{SUFFIX}"
+SUFFIXES = {"linux": ".so", "win32": ".dll", "darwin": ".dylib"}
 KERNEL_IMAGE = ("hz_kernels.fatbin", "hz_kernels.sha256")
 KERNEL_SOURCES = (".cu", ".cuh", ".h")
 
@@ -48,12 +47,13 @@ class RendererBuildHook(BuildHookInterface[Any]):
             build_data: Hatchling's; gets the tag and, for a standard wheel, the library.
 
         Raises:
-            CompileError: If no C++ compiler is found, or CMake fails.
+            CompileError: If this platform is not supported, no C++ compiler is found, or CMake
+                fails.
         """
         root = Path(self.root)
         other = os.environ.get("HARMONIZER_TARGET")
         target = find_target(other) if other else None
-        name = target.library if target else LIBRARY
+        name = target.library if target else library_name()
         place = root / "runtime" / "harmonizer" / "_native" / name
         if target:
             place = root / "build" / target.tag / name
@@ -70,6 +70,25 @@ class RendererBuildHook(BuildHookInterface[Any]):
             build_data["force_include"][str(place)] = f"harmonizer/_native/{name}"
             for path, inside in kernel_files(root).items():
                 build_data["force_include"][str(path)] = inside
+
+
+def library_name() -> str:
+    """What the library is called on this machine.
+
+    Raises:
+        CompileError: If it is none that harmonizer is built on.
+    """
+    if sys.maxsize < 1 << 32:
+        raise CompileError(
+            "harmonizer must be built by a Python of 64 bits; this one has 32. Install the 64-bit "
+            "Python of this system."
+        )
+    if sys.platform not in SUFFIXES:
+        raise CompileError(
+            f"harmonizer must be built on Linux, macOS or Windows; this is {sys.platform}. The C++ "
+            "library alone may compile here: docs/cpp.md."
+        )
+    return f"libharmonizer{SUFFIXES[sys.platform]}"
 
 
 def platform_tag(library: Path) -> str:
@@ -112,8 +131,8 @@ def compile_library(source: Path, folder: Path, target: Target | None = None) ->
     ):
         raise CompileError(
             "building harmonizer needs a C++17 compiler; none of c++, g++ and clang++ is on PATH. "
-            "Install the system package g++ or clang (Debian, Ubuntu: apt install g++), or set "
-            "CXX to a compiler."
+            "Install the system package g++ or clang (Debian, Ubuntu: apt install g++), set CXX to "
+            "a compiler, or HARMONIZER_TARGET to a target of cross_targets.py, which brings one."
         )
     for command in (
         [

@@ -4,7 +4,14 @@
 that ``import harmonizer`` costs nothing; no part of the package imports torch.
 """
 
+import sys
 from typing import TYPE_CHECKING
+
+if sys.version_info < (3, 11):  # noqa: UP036 - pip asks, a folder on the path does not
+    raise ImportError(
+        f"harmonizer must have Python 3.11 or newer; this is {sys.version.split()[0]}. Install a "
+        "newer Python, and harmonizer into it."
+    )
 
 if TYPE_CHECKING:
     from harmonizer.arguments import Arguments

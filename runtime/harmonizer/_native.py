@@ -210,8 +210,8 @@ def load_library() -> ctypes.CDLL:
         library = ctypes.CDLL(str(LIBRARY))
     except OSError as error:
         raise NativeLibraryError(
-            f"{LIBRARY} must be loadable on this system; {error}. Run `pip install -e .` again to "
-            "compile it here."
+            f"{LIBRARY} must be loadable on this system; {error}. Install a wheel for this "
+            "platform (docs/platforms.md), or compile it here: `pip install .` in the repository."
         ) from error
     image, mask, program = map(ctypes.POINTER, (Image, Mask, Program))
     floats = ctypes.POINTER(ctypes.c_float)

@@ -19,8 +19,8 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from harmonizer.errors import HarmonizerError
+from harmonizer.tested import PACKAGES, PYTHON, outside
 
-PACKAGES = ("numpy", "onnxruntime", "Pillow", "imagecodecs", "av")
 GPU_PACKAGES = ("pycuda", "cuda-bindings", "onnxruntime-gpu", "tensorrt", "tensorrt-rtx")
 
 
@@ -42,10 +42,10 @@ def examine(model: Path | None = None) -> Iterator[Finding]:
     from harmonizer import __version__
 
     yield Finding("harmonizer", f"{__version__}, in {Path(__file__).parent}", None)
-    yield Finding("python", f"{platform.python_version()}, {platform.platform()}", None)
-    for name in PACKAGES:
-        version = _version(name)
-        yield Finding(name, version or "missing; run `pip install harmonizer`", bool(version))
+    python, system = platform.python_version(), platform.platform()
+    beyond = outside(python, PYTHON)
+    yield Finding("python", f"{python}{f' ({beyond})' if beyond else ''}, {system}", None)
+    yield from map(_examine_package, PACKAGES)
     yield Finding("processor", f"{platform.machine()}, {os.cpu_count()} cores", None)
     yield from _check("renderer", _describe_renderer)
     yield from _check("model", lambda: _describe_model(model))
@@ -66,6 +66,19 @@ def _check(topic: str, run: Callable[[], str]) -> Iterator[Finding]:
         yield Finding(topic, f"{type(error).__name__}: {error}", False)
 
 
+def _examine_package(name: str) -> Finding:
+    """Whether a package is there, and in a version that was tested."""
+    version = _version(name)
+    if version is None:
+        return Finding(name, "missing; run `pip install harmonizer`", False)
+    beyond = outside(version, PACKAGES[name])
+    if beyond is None:
+        return Finding(name, version)
+    if beyond.startswith("older"):
+        return Finding(name, f"{version}, {beyond}; run `pip install -U {name}`", False)
+    return Finding(name, f"{version}, {beyond}; what follows says whether it works", None)
+
+
 def _version(package: str) -> str | None:
     try:
         return metadata.version(package)
@@ -76,7 +89,8 @@ def _version(package: str) -> str | None:
 def _describe_renderer() -> str:
     from harmonizer import _native
 
-    return f"{_native.version()}, instruction set {_native.isa()}, {_native.LIBRARY}"
+    slow = " (no AVX2 here: drawing takes longer)" if _native.isa() == "x86-64" else ""
+    return f"{_native.version()}, instruction set {_native.isa()}{slow}, {_native.LIBRARY}"
 
 
 def _describe_model(model: Path | None) -> str:

@@ -1,6 +1,7 @@
 """The C and C++ package: built, installed, found, and drawing bit for bit what Python draws."""
 
 import os
+import platform
 import re
 import subprocess
 from pathlib import Path
@@ -43,7 +44,8 @@ def test_install_tree_holds_what_is_needed_and_no_path_of_the_build() -> None:
     libraries = {
         f"lib/{name}" for name in ("libharmonizer.so", SONAME, f"libharmonizer.so.{__version__}")
     }
-    assert files == libraries | {"lib/pkgconfig/harmonizer.pc"} | package | headers
+    others = {"lib/pkgconfig/harmonizer.pc", "share/doc/harmonizer/LICENSE"}
+    assert files == libraries | others | package | headers
     for name in (*package, "lib/pkgconfig/harmonizer.pc"):
         text = (tree / name).read_text()
         assert str(ROOT) not in text
@@ -330,3 +332,27 @@ def test_pkg_config_tells_how_to_build_without_cmake(static: bool, tmp_path: Pat
         configure(tmp_path, tmp_path / "p", f"-DCMAKE_PREFIX_PATH={tree}")
         succeed(tool("cmake"), "--build", tmp_path / "p")
         succeed(tmp_path / "p/p", "errors")
+
+
+ISA = """
+#include <stdio.h>
+#include "harmonizer.h"
+int main(void) { return puts(hz_isa()) < 0; }
+"""
+
+
+@pytest.mark.parametrize(
+    ("processor", "expected"), [("Nehalem", "x86-64"), ("Haswell", "x86-64-v3")]
+)
+def test_library_on_an_older_processor_takes_what_it_has(
+    processor: str, expected: str, tmp_path: Path
+) -> None:
+    if platform.machine() != "x86_64":
+        pytest.skip("processors of x86-64")
+    emulator, library = tool("qemu-x86_64"), installed() / "lib"
+    (tmp_path / "isa.c").write_text(ISA)
+    words = [f"-I{installed() / 'include'}", f"-L{library}", "-lharmonizer"]
+    succeed(tool("cc"), tmp_path / "isa.c", *words, "-o", tmp_path / "isa")
+    environment = os.environ | {"LD_LIBRARY_PATH": str(library)}
+    said = succeed(emulator, "-cpu", processor, tmp_path / "isa", env=environment)
+    assert said.strip() == expected

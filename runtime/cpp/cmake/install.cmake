@@ -31,3 +31,16 @@ endif()
 configure_file(cmake/harmonizer.pc.in harmonizer.pc @ONLY)
 install(FILES "${CMAKE_CURRENT_BINARY_DIR}/harmonizer.pc"
   DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig")
+install(FILES ../../LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
+
+# `cpack` makes a tar.gz that can be unpacked anywhere, `cpack -G DEB` a package of Debian's kind.
+set(CPACK_GENERATOR TGZ)
+set(CPACK_PACKAGE_VENDOR "The harmonizer project")
+set(CPACK_PACKAGE_CONTACT "The maintainers of harmonizer")
+set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "Image harmonization with photo filters: C and C++ library")
+set(CPACK_STRIP_FILES ON)
+set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
+set(CPACK_DEBIAN_PACKAGE_NAME libharmonizer-dev)
+set(CPACK_DEBIAN_PACKAGE_SECTION libdevel)
+set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON) # which glibc it needs
+include(CPack)

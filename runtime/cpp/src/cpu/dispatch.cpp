@@ -4,6 +4,10 @@
 
 #include "cpu/kernels.h"
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 #define HZ_DECLARE_KERNELS(space)                                                              \
     namespace space {                                                                          \
     bool sum_values(const hz_image&, const uint8_t (&)[3], int64_t, int64_t, hz_cpu::Sums&);   \
@@ -40,16 +44,34 @@ constexpr Kernels kBuilt[] = {
 #endif
 };
 
+#if defined(__x86_64__)
+/* The processor itself is asked: `__builtin_cpu_supports` answers "no" to all where Zig links. */
+bool has_bits(unsigned leaf, int part, unsigned bits) {
+    unsigned answer[4] = {};
+    return __get_cpuid_count(leaf, 0, &answer[0], &answer[1], &answer[2], &answer[3]) &&
+           (answer[part] & bits) == bits;
+}
+
+/* Whether the system keeps these registers when it switches threads (bits of XCR0). */
+bool keeps_registers(unsigned bits) {
+    if (!has_bits(1, 2, bit_OSXSAVE)) return false;
+    unsigned low, high;
+    __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return (low & bits) == bits;
+}
+#endif
+
 bool runs_here(const Kernels& candidate) {
 #if defined(__x86_64__)
-    __builtin_cpu_init();
-    const bool v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-                    __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
+    const bool v3 = keeps_registers(0x06) && /* SSE, AVX */
+                    has_bits(1, 2, bit_AVX | bit_FMA | bit_F16C | bit_MOVBE) &&
+                    has_bits(7, 1, bit_AVX2 | bit_BMI | bit_BMI2) &&
+                    has_bits(0x80000001, 2, bit_LZCNT);
     if (std::strcmp(candidate.name, "x86-64-v3") == 0) return v3;
     if (std::strcmp(candidate.name, "x86-64-v4") == 0)
-        return v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-               __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
-               __builtin_cpu_supports("avx512vl");
+        return v3 && keeps_registers(0xe6) && /* and those of AVX-512 */
+               has_bits(7, 1,
+                        bit_AVX512F | bit_AVX512BW | bit_AVX512CD | bit_AVX512DQ | bit_AVX512VL);
 #endif
     (void)candidate;
     return true;
