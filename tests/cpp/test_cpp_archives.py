@@ -8,7 +8,7 @@ from cpp_package import CPP, SONAME, installed, scratch, succeed, tool
 
 from harmonizer import __version__
 
-HEADERS = ("harmonizer.h", "harmonizer_cuda.h", "harmonizer_video.h")
+HEADERS = ("harmonizer.h", "harmonizer_cuda.h", "harmonizer_surface.h")
 VERSION = """
 #include <stdio.h>
 #include "harmonizer.h"
