@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Lock
 from typing import BinaryIO
 
 from harmonizer.arguments import Arguments
@@ -276,7 +277,7 @@ def run_batch(
     done = {} if force else _read_record(record)
     make_folder(output)
     budget = MemoryBudget(options.max_pixels * BYTES_PER_PIXEL)
-    most = max_file_bytes(options.max_pixels)
+    most, looking = max_file_bytes(options.max_pixels), Lock()
 
     def work(item: Item) -> tuple[Outcome, tuple[str, str]]:
         try:
@@ -286,7 +287,8 @@ def run_batch(
                 return Outcome(item.composite, "skipped"), done[name]
             make_folder(item.output.parent)
             own = item.own(options)
-            costs = [read_size(path, options.max_pixels).cost for path in item.inputs()]
+            with looking:  # a file is in memory meanwhile, one beside those that are worked on
+                costs = [read_size(path, options.max_pixels).cost for path in item.inputs()]
             with budget.of(max(costs)):
                 result = harmonize_file(tools, item.composite, item.mask, item.output, recipe, own)
             proof = key, _written(item.output)
