@@ -120,18 +120,6 @@ def test_other_files_of_a_sequence_are_noted(
     assert "frames: 1 other files are left alone: 3.dpx" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("primaries", "noted"), [(12, "Display P3"), (9, "BT.2020"), (1, "")])
-def test_video_of_other_primaries_is_noted(
-    primaries: int, noted: str, scene: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    write_clip(scene / "c.mp4", map(picture, range(2)), tags=(1, 1, primaries, 1))
-    write_clip(scene / "m.mp4", map(disc, range(2)))
-    words = ["video", "c.mp4", "m.mp4", "-o", "o.mp4", "--set", "shadow=0.1"]
-    assert main(words) == 0
-    said = capsys.readouterr().err
-    assert f"its colours are {noted}'s" in said if noted else "its colours" not in said
-
-
 @pytest.mark.parametrize(
     ("name", "crf", "said"),
     [("o.mp4", "900", "[0, 51] for libx264"), ("o.webm", "64", "[0, 63]"), ("o.mp4", "-1", "-1")],
