@@ -7,6 +7,7 @@ A missing piece - a GPU, PyCUDA, cuda-bindings, torch, compute-sanitizer - is a 
 import argparse
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -88,8 +89,14 @@ def sanitize(tool: str, seconds: float, chosen: str) -> dict[str, str]:
     except subprocess.TimeoutExpired as error:
         said = (error.stdout or b"").decode(errors="replace")[-2000:]
         return {"outcome": "failed", "reason": f"not done in {seconds:g} s: {said}"}
-    said = (result.stdout + result.stderr)[-2000:]
+    said = (result.stderr + result.stdout)[-2000:]  # the tool's summary comes last
     return {"outcome": "failed" if result.returncode else "passed", "reason": said}
+
+
+def without_places(text: str) -> str:
+    """A traceback without the folders of the machine that it is of."""
+    text = text.replace(f"{ROOT}/", "")
+    return re.sub(r"/[^\s\\\"']*/(?=site-packages/|python3\.\d+/)", "", text)
 
 
 def describe() -> dict[str, object]:
@@ -155,7 +162,8 @@ def main() -> int:
         "not_passed": outcomes.details,
     }
     args.output.parent.mkdir(parents=True, exist_ok=True)
-    args.output.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    text = without_places(json.dumps(document, indent=2))
+    args.output.write_text(text + "\n", encoding="utf-8")
     print(f"{'passed' if passed else 'FAILED'}: {dict(outcomes.counts)}; wrote {args.output}")
     return 0 if passed else 1
 

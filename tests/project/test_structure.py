@@ -137,6 +137,12 @@ def test_bench_results_keep_the_schema() -> None:
         jsonschema.validate(json.loads(path.read_text()), schema)
 
 
+def test_results_name_no_folder_of_the_machine() -> None:
+    for path in (ROOT / "bench/results").iterdir():
+        found = re.findall(r"/(?:home|opt|root|tmp|usr|work)/[\w.]*", path.read_text())
+        assert not found, path
+
+
 def test_tests_import_nothing_of_another_test() -> None:
     for path in (ROOT / "tests").rglob("*.py"):
         assert not [name for name in imported(path) if name.startswith("test_")], path
