@@ -251,9 +251,8 @@ def prepare(config: FitConfig, processes: Processes) -> tuple[State, Callable[..
         CheckpointError: If `config.init` does not fit.
     """
     network = initial_network(config).to(processes.device).train()
-    optimizers = build_optimizers(
-        network, config
-    )  # first: processes do not exchange what is frozen
+    # First, for what is frozen then is not exchanged between processes.
+    optimizers = build_optimizers(network, config)
     if config.channels_last:
         network.to(memory_format=torch.channels_last)
     average = copy.deepcopy(network) if config.ema else None
