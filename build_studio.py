@@ -1,0 +1,138 @@
+"""Build what runs in a browser: the renderer as WebAssembly, the package, the studio.
+
+The renderer is compiled by Zig's C++ compiler from the sources of the C++ library, without threads
+(docs/decisions/0014). The rest needs Node.js with npm.
+"""
+
+import hashlib
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parent))  # a build front end does not put it there
+from cross_targets import ZIG
+
+ROOT = Path(__file__).parent
+WEB = ROOT / "runtime" / "web"
+SOURCES = ROOT / "runtime" / "cpp" / "src"
+OBJECTS = ROOT / "build" / "wasm"
+SITE = ROOT / "build" / "studio"
+MODULE = WEB / "dist" / "harmonizer.wasm"
+
+PARTS = (
+    *("api/checks", "api/errors", "api/functions"),
+    *("cpu/bands", "cpu/dispatch", "cpu/drawing", "cpu/no_threads", "cpu/passes"),
+    *("cpu/region_thumbnails", "cpu/thumbnail"),
+    *("cpu/measure_kernels", "cpu/region_kernels", "cpu/render_kernels"),
+)
+EXPORTS = (
+    *("hz_measure", "hz_render", "hz_thumbnail", "hz_region_thumbnails"),
+    *("hz_last_error", "hz_version", "hz_web_layout", "malloc", "free"),
+)
+TARGET = ("-target", "wasm32-wasi")
+EXCEPTIONS = ("-fwasm-exceptions", "-mexception-handling", "-mllvm", "-wasm-enable-eh")
+OWN = ("-std=c++17", "-O3", "-msimd128", "-Wall", "-Wextra", "-fno-math-errno")
+LIBRARY = ("-O2", "-fdeclspec", "-w")
+LIBRARY_PARTS = ("libcxxabi/src/cxa_exception.cpp", "libcxxabi/src/cxa_personality.cpp")
+UNWINDING = "libunwind/src/Unwind-wasm.c"
+DEFINITIONS = (
+    *("-D_LIBCXXABI_BUILDING_LIBRARY", "-D_LIBCXXABI_DISABLE_VISIBILITY_ANNOTATIONS"),
+    *("-D_LIBCXXABI_HAS_NO_THREADS", "-D_LIBCPP_BUILDING_LIBRARY", "-D_LIBUNWIND_HIDE_SYMBOLS"),
+)
+INCLUDED = ("libcxxabi/include", "libcxxabi/src", "libcxx/include", "libcxx/src")
+
+
+class BuildError(Exception):
+    """Something for the browser cannot be built."""
+
+
+def build_wasm(target: Path = MODULE) -> Path:
+    """Compile the renderer and its C interface to one WebAssembly module.
+
+    Args:
+        target: The file to write.
+
+    Raises:
+        BuildError: If Zig is not installed, or something does not compile.
+    """
+    digest, made_from = _digest(), target.with_suffix(".sha256")
+    if target.is_file() and made_from.is_file() and made_from.read_text() == digest:
+        return target
+    zig = find_zig()
+    OBJECTS.mkdir(parents=True, exist_ok=True)
+    objects = [_compile(zig, *part) for part in _parts(zig.parent / "lib")]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    exports = [f"-Wl,--export={name}" for name in EXPORTS]
+    linked = ("-mexec-model=reactor", "-O3", "-s", *EXCEPTIONS, *map(str, objects), *exports)
+    _run([str(zig), "c++", *TARGET, *linked, "-o", str(target)])
+    target.chmod(0o644)
+    made_from.write_text(digest)
+    return target
+
+
+def _digest() -> str:
+    """Of all that the module is made from: a minute's work is not done twice."""
+    headers = [*SOURCES.parent.rglob("*.h"), *(ROOT / "runtime" / "kernels").iterdir()]
+    own = [SOURCES / f"{part}.cpp" for part in PARTS]
+    paths = sorted({*headers, *own, *(WEB / "wasm").iterdir(), Path(__file__)})
+    parts = [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
+    return hashlib.sha256(" ".join((ZIG, read_version(), *parts)).encode()).hexdigest()
+
+
+def find_zig() -> Path:
+    """Zig's program.
+
+    Raises:
+        BuildError: If it is not installed.
+    """
+    package = importlib.util.find_spec("ziglang")
+    if package is None or package.origin is None:
+        raise BuildError(
+            f"compiling to WebAssembly needs Zig; it is not installed. Run: pip install {ZIG}"
+        )
+    return Path(package.origin).with_name("zig")
+
+
+def _parts(library: Path) -> list[tuple[Path, tuple[str, ...]]]:
+    """Every source file with its flags."""
+    places = [f"-I{SOURCES}", f"-I{SOURCES.parent / 'include'}", f"-I{ROOT / 'runtime/kernels'}"]
+    version = f'-DHZ_VERSION="{read_version()}"'
+    own = (*OWN, "-fno-trapping-math", "-DHZ_NO_THREADS", version, *places)
+    parts: list[tuple[Path, tuple[str, ...]]] = [
+        (
+            SOURCES / f"{part}.cpp",
+            (*own, "-DHZ_NAMESPACE=hz_generic") if part.endswith("_kernels") else own,
+        )
+        for part in PARTS
+    ]
+    parts += [(path, own) for path in sorted((WEB / "wasm").glob("*.cpp"))]
+    unwinding = f"-I{library / 'libunwind/include'}"
+    included = [f"-I{library / folder}" for folder in INCLUDED]
+    theirs = ("-std=c++23", *LIBRARY, *DEFINITIONS, *included, unwinding)
+    parts += [(library / part, theirs) for part in LIBRARY_PARTS]
+    return [*parts, (library / UNWINDING, (*LIBRARY, *DEFINITIONS, unwinding))]
+
+
+def _compile(zig: Path, source: Path, flags: tuple[str, ...]) -> Path:
+    """The object file of a source."""
+    target = OBJECTS / f"{source.stem}.o"
+    language = "cc" if source.suffix == ".c" else "c++"
+    command = [str(zig), language, *TARGET, *EXCEPTIONS, *flags]
+    _run([*command, "-c", str(source), "-o", str(target)])
+    return target
+
+
+def read_version() -> str:
+    """The version, which is written once, in the package."""
+    text = (ROOT / "runtime" / "harmonizer" / "__init__.py").read_text(encoding="utf-8")
+    return text.split('__version__ = "')[1].split('"')[0]
+
+
+def _run(command: list[str], folder: Path = ROOT) -> str:
+    result = subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
+    if result.returncode:
+        raise BuildError(
+            f"`{' '.join(command)}` must succeed; it failed with:\n{result.stdout}{result.stderr}"
+        )
+    return result.stdout
