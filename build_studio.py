@@ -4,8 +4,10 @@ The renderer is compiled by Zig's C++ compiler from the sources of the C++ libra
 (docs/decisions/0014). The rest needs Node.js with npm.
 """
 
+import argparse
 import hashlib
 import importlib.util
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -136,3 +138,38 @@ def _run(command: list[str], folder: Path = ROOT) -> str:
             f"`{' '.join(command)}` must succeed; it failed with:\n{result.stdout}{result.stderr}"
         )
     return result.stdout
+
+
+def build_package() -> Path:
+    """Build `@harmonizer/web`: the module, and the scripts as one file beside it.
+
+    Raises:
+        BuildError: If Node.js or Zig is missing, or something does not compile.
+    """
+    install_packages()
+    build_wasm()
+    entry = str(WEB / "src" / "index.ts")
+    bundle_module(entry, "--external:onnxruntime-web", f"--outfile={MODULE.parent / 'index.js'}")
+    return MODULE.parent
+
+
+def install_packages() -> None:
+    """Install what package-lock.json names into runtime/web/node_modules, where it is not.
+
+    Raises:
+        BuildError: If npm is missing or fails.
+    """
+    if shutil.which("node") is None or shutil.which("npm") is None:
+        raise BuildError(
+            "building for a browser needs Node.js 20 or newer with npm; they are not on PATH. "
+            "Install them from nodejs.org or the system's packages."
+        )
+    lock, done = WEB / "package-lock.json", WEB / "node_modules" / ".package-lock.json"
+    if not done.is_file() or done.stat().st_mtime < lock.stat().st_mtime:
+        _run(["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"], WEB)
+
+
+def bundle_module(*arguments: str) -> None:
+    """Run esbuild; modules for what every browser with SIMD understands."""
+    flags = ("--bundle", "--format=esm", "--target=es2022", "--minify", "--log-level=warning")
+    _run([str(WEB / "node_modules" / ".bin" / "esbuild"), *flags, *arguments], WEB)
