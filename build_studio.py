@@ -7,6 +7,7 @@ The renderer is compiled by Zig's C++ compiler from the sources of the C++ libra
 import argparse
 import hashlib
 import importlib.util
+import json
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,12 @@ SOURCES = ROOT / "runtime" / "cpp" / "src"
 OBJECTS = ROOT / "build" / "wasm"
 SITE = ROOT / "build" / "studio"
 MODULE = WEB / "dist" / "harmonizer.wasm"
+STUDIO = WEB / "studio"
+PAGES = ("index.html", "studio.css", "icon.svg")
+RUNTIME = WEB / "node_modules" / "onnxruntime-web" / "dist" / "ort-wasm-simd-threaded.wasm"
+MODELS = (ROOT / "models" / "harmonizer.onnx", ROOT / "models" / "s2crnet.onnx")
+LATER = ("models/s2crnet.onnx", "example/composite.jpg", "example/mask.png")
+"""What the service worker keeps once it is asked for, the rest from the beginning."""
 
 PARTS = (
     *("api/checks", "api/errors", "api/functions"),
@@ -173,3 +180,54 @@ def bundle_module(*arguments: str) -> None:
     """Run esbuild; modules for what every browser with SIMD understands."""
     flags = ("--bundle", "--format=esm", "--target=es2022", "--minify", "--log-level=warning")
     _run([str(WEB / "node_modules" / ".bin" / "esbuild"), *flags, *arguments], WEB)
+
+
+def build_site(target: Path = SITE) -> Path:
+    """Build the studio as files for any static host, under any path.
+
+    Args:
+        target: A folder, made anew.
+
+    Raises:
+        BuildError: As `build_package` does, or if a model is missing.
+    """
+    install_packages()
+    module = build_wasm()
+    staged = target.with_name(target.name + ".new")
+    shutil.rmtree(staged, ignore_errors=True)
+    shutil.copytree(STUDIO / "example", staged / "example")
+    (staged / "models").mkdir()
+    files = [*(STUDIO / name for name in PAGES), module, RUNTIME, *MODELS]
+    for file in files:
+        if not file.is_file():
+            raise BuildError(f"the studio needs {file}; it is missing. Run: make model")
+        into = staged / "models" if file in MODELS else staged
+        shutil.copyfile(file, into / file.name)
+    entries = [str(STUDIO / f"{name}.ts") for name in ("main", "worker")]
+    bundle_module(*entries, f"--outdir={staged}")
+    kept = sorted(path for path in staged.rglob("*") if path.is_file())
+    names = [path.relative_to(staged).as_posix() for path in kept]
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in kept)).hexdigest()[:16]
+    first = ["./", *(name for name in names if name not in LATER)]
+    defined = (f"--define:STUDIO_FILES={json.dumps(first)}", f'--define:STUDIO_DIGEST="{digest}"')
+    bundle_module(str(STUDIO / "sw.ts"), f"--outfile={staged / 'sw.js'}", *defined)
+    shutil.rmtree(target, ignore_errors=True)
+    staged.rename(target)
+    return target
+
+
+def main() -> int:
+    """Build everything; `--wasm` the module alone."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--wasm", action="store_true", help="build runtime/web/dist alone")
+    options = parser.parse_args()
+    try:
+        print(build_package() if options.wasm else build_site())
+    except BuildError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
