@@ -74,8 +74,10 @@ def build_wasm(target: Path = MODULE) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     exports = [f"-Wl,--export={name}" for name in EXPORTS]
     linked = ("-mexec-model=reactor", "-O3", "-s", *EXCEPTIONS, *map(str, objects), *exports)
-    _run([str(zig), "c++", *TARGET, *linked, "-o", str(target)])
-    target.chmod(0o644)
+    staged = OBJECTS / target.name
+    _run([str(zig), "c++", *TARGET, *linked, "-o", str(staged)])
+    staged.chmod(0o644)
+    staged.replace(target)
     made_from.write_text(digest)
     return target
 

@@ -51,17 +51,17 @@ def find_site() -> dict[str, Path]:
     places = (package / "assets" / "studio", package.parents[1] / "build" / "studio")
     for place in places:
         if (place / "index.html").is_file():
-            found = {
-                path.relative_to(place).as_posix(): path
-                for path in sorted(place.rglob("*"))
-                if path.is_file()
-            }
-            found.setdefault(NETWORK, default_model())
-            return found
+            return {NETWORK: default_model()} | files_below(place)
     raise StudioError(
         "this installation must hold the built page to serve it; it has none. Run `make studio` in "
         "the source tree (it needs Node.js), or install a wheel that was built with Node.js."
     )
+
+
+def files_below(folder: Path) -> dict[str, Path]:
+    """Every file below a folder: its path from there -> the file."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {path.relative_to(folder).as_posix(): path for path in files}
 
 
 def export_site(folder: Path) -> int:
@@ -104,7 +104,8 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(False)
 
     def _answer(self, with_body: bool) -> None:
-        name = unquote(urlsplit(self.path).path).lstrip("/") or "index.html"
+        name = unquote(urlsplit(self.path).path).removeprefix("/")
+        name += "index.html" if name == "" or name.endswith("/") else ""
         path = self.site.get(name)
         if path is None or not self._is_local():
             self.send_error(404 if path is None else 421)
@@ -134,24 +135,36 @@ class _Handler(BaseHTTPRequestHandler):
         """Nothing: a person reads the terminal."""
 
 
-def serve(port: int, started: Callable[[str], None]) -> None:
-    """Serve the page on this machine alone, until Ctrl-C.
+def make_server(site: dict[str, Path], port: int) -> ThreadingHTTPServer:
+    """A server of these files, on this machine alone.
 
     Args:
+        site: As `find_site` gives it.
         port: 0 for a free one.
-        started: Called with the address.
 
     Raises:
-        StudioError: If there is no page, or the port is taken.
+        StudioError: If the port is taken.
     """
-    handler = type("Handler", (_Handler,), {"site": find_site()})
+    handler = type("Handler", (_Handler,), {"site": site})
     try:
-        server = ThreadingHTTPServer((ADDRESS, port), handler)
+        return ThreadingHTTPServer((ADDRESS, port), handler)
     except (OSError, OverflowError) as error:
         raise StudioError(
             f"`port` must be free, 0 to 65535; {port} is not ({error}). Choose another one, or 0 "
             "for any."
         ) from error
-    with server:
+
+
+def serve(port: int, started: Callable[[str], None]) -> None:
+    """Serve the page until Ctrl-C.
+
+    Args:
+        port: As in `make_server`.
+        started: Called with the address.
+
+    Raises:
+        StudioError: If there is no page, or the port is taken.
+    """
+    with make_server(find_site(), port) as server:
         started(f"http://{ADDRESS}:{server.server_port}/")
         server.serve_forever()

@@ -15,8 +15,7 @@ export function drawHistogram(canvas: HTMLCanvasElement, counts: Uint32Array): v
   const { width, height } = canvas;
   const inner = [...counts].filter((_, i) => i % 256 > 1 && i % 256 < 254);
   const top = Math.max(1, ...inner) ** 0.5;
-  const dark = matchMedia("(prefers-color-scheme: dark)").matches;
-  context.globalCompositeOperation = dark ? "screen" : "multiply";
+  context.globalAlpha = 0.55;
   COLOURS.forEach((colour, channel) => {
     context.fillStyle = colour;
     context.beginPath();
@@ -28,7 +27,7 @@ export function drawHistogram(canvas: HTMLCanvasElement, counts: Uint32Array): v
     context.lineTo(width, height);
     context.fill();
   });
-  context.globalCompositeOperation = "source-over";
+  context.globalAlpha = 1;
 }
 
 /** What greys become: (256, 3) in [0, 1]. */

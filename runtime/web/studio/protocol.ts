@@ -33,6 +33,8 @@ export interface Predicted {
   readonly arguments: Arguments;
   readonly concerns: readonly string[];
   readonly milliseconds: number;
+  /** Where the middle of the foreground lies, from 0 at the left to 1. */
+  readonly middle: number;
 }
 
 export interface Previewed {

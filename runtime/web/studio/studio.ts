@@ -18,6 +18,12 @@ import { View } from "./view.ts";
 
 type Mode = "look" | "paint" | "place";
 
+const SPOKEN: Record<Mode, string> = {
+  look: "The picture, before on the left and harmonized on the right",
+  paint: "The mask: arrow keys move the brush, Space paints",
+  place: "The cut-out: arrow keys move it, + and - scale, [ and ] turn",
+};
+
 export class Studio {
   readonly session = new Session("worker.js", (busy) => (element("busy").hidden = !busy));
   readonly view = new View(element("view"), element("canvas"), element("split"), [
@@ -41,6 +47,8 @@ export class Studio {
   #title = "harmonized";
   #mode: Mode = "look";
   #composite: ImageBitmap | null = null;
+  /** The look that the address came with, until a picture is there to draw it on. */
+  #held: Arguments | null = null;
   readonly #preview = latest(async (given: Arguments) => {
     const { bitmap, milliseconds } = await this.session.call("preview", { arguments: given });
     (this.view.after as ImageBitmap | null)?.close();
@@ -64,6 +72,15 @@ export class Studio {
     const label = element<HTMLSelectElement>("label");
     label.append(...LABELS.map((name) => new Option(name, name, false, name === DEFAULT_LABEL)));
     document.documentElement.dataset.ready = "";
+    this.#held = fromFragment(location.hash);
+    if (this.#held) this.#hint("The link's look is drawn on the next picture.");
+  }
+
+  /** Draw the look of an address that somebody changed. */
+  #takeFragment(): void {
+    const held = fromFragment(location.hash);
+    if (held && this.#masked) this.#apply({ arguments: held, strength: 1 });
+    else this.#held = held;
   }
 
   /** Run something a person asked for; what goes wrong is said, and nothing is lost. */
@@ -104,7 +121,7 @@ export class Studio {
   async #takeComposite({ composite, mask }: Intake): Promise<void> {
     if (!composite) return;
     const opened = await this.session.call("open", { file: composite, name: composite.name });
-    this.#background = null;
+    this.#background = this.#history = null;
     this.#shown(opened, composite.name);
     if (mask) await this.#takeMask(mask);
     else await this.setMode("paint");
@@ -130,6 +147,7 @@ export class Studio {
     const { width, height } = await this.session.call("inspect", { file, name: file.name });
     this.placing.fit(width, height);
     this.#background = file;
+    this.#history = null;
     await this.#compose();
     await this.predict();
     element("place").hidden = false;
@@ -182,7 +200,9 @@ export class Studio {
     const label = model === "s2crnet" ? element<HTMLSelectElement>("label").value : undefined;
     const found = await this.session.call("predict", { model, label });
     this.#predicted = found.arguments;
-    const held = fromFragment(location.hash);
+    if (!this.view.after) this.view.split = found.middle;
+    const held = this.#held;
+    this.#held = null;
     const strength = this.#history?.current.strength ?? 1;
     this.#apply({ arguments: held ?? found.arguments, strength: held ? 1 : strength });
     if (found.concerns.length) this.#hint(found.concerns.join(" "));
@@ -209,6 +229,8 @@ export class Studio {
     this.view.before = before;
     const names: Record<string, string> = { composite: "Before", harmonizer: "Harmonizer", s2crnet: "S2CRNet" };
     element("tag-before").textContent = names[choice];
+    element("tag-after").textContent =
+      choice === "composite" ? "Harmonized" : (names[this.#model] ?? this.#model);
     this.view.draw();
   }
 
@@ -225,13 +247,13 @@ export class Studio {
 
   #show(look: Look): void {
     this.panel.show(look, this.#predicted);
-    this.panel.disabled = !this.#open;
+    this.panel.disabled = !this.#masked;
     this.#changed(look);
     this.#settled();
   }
 
   #changed(look: Look): void {
-    if (!this.#open) return;
+    if (!this.#masked) return;
     void this.attempt(() => this.#preview(scaled(look.arguments, look.strength)));
   }
 
@@ -243,8 +265,8 @@ export class Studio {
   #settled(): void {
     element<HTMLButtonElement>("undo").disabled = !this.#history?.canUndo;
     element<HTMLButtonElement>("redo").disabled = !this.#history?.canRedo;
-    if (!this.#open) return;
-    void this.#charts(this.#drawn());
+    if (!this.#masked) return;
+    void this.attempt(() => this.#charts(this.#drawn()));
     this.loupe.again();
   }
 
@@ -260,6 +282,7 @@ export class Studio {
     element("place").setAttribute("aria-pressed", String(mode === "place"));
     element("loupe").setAttribute("aria-pressed", String(this.loupe.active));
     element("hint").hidden = true;
+    this.view.canvas.setAttribute("aria-label", SPOKEN[mode]);
     this.view.overlay = mode === "paint" ? this.painting.overlay : null;
     if (mode === "place") await this.#showBackground();
     this.view.draw();
@@ -356,6 +379,7 @@ export class Studio {
     element("against").addEventListener("change", () => void this.attempt(() => this.#against()));
     element("label").addEventListener("change", () => void this.attempt(() => this.predict()));
     window.addEventListener("keydown", (event) => this.#key(event));
+    window.addEventListener("hashchange", () => void this.attempt(() => this.#takeFragment()));
     this.#connectDrops();
   }
 

@@ -169,6 +169,28 @@ function maskOfPreview(): Uint8Array | null {
   return previewMask.values;
 }
 
+function middleOfMask(): number {
+  const values = maskOfPreview(), { width } = previewFrame().image;
+  let sum = 0, count = 0;
+  values?.forEach((value, i) => {
+    if (value < 128) return;
+    sum += i % width;
+    ++count;
+  });
+  return count ? (sum / count + 0.5) / width : 0.5;
+}
+
+/** What was decoded to tell what it is, until it is opened: files are decoded once. */
+const decoded = new Map<string, ImageData>();
+
+const keyOf = (file: Blob, name: string) => `${name} ${file.size} ${file.type}`;
+
+async function takePixels(file: Blob, name: string): Promise<ImageData> {
+  const kept = decoded.get(keyOf(file, name));
+  decoded.delete(keyOf(file, name));
+  return kept ?? pixelsOf(await decode(file, name));
+}
+
 const handlers: { [K in Operation]: Handler<K> } = {
   async load(given) {
     base = given.base;
@@ -178,10 +200,13 @@ const handlers: { [K in Operation]: Handler<K> } = {
     return { version: library.version };
   },
   async inspect({ file, name }) {
-    return inspect(pixelsOf(await decode(file, name)));
+    const pixels = pixelsOf(await decode(file, name));
+    if (decoded.size > 1) decoded.clear();
+    decoded.set(keyOf(file, name), pixels);
+    return inspect(pixels);
   },
   async open({ file, name }) {
-    const pixels = pixelsOf(await decode(file, name));
+    const pixels = await takePixels(file, name);
     const notes = inspect(pixels).transparent
       ? [`${name} is transparent in places; it is drawn as it is, and its alpha is left out.`]
       : [];
@@ -190,7 +215,7 @@ const handlers: { [K in Operation]: Handler<K> } = {
   },
   async maskFile({ file, name }) {
     const { width, height } = frame().image;
-    const pixels = pixelsOf(await decode(file, name));
+    const pixels = await takePixels(file, name);
     if (pixels.width !== width || pixels.height !== height) {
       throw new InvalidError(
         `${name} must have the composite's width and height, ${width}x${height}; it has ` +
@@ -239,7 +264,7 @@ const handlers: { [K in Operation]: Handler<K> } = {
     const network = await predictor(model);
     const given = await frame().predict(network, label);
     const milliseconds = performance.now() - begun;
-    return { arguments: given, concerns: frame().concerns, milliseconds };
+    return { arguments: given, concerns: frame().concerns, milliseconds, middle: middleOfMask() };
   },
   async model({ data, name }) {
     const loaded = await Predictor.load(new Uint8Array(data), name);
