@@ -51,7 +51,7 @@ def find_site() -> dict[str, Path]:
     places = (package / "assets" / "studio", package.parents[1] / "build" / "studio")
     for place in places:
         if (place / "index.html").is_file():
-            return {NETWORK: default_model()} | files_below(place)
+            return {NETWORK: default_model(), **files_below(place)}
     raise StudioError(
         "this installation must hold the built page to serve it; it has none. Run `make studio` in "
         "the source tree (it needs Node.js), or install a wheel that was built with Node.js."
