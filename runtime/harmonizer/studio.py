@@ -95,11 +95,11 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     site: dict[str, Path]
 
-    def do_GET(self) -> None:  # noqa: N802 (the base class names it)
+    def do_GET(self) -> None:
         """Send a file."""
         self._answer(True)
 
-    def do_HEAD(self) -> None:  # noqa: N802
+    def do_HEAD(self) -> None:
         """Send a file's headers."""
         self._answer(False)
 

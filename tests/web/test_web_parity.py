@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -36,7 +36,11 @@ PROGRAMS = {
 
 
 class Quiet(SimpleHTTPRequestHandler):
-    extensions_map = {".js": "text/javascript", ".wasm": "application/wasm", ".html": "text/html"}
+    extensions_map: ClassVar[dict[str, str]] = {
+        ".js": "text/javascript",
+        ".wasm": "application/wasm",
+        ".html": "text/html",
+    }
 
     def log_message(self, format: str, *args: object) -> None:
         pass
@@ -172,6 +176,50 @@ def test_pixels_equal_those_of_the_library(page: Any, site: tuple[str, Path]) ->
             apart = np.abs(got.astype(np.float64) - drawn).max()
             wrong.append((case, apart, answer["statistics"], statistics))
     assert not wrong, (len(wrong), wrong[:6])
+
+
+def test_memory_is_flat_over_fifty_pictures_and_says_when_it_is_too_little(page: Any) -> None:
+    found = page.evaluate(
+        """() => {
+            const draw = () => {
+                const size = {width: 800, height: 600};
+                const frame = new web.Frame(library,
+                    {data: new Uint8Array(800 * 600 * 4).fill(90), ...size},
+                    {data: new Uint8Array(800 * 600).fill(255), ...size});
+                const drawn = frame.harmonize({...web.identity(), brightness: 0.5});
+                frame.close();
+                return drawn[0];
+            };
+            draw();
+            const before = library.memoryBytes;
+            for (let i = 0; i < 50; ++i) draw();
+            const after = library.memoryBytes;
+            let said = "";
+            try { library.reserve(60000, 60000, 4, 1); } catch (error) { said = error.message; }
+            let held = [];
+            try { for (;;) held.push(library.reserve(20000, 10000, 4, 1)); }
+            catch (error) { said += " " + error.message; }
+            const count = held.length;
+            held.forEach((placed) => library.release(placed));
+            return {before, after, said, count, drawn: draw()};
+        }"""
+    )
+    assert found["after"] == found["before"]
+    assert found["said"].count("The tab must have memory for a picture of") == 2
+    assert found["count"] >= 1 and found["drawn"] == 180
+
+
+def test_browser_without_simd_is_told(page: Any) -> None:
+    said = page.evaluate(
+        """async () => {
+            const validate = WebAssembly.validate;
+            WebAssembly.validate = () => false;
+            try { await web.Library.load(await bytes("harmonizer.wasm")); return "loaded"; }
+            catch (error) { return `${error.name}: ${error.message}`; }
+            finally { WebAssembly.validate = validate; }
+        }"""
+    )
+    assert said.startswith("UnsupportedError: This browser must run WebAssembly with SIMD")
 
 
 @pytest.mark.parametrize(
