@@ -2,7 +2,7 @@
 
     python bench/web.py --output bench/results/web.json
 
-In one run, on one core: Chromium without a window draws a 1080p picture in the page's worker,
+In one run: Chromium without a window draws a 1080p picture in the page's worker,
 and the C++ library draws the same with one thread, in turns. Then a person's waiting: from files
 dropped to the result on the screen, from a slider's move to the picture, from an empty browser to
 the first result.

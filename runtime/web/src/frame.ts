@@ -27,6 +27,8 @@ export class Frame {
   readonly channels: number;
   #image: Placed | null;
   #mask: Placed | null = null;
+  /** What `drawShared` draws into. */
+  #out: Placed | null = null;
 
   constructor(private readonly library: Library, readonly image: Picture, mask: Picture | null) {
     const { data, width, height } = image;
@@ -116,6 +118,20 @@ export class Frame {
     }
   }
 
+  /**
+   * Draw the whole picture into memory that the next call draws into again: no copy is made, and
+   * the array is valid until the library's next call that allocates.
+   */
+  drawShared(plan: Plan): Samples {
+    const { image, mask } = this.#open();
+    if (!this.#out) {
+      this.#out = this.library.reserve(image.width, image.height, image.channels, image.bytes);
+      this.library.view(this.#out).set(this.library.view(image));
+    }
+    this.library.draw(image, mask, plan, this.#out);
+    return this.library.view(this.#out);
+  }
+
   /** `measure` and `draw`, of arguments scaled by a strength from 0 to 1.5. */
   harmonize(given: Arguments, strength = 1): Samples {
     return this.draw(this.measure(scaled(given, strength)));
@@ -123,8 +139,10 @@ export class Frame {
 
   /** Let go of the picture; a second time does nothing. */
   close(): void {
-    for (const placed of [this.#image, this.#mask]) if (placed) this.library.release(placed);
-    this.#image = this.#mask = null;
+    for (const placed of [this.#image, this.#mask, this.#out]) {
+      if (placed) this.library.release(placed);
+    }
+    this.#image = this.#mask = this.#out = null;
   }
 
   /** Alpha, which drawing leaves as it is. */

@@ -12,7 +12,7 @@ import {
 } from "./reading.ts";
 
 /** Longest side of what sliders draw. */
-const PREVIEW = 1600;
+const PREVIEW = 1280;
 
 type Handler<K extends Operation> = (given: Requests[K][0]) => Promise<Requests[K][1]>;
 
@@ -98,7 +98,9 @@ function setMask(mask: Uint8Array): void {
   const { width, height } = frame().image;
   if (preview) {
     const { width: w, height: h } = preview.image;
-    preview.setMask(smallMask(mask, width, height, w, h));
+    const small = smallMask(mask, width, height, w, h);
+    preview.setMask(small);
+    previewMask = { of: mask, values: small.data };
   }
   frame().setMask({ data: mask, width, height });
   maskSamples = mask;
@@ -275,14 +277,15 @@ const handlers: { [K in Operation]: Handler<K> } = {
     const begun = performance.now();
     const shown = previewFrame();
     const { width, height } = shown.image;
-    const bitmap = bitmapOf(shown.harmonize(given), width, height);
+    const bitmap = bitmapOf(shown.drawShared(shown.measure(given)), width, height);
     return { bitmap, milliseconds: performance.now() - begun };
   },
   async charts({ arguments: given }) {
     const shown = previewFrame();
-    const drawn = given ? shown.harmonize(given) : shown.image.data;
-    const curves = greys(library, given ? shown.measure(given) : { steps: [] });
-    return { ...histograms(drawn, maskOfPreview()), curves };
+    const plan = given ? shown.measure(given) : { steps: [] };
+    const mask = maskOfPreview();
+    const counts = histograms(shown.drawShared(plan), mask);
+    return { ...counts, curves: greys(library, plan) };
   },
   async loupe({ arguments: given, region }) {
     const { width, height } = region;
@@ -309,7 +312,7 @@ const handlers: { [K in Operation]: Handler<K> } = {
     const begun = performance.now();
     const plan = frame().measure(given);
     const measured = performance.now();
-    frame().draw(plan);
+    frame().drawShared(plan);
     const ended = performance.now();
     return { measure: measured - begun, draw: ended - measured, memory: library.memoryBytes };
   },
