@@ -271,9 +271,7 @@ def test_loupe_shows_pixels_of_the_whole_picture(page: Any, pictures: Path) -> N
 
 def test_turned_photograph_stands_upright(page: Any, pictures: Path) -> None:
     drop(page, pictures / "turned.jpg", drawn=False)
-    page.wait_for_function(
-        "() => /300 . 400/.test(document.querySelector('#facts').textContent)"
-    )
+    page.wait_for_function("() => /300 . 400/.test(document.querySelector('#facts').textContent)")
     page.click("#paint")
 
 
