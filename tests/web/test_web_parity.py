@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,7 +36,7 @@ PROGRAMS = {
 
 
 class Quiet(SimpleHTTPRequestHandler):
-    extensions_map: ClassVar[dict[str, str]] = {
+    extensions_map = {  # noqa: RUF012 (the base class has it so)
         ".js": "text/javascript",
         ".wasm": "application/wasm",
         ".html": "text/html",
@@ -93,7 +93,9 @@ def make_mask(kind: str, height: int, width: int) -> NDArray[Any] | None:
         return None
     ramp = np.linspace(0, 255, height * width).reshape(height, width).astype(np.uint8)
     hard = np.where(ramp > 100, 255, 0).astype(np.uint8)
-    return {"hard": hard, "soft": ramp, "deep": ramp.astype(np.uint16) * 257}[kind]
+    if kind == "deep":
+        return ramp.astype(np.uint16) * 257
+    return hard if kind == "hard" else ramp
 
 
 CASES = [
