@@ -279,6 +279,20 @@ def test_turned_photograph_stands_upright(page: Any, pictures: Path) -> None:
     page.click("#paint")
 
 
+@pytest.mark.slow
+def test_photograph_of_24_megapixels_is_drawn_and_saved_whole(page: Any, tmp_path: Path) -> None:
+    image = np.asarray(Image.fromarray(skimage.data.astronaut()).resize((6000, 4000)))
+    mask = np.zeros((4000, 6000), np.uint8)
+    mask[1000:3000, 2000:4000] = 255
+    Image.fromarray(image).save(tmp_path / "composite.jpg", quality=90)
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    page.set_default_timeout(180_000)
+    drop(page, tmp_path / "composite.jpg", tmp_path / "mask.png")
+    saved = Image.open(io.BytesIO(download(page, "jpeg")))
+    assert saved.size == (6000, 4000)
+    page.set_default_timeout(30_000)
+
+
 @pytest.mark.parametrize(
     ("names", "said"),
     [
