@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export HARMONIZER_DATA ?= $(abspath ../shared/data)
 
-.PHONY: help attack setup prerequisites cuda train train-gpu model demo test test-quick test-all check format bench bench-gpu gpu-kit gpu-test pycuda wheel wheels site clean
+.PHONY: help studio studio-build attack setup prerequisites cuda train train-gpu model demo test test-quick test-all check format bench bench-gpu gpu-kit gpu-test pycuda wheel wheels site clean
 
 help:
 	@echo "make demo      set up, export with parity, harmonize sample photographs"
@@ -22,6 +22,8 @@ help:
 	@echo "make cuda      compile the CUDA kernels for every supported GPU (nvcc, or NVRTC's wheels)"
 	@echo "make wheel     build dist/*.whl (needs a C++ compiler alone; no set-up)"
 	@echo "make wheels    build dist/*.whl for Linux (glibc 2.28; x86-64, arm64), Windows and macOS"
+	@echo "make studio    build the page and serve it on this machine (needs Node.js with npm)"
+	@echo "make studio-build  build the page in build/studio; wheels built afterwards hold it"
 	@echo "make site      build the documentation's site in build/site (needs no other set-up)"
 	@echo "make attack    attack files, models, the C interface; write the tables of docs/reliability.md"
 
@@ -108,8 +110,18 @@ bench-gpu: pycuda
 cuda: setup
 	$(BIN)/python build_kernels.py
 
+studio: studio-build
+	$(BIN)/harmonizer studio
+
+studio-build: setup
+	$(BIN)/python build_studio.py
+
+# The page goes into the wheel where Node.js is there to build it.
 wheel: prerequisites
 	test -x build/wheel/bin/python || $(PYTHON) -m venv build/wheel
+	@if command -v npm >/dev/null; then \
+	  build/wheel/bin/pip install --quiet --disable-pip-version-check $$($(PYTHON) -c "import cross_targets; print(cross_targets.ZIG)") && build/wheel/bin/python build_studio.py; \
+	else echo "the wheel is built without the studio: npm is not on PATH"; fi
 	build/wheel/bin/pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
 
 targets := linux-x86_64 linux-arm64 windows-x86_64 macos-arm64 macos-x86_64

@@ -2,7 +2,8 @@
 
 An editable install leaves the library in ``runtime/harmonizer/_native/`` (ignored by git), where
 the package finds it; a wheel carries it under ``harmonizer/_native/``. A wheel also carries the
-sources of the CUDA kernels, for NVRTC, and their compiled image if `make cuda` has made one.
+sources of the CUDA kernels, for NVRTC, their compiled image if `make cuda` has made one, and the
+studio if `make studio-build` has.
 `HARMONIZER_TARGET` names another system to build the wheel for: see cross_targets.py.
 """
 
@@ -68,7 +69,7 @@ class RendererBuildHook(BuildHookInterface[Any]):
         build_data["tag"] = f"py3-none-{target.tag if target else platform_tag(place)}"
         if version == "standard":
             build_data["force_include"][str(place)] = f"harmonizer/_native/{name}"
-            for path, inside in kernel_files(root).items():
+            for path, inside in (kernel_files(root) | studio_files(root)).items():
                 build_data["force_include"][str(path)] = inside
 
 
@@ -117,6 +118,19 @@ def kernel_files(root: Path) -> dict[Path, str]:
     if all(path.is_file() for path in images):
         files |= {path: f"harmonizer/_native/{path.name}" for path in images}
     return files
+
+
+def studio_files(root: Path) -> dict[Path, str]:
+    """What a wheel carries of the studio, if build_studio.py has built it, and where.
+
+    The shipped network is in the package already, and served from there.
+    """
+    site = root / "build" / "studio"
+    return {
+        path: f"harmonizer/assets/studio/{path.relative_to(site).as_posix()}"
+        for path in sorted(site.rglob("*"))
+        if path.is_file() and path.name != "harmonizer.onnx"
+    }
 
 
 def compile_library(source: Path, folder: Path, target: Target | None = None) -> None:

@@ -30,6 +30,8 @@ OUTPUT = "arguments"
 
 Model = Literal["harmonizer", "s2crnet"]
 
+MODELS: tuple[Model, ...] = ("harmonizer", "s2crnet")
+
 _SIDE = (THUMBNAIL_SIZE, THUMBNAIL_SIZE)
 _IMAGES: dict[Model, dict[str, int]] = {
     "harmonizer": {"composite": 3, "mask": 1},

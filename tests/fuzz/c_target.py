@@ -12,8 +12,8 @@ SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 PARTS = (
     *("api/checks", "api/errors", "api/functions", "api/renderer"),
     "api/system_posix",
-    *("cpu/dispatch", "cpu/passes", "cpu/drawing", "cpu/region_thumbnails", "cpu/threads"),
-    "cpu/thumbnail",
+    *("cpu/bands", "cpu/dispatch", "cpu/drawing", "cpu/passes", "cpu/region_thumbnails"),
+    *("cpu/threads", "cpu/thumbnail"),
 )
 KERNELS = ("cpu/measure_kernels", "cpu/region_kernels", "cpu/render_kernels")
 

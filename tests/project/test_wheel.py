@@ -58,6 +58,18 @@ def test_wheel_holds_the_package_its_library_and_its_model_alone(wheel: Path) ->
     assert model == (ROOT / "models/harmonizer.onnx").read_bytes()
 
 
+def test_wheel_is_small_and_holds_the_studio_if_it_is_built(wheel: Path) -> None:
+    assert wheel.stat().st_size < 30e6
+    names = zipfile.ZipFile(wheel).namelist()
+    assert [name for name in names if name.endswith("/harmonizer.onnx")] == [
+        "harmonizer/assets/harmonizer.onnx"
+    ]
+    if not (ROOT / "build/studio/index.html").is_file():
+        pytest.skip("the studio is not built: make studio-build")
+    inside = {name.removeprefix("harmonizer/assets/studio/") for name in names}
+    assert {"index.html", "worker.js", "harmonizer.wasm", "models/s2crnet.onnx"} <= inside
+
+
 def test_wheel_says_which_glibc_it_needs(wheel: Path, tmp_path: Path) -> None:
     library = tmp_path / "library.so"
     library.write_bytes(zipfile.ZipFile(wheel).read("harmonizer/_native/libharmonizer.so"))

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cmath>
 #include <memory>
-#include <mutex>
 #include <vector>
 
 #include "api/checks.h"
@@ -36,11 +35,11 @@ struct Histogram {
 void count(const hz_image& image, int threads, Histogram& histogram) {
     const Bands bands =
         make_bands(image.width, image.height, kPixelsToMeasure, kMostBands, threads);
-    std::mutex lock;
+    Mutex lock;
     for_each_band(bands, [&](int, int64_t first, int64_t end) {
         uint64_t counts[3][256] = {};
         kernels().count_values(image, first, end, counts);
-        const std::lock_guard<std::mutex> guard(lock);
+        const Guard guard(lock);
         for (int c = 0; c < 3; ++c)
             for (int value = 0; value < 256; ++value)
                 histogram.counts[c][value] += counts[c][value];
@@ -77,12 +76,12 @@ bool find_ramps(const double (&table)[3][256], Ramps& ramps) {
 bool sum_packed(const hz_image& image, const uint8_t (&limits)[3], int threads, Sums& sums) {
     const Bands bands =
         make_bands(image.width, image.height, kPixelsToMeasure, kMostBands, threads);
-    std::mutex lock;
+    Mutex lock;
     bool packed = true;
     for_each_band(bands, [&](int, int64_t first, int64_t end) {
         Sums part = {};
         const bool done = kernels().sum_values(image, limits, first, end, part);
-        const std::lock_guard<std::mutex> guard(lock);
+        const Guard guard(lock);
         packed = packed && done;
         for (int c = 0; c < 3; ++c) {
             sums.above[c] += part.above[c];

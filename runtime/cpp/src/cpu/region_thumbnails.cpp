@@ -4,7 +4,6 @@
 #include "cpu/region_thumbnails.h"
 
 #include <algorithm>
-#include <mutex>
 #include <string>
 #include <vector>
 
@@ -28,7 +27,7 @@ struct Box {
 Box bounding_box(const hz_mask& mask, int threads) {
     const Bands bands = make_bands(mask.width, mask.height, kPixelsToSearch, 1 << 20, threads);
     std::vector<uint8_t> columns(static_cast<size_t>(mask.width));
-    std::mutex lock;
+    Mutex lock;
     Box box;
     for_each_band(bands, [&](int, int64_t first, int64_t end) {
         std::vector<uint8_t> marked(static_cast<size_t>(mask.width));
@@ -39,7 +38,7 @@ Box bounding_box(const hz_mask& mask, int threads) {
             bottom = y + 1;
         }
         if (top == end) return;
-        const std::lock_guard<std::mutex> guard(lock);
+        const Guard guard(lock);
         box.top = box.bottom == 0 ? top : std::min(box.top, top);
         box.bottom = std::max(box.bottom, bottom);
         for (size_t x = 0; x < marked.size(); ++x) columns[x] |= marked[x];

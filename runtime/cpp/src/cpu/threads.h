@@ -5,7 +5,22 @@
 #include <cstdint>
 #include <functional>
 
+#if !defined(HZ_NO_THREADS)
+#include <mutex>
+#endif
+
 namespace hz_cpu {
+
+#if defined(HZ_NO_THREADS)
+/* What std::mutex and its guard are where there is one thread: nothing to keep apart. */
+struct Mutex {};
+struct Guard {
+    explicit Guard(Mutex&) {}
+};
+#else
+using Mutex = std::mutex;
+using Guard = std::lock_guard<std::mutex>;
+#endif
 
 /* How the rows of a picture are shared out. The bands depend on the picture alone, so sums kept
    for each band and added in order do not depend on the number of threads. */

@@ -1,0 +1,214 @@
+"""The benchmark of the studio: drawing in the page beside the native library, and waiting.
+
+    python bench/web.py --output bench/results/web.json
+
+In one run: Chromium without a window draws a 1080p picture in the page's worker,
+and the C++ library draws the same with one thread, in turns. Then a person's waiting: from files
+dropped to the result on the screen, from a slider's move to the picture, from an empty browser to
+the first result.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from bench.results_file import SCHEMA, commit
+from harmonizer import Arguments
+from harmonizer.bench import SCHEMA_VERSION, environment, judge, table
+from harmonizer.frame import CpuFrame
+from harmonizer.latency import Measurement, picture, rectangle, summarize
+from harmonizer.storage import write_atomically
+from harmonizer.studio import find_site, make_server
+
+WIDTH, HEIGHT = 1920, 1080
+ROUNDS, DROPS, MOVES = 21, 7, 21
+LOOK = dict(zip(Arguments.identity(), (0.1, 0.2, -0.1, 0.2, 0.1, -0.2), strict=True))
+
+DRAW = "studio: draw 1920x1080 in the page, whole picture, ms"
+NATIVE = "studio: the same by the native library, 1 thread, ms"
+SLIDER = "studio: from slider to picture, 1920x1080, ms"
+DROP = "studio: from drop to result, 1920x1080, ms"
+FIRST = "studio: first result of an empty browser, s"
+SCRIPTS = "studio: scripts, kB"
+MODULE = "studio: renderer's WebAssembly, kB"
+TARGETS = {
+    DRAW: ("at most", 40.0),
+    SLIDER: ("at most", 50.0),
+    DROP: ("at most", 1000.0),
+    FIRST: ("at most", 3.0),
+    SCRIPTS: ("at most", 250.0),
+    MODULE: ("at most", 1000.0),
+}
+"""What the project set itself; the picture of the slider's is drawn at preview size."""
+
+CALL = """() => {
+    window.worker = new Worker("worker.js", {type: "module"});
+    window.calls = 0;
+    window.call = (operation, given) => new Promise((done, fail) => {
+        const id = ++window.calls;
+        const answered = ({data}) => {
+            if (data.id !== id) return;
+            worker.removeEventListener("message", answered);
+            "error" in data ? fail(new Error(data.error)) : done(data.result);
+        };
+        worker.addEventListener("message", answered);
+        worker.postMessage({id, operation, given});
+    });
+}"""
+
+OPEN = """async (name) => {
+    await call("load", {base: location.href});
+    await call("open", {file: await (await fetch(name)).blob(), name});
+    await call("mask", {data: new Uint8Array(1920 * 1080).fill(255)});
+}"""
+
+MOVE = """(value) => new Promise((done) => {
+    const slider = document.querySelector("#slider-brightness"), root = document.documentElement;
+    const begun = performance.now();
+    new MutationObserver((_, observer) => {
+        observer.disconnect();
+        requestAnimationFrame(() => done(performance.now() - begun));
+    }).observe(root, {attributeFilter: ["data-drawn"]});
+    slider.value = value;
+    slider.dispatchEvent(new Event("input"));
+})"""
+
+
+def measure_drawing(page: Any, image: NDArray[Any], mask: NDArray[Any], file: Path) -> list[Any]:
+    """The page's worker and the library in turns; measurements of both."""
+    page.evaluate(CALL)
+    page.evaluate(OPEN, file.name)
+    arguments = Arguments.from_mapping(LOOK)
+    ours: dict[str, list[float]] = {"measure": [], "draw": []}
+    native: dict[str, list[float]] = {"measure": [], "draw": []}
+    out = np.empty_like(image)
+    with CpuFrame(image, mask, threads=1) as frame:
+        for _ in range(ROUNDS):
+            found = page.evaluate("(given) => call('measure', {arguments: given})", LOOK)
+            for name in ours:
+                ours[name].append(found[name])
+            begun = time.perf_counter()
+            plan = frame.measure(arguments)
+            measured = time.perf_counter()
+            frame.draw(plan, out)
+            native["measure"].append((measured - begun) * 1000)
+            native["draw"].append((time.perf_counter() - measured) * 1000)
+    return [
+        *(summarize(f"page: {name}", image, 1.0, times[3:]) for name, times in ours.items()),
+        *(summarize(f"native: {name}", image, 1.0, times[3:]) for name, times in native.items()),
+    ]
+
+
+def measure_waiting(page: Any, files: list[str]) -> tuple[list[float], list[float]]:
+    """Milliseconds from drops to results, and from slider moves to pictures."""
+    drops = []
+    for _ in range(DROPS):
+        page.evaluate("delete document.documentElement.dataset.drawn")
+        begun = time.perf_counter()
+        page.set_input_files("#files", files)
+        page.wait_for_selector("html[data-drawn]", timeout=120_000)
+        drops.append((time.perf_counter() - begun) * 1000)
+    page.wait_for_timeout(1000)
+    values = [str(round(-0.5 + index * 0.05, 3)) for index in range(MOVES)]
+    return drops, [page.evaluate(MOVE, value) for value in values]
+
+
+def measure_first(browser: Any, address: str) -> float:
+    """Seconds from an empty browser's first request to the example's result."""
+    context = browser.new_context()
+    page = context.new_page()
+    begun = time.perf_counter()
+    page.goto(address)
+    page.wait_for_selector("html[data-ready]")
+    page.click("#example-first")
+    page.wait_for_selector("html[data-drawn]", timeout=120_000)
+    seconds = time.perf_counter() - begun
+    context.close()
+    return seconds
+
+
+def run(browser: Any) -> tuple[list[Measurement], list[dict[str, object]]]:
+    """All measurements, and the figures made of them."""
+    image, mask = picture(WIDTH, HEIGHT), rectangle(WIDTH, HEIGHT, 1.0)
+    quarter = rectangle(WIDTH, HEIGHT, 0.25)
+    site = find_site()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        Image.fromarray(image).save(folder / "composite.png")
+        Image.fromarray(quarter).save(folder / "mask.png")
+        files = {path.name: path for path in folder.iterdir()}
+        with make_server({**site, **files}, 0) as server:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            address = f"http://127.0.0.1:{server.server_port}/"
+            first = [measure_first(browser, address) for _ in range(3)]
+            page = browser.new_page()
+            page.goto(address)
+            page.wait_for_selector("html[data-ready]")
+            drops, moves = measure_waiting(page, [str(path) for path in files.values()])
+            drawn = measure_drawing(page, image, mask, files["composite.png"])
+            server.shutdown()
+    scripts = sum(path.stat().st_size for path in site.values() if path.suffix == ".js")
+    medians = {row.name: row.p50_ms for row in drawn}
+    figures = [
+        judge(DRAW, medians["page: draw"], TARGETS),
+        judge(NATIVE, medians["native: draw"], TARGETS),
+        judge(SLIDER, statistics.median(moves), TARGETS),
+        judge(DROP, statistics.median(drops[1:]), TARGETS),
+        judge(FIRST, statistics.median(first), TARGETS),
+        judge(SCRIPTS, scripts / 1000, TARGETS),
+        judge(MODULE, site["harmonizer.wasm"].stat().st_size / 1000, TARGETS),
+    ]
+    waited = [
+        summarize("page: drop to result", image, 0.25, drops[1:]),
+        summarize("page: slider to picture", image, 0.25, moves),
+    ]
+    return [*drawn, *waited], figures
+
+
+def main() -> int:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output", type=Path, required=True)
+    options = parser.parse_args()
+    program = shutil.which("chromium") or shutil.which("google-chrome")
+    if program is None:
+        print("error: measuring needs Chromium: apt-get install chromium", file=sys.stderr)
+        return 1
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        measurements, figures = run(browser)
+        about = environment(1) | {"commit": commit(), "browser": f"Chromium {browser.version}"}
+        about["load"] = round(os.getloadavg()[0], 2)
+        browser.close()
+    document = {
+        "schema_version": SCHEMA_VERSION,
+        "environment": about,
+        "measurements": [asdict(row) for row in measurements],
+        "figures": figures,
+    }
+    jsonschema.validate(document, json.loads(SCHEMA.read_text(encoding="utf-8")))
+    write_atomically(options.output, (json.dumps(document, indent=2) + "\n").encode())
+    print(table(measurements))
+    for figure in figures:
+        print(figure)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,109 @@
+/** Read picture files with the browser's own decoders, upright and in sRGB, 8 bits a channel. */
+
+import { InvalidError, MemoryError } from "../src/errors.ts";
+import type { Inspected } from "./protocol.ts";
+
+/** What fits into a tab beside its copies; a photograph of 24 megapixels does. */
+export const MOST_PIXELS = 100e6;
+const MOST_BYTES = 512 * 2 ** 20;
+
+export type Context = OffscreenCanvasRenderingContext2D;
+
+/** Decode a file. The bitmap must be closed. */
+export async function decode(file: Blob, name: string): Promise<ImageBitmap> {
+  if (file.size > MOST_BYTES) {
+    throw new InvalidError(
+      `${name} must have at most ${MOST_BYTES / 2 ** 20} MiB; it has ` +
+        `${Math.ceil(file.size / 2 ** 20)}. Save it smaller, or use the command line.`,
+    );
+  }
+  let bitmap;
+  try {
+    bitmap = await createImageBitmap(file, { imageOrientation: "from-image" });
+  } catch {
+    throw new InvalidError(
+      `${name} must be a picture that this browser reads, such as JPEG, PNG, WebP or AVIF; it is ` +
+        "not, or it is damaged. Save it as one of these.",
+    );
+  }
+  const { width, height } = bitmap;
+  if (width * height > MOST_PIXELS) {
+    bitmap.close();
+    throw new MemoryError(
+      `${name} must have at most ${MOST_PIXELS / 1e6} megapixels to fit into a tab; it has ` +
+        `${Math.ceil((width * height) / 1e6)} (${width}x${height}). Make it smaller, or use the ` +
+        "command line.",
+    );
+  }
+  return bitmap;
+}
+
+/** A canvas of that size to draw on. */
+export function makeCanvas(width: number, height: number): Context {
+  const canvas = new OffscreenCanvas(width, height);
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  if (!context) {
+    throw new MemoryError(
+      `The tab must have memory for a picture of ${width}x${height} pixels; it does not. Close ` +
+        "other tabs, or use a smaller picture.",
+    );
+  }
+  context.imageSmoothingQuality = "high";
+  return context;
+}
+
+/** The RGBA values of a bitmap, which is closed. */
+export function pixelsOf(bitmap: ImageBitmap): ImageData {
+  const { width, height } = bitmap;
+  const context = makeCanvas(width, height);
+  context.drawImage(bitmap, 0, 0);
+  bitmap.close();
+  return readPixels(context);
+}
+
+export function readPixels(context: Context): ImageData {
+  const { width, height } = context.canvas;
+  try {
+    return context.getImageData(0, 0, width, height);
+  } catch {
+    throw new MemoryError(
+      `The tab must have memory for a picture of ${width}x${height} pixels; it does not. Close ` +
+        "other tabs, or use a smaller picture.",
+    );
+  }
+}
+
+export function inspect({ data, width, height }: ImageData): Inspected {
+  let grey = true, transparent = false;
+  for (let i = 0; i < data.length && (grey || !transparent); i += 4) {
+    grey &&= data[i] === data[i + 1] && data[i] === data[i + 2];
+    transparent ||= data[i + 3] < 255;
+  }
+  return { width, height, grey, transparent };
+}
+
+/** The values of a mask's picture: its greys, or what its alpha leaves of them. */
+export function maskValues(pixels: ImageData, name: string): Uint8Array {
+  const { grey, transparent } = inspect(pixels);
+  if (!grey && !transparent) {
+    throw new InvalidError(
+      `${name} must be a mask in greys, white in the foreground and black elsewhere; it has ` +
+        "colours. Choose the mask's file.",
+    );
+  }
+  const { data } = pixels;
+  const channel = grey && !transparent ? 0 : 3;
+  const values = new Uint8Array(data.length / 4);
+  for (let i = 0; i < values.length; ++i) values[i] = data[4 * i + channel];
+  return values;
+}
+
+/** White where the mask is, as transparent as it leaves the picture. */
+export function maskBitmap(values: Uint8Array, width: number, height: number): ImageBitmap {
+  const context = makeCanvas(width, height);
+  const image = new ImageData(width, height);
+  image.data.fill(255);
+  for (let i = 0; i < values.length; ++i) image.data[4 * i + 3] = values[i];
+  context.putImageData(image, 0, 0);
+  return context.canvas.transferToImageBitmap();
+}

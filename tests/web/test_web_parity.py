@@ -1,0 +1,258 @@
+"""What the renderer draws in a browser is what the C++ library draws, byte for byte."""
+
+import base64
+import json
+import shutil
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import skimage.data
+from browser import bundle
+from numpy.typing import NDArray
+from repository import ROOT
+
+from export.tolerances import ONNX_FP32_ARGUMENTS, ONNX_FP32_SLOPES
+from harmonizer import Arguments, Harmonizer, _native
+from harmonizer.frame import CpuFrame
+from harmonizer.ops import DEFAULT_FILTERS
+
+pytestmark = pytest.mark.long
+
+SIZES = ((1, 1), (7, 300), (131, 97), (240, 320))
+DTYPES = (np.uint8, np.uint16, np.float32)
+PROGRAMS = {
+    "identity": dict.fromkeys(DEFAULT_FILTERS, 0.0),
+    "mild": dict(zip(DEFAULT_FILTERS, (0.12, 0.2, -0.1, 0.25, 0.1, -0.2), strict=True)),
+    "strong": dict(zip(DEFAULT_FILTERS, (-0.7, -0.4, 0.63, -0.8, -0.6, 0.9), strict=True)),
+    "edge": dict(zip(DEFAULT_FILTERS, (1.0, 1.0, 1.0, 1.0, 1.0, 1.0), strict=True)),
+    "others": {"hue": 0.3, "tint": -0.4, "contrast": 0.2, "saturation": 0.5},
+}
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    extensions_map = {  # noqa: RUF012 (the base class has it so)
+        ".js": "text/javascript",
+        ".wasm": "application/wasm",
+        ".html": "text/html",
+    }
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def site(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    folder = tmp_path_factory.mktemp("site")
+    bundle(ROOT / "runtime/web/src/index.ts", folder / "web.js")
+    shutil.copy(package / "harmonizer.wasm", folder)
+    runtime = ROOT / "runtime/web/node_modules/onnxruntime-web/dist"
+    shutil.copy(runtime / "ort-wasm-simd-threaded.wasm", folder)
+    (folder / "index.html").write_text("<!doctype html><title>parity</title>")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/", folder
+    server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def page(browser: Any, site: tuple[str, Path]) -> Any:
+    opened = browser.new_page()
+    opened.goto(site[0])
+    opened.evaluate(
+        """async () => {
+            const web = window.web = await import("./web.js");
+            web.configureRuntime({wasmPaths: {wasm: "ort-wasm-simd-threaded.wasm"}});
+            const bytes = async (name) => (await (await fetch(name)).arrayBuffer());
+            window.bytes = bytes;
+            window.library = await web.Library.load(await bytes("harmonizer.wasm"));
+            window.kinds = {uint8: Uint8Array, uint16: Uint16Array, float32: Float32Array};
+        }"""
+    )
+    return opened
+
+
+def make_picture(height: int, width: int, dtype: Any) -> NDArray[Any]:
+    rows = np.resize(skimage.data.astronaut()[40:280, 60:380], (height, width, 3))
+    rows = rows.copy()
+    rows[0, 0] = (0, 255, 128)
+    if dtype == np.uint8:
+        return rows
+    noise = np.random.default_rng(5).integers(0, 257, rows.shape)
+    deep = np.minimum(rows.astype(np.int64) * 257 + noise, 65535).astype(np.uint16)
+    return deep if dtype == np.uint16 else (deep / np.float32(65535)).astype(np.float32)
+
+
+def make_mask(kind: str, height: int, width: int) -> NDArray[Any] | None:
+    if kind == "none":
+        return None
+    ramp = np.linspace(0, 255, height * width).reshape(height, width).astype(np.uint8)
+    hard = np.where(ramp > 100, 255, 0).astype(np.uint8)
+    if kind == "deep":
+        return ramp.astype(np.uint16) * 257
+    return hard if kind == "hard" else ramp
+
+
+CASES = [
+    (size, dtype, mask, name, channels)
+    for size in SIZES
+    for dtype in DTYPES
+    for mask, name, channels in (
+        *((mask, name, 3) for mask in ("none", "soft") for name in PROGRAMS),
+        *(("hard", "mild", 4), ("deep", "strong", 3)),
+    )
+]
+
+DRAW = """async ({name, at}) => {
+    const cases = window.cases ??= JSON.parse(new TextDecoder().decode(await bytes("cases.json")));
+    const data = window.data ??= await bytes("cases.bin");
+    const results = [];
+    for (const c of cases) {
+        const take = (place) => place &&
+            {data: new kinds[place.type](data, place.at, place.count), ...c.size};
+        const frame = new web.Frame(library, take(c.image), take(c.mask));
+        const plan = frame.measure(c.arguments);
+        const drawn = frame.draw(plan);
+        frame.close();
+        const raw = new Uint8Array(drawn.buffer, drawn.byteOffset, drawn.byteLength);
+        let text = "";
+        for (let i = 0; i < raw.length; i += 8192)
+            text += String.fromCharCode(...raw.subarray(i, i + 8192));
+        results.push({drawn: btoa(text), statistics: plan.steps.map((s) => s.statistics)});
+    }
+    return results;
+}"""
+
+
+@pytest.fixture
+def plainest_instructions() -> Iterator[None]:
+    """Those without a fused multiply-add, which WebAssembly has not either."""
+    best = _native.isa()
+    if best.startswith("x86-64"):
+        _native.set_isa("x86-64")
+    yield
+    _native.set_isa(None)
+
+
+@pytest.mark.usefixtures("plainest_instructions")
+def test_pixels_equal_those_of_the_library(page: Any, site: tuple[str, Path]) -> None:
+    data, cases, expected = bytearray(), [], []
+
+    def put(array: NDArray[Any]) -> dict[str, object]:
+        data.extend(bytes(-len(data) % 8))
+        place = {"at": len(data), "count": array.size, "type": str(array.dtype)}
+        data.extend(array.tobytes())
+        return place
+
+    for (height, width), dtype, kind, name, channels in CASES:
+        image, mask = make_picture(height, width, dtype), make_mask(kind, height, width)
+        filters = tuple(PROGRAMS[name])
+        arguments = Arguments.from_mapping(PROGRAMS[name], filters)
+        with CpuFrame(image, mask, threads=1) as frame:
+            plan = frame.measure(arguments)
+            drawn = frame.draw(plan)
+        if channels == 4:
+            alpha = np.full((height, width, 1), 77, dtype)
+            image, drawn = np.dstack([image, alpha]), np.dstack([drawn, alpha])
+        expected.append((drawn, [list(step.statistics) for step in plan.steps]))
+        cases.append(
+            {
+                "size": {"width": width, "height": height},
+                "image": put(np.ascontiguousarray(image)),
+                "mask": None if mask is None else put(mask),
+                "arguments": PROGRAMS[name],
+            }
+        )
+    (site[1] / "cases.json").write_text(json.dumps(cases))
+    (site[1] / "cases.bin").write_bytes(bytes(data))
+    found = page.evaluate(DRAW, {"name": "", "at": 0})
+    wrong = []
+    for case, (drawn, statistics), answer in zip(CASES, expected, found, strict=True):
+        got = np.frombuffer(base64.b64decode(answer["drawn"]), drawn.dtype).reshape(drawn.shape)
+        if not np.array_equal(got, drawn) or answer["statistics"] != statistics:
+            apart = np.abs(got.astype(np.float64) - drawn).max()
+            wrong.append((case, apart, answer["statistics"], statistics))
+    assert not wrong, (len(wrong), wrong[:6])
+
+
+def test_memory_is_flat_over_fifty_pictures_and_says_when_it_is_too_little(page: Any) -> None:
+    found = page.evaluate(
+        """() => {
+            const draw = () => {
+                const size = {width: 800, height: 600};
+                const frame = new web.Frame(library,
+                    {data: new Uint8Array(800 * 600 * 4).fill(90), ...size},
+                    {data: new Uint8Array(800 * 600).fill(255), ...size});
+                const drawn = frame.harmonize({...web.identity(), brightness: 0.5});
+                frame.close();
+                return drawn[0];
+            };
+            draw();
+            const before = library.memoryBytes;
+            for (let i = 0; i < 50; ++i) draw();
+            const after = library.memoryBytes;
+            let said = "";
+            try { library.reserve(60000, 60000, 4, 1); } catch (error) { said = error.message; }
+            let held = [];
+            try { for (;;) held.push(library.reserve(20000, 10000, 4, 1)); }
+            catch (error) { said += " " + error.message; }
+            const count = held.length;
+            held.forEach((placed) => library.release(placed));
+            return {before, after, said, count, drawn: draw()};
+        }"""
+    )
+    assert found["after"] == found["before"]
+    assert found["said"].count("The tab must have memory for a picture of") == 2
+    assert found["count"] >= 1 and found["drawn"] == 180
+
+
+def test_browser_without_simd_is_told(page: Any) -> None:
+    said = page.evaluate(
+        """async () => {
+            const validate = WebAssembly.validate;
+            WebAssembly.validate = () => false;
+            try { await web.Library.load(await bytes("harmonizer.wasm")); return "loaded"; }
+            catch (error) { return `${error.name}: ${error.message}`; }
+            finally { WebAssembly.validate = validate; }
+        }"""
+    )
+    assert said.startswith("UnsupportedError: This browser must run WebAssembly with SIMD")
+
+
+@pytest.mark.parametrize(
+    ("name", "tolerance"),
+    [("harmonizer", ONNX_FP32_ARGUMENTS), ("s2crnet", ONNX_FP32_SLOPES)],
+)
+def test_arguments_agree_with_python(
+    page: Any, site: tuple[str, Path], name: str, tolerance: float
+) -> None:
+    model = ROOT / "models" / f"{name}.onnx"
+    shutil.copy(model, site[1])
+    image = np.ascontiguousarray(skimage.data.astronaut()[:400, :500])
+    mask = np.zeros((400, 500), np.uint8)
+    mask[60:330, 120:400] = 255
+    (site[1] / "image.bin").write_bytes(image.tobytes())
+    (site[1] / "mask.bin").write_bytes(mask.tobytes())
+    found = page.evaluate(
+        """async (name) => {
+            const predictor = await web.Predictor.load(new Uint8Array(await bytes(name)), name);
+            const size = {width: 500, height: 400};
+            const take = async (name) => ({data: new Uint8Array(await bytes(name)), ...size});
+            const frame = new web.Frame(library, await take("image.bin"), await take("mask.bin"));
+            const given = await frame.predict(predictor);
+            frame.close();
+            return given;
+        }""",
+        model.name,
+    )
+    with Harmonizer(str(model), backend="cpu") as harmonizer:
+        expected = harmonizer.predict(image, mask)
+    assert tuple(found) == expected.filters
+    numbers = np.concatenate([np.ravel(value) for value in found.values()])
+    apart = np.abs(numbers - expected.array()).max()
+    assert apart <= tolerance, apart
