@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export HARMONIZER_DATA ?= $(abspath ../shared/data)
 
-.PHONY: help attack setup prerequisites cuda train train-gpu model demo test test-quick test-all check format bench bench-gpu gpu-test pycuda wheel wheels site clean
+.PHONY: help attack serve-demo setup prerequisites cuda train train-gpu model demo test test-quick test-all check format bench bench-gpu gpu-test pycuda wheel wheels site clean
 
 help:
 	@echo "make demo      set up, export with parity, harmonize sample photographs"
@@ -22,6 +22,7 @@ help:
 	@echo "make wheel     build dist/*.whl (needs a C++ compiler alone; no set-up)"
 	@echo "make wheels    build dist/*.whl for Linux (glibc 2.28; x86-64, arm64), Windows and macOS"
 	@echo "make site      build the documentation's site in build/site (needs no other set-up)"
+	@echo "make serve-demo  start the web service, ask it with curl, end it; its picture in out/serve"
 	@echo "make attack    attack files, models, the C interface; write the tables of docs/reliability.md"
 
 setup: .venv/.ready
@@ -73,6 +74,10 @@ test-all: setup
 
 attack: setup
 	$(BIN)/python tests/fuzz/report.py
+
+serve-demo: setup
+	$(BIN)/python -m export.samples out/serve
+	PATH="$(abspath $(BIN)):$$PATH" sh examples/serve.sh out/serve/photo.png out/serve/mask.png out/serve
 
 compiled := $(shell find runtime tests -name '*.cpp' -o -name '*.hpp' -o -name '*.[ch]' -o -name '*.cu' -o -name '*.cuh')
 

@@ -32,7 +32,8 @@ WITHIN = {
     "engine": set(),
     "cuda": {"engine"},
     "video": {"images"},
-    "cli": {"cuda", "engine", "images", "video"},
+    "serve": {"images"},
+    "cli": {"cuda", "engine", "images", "serve", "video"},
 }
 """What each folder of the package may import of the others."""
 

@@ -21,6 +21,7 @@ COMMANDS = {
     "video": ("harmonizer.cli.video", "harmonize a video"),
     "lut": ("harmonizer.cli.lut", "save a composite's look as a .cube 3D LUT"),
     "curves": ("harmonizer.cli.curves", "plot and save the tone curves of a composite's look"),
+    "serve": ("harmonizer.cli.serve", "answer pictures over HTTP"),
     "bench": ("harmonizer.cli.bench", "measure speed and memory on this machine"),
     "doctor": ("harmonizer.cli.doctor", "check this installation"),
 }
