@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export HARMONIZER_DATA ?= $(abspath ../shared/data)
 
-.PHONY: help attack serve-demo setup prerequisites cuda train train-gpu model demo test test-quick test-all check format bench bench-gpu gpu-test pycuda wheel wheels site clean
+.PHONY: help attack serve-demo setup prerequisites cuda train train-gpu model demo test test-quick test-all check format bench bench-gpu gpu-kit gpu-test pycuda wheel wheels site clean
 
 help:
 	@echo "make demo      set up, export with parity, harmonize sample photographs"
@@ -17,6 +17,7 @@ help:
 	@echo "make bench     measure on this machine, write bench/results/"
 	@echo "make pycuda    build PyCUDA into .venv (needs cuda.h; the GPU tests and backend cuda use it)"
 	@echo "make gpu-test  on a GPU machine: every GPU test, result in bench/results/gpu-test.json"
+	@echo "make gpu-kit   pack all of that for a GPU machine without a network (docs/gpu-proof.md)"
 	@echo "make bench-gpu on a GPU machine: measure, write bench/results/gpu.json"
 	@echo "make cuda      compile the CUDA kernels for every supported GPU (nvcc, or NVRTC's wheels)"
 	@echo "make wheel     build dist/*.whl (needs a C++ compiler alone; no set-up)"
@@ -100,6 +101,10 @@ pycuda: setup
 
 gpu-test: pycuda
 	$(BIN)/python tests/gpu/run_gpu.py --output bench/results/gpu-test.json
+
+# For a GPU machine without a network: pieces in build/gpu-kit, and drive.py, which runs them there.
+gpu-kit: setup
+	$(BIN)/python gpu_kit/pack.py
 
 bench-gpu: pycuda
 	$(BIN)/harmonizer bench --backend cuda --against bench.rivals -o bench/results/gpu.json

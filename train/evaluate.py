@@ -39,7 +39,7 @@ from train.evaluation.report import (
     summary_table,
 )
 from train.evaluation.scoring import Score, Scorer, Size, Task, score_all
-from train.evaluation.triplets import REAL_PAIRS, benchmark_triplets, yardsticks
+from train.evaluation.triplets import REAL_PAIRS, benchmark_triplets, inexact, yardsticks
 
 KINDS: tuple[Kind, ...] = ("checkpoint", "predictor", "end-to-end", "black-box")
 SIZES: tuple[Size, ...] = ("256", "original")
@@ -143,6 +143,7 @@ def build_tasks(args: argparse.Namespace) -> list[Task]:
     if args.val and "256" in args.size:
         for name, triplets in yardsticks(args.val).items():
             tasks += [Task(name, "256", t) for t in triplets]
+            tasks += [Task(f"{name}, inexact masks", "256", t) for t in inexact(triplets)]
     if args.iharmony4:
         triplets = benchmark_triplets(args.iharmony4, args.subsets)
         tasks += [Task(BENCHMARK, size, t) for size in SIZES if size in args.size for t in triplets]

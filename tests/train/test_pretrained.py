@@ -1,7 +1,9 @@
 """Pretrained weights by name and hash, and the neighbour table that is made with them."""
 
 import dataclasses
+import os
 import pickle
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -142,6 +144,18 @@ def test_neighbours_table_is_made_once_and_knows_its_photographs(config: DataCon
     assert {p.name: p.stat().st_mtime_ns for p in again.folder.iterdir()} == before
     assert (pickle.loads(pickle.dumps(table)).near == near).all()
     assert len(pickle.dumps(table)) < 1000
+
+
+def test_neighbours_tables_of_photographs_that_are_gone_are_removed(
+    config: DataConfig, tmp_path: Path
+) -> None:
+    folder, cache = tmp_path / "photos", tmp_path / "cache"
+    shutil.copytree(config.photos[0], folder)
+    before = open_neighbours([open_photos(folder, cache)], cache)
+    os.utime(sorted(folder.glob("*.png"))[0])
+    after = open_neighbours([open_photos(folder, cache)], cache)
+    assert after.folder != before.folder
+    assert [path for path in cache.glob("neighbours-*") if path.is_dir()] == [after.folder]
 
 
 def test_neighbours_choose_own_mask_or_a_region(config: DataConfig) -> None:

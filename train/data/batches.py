@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from harmonizer.contract import DEFAULT_LABEL, LABELS
 from harmonizer.ops import check_filters
-from train.data import crops, development, transfer
+from train.data import crops, development, inexact, transfer
 from train.data.config import DataConfig
 from train.data.crops import usable
 from train.data.iharmony4 import open_pairs
@@ -35,7 +35,7 @@ FILTERED, RECOLOURED, RETOUCHED, PAIRED = range(4)
 DONOR_STEP = PACKED_SIZE // transfer.READ
 """A colour transfer reads every n-th pixel of the donor."""
 
-DICE = 2 * development.DICE + transfer.DICE + 10
+DICE = 2 * development.DICE + transfer.DICE + inexact.DICE + 12
 """Random numbers for what `composites.Composer` makes of an image."""
 
 UNTOLD = 0.3

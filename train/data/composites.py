@@ -6,7 +6,8 @@
 - pairs: real composites, taken as they are.
 
 Before any of it, whole photographs may be developed at random, which is the target then; at the
-end, whole composites may go through JPEG. Recoloured and retouched foregrounds start from the
+end, whole composites may be softened and go through JPEG, and what the network is shown may be an
+inexact mask. Recoloured and retouched foregrounds start from the
 photograph as it was: composite = mask * moved(photo) + (1 - mask) * developed(photo).
 """
 
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor
 
 from harmonizer.ops import DEFAULT_FILTERS, OPERATIONS
-from train.data import development, transfer
+from train.data import development, inexact, transfer
 from train.data.batches import FILTERED, RECOLOURED, RETOUCHED, Batch
 from train.data.config import DataConfig
 from train.data.jpeg import jpeg
@@ -36,6 +37,8 @@ _RETOUCH = slice(_DEVELOPED.stop, _DEVELOPED.stop + development.DICE)
 _TRANSFER = slice(_RETOUCH.stop, _RETOUCH.stop + transfer.DICE)
 _WHETHER, _STRENGTH, _WHETHER_JPEG, _QUALITY = range(_TRANSFER.stop, _TRANSFER.stop + 4)
 _ARGUMENTS = slice(_QUALITY + 1, _QUALITY + 1 + len(DEFAULT_FILTERS))
+_WHETHER_SOFT, _SOFTNESS = range(_ARGUMENTS.stop, _ARGUMENTS.stop + 2)
+_INEXACT = slice(_SOFTNESS + 1, _SOFTNESS + 1 + inexact.DICE)
 
 
 @dataclass
@@ -60,16 +63,16 @@ class Composer:
             setattr(self, name, torch.compile(getattr(self, name), dynamic=True))
 
     @torch.no_grad()
-    def __call__(self, batch: Batch) -> tuple[Tensor, list[Tensor]]:
-        """Composites and targets.
+    def __call__(self, batch: Batch) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """Composites, the masks that the network is shown, and targets.
 
         Args:
             batch: n images, the kinds in rising order.
 
         Returns:
-            The composites (n, 3, S, S), and k targets: those of the earlier stages for the images
-            by filters alone, that of the last stage for all, since of the others only the result is
-            known.
+            The composites (n, 3, S, S), the masks (n, 1, S, S), and k targets: those of the earlier
+            stages for the images by filters alone, that of the last stage for all, since of the
+            others only the result is known.
         """
         made = int((batch.kind == FILTERED).sum())
         target = self._developed(batch)
@@ -85,7 +88,9 @@ class Composer:
             if len(its):
                 mask = batch.mask[its]
                 composite[its] = mask * move(batch, its) + (1 - mask) * target[its]
-        return self._coded(composite, batch), [*stages, target]
+        composite, *stages = self._softened([composite, *stages, target], batch)
+        shown = inexact.make_inexact(batch.mask, batch.dice[:, _INEXACT], self.config.inexact_share)
+        return self._coded(composite, batch), shown, stages
 
     def _developed(self, batch: Batch) -> Tensor:
         """The photographs, some of them developed; a pair's target is never touched."""
@@ -109,6 +114,17 @@ class Composer:
 
     def _retouched(self, batch: Batch, its: Tensor) -> Tensor:
         return self.develop(batch.photo[its], batch.dice[its, _RETOUCH])
+
+    def _softened(self, images: list[Tensor], batch: Batch) -> list[Tensor]:
+        """Composites and their targets alike; a stage's are those of the first images."""
+        soft = (batch.dice[:, _WHETHER_SOFT] < self.config.soft_share) & (batch.kind <= RETOUCHED)
+        (its,) = soft.nonzero(as_tuple=True)
+        amount = batch.dice[:, _SOFTNESS]
+        for image in images:
+            mine = its[its < len(image)]
+            if len(mine):
+                image[mine] = inexact.soften(image[mine], amount[mine])
+        return images
 
     def _coded(self, composite: Tensor, batch: Batch) -> Tensor:
         coded = (batch.dice[:, _WHETHER_JPEG] < self.config.jpeg_share) & (batch.kind <= RETOUCHED)

@@ -27,6 +27,9 @@ class DataConfig:
             that the foreground alone does not carry an edit's trace; takes the place of jitter.
         jpeg_share: How many whole composites go through JPEG at a random quality.
         region_share: How often a photograph with a mask gets a random region instead.
+        soft_share: How many whole composites are softened, with their targets.
+        inexact_share: How many of the masks that the network is shown are too wide, too tight or
+            too soft (see `inexact`); losses keep the exact ones.
         crop: Smallest side of a random crop as a share of the image's, drawn for each side by
             itself; 1 does not crop.
         distribution: Of the filters' arguments: "uniform", "gaussian" or "varied" (see
@@ -46,6 +49,8 @@ class DataConfig:
     develop_share: float = 0.0
     jpeg_share: float = 0.0
     region_share: float = 0.0
+    soft_share: float = 0.0
+    inexact_share: float = 0.0
     crop: float = 0.5
     distribution: str = "uniform"
     resident: bool = False
@@ -55,7 +60,7 @@ class DataConfig:
     def __post_init__(self) -> None:
         if isinstance(self.photos, str) or isinstance(self.subsets, str):
             raise TypeError("`photos` and `subsets` must be tuples of names; got a string.")
-        shares = ("pair", "transfer", "retouch", "develop", "jpeg", "region")
+        shares = ("pair", "transfer", "retouch", "develop", "jpeg", "region", "soft", "inexact")
         for name in (*(f"{share}_share" for share in shares), "max_corrupt"):
             share = getattr(self, name)
             if not 0 <= share <= 1:

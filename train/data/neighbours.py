@@ -49,6 +49,7 @@ FORMAT = 2
 """Counts changes of what the table holds; part of its name."""
 
 _TABLES = ("entries", "near", "labels")
+_SOURCES = "sources.json"
 _SEED = 7
 _BATCH = 64
 _CHUNK = 1024
@@ -146,12 +147,21 @@ def open_neighbours(sources: Sequence[PackedImages], cache: str | Path) -> Neigh
         with locked(folder.with_suffix(".lock")):
             if not folder.is_dir():
                 _make(folder, sources)
+                _remove_orphans(folder.parent)
     return load_neighbours(folder)
 
 
 def places_of(sources: Sequence[PackedImages]) -> list[Place]:
     """Every usable photograph of the sources, in the order in which a table counts them."""
     return [(source, int(row)) for source in sources for row in source.rows]
+
+
+def _remove_orphans(cache: Path) -> None:
+    """Remove tables of photographs whose packed images are gone."""
+    for path in cache.glob(f"neighbours-*/{_SOURCES}"):
+        if not all((cache / name).is_dir() for name in json.loads(path.read_text("utf-8"))):
+            shutil.rmtree(path.parent)
+            path.parent.with_suffix(".lock").unlink(missing_ok=True)
 
 
 def _make(folder: Path, sources: Sequence[PackedImages]) -> None:
@@ -178,6 +188,8 @@ def _make(folder: Path, sources: Sequence[PackedImages]) -> None:
         made_of = (entries, nearest(vectors, entries), labels.to(torch.uint8).cpu().numpy())
         for name, table in zip(_TABLES, made_of, strict=True):
             np.save(unfinished / f"{name}.npy", table)
+        names = json.dumps([source.folder.name for source in sources])
+        (unfinished / _SOURCES).write_text(names, encoding="utf-8")
         unfinished.rename(folder)
     except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)

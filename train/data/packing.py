@@ -34,6 +34,8 @@ PLANE = PACKED_SIZE**2
 FORMAT = 2
 """Counts changes of what is packed; part of the fingerprint."""
 
+_INDEX = "index.json"
+
 _AHEAD = 256
 
 SHOWN = 3
@@ -77,7 +79,7 @@ def load_packed(folder: Path) -> PackedImages:
     Raises:
         ValueError: If the array is not what the index says.
     """
-    index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+    index = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
     names, skipped = index["names"], index["skipped"]
     try:
         pixels = np.load(folder / "pixels.npy", mmap_mode="r")
@@ -110,7 +112,8 @@ def open_packed(
 ) -> PackedImages:
     """Pack images on first use; later calls map the cache.
 
-    Of several processes that want the same images at once, one packs and the others wait.
+    Of several processes that want the same images at once, one packs and the others wait. A file
+    that changed makes a new cache, which replaces that of the same files' earlier state.
 
     Args:
         cache: Folder of all caches.
@@ -131,7 +134,8 @@ def open_packed(
         folder.parent.mkdir(parents=True, exist_ok=True)
         with locked(folder.with_suffix(".lock")):
             if not folder.is_dir():
-                _pack(folder, kind, names, read, planes, max_corrupt)
+                _pack(folder, kind, root, names, read, planes, max_corrupt)
+                _remove_older(folder, kind)
     packed = load_packed(folder)
     _check_share(packed.skipped, len(names), kind, max_corrupt)
     return packed
@@ -183,9 +187,24 @@ def _check_share(skipped: Sequence[str], count: int, kind: str, max_corrupt: flo
         )
 
 
+def _remove_older(folder: Path, kind: str) -> None:
+    """Remove what was packed of the same files before they changed; nobody opens it again."""
+    index = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
+    for path in folder.parent.glob(f"{kind}-*/{_INDEX}"):
+        try:
+            older = json.loads(path.read_text(encoding="utf-8"))
+            same = all(older[key] == index[key] for key in ("root", "names"))
+        except (OSError, ValueError, KeyError):
+            continue  # not known to be of the same files
+        if same and path.parent != folder:
+            shutil.rmtree(path.parent)
+            path.parent.with_suffix(".lock").unlink(missing_ok=True)
+
+
 def _pack(
     folder: Path,
     kind: str,
+    root: Path,
     names: Sequence[str],
     read: Callable[[int], tuple[NDArray[np.uint8], float]],
     planes: int,
@@ -226,8 +245,13 @@ def _pack(
                 lines = [f"{names[int(at)]}: {why}" for at, why in skipped.items()]
                 _check_share(lines, len(names), kind, max_corrupt)
         pixels.flush()
-        index = {"names": list(names), "fractions": fractions, "skipped": skipped}
-        (unfinished / "index.json").write_text(json.dumps(index), encoding="utf-8")
+        index = {
+            "root": str(root.resolve()),
+            "names": list(names),
+            "fractions": fractions,
+            "skipped": skipped,
+        }
+        (unfinished / _INDEX).write_text(json.dumps(index), encoding="utf-8")
         unfinished.rename(folder)
     except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)

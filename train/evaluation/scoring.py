@@ -22,9 +22,10 @@ from tqdm import tqdm
 
 from harmonizer.errors import HarmonizerError
 from harmonizer.storage import write_atomically
+from train.data.inexact import move_edge
 from train.evaluation.metrics import Array, Protocol, image_metrics, one_bit
 from train.evaluation.predictors import Harmonize, Method
-from train.evaluation.triplets import Triplet
+from train.evaluation.triplets import Triplet, planes
 
 Size = Literal["256", "original"]
 Identity = tuple[str, str, str, str, str, str, str, str, str]
@@ -114,8 +115,9 @@ class Scorer:
     def images(self, task: Task) -> tuple[Array, Array, Array, Array | None]:
         """Composite, mask, photograph and harmonized image, None if the mask is empty.
 
-        Original size is uint8, 256x256 thumbnails are float32 in [0, 1]; the mask is the
-        protocol's, and is what the model sees too.
+        Original size is uint8, 256x256 thumbnails are float32 in [0, 1]. The mask is the
+        protocol's, and is what the model is shown too. Of a thumbnail with a mask error, the model
+        is shown the inexact one; what is judged lies inside both.
         """
         if task.size == "256":
             tensors = [t[0].permute(1, 2, 0).numpy() for t in task.triplet.thumbnails()]
@@ -125,7 +127,11 @@ class Scorer:
             composite, mask, real = task.triplet.pixels()
         if self.protocol == "paper":
             mask = one_bit(mask)
-        return composite, mask, real, self._harmonize(composite, mask) if mask.any() else None
+        shown = mask
+        if error := task.triplet.mask_error:
+            shown = move_edge(planes(mask), error)[0, 0].numpy()
+            mask = np.minimum(mask, shown)
+        return composite, mask, real, self._harmonize(composite, shown) if mask.any() else None
 
     def score(self, task: Task) -> Score:
         """Harmonize and judge one image."""

@@ -13,7 +13,7 @@ import csv
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,9 @@ like it to the pretrained encoder, drawn once. `python -m train.evaluation.donor
 VAL, RECOLOURED, DEVELOPED, REAL_PAIRS = "val", "recoloured", "developed", "real_pairs"
 """The sets that checkpoints are chosen by."""
 
+MASK_ERROR = 2
+"""Pixels of a thumbnail by which the masks of inexact sets are too wide and too tight, in turn."""
+
 UNKNOWN = "unknown"
 """The subset of triplets whose index does not name one of the four."""
 
@@ -64,6 +67,8 @@ class Triplet:
         filters, arguments: What a composite is synthesised with.
         donor: Files of the photograph and mask whose colours the foreground takes on.
         dice: What is random about a composite that is recoloured or developed.
+        mask_error: Pixels of its thumbnail by which the mask that a model is shown is too wide, or,
+            if negative, too tight.
     """
 
     name: str
@@ -75,6 +80,7 @@ class Triplet:
     arguments: tuple[float, ...] = ()
     donor: tuple[Path, Path] | None = None
     dice: tuple[float, ...] = ()
+    mask_error: int = 0
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -91,7 +97,9 @@ class Triplet:
         Raises:
             ImageFileError: If a file cannot be read.
         """
-        made = (self.filters, self.arguments, self.dice)
+        made: tuple[object, ...] = (self.filters, self.arguments, self.dice)
+        if self.mask_error:
+            made += (self.mask_error,)
         digest = hashlib.sha256(repr(made).encode())
         for path in self.files:
             try:
@@ -166,6 +174,17 @@ def planes(array: NDArray[Any]) -> Tensor:
     unit = array.astype(np.float32) / 255 if array.dtype == np.uint8 else array
     tensor = torch.from_numpy(unit)
     return (tensor.permute(2, 0, 1) if tensor.ndim == 3 else tensor[None])[None]
+
+
+def inexact_errors(count: int) -> list[int]:
+    """The mask errors of an inexact set's images: too wide and too tight in turn."""
+    return [MASK_ERROR if place % 2 == 0 else -MASK_ERROR for place in range(count)]
+
+
+def inexact(triplets: Sequence[Triplet]) -> list[Triplet]:
+    """The same images, whose masks are shown with an edge that is off."""
+    errors = inexact_errors(len(triplets))
+    return [replace(t, mask_error=error) for t, error in zip(triplets, errors, strict=True)]
 
 
 def validation_triplets(folder: Path, filters: tuple[str, ...] = DEFAULT_FILTERS) -> list[Triplet]:

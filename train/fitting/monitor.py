@@ -12,8 +12,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from harmonizer.errors import HarmonizerError
+from train.data.inexact import move_edge
 from train.evaluation.metrics import foreground_mse, geometric_ratio
-from train.evaluation.triplets import Named
+from train.evaluation.triplets import Named, inexact_errors
 from train.filters import split_arguments
 from train.fitting.config import ConfigError, FitConfig
 from train.fitting.events import Events
@@ -62,25 +63,37 @@ class Validation:
 
     @torch.inference_mode()
     def __call__(self, network: Network, batch: int = 16) -> dict[str, float]:
-        """Mean fMSE before and after, and the ratio of both and of the images, geometrically.
+        """Mean fMSE before and after, their ratio, and that of the images, geometrically.
 
-        The network's mode is put back.
+        The last also with inexact masks, inside both. The network's mode is put back.
         """
         training = network.training
         network.eval()
-        before, after = [], []
-        for composite, mask, target in zip(
-            *(torch.split(tensor, batch) for tensor in (self.composite, self.mask, self.target)),
-            strict=True,
-        ):
-            output = network.render(composite, mask, network(*network.prepare(composite, mask)))[-1]
-            before.append(foreground_mse(composite, target, mask))
-            after.append(foreground_mse(output, target, mask))
+        old, new = self._measure(network, self.mask, batch)
+        shown = self.mask.clone()
+        for place, error in enumerate(inexact_errors(len(shown))):
+            shown[place] = move_edge(shown[place : place + 1], error)[0]
+        inexact = self._measure(network, shown, batch)
         network.train(training)
-        old, new = torch.cat(before), torch.cat(after)
         means = {"before": old.mean().item(), "after": new.mean().item()}
-        geometric = geometric_ratio(old.tolist(), new.tolist())
-        return means | {"ratio": means["after"] / means["before"], "geometric": geometric}
+        return means | {
+            "ratio": means["after"] / means["before"],
+            "geometric": geometric_ratio(old.tolist(), new.tolist()),
+            "geometric_inexact": geometric_ratio(*(figures.tolist() for figures in inexact)),
+        }
+
+    def _measure(self, network: Network, shown: Tensor, batch: int) -> tuple[Tensor, Tensor]:
+        """fMSE of each image before and after; the network sees and draws with `shown`."""
+        tensors = (self.composite, self.mask, shown, self.target)
+        before, after = [], []
+        for composite, mask, its, target in zip(
+            *(torch.split(tensor, batch) for tensor in tensors), strict=True
+        ):
+            output = network.render(composite, its, network(*network.prepare(composite, its)))[-1]
+            inside = torch.minimum(mask, its)
+            before.append(foreground_mse(composite, target, inside))
+            after.append(foreground_mse(output, target, inside))
+        return torch.cat(before), torch.cat(after)
 
 
 class Monitor:
@@ -171,7 +184,8 @@ class Monitor:
 
         Returns:
             Whether it is the best so far: no earlier one has a lower `score`, the geometric mean of
-            the sets' geometric ratios. Without sets the last one is.
+            the sets' geometric ratios, with exact and with inexact masks. Without sets the last one
+            is.
         """
         best = True
         if self.validations:
@@ -179,7 +193,8 @@ class Monitor:
             for name, validation in self.validations.items():
                 measured = validation(state.best)
                 scalars |= {f"{name}_{what}": value for what, value in measured.items()}
-            ratios = [scalars[f"{name}_geometric"] for name in self.validations]
+            kinds = ("geometric", "geometric_inexact")
+            ratios = [scalars[f"{name}_{kind}"] for name in self.validations for kind in kinds]
             scalars[SCORE] = math.prod(ratios) ** (1 / len(ratios))
             best = scalars[SCORE] <= self._best
             self._best = min(self._best, scalars[SCORE])

@@ -81,8 +81,8 @@ class Objective:
                 all processes and micro-batches: what the means divide by.
         """
         config, filters, mask = self.config, self.config.network.filters, batch.mask
-        composite, targets = self.make(batch)
-        looks = predict(composite, mask, AMP[config.amp], True).unbind()
+        composite, shown, targets = self.make(batch)
+        looks = predict(composite, shown, AMP[config.amp], True).unbind()
         if config.loss_size:
             # The network has seen every pixel; drawing and comparing some of them is enough.
             composite, mask = (subsample(t, config.loss_size) for t in (composite, mask))
@@ -132,12 +132,12 @@ class CurveObjective:
     ) -> Outcome:
         """Loss of a micro-batch; see `Objective.__call__`."""
         config, mask = self.config, batch.mask
-        composite, targets = self.make(batch)
+        composite, shown, targets = self.make(batch)
         target, size = targets[-1], composite.shape[-1]
         labels = (
             [LABELS[index] for index in batch.label.tolist()] if self.network.semantic else None
         )
-        inputs = prepare_inputs(self.network, composite, mask, labels, size)
+        inputs = prepare_inputs(self.network, composite, shown, labels, size)
         slopes = predict(*inputs, amp=AMP[config.amp])
         output, losses = self._draw(composite, mask, slopes, target)
         weighed = STAGE_LOSSES[config.loss](losses) + config.final_weight * losses[-1]

@@ -1,5 +1,6 @@
 """Compile the emulated CUDA driver, libcuda.so.1, and install PyCUDA where only headers are."""
 
+import argparse
 import os
 import shutil
 import subprocess
@@ -49,11 +50,15 @@ def build_driver(folder: Path) -> Path:
     return library
 
 
-def install_pycuda() -> None:
+def install_pycuda(archive: Path | None = None, target: Path | None = None) -> None:
     """Build PyCUDA's source package and install it beside this interpreter.
 
     It links with libcuda, which a machine without a driver lacks: an empty library of that name
     stands in while linking. cuRAND, which nothing here needs, is left out.
+
+    Args:
+        archive: The source package; downloaded if None.
+        target: Folder to install into instead, without the network.
 
     Raises:
         FileNotFoundError: If there is no cuda.h.
@@ -67,11 +72,13 @@ def install_pycuda() -> None:
         (folder / "empty.c").touch()
         pip = [sys.executable, "-m", "pip"]
         stub = ["cc", "-shared", "-Wl,-soname,libcuda.so.1", "-o", "libcuda.so", "empty.c"]
-        fetch = [*pip, "download", "-q", "--no-deps", "--no-binary", "pycuda", "pycuda>=2025.1"]
         subprocess.run(stub, cwd=folder, check=True)
-        subprocess.run(fetch, cwd=folder, check=True)
-        with tarfile.open(next(folder.glob("pycuda-*.tar.gz"))) as archive:
-            archive.extractall(folder, filter="data")
+        if archive is None:
+            fetch = [*pip, "download", "-q", "--no-deps", "--no-binary", "pycuda", "pycuda>=2025.1"]
+            subprocess.run(fetch, cwd=folder, check=True)
+            archive = next(folder.glob("pycuda-*.tar.gz"))
+        with tarfile.open(archive) as content:
+            content.extractall(folder, filter="data")
         source = next(path for path in folder.glob("pycuda-*") if path.is_dir())
         (source / "siteconf.py").write_text(
             f"CUDA_ROOT = {str(headers.parent)!r}\n"
@@ -80,10 +87,18 @@ def install_pycuda() -> None:
             'CUDA_ENABLE_CURAND = False\nCXXFLAGS = ["-O1"]\n'
         )
         environment = {"LDFLAGS": "-Wl,--no-as-needed"}
+        where = [] if target is None else ["--target", str(target), "--no-deps", "--no-index"]
+        where += [] if target is None else ["--no-build-isolation"]
         subprocess.run(
-            [*pip, "install", "-q", str(source)], env={**os.environ, **environment}, check=True
+            [*pip, "install", "-q", *where, str(source)],
+            env={**os.environ, **environment},
+            check=True,
         )
 
 
 if __name__ == "__main__":
-    install_pycuda()
+    parser = argparse.ArgumentParser(description="Install PyCUDA from its source package.")
+    parser.add_argument("archive", type=Path, nargs="?", help="the package (downloaded)")
+    parser.add_argument("--target", type=Path, help="folder to install into, offline")
+    options = parser.parse_args()
+    install_pycuda(options.archive, options.target)

@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from harmonizer.ops import DEFAULT_FILTERS
+from train.data import inexact
 from train.data.batches import DICE as BATCH_DICE
 from train.data.batches import Batch
 from train.data.composites import Composer
@@ -104,7 +105,7 @@ def make_batch(photo: Tensor, kinds: list[int]) -> Batch:
 def test_composer_development_moves_target_and_background_together(photo: Tensor) -> None:
     config = DataConfig(transfer_share=0.3, retouch_share=0.3, develop_share=1.0)
     batch = make_batch(photo, [0, 0, 0, 1, 1, 1, 2, 2, 2, 3])
-    composite, targets = Composer(config, DEFAULT_FILTERS)(batch)
+    composite, _, targets = Composer(config, DEFAULT_FILTERS)(batch)
     target, outside = targets[-1], (batch.mask == 0).expand_as(composite)
     torch.testing.assert_close(composite[outside], target[outside], atol=1e-6, rtol=0)
     assert torch.equal(target[9], batch.photo[9]), "a pair's target is real"
@@ -117,8 +118,8 @@ def test_composer_development_moves_target_and_background_together(photo: Tensor
 
 def test_composer_jpeg_goes_over_whole_composites_and_not_over_targets(photo: Tensor) -> None:
     batch = make_batch(photo, [0, 1, 2, 3])
-    plain, targets = Composer(DataConfig(), DEFAULT_FILTERS)(batch)
-    coded, same = Composer(DataConfig(jpeg_share=1.0), DEFAULT_FILTERS)(batch)
+    plain, _, targets = Composer(DataConfig(), DEFAULT_FILTERS)(batch)
+    coded, _, same = Composer(DataConfig(jpeg_share=1.0), DEFAULT_FILTERS)(batch)
     assert all(torch.equal(a, b) for a, b in zip(targets, same, strict=True))
     assert torch.equal(coded[3], plain[3])
     outside = (batch.mask == 0).expand_as(coded)[:3]
@@ -128,6 +129,25 @@ def test_composer_jpeg_goes_over_whole_composites_and_not_over_targets(photo: Te
 
 def test_composer_without_development_jitters_filtered_photographs_alone(photo: Tensor) -> None:
     batch = make_batch(photo, [0, 1, 2])
-    _, targets = Composer(DataConfig(), DEFAULT_FILTERS)(batch)
+    _, _, targets = Composer(DataConfig(), DEFAULT_FILTERS)(batch)
     assert not torch.equal(targets[-1][0], batch.photo[0])
     assert torch.equal(targets[-1][1:], batch.photo[1:])
+
+
+def test_composer_shows_inexact_masks_and_softens_composite_and_targets_alike(
+    photo: Tensor,
+) -> None:
+    batch = make_batch(photo, [0, 0, 1, 2, 3])
+    plain, exact, targets = Composer(DataConfig(), DEFAULT_FILTERS)(batch)
+    config = DataConfig(soft_share=1.0, inexact_share=1.0)
+    soft, shown, softer = Composer(config, DEFAULT_FILTERS)(batch)
+    assert torch.equal(exact, batch.mask)
+    assert (shown != batch.mask).flatten(1).any(dim=1).all()
+    amount = batch.dice[:, -inexact.DICE - 1]
+    torch.testing.assert_close(soft[:4], inexact.soften(plain, amount)[:4])
+    for before, after in zip(targets, softer, strict=True):
+        count = min(len(before), 4)
+        torch.testing.assert_close(
+            after[:count], inexact.soften(before, amount[: len(before)])[:count]
+        )
+    assert torch.equal(soft[4], plain[4]) and torch.equal(softer[-1][4], targets[-1][4])

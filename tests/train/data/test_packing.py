@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import os
 import shutil
 import subprocess
 import sys
@@ -159,6 +160,22 @@ def test_open_photos_second_time_maps_the_cache_and_a_change_packs_anew(
     assert after.folder != before.folder
     total = before.pixels[1, :3].astype(int) + after.pixels[1, :3]
     assert np.abs(total - 255).max() <= 2  # resized in two roundings
+
+
+def test_open_photos_a_changed_file_replaces_the_cache_of_its_earlier_state_alone(
+    photo_folder: Path, tmp_path: Path
+) -> None:
+    changing, cache = tmp_path / "copy", tmp_path / "cache"
+    shutil.copytree(photo_folder, changing, copy_function=shutil.copy)  # of other times
+    others = open_photos(photo_folder, cache)
+    before = open_photos(changing, cache)
+    os.utime(changing / "astronaut.png")
+    after = open_photos(changing, cache)
+    assert {path.name for path in cache.iterdir() if path.is_dir()} == {
+        others.folder.name,
+        after.folder.name,
+    }
+    assert before.pixels.any()  # who has it mapped keeps it
 
 
 def test_open_photos_two_processes_at_once_share_one_cache(

@@ -15,12 +15,14 @@ from train.data.iharmony4 import SUBSETS
 from train.evaluation.metrics import foreground_mse
 from train.evaluation.triplets import (
     DEVELOPED,
+    MASK_ERROR,
     REAL_PAIRS,
     RECOLOURED,
     UNKNOWN,
     VAL,
     benchmark_composites,
     benchmark_triplets,
+    inexact,
     recoloured_triplets,
     validation_composites,
     validation_triplets,
@@ -183,3 +185,12 @@ def test_pixels_mask_of_labels_is_refused(benchmark: Path) -> None:
     Image.fromarray(labels).save(first.mask)
     with pytest.raises(ImageFileError, match=r"c0_1\.png must have 255.*is 1,.*Multiply it by 255"):
         first.pixels()
+
+
+def test_inexact_sets_are_wide_and_tight_in_turn_and_tell_themselves_apart(
+    benchmark: Path,
+) -> None:
+    first, *_ = benchmark_triplets(benchmark)
+    shown = inexact([first, first, first])
+    assert [t.mask_error for t in shown] == [MASK_ERROR, -MASK_ERROR, MASK_ERROR]
+    assert len({first.digest(), *(t.digest() for t in shown)}) == 3
