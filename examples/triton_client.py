@@ -15,11 +15,11 @@ from harmonizer.renderer import CpuRenderer
 
 MODEL = "harmonizer"
 
-address, *files, output = sys.argv[1:]
+address, composite, mask, output = sys.argv[1:]
 client = InferenceServerClient(address)
 about = client.get_model_config(MODEL).config
 filters = tuple(about.parameters["filters"].string_value.split(","))
-photo, cover, _ = load_pair(*files)
+photo, cover, _ = load_pair(composite, mask)
 with CpuRenderer().open(photo.pixels, cover) as frame:
     inputs = []
     for name, thumbnail in zip(("composite", "mask"), frame.thumbnails(), strict=True):

@@ -207,7 +207,7 @@ def test_client_example_draws_what_the_library_draws(address: str, scene: Path) 
         "m.png",
         "o.png",
     ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     with Harmonizer(backend="cpu") as harmonizer:
         harmonizer.harmonize_file("c.jpg", "m.png", "wanted.png")

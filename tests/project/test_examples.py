@@ -52,7 +52,7 @@ def test_serve_demo_starts_asks_and_ends_the_service(scene: Path) -> None:
         pytest.skip("no curl")
     pytest.importorskip("uvicorn", reason="harmonizer[serve] is not installed")
     programs = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
-    command = ["sh", ROOT / "examples/serve.sh", "c.jpg", "m.png", "out"]
+    command = ["sh", str(ROOT / "examples/serve.sh"), "c.jpg", "m.png", "out"]
     done = subprocess.run(
         command, env=os.environ | {"PATH": programs}, capture_output=True, text=True, check=False
     )
