@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,18 @@ class Service:
     Args:
         folder: Where it runs.
         words: More of its command line.
+        under: What starts Python; what is printed then goes to the file `stdout`.
     """
 
-    def __init__(self, folder: Path, *words: str) -> None:
-        command = [sys.executable, "-m", "harmonizer", "serve", "--port", "0", *words]
+    def __init__(self, folder: Path, *words: str, under: Sequence[str] = ()) -> None:
+        command = [*under, sys.executable, "-m", "harmonizer", "serve", "--port", "0", *words]
         self.process = subprocess.Popen(
-            command, cwd=folder, stderr=subprocess.PIPE, text=True, env=dict(os.environ)
+            command,
+            cwd=folder,
+            stdout=(folder / "stdout").open("w") if under else None,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=dict(os.environ),
         )
         self.lines: list[dict[str, Any]] = []
         assert self.process.stderr is not None
@@ -113,9 +119,9 @@ def read_answer(connection: socket.socket) -> tuple[int, dict[str, str], bytes]:
 
 
 @contextlib.contextmanager
-def serving(folder: Path, *words: str) -> Iterator[Service]:
+def serving(folder: Path, *words: str, under: Sequence[str] = ()) -> Iterator[Service]:
     """The service, stopped at the end."""
-    service = Service(folder, *words)
+    service = Service(folder, *words, under=under)
     try:
         yield service
     finally:

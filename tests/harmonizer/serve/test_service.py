@@ -3,6 +3,7 @@
 import json
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -221,3 +222,15 @@ def test_client_without_a_service_says_so() -> None:
         client.predict(b"x")
     with pytest.raises(ValueError, match="`url` must be"):
         Client("127.0.0.1:8000")
+
+
+def test_traces_by_opentelemetry_are_there_without_more(
+    scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("opentelemetry.instrumentation.fastapi", reason="needs harmonizer[traces]")
+    for kind, exporter in (("TRACES", "console"), ("METRICS", "none"), ("LOGS", "none")):
+        monkeypatch.setenv(f"OTEL_{kind}_EXPORTER", exporter)
+    program = str(Path(sys.executable).with_name("opentelemetry-instrument"))
+    with serving(tmp_path, under=[program]) as service, service.client() as client:
+        client.predict("c.jpg", "m.png")
+    assert '"name": "POST /predict"' in (tmp_path / "stdout").read_text()
