@@ -225,7 +225,9 @@ def _memory(folder: Path, count: int) -> None:
     with serving("--jobs", "1", "--threads", "1") as (port, process):
         for done in range(0, count, count // 10):
             load(port, data, 4, count // 10)
-            print(f"{done + count // 10:,} requests: {resident_mb(process):.0f} MB", flush=True)
+            each = 1000 * cpu_seconds(process) / (done + count // 10)
+            said = f"{done + count // 10:,} requests: {resident_mb(process):.0f} MB"
+            print(f"{said}, {each:.1f} ms of a core each", flush=True)
 
 
 if __name__ == "__main__":

@@ -156,13 +156,18 @@ def _write_studio(path: Path, pixels: NDArray[Any]) -> None:
     output.close()
 
 
-def image_peaks(side: int) -> list[Peak]:
-    """`harmonizer image` on every form, composite and mask alike, with the tightest limit."""
+def image_peaks(side: int, only: str = "") -> list[Peak]:
+    """`harmonizer image` on every form, composite and mask alike, with the tightest limit.
+
+    Args:
+        side: Of the pictures.
+        only: The name of one form; empty for all.
+    """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "look.json").write_text(LOOK)
         peaks = []
-        for composite in image_files(folder, side):
+        for composite in image_files(folder, side, only):
             mask = f"mask-{composite}"
             (folder / mask).write_bytes((folder / composite).read_bytes())
             suffix = Path(composite).suffix
