@@ -161,7 +161,9 @@ def test_fit_keeps_the_checkpoint_with_the_best_score(workshop: Workshop, tmp_pa
     lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     scores = {line["step"]: line["score"] for line in lines if "score" in line}
     assert sorted(scores) == [1, 2, 3]
-    assert {"val_geometric", "developed_geometric_inexact"} <= {key for line in lines for key in line}
+    assert {"val_geometric", "developed_geometric_inexact"} <= {
+        key for line in lines for key in line
+    }
     best = min(scores, key=lambda step: (scores[step], -step))
     with safe_open(tmp_path / "run" / "best.safetensors", framework="pt") as file:
         assert json.loads(file.metadata()["notes"])["step"] == best
