@@ -2,6 +2,4 @@
 
 #include "harmonizer.h"
 
-int main(void) {
-    return puts(hz_version()) < 0;
-}
+int main(void) { return puts(hz_version()) < 0; }
