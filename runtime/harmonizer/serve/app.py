@@ -1,7 +1,7 @@
 """The application: which path does what. `harmonizer serve` runs it; so can any ASGI server."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect
 from harmonizer import Harmonizer, HarmonizerError, __version__
 from harmonizer.serve.answers import RefusedError, for_users
 from harmonizer.serve.guard import Guard
-from harmonizer.serve.parts import FIELDS, FILES, read_parts
+from harmonizer.serve.parts import FIELDS, FILES, Parts, read_parts
 from harmonizer.serve.settings import Settings
 from harmonizer.serve.watch import LOG, Figures
 from harmonizer.serve.work import Done, Workshop
@@ -53,8 +53,7 @@ def create_app(harmonizer: Harmonizer, settings: Settings) -> FastAPI:
         suffix, kind = accepted(request.headers.get("accept", "*/*")) if drawn else (None, "")
         parts = await read_parts(request)
         try:
-            if given and "arguments" not in parts.fields:
-                raise RefusedError(422, "the request must have the field `arguments`; it has none.")
+            _check_given(parts, given)
             workshop = state["workshop"]
             done = await (workshop.draw(parts, suffix) if suffix else workshop.predict(parts))
         finally:
@@ -91,8 +90,7 @@ def create_app(harmonizer: Harmonizer, settings: Settings) -> FastAPI:
     @app.get("/readyz")
     async def readyz() -> dict[str, str]:
         """Whether pictures are taken: the model is loaded."""
-        if "workshop" not in state:
-            raise RefusedError(503, "the service must have begun; it has not, or it ends.")
+        _check_begun(state)
         return {"status": "ready", "backend": harmonizer.backend}
 
     @app.get("/metrics")
@@ -147,6 +145,16 @@ def accepted(accept: str) -> tuple[str, str]:
         f"Accept must name one of {', '.join(KINDS)}; got {accept[:60]!r}. Name one; arguments "
         "alone come from /predict.",
     )
+
+
+def _check_begun(state: Mapping[str, Workshop]) -> None:
+    if "workshop" not in state:
+        raise RefusedError(503, "the service must have begun; it has not, or it ends.")
+
+
+def _check_given(parts: Parts, given: bool) -> None:
+    if given and "arguments" not in parts.fields:
+        raise RefusedError(422, "the request must have the field `arguments`; it has none.")
 
 
 def _document(done: Done) -> dict[str, object]:
