@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export HARMONIZER_DATA ?= $(abspath ../shared/data)
 
-.PHONY: help studio studio-build attack setup prerequisites cuda train train-gpu model demo test test-quick test-all check format bench bench-gpu gpu-kit gpu-test pycuda wheel wheels site clean
+.PHONY: help studio studio-build attack serve-demo setup prerequisites cuda train train-gpu model demo test test-quick test-all check format bench bench-gpu gpu-kit gpu-test pycuda wheel wheels site clean
 
 help:
 	@echo "make demo      set up, export with parity, harmonize sample photographs"
@@ -25,6 +25,7 @@ help:
 	@echo "make studio    build the page and serve it on this machine (needs Node.js with npm)"
 	@echo "make studio-build  build the page in build/studio; wheels built afterwards hold it"
 	@echo "make site      build the documentation's site in build/site (needs no other set-up)"
+	@echo "make serve-demo  start the web service, ask it with curl, end it; its picture in out/serve"
 	@echo "make attack    attack files, models, the C interface; write the tables of docs/reliability.md"
 
 setup: .venv/.ready
@@ -76,6 +77,10 @@ test-all: setup
 
 attack: setup
 	$(BIN)/python tests/fuzz/report.py
+
+serve-demo: setup
+	$(BIN)/python -m export.samples out/serve
+	PATH="$(abspath $(BIN)):$$PATH" sh examples/serve.sh out/serve/photo.png out/serve/mask.png out/serve
 
 compiled := $(shell find runtime tests -name '*.cpp' -o -name '*.hpp' -o -name '*.[ch]' -o -name '*.cu' -o -name '*.cuh')
 

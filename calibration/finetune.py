@@ -64,10 +64,10 @@ class Imitation(Objective):
     ) -> Outcome:
         """As `Objective`, which the loop calls; `totals` are the images that means divide by."""
         mask = batch.mask
-        composite, _ = self.make(batch)
+        composite, shown, _ = self.make(batch)
         with torch.no_grad():
-            wanted = self.teacher(composite, mask, None, True)
-        predicted = predict(composite, mask, None, True)
+            wanted = self.teacher(composite, shown, None, True)
+        predicted = predict(composite, shown, None, True)
         images = totals.sum().clamp(min=1)
         loss = composite.new_zeros(())
         for mine, theirs in zip(predicted.unbind(), wanted.unbind(), strict=True):

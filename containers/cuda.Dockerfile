@@ -10,7 +10,7 @@ WORKDIR /source
 COPY . .
 # PyCUDA is compiled here; the kernels are, by NVRTC, when they are first needed.
 RUN python3 -m venv /opt/harmonizer \
- && /opt/harmonizer/bin/pip install --no-cache-dir -c constraints.txt -r containers/service.txt ".[tensorrt]"
+ && /opt/harmonizer/bin/pip install --no-cache-dir -c constraints.txt ".[serve,tensorrt]"
 
 FROM nvidia/cuda:13.0.1-runtime-ubuntu24.04
 # hadolint ignore=DL3008
@@ -19,9 +19,8 @@ RUN apt-get update \
  && rm -rf /var/lib/apt/lists/* \
  && useradd --uid 10001 --create-home harmonizer
 COPY --from=build /opt/harmonizer /opt/harmonizer
-COPY examples/service.py /opt/harmonizer/service.py
 USER 10001
 ENV PATH=/opt/harmonizer/bin:$PATH
 EXPOSE 8000
-HEALTHCHECK --start-period=60s CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:8000/openapi.json', timeout=5)"]
-CMD ["uvicorn", "--app-dir", "/opt/harmonizer", "--host", "0.0.0.0", "service:app"]
+HEALTHCHECK --start-period=60s CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:8000/healthz', timeout=5)"]
+CMD ["harmonizer", "serve", "--host", "0.0.0.0"]

@@ -5,8 +5,10 @@ launch pad of the demonstration by SpaceX). The outlines were drawn by hand for 
 pixels of the photographs.
 """
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import skimage.data
@@ -69,3 +71,10 @@ def _sample(name: str) -> SamplePhoto:
     for box in _ELLIPSES.get(name, []):
         draw.ellipse(box, fill=255)
     return SamplePhoto(name, pixels, np.asarray(mask.filter(ImageFilter.GaussianBlur(EDGE))))
+
+
+if __name__ == "__main__":  # python -m export.samples FOLDER writes photo.png and mask.png there
+    folder, sample = Path(sys.argv[1]), sample_photos()[0]
+    folder.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(sample.pixels).save(folder / "photo.png")
+    Image.fromarray(sample.mask).save(folder / "mask.png")

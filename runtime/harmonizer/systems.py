@@ -5,10 +5,12 @@ folders, and refuses to rename or remove a file that is open: that takes the pla
 which a temporary file is known to be in use.
 """
 
+import ctypes
 import errno
 import importlib
 import os
 import stat
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,12 @@ def _flags(*names: str) -> int:
 
 OWN = _flags("O_CLOEXEC", "O_NOINHERIT", "O_BINARY")
 """For every descriptor: no child inherits it, and bytes stay what they are."""
+
+LARGE_BLOCK = 8 << 20
+"""From how many bytes on freed memory goes back to the system: see `return_large_blocks`."""
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+"""Settings of glibc's mallopt (malloc.h)."""
 
 NOFOLLOW, NONBLOCK = _flags("O_NOFOLLOW"), _flags("O_NONBLOCK")
 
@@ -160,3 +168,19 @@ def available_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def return_large_blocks() -> bool:
+    """Let memory of `LARGE_BLOCK` bytes and more go back to the system when it is freed.
+
+    glibc learns from the first large array that is freed to keep such memory, up to 64 MB in the
+    heap of each thread, and four workers keep four times that. It is a setting of the whole
+    process, for commands to make: a library leaves its host's allocator alone.
+
+    Returns:
+        Whether the allocator has such a setting.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is None:
+        return False
+    return all(mallopt(name, LARGE_BLOCK) == 1 for name in (_TRIM_THRESHOLD, _MMAP_THRESHOLD))

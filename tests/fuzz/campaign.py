@@ -1,6 +1,7 @@
 """Attack one target in a process of its own: what raised, what was wrong, what hung, and memory."""
 
 import json
+import os
 import random
 import subprocess
 import sys
@@ -14,8 +15,9 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 
-LONGEST_S = 30.0
-"""Seconds for one file; beyond it counts as a hang."""
+LONGEST_S, LONGEST_ASLEEP_S = 30.0, 600.0
+"""Seconds of processor time for one file, and of the clock's; beyond either it counts as a hang.
+Other programs on the machine stretch the clock's alone."""
 
 
 @dataclass
@@ -29,7 +31,7 @@ class Outcome:
         taken: As sound, and found to be.
         tracebacks: Other exceptions, or the end of the process.
         wrong: Taken, and not right.
-        hangs: Files that took longer than `LONGEST_S`.
+        hangs: Files that took longer than `LONGEST_S` or `LONGEST_ASLEEP_S`.
         peak_mb: Memory above that of the sound seeds' reader, in MB.
         slowest_s: The longest time of a file.
         findings: What the faults are, a line each.
@@ -94,12 +96,13 @@ class _Watch:
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self._process, self.fired = process, False
-        self._last, self._over = time.monotonic() + 60, threading.Event()
+        self._last, self._used = time.monotonic(), 60.0  # it begins with imports
+        self._over = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
         self._thread.start()
 
     def touch(self) -> None:
-        self._last = time.monotonic()
+        self._last, self._used = time.monotonic(), processor_seconds(self._process.pid)
 
     def stop(self) -> None:
         self._over.set()
@@ -107,10 +110,22 @@ class _Watch:
 
     def _look(self) -> None:
         while not self._over.wait(0.5):
-            if time.monotonic() - self._last > LONGEST_S:
+            asleep = time.monotonic() - self._last
+            used = processor_seconds(self._process.pid) - self._used
+            if used > LONGEST_S or asleep > LONGEST_ASLEEP_S:
                 self.fired = True
                 self._process.kill()
                 return
+
+
+def processor_seconds(process: int) -> float:
+    """What a process has used so far; 0 if it has ended."""
+    try:
+        text = Path(f"/proc/{process}/stat").read_text()
+    except OSError:
+        return 0.0
+    fields = text.rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _add(outcome: Outcome, part: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import imagecodecs
 import numpy as np
 import tifffile
 from imagecodecs import cms_profile
+from numpy.typing import NDArray
 from PIL import Image
 
 from harmonizer.images.files import FORMATS
@@ -87,75 +89,86 @@ _D65 = (0.3127, 0.3290, 1.0)
 _P3 = (0.68, 0.32, 1.0, 0.265, 0.69, 1.0, 0.15, 0.06, 1.0)
 
 
-def image_files(folder: Path, side: int) -> dict[str, tuple[str, str]]:
-    """Composite and mask of each form, side by side pixels, as costly as each can be."""
+def image_files(folder: Path, side: int, only: str = "") -> list[str]:
+    """Write pictures of each form, side by side pixels, as costly as each can be; their names.
+
+    Args:
+        folder: Where.
+        side: Of each.
+        only: The name of one; empty for all.
+    """
     dice = np.random.default_rng(2)
     small = dice.integers(0, 256, (side // 8, side // 8, 4), np.uint8)
     eight = np.asarray(Image.fromarray(small).resize((side, side)))
     deep = dice.integers(0, 65536, (side, side, 6), np.uint16)
-    made: dict[str, bytes | None] = {
-        "rgb.jpg": None,
-        "progressive.jpg": None,
-        "rgba.png": None,
-        "rgba.webp": None,
-        "rgba.avif": None,
-        "rgb.bmp": None,
-        "p3.png": None,
-        "deep.png": bytes(imagecodecs.png_encode(np.ascontiguousarray(deep[..., :4]), level=1)),
-    }
-    Image.fromarray(eight[..., :3]).save(folder / "rgb.jpg", quality=95)
-    Image.fromarray(eight[..., :3]).save(folder / "progressive.jpg", progressive=True)
-    Image.fromarray(eight).save(folder / "rgba.png", compress_level=1)
-    Image.fromarray(eight).save(folder / "rgba.webp", lossless=True, method=0)
-    Image.fromarray(eight).save(folder / "rgba.avif", quality=60, speed=10)
-    Image.fromarray(eight[..., :3]).save(folder / "rgb.bmp")
-    wide = cms_profile("rgb", whitepoint=_D65, primaries=_P3, gamma=2.2)
-    Image.fromarray(eight).save(folder / "p3.png", compress_level=1, icc_profile=wide)
-    with contextlib.suppress(ImportError):  # of an extra
-        import pillow_heif
-
-        pillow_heif.from_pillow(Image.fromarray(eight[..., :3])).save(folder / "rgb.heic")
-        made["rgb.heic"] = None
     unit = (eight / np.float32(255)).astype(np.float32)
-    tifffile.imwrite(folder / "floats.tif", unit, photometric="rgb", extrasamples=[2])
-    made["floats.tif"] = None
-    with contextlib.suppress(ImportError):  # of an extra
-        import OpenImageIO
-
-        for name, pixels in (
-            ("rgba.jxl", eight),
-            ("deep.jxl", deep[..., :4]),
-            ("floats.exr", unit),
-        ):
-            spec = OpenImageIO.ImageSpec(side, side, 4, pixels.dtype.name.replace("32", ""))
-            spec.attribute("compression", "none" if "exr" in name else "jpegxl:90")
-            output = OpenImageIO.ImageOutput.create(str(folder / name))
-            assert output is not None
-            output.open(str(folder / name), spec)
-            output.write_image(np.ascontiguousarray(pixels))
-            output.close()
-            made[name] = None
-    for name, data in made.items():
-        if data is not None:
-            (folder / name).write_bytes(data)
-    options: dict[str, Any] = {
+    wide = cms_profile("rgb", whitepoint=_D65, primaries=_P3, gamma=2.2)
+    four, rgb = Image.fromarray(eight), Image.fromarray(eight[..., :3])
+    samples: dict[str, Any] = {
         "photometric": "rgb",
         "extrasamples": [2, 0, 0],
         "rowsperstrip": side,
     }
-    tifffile.imwrite(folder / "six.tif", deep, **options)
-    tifffile.imwrite(folder / "packed.tif", deep, compression="zlib", **options)
-    names = [*made, "six.tif", "packed.tif"]
-    return {name: (name, f"mask-{name}") for name in names}
+    writers: dict[str, Callable[[Path], object]] = {
+        "rgb.jpg": lambda path: rgb.save(path, quality=95),
+        "progressive.jpg": lambda path: rgb.save(path, progressive=True),
+        "rgba.png": lambda path: four.save(path, compress_level=1),
+        "rgba.webp": lambda path: four.save(path, lossless=True, method=0),
+        "rgba.avif": lambda path: four.save(path, quality=60, speed=10),
+        "rgb.bmp": lambda path: rgb.save(path),
+        "p3.png": lambda path: four.save(path, compress_level=1, icc_profile=wide),
+        "deep.png": lambda path: path.write_bytes(
+            imagecodecs.png_encode(np.ascontiguousarray(deep[..., :4]), level=1)
+        ),
+        "floats.tif": lambda path: tifffile.imwrite(
+            path, unit, photometric="rgb", extrasamples=[2]
+        ),
+        "six.tif": lambda path: tifffile.imwrite(path, deep, **samples),
+        "packed.tif": lambda path: tifffile.imwrite(path, deep, compression="zlib", **samples),
+    }
+    with contextlib.suppress(ImportError):  # of an extra
+        import pillow_heif
+
+        writers["rgb.heic"] = lambda path: pillow_heif.from_pillow(rgb).save(path)
+    with contextlib.suppress(ImportError):  # of an extra
+        import OpenImageIO  # noqa: F401
+
+        writers["rgba.jxl"] = lambda path: _write_studio(path, eight)
+        writers["deep.jxl"] = lambda path: _write_studio(path, deep[..., :4])
+        writers["floats.exr"] = lambda path: _write_studio(path, unit)
+    names = [name for name in writers if only in ("", name)]
+    for name in names:
+        writers[name](folder / name)
+    return names
 
 
-def image_peaks(side: int) -> list[Peak]:
-    """`harmonizer image` on every form, composite and mask alike, with the tightest limit."""
+def _write_studio(path: Path, pixels: NDArray[Any]) -> None:
+    import OpenImageIO
+
+    height, width, channels = pixels.shape
+    kind = pixels.dtype.name.replace("32", "")
+    spec = OpenImageIO.ImageSpec(width, height, channels, kind)
+    spec.attribute("compression", "none" if path.suffix == ".exr" else "jpegxl:90")
+    output = OpenImageIO.ImageOutput.create(str(path))
+    if output is None or not output.open(str(path), spec):
+        raise RuntimeError(OpenImageIO.geterror())
+    output.write_image(np.ascontiguousarray(pixels))
+    output.close()
+
+
+def image_peaks(side: int, only: str = "") -> list[Peak]:
+    """`harmonizer image` on every form, composite and mask alike, with the tightest limit.
+
+    Args:
+        side: Of the pictures.
+        only: The name of one form; empty for all.
+    """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "look.json").write_text(LOOK)
         peaks = []
-        for composite, mask in image_files(folder, side).values():
+        for composite in image_files(folder, side, only):
+            mask = f"mask-{composite}"
             (folder / mask).write_bytes((folder / composite).read_bytes())
             suffix = Path(composite).suffix
             suffix = suffix if suffix in FORMATS else ".png"
@@ -178,7 +191,7 @@ def batch_peak(side: int, composite: str = "deep.png") -> Peak:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "look.json").write_text(LOOK)
-        image_files(folder, side)
+        image_files(folder, side, composite)
         data = (folder / composite).read_bytes()
         for place in ("composites", "masks"):
             (folder / place).mkdir()

@@ -6,6 +6,7 @@ Windows is played, where its rules matter, on the system at hand; nothing here h
 import errno
 import fcntl
 import os
+import platform
 import subprocess
 import sys
 import types
@@ -171,3 +172,33 @@ def test_modes_are_looked_at_where_they_mean_something(
     for module in (private, systems):
         monkeypatch.setattr(module, "HAS_OWNERS", False)
     assert private.read_private(file, 9) == b"x"
+
+
+FREED_BY_THREADS = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+import numpy as np
+from harmonizer.systems import LARGE_BLOCK, return_large_blocks
+if sys.argv[1] == "returned":
+    assert return_large_blocks()
+together = Barrier(4)
+def work(_):
+    together.wait()  # each in a thread of its own
+    for _ in range(3):
+        np.ones(3 * LARGE_BLOCK, np.uint8)
+with ThreadPoolExecutor(4) as pool:
+    list(pool.map(work, range(4)))
+    lines = open("/proc/self/status").read().splitlines()
+print(next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) * 1024)
+"""
+
+
+def left_by_threads(word: str) -> int:
+    command = [sys.executable, "-c", FREED_BY_THREADS, word]
+    return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's allocator is meant")
+def test_return_large_blocks_no_thread_keeps_what_it_freed() -> None:
+    assert left_by_threads("kept") - left_by_threads("returned") > 2 * 3 * systems.LARGE_BLOCK

@@ -31,6 +31,10 @@ class Workshop:
         self.pairs = write_tree(folder / "pairs", subsets=("HCOCO",))
         self.cache = folder / "cache"
 
+    def places(self) -> list[str | Path]:
+        """Flags that name the photographs and the cache."""
+        return ["--data", self.photos, "--cache", self.cache]
+
     def data(self, pairs: bool = False) -> DataConfig:
         return DataConfig(
             photos=(str(self.photos),),

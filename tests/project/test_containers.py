@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from repository import ROOT
 
+from harmonizer.cli import build_parser
+
 FILES = sorted((ROOT / "containers").glob("*.Dockerfile"))
 
 
@@ -22,7 +24,8 @@ def test_container_runs_as_a_user_with_a_health_check(file: Path) -> None:
     assert user[1].isdigit() and user[1] != "0" and f"useradd --uid {user[1]} " in last
     words = json.loads(health[1].partition("CMD ")[2])
     compile(words[words.index("-c") + 1], "health check", "exec")
-    assert "service:app" in json.loads(command[1])
+    assert json.loads(command[1])[:2] == ["harmonizer", "serve"]
+    build_parser("serve").parse_args(json.loads(command[1])[1:])
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda path: path.stem)

@@ -1,6 +1,9 @@
 """The programs in examples/ run as their first lines say, with the shipped model."""
 
+import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +14,8 @@ import tifffile
 from PIL import Image
 from repository import ROOT
 
-SERVICE = ROOT / "examples" / "service.py"
-EXAMPLES = sorted(set((ROOT / "examples").glob("*.py")) - {SERVICE})
+EXAMPLES = sorted(set((ROOT / "examples").glob("*.py")) - {ROOT / "examples/triton_client.py"})
+"""The other one asks a server: tests/export/test_triton.py."""
 
 
 @pytest.mark.parametrize("program", EXAMPLES, ids=lambda path: path.stem)
@@ -43,21 +46,17 @@ def test_example_runs_as_its_first_lines_say(program: Path, scene: Path) -> None
     assert made or result.stdout
 
 
-def test_service_answers_with_the_picture_or_what_is_wrong(
-    scene: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pytest.importorskip("fastapi", reason="harmonizer[test] is not installed")
-    from fastapi.testclient import TestClient
-
-    monkeypatch.syspath_prepend(SERVICE.parent)
-    import service  # type: ignore[import-not-found]
-
-    client = TestClient(service.app)
-    files = {"image": Path("c.jpg").read_bytes(), "mask": Path("m.png").read_bytes()}
-    answer = client.post("/harmonize", files=files)
-    assert answer.status_code == 200 and answer.headers["content-type"] == "image/jpeg"
-    wanted = service.harmonizer.harmonize_file("c.jpg", "m.png", form="JPEG")
-    assert answer.content == wanted.data
-    refused = client.post("/harmonize", files=files | {"image": b"<html>"})
-    assert refused.status_code == 422
-    assert "the composite must be a JPEG" in refused.json()["detail"]
+@pytest.mark.long
+def test_serve_demo_starts_asks_and_ends_the_service(scene: Path) -> None:
+    if shutil.which("curl") is None:
+        pytest.skip("no curl")
+    pytest.importorskip("uvicorn", reason="harmonizer[serve] is not installed")
+    programs = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+    command = ["sh", str(ROOT / "examples/serve.sh"), "c.jpg", "m.png", "out"]
+    done = subprocess.run(
+        command, env=os.environ | {"PATH": programs}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert Path("out/harmonized.jpg").read_bytes().startswith(b"\xff\xd8\xff")
+    assert "arguments" in json.loads(Path("out/arguments.json").read_text())
+    assert json.loads(Path("out/log.jsonl").read_text().splitlines()[-1])["message"] == "ended"

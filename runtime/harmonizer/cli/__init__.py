@@ -22,6 +22,7 @@ COMMANDS = {
     "lut": ("harmonizer.cli.lut", "save a composite's look as a .cube 3D LUT"),
     "curves": ("harmonizer.cli.curves", "plot and save the tone curves of a composite's look"),
     "studio": ("harmonizer.cli.studio", "serve the page that does it in a browser"),
+    "serve": ("harmonizer.cli.serve", "answer pictures over HTTP"),
     "bench": ("harmonizer.cli.bench", "measure speed and memory on this machine"),
     "doctor": ("harmonizer.cli.doctor", "check this installation"),
 }

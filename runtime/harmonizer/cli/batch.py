@@ -36,6 +36,7 @@ from harmonizer.errors import StorageError
 from harmonizer.images.files import FORMATS, Pixels
 from harmonizer.others import find_others
 from harmonizer.storage import check_writable, make_folder
+from harmonizer.systems import return_large_blocks
 from harmonizer.usage import UsageError, check_suffix
 
 _MOST_WORKERS = 4
@@ -105,6 +106,7 @@ def run(options: argparse.Namespace) -> int:
         check_writable(options.report)
     make_folder(options.output)
     check_writable(options.output / RECORD_NAME)
+    return_large_blocks()
     cores = available_cores()
     workers = options.jobs or min(cores, _MOST_WORKERS)
     tools = open_tools(options, recipe, options.threads or max(1, cores // workers))

@@ -247,7 +247,8 @@ class Feed:
         if transfer:
             self.notes.append(
                 f"{self.reader.path}: is {transfer}; the filters run on its encoded values, which "
-                "the network was not trained on, and HDR metadata of frames may be lost"
+                "the network was not trained on, and what frames say of HDR beside their tags "
+                "(mastering display, light levels) is not carried over"
             )
         if self.wide is not None:
             self.notes.append(

@@ -134,14 +134,7 @@ def test_torchrun_terminated_saves_and_the_run_resumes(workshop: Workshop, tmp_p
 
 @pytest.mark.slow
 def test_torchrun_bad_input_is_one_line_of_each_process(workshop: Workshop, tmp_path: Path) -> None:
-    words: list[str | Path] = [
-        "--data",
-        workshop.photos,
-        "--cache",
-        workshop.cache,
-        "--output",
-        tmp_path / "run",
-    ]
+    words = [*workshop.places(), "--output", tmp_path / "run"]
     line = command(*words, "--batch", "3", processes=2)
     ended = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
     assert ended.returncode != 0

@@ -41,14 +41,7 @@ def test_command_line_few_steps_loss_falls_and_the_run_is_described(
     output = tmp_path / "run"
     words = "--no-encoder --statistics --samples 240 --size 64 --batch 4 --learning-rate 1e-3"
     words += " --schedule cosine --final-weight 10 --log-every 10 --workers 0 --no-tensorboard"
-    places: list[str | Path] = [
-        "--data",
-        workshop.photos,
-        "--cache",
-        workshop.cache,
-        "--output",
-        output,
-    ]
+    places = [*workshop.places(), "--output", output]
     assert main([*words.split(), *map(str, places)]) == 0
     log = log_lines(output)
     assert [line["step"] for line in log] == [10, 20, 30, 40, 50, 60]
@@ -153,14 +146,7 @@ def test_command_line_val_without_masks_is_refused(
     workshop: Workshop, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_manifest(tmp_path, [("unmasked.png", "")])
-    places: list[str | Path] = [
-        "--data",
-        workshop.photos,
-        "--cache",
-        workshop.cache,
-        "--output",
-        tmp_path / "run",
-    ]
+    places = [*workshop.places(), "--output", tmp_path / "run"]
     words = ["--no-encoder", "--statistics", "--size", "64", "--batch", "4", "--samples", "4"]
     line = refused(capsys, *places, *words, "--val", tmp_path)
     assert "validation needs photographs with a mask" in line and "leave out --val" in line
