@@ -2,7 +2,7 @@
 
 python examples/triton_client.py localhost:8001 composite.jpg mask.png out.png
 
-Needs tritonclient[grpc], and a server with what export/triton.py writes.
+Needs tritonclient[grpc], and a server with what export/triton_repository.py writes.
 """
 
 import sys

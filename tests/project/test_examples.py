@@ -15,7 +15,7 @@ from PIL import Image
 from repository import ROOT
 
 EXAMPLES = sorted(set((ROOT / "examples").glob("*.py")) - {ROOT / "examples/triton_client.py"})
-"""The other one asks a server: tests/export/test_triton.py."""
+"""The other one asks a server: tests/export/test_triton_repository.py."""
 
 
 @pytest.mark.parametrize("program", EXAMPLES, ids=lambda path: path.stem)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import jsonschema
@@ -147,3 +148,11 @@ def test_results_name_no_folder_of_the_machine() -> None:
 def test_tests_import_nothing_of_another_test() -> None:
     for path in (ROOT / "tests").rglob("*.py"):
         assert not [name for name in imported(path) if name.startswith("test_")], path
+
+
+@pytest.mark.parametrize("folder", ["bench", "calibration", "export", "gpu_kit", "train", "."])
+def test_no_module_beside_a_script_hides_a_package(folder: str) -> None:
+    """A script's folder comes first on sys.path: export/triton.py would be everyone's triton."""
+    taken = {*sys.stdlib_module_names, *packages_distributions()}
+    modules_beside = {path.stem for path in (ROOT / folder).glob("*.py")}
+    assert not modules_beside & taken - {"__init__", "__main__"}

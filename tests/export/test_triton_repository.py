@@ -20,7 +20,7 @@ from repository import ROOT
 from tensorrt_stand_in import write_pair
 from tiny_predictor import write_predictor
 
-from export.triton import END_TO_END, NAME, main
+from export.triton_repository import END_TO_END, NAME, main
 from harmonizer import Harmonizer
 from harmonizer.contract import END_TO_END_FORMAT
 from harmonizer.engine.files import (

@@ -1,6 +1,6 @@
 """Write a model repository for NVIDIA Triton Inference Server.
 
-python export/triton.py MODEL.onnx --output REPOSITORY
+python export/triton_repository.py MODEL.onnx --output REPOSITORY
     [--engine FILE.engine] [--end-to-end FILE.onnx] [--version N] [--max-batch N] [--delay-us N]
     [--instances N] [--device cpu|gpu]
 
