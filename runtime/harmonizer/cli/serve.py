@@ -67,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
         from harmonizer.serve.app import create_app
         from harmonizer.serve.guard import MOST_HEAD_BYTES
         from harmonizer.serve.protocol import PatientProtocol
-        from harmonizer.serve.watch import LOG, log_to_stderr
+        from harmonizer.serve.watch import LOG, logging_to_stderr
     except ModuleNotFoundError as error:
         raise UsageError(
             f"`harmonizer serve` needs {error.name}, which is not installed. "
@@ -94,11 +94,11 @@ def run(options: argparse.Namespace) -> int:
     if settings.queue < jobs:
         raise UsageError(f"--queue must be at least --jobs, {jobs}; got {settings.queue}.")
     return_large_blocks()
-    log_to_stderr()
     threads = options.threads or max(1, cores // jobs)
     listening = _listen(options.host, options.port)
     with (
         listening,
+        logging_to_stderr(),
         Harmonizer(options.model, options.backend, threads, label=options.label) as harmonizer,
     ):
         PatientProtocol.head_seconds = settings.head_seconds
@@ -120,7 +120,7 @@ def run(options: argparse.Namespace) -> int:
         LOG.info("listening", extra={"fields": place})
         with contextlib.suppress(KeyboardInterrupt):  # uvicorn repeats the signal that ended it
             server.run(sockets=[listening])
-    LOG.info("ended")
+        LOG.info("ended")
     return SUCCESS
 
 

@@ -1,9 +1,11 @@
 """What an operator sees: a line of JSON for each request, and figures for Prometheus."""
 
+import contextlib
 import json
 import logging
 import sys
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from prometheus_client import (
@@ -40,11 +42,20 @@ class JsonLines(logging.Formatter):
         return json.dumps(line, ensure_ascii=True)
 
 
-def log_to_stderr() -> None:
-    """Write this service's and its server's log to stderr."""
+@contextlib.contextmanager
+def logging_to_stderr() -> Iterator[None]:
+    """Write this service's and its server's log to stderr; logging is put back afterwards."""
+    root = logging.getLogger()
+    level, handlers = root.level, root.handlers[:]
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
-    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    root.handlers[:] = [handler]
+    root.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
 
 
 class Figures:

@@ -1,6 +1,7 @@
 """`harmonizer serve` as its users and operators meet it: a real server on loopback."""
 
 import json
+import logging
 import signal
 import socket
 import sys
@@ -213,8 +214,10 @@ def test_file_of_keys_with_a_mistake_is_refused(
 def test_command_line_that_cannot_be_served_is_refused(
     capsys: pytest.CaptureFixture[str], words: str, said: str
 ) -> None:
+    before = logging.getLogger().handlers[:]
     assert main(["serve", *words.split()]) == 2
     assert said in capsys.readouterr().err
+    assert logging.getLogger().handlers == before
 
 
 def test_client_without_a_service_says_so() -> None:
