@@ -10,6 +10,7 @@ correctness beside it; what measures time waits until it has ended.
 """
 
 import argparse
+import contextlib
 import hashlib
 import json
 import os
@@ -165,6 +166,8 @@ def process_of(kit: Kit) -> int | None:
     """The training run's process, if it is alive."""
     try:
         number = int((kit.work / "run.pid").read_text())
+        with contextlib.suppress(ChildProcessError):  # started by an earlier call
+            os.waitpid(number, os.WNOHANG)  # one that has ended stays until it is asked about
         os.kill(number, 0)
     except (OSError, ValueError):
         return None
@@ -265,7 +268,7 @@ def profile(kit: Kit) -> bool:
 
 
 def engine(kit: Kit) -> bool:
-    """A TensorRT-RTX engine of the shipped predictor, built and run once."""
+    """A TensorRT-RTX engine of the shipped predictor, built there."""
     words = ("export/build_engine.py", "models/harmonizer.onnx", "--module", "tensorrt_rtx")
     output = str(kit.work / "harmonizer.engine")
     return kit.call("engine.log", sys.executable, *words, "--output", output)

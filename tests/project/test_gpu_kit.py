@@ -1,6 +1,7 @@
 """The kit for a GPU machine: pieces that are joined there, and steps that wait for them."""
 
 import json
+import os
 import subprocess
 import sys
 import tarfile
@@ -10,6 +11,7 @@ import pytest
 from repository import ROOT
 
 from gpu_kit import pack
+from gpu_kit.drive import Kit, process_of
 
 DRIVE = ROOT / "gpu_kit" / "drive.py"
 
@@ -70,6 +72,21 @@ def test_kit_steps_wait_for_what_has_not_come_in(kit: Path, tmp_path: Path) -> N
     assert "bench: waits for testing" in there.stdout
     assert "train: not done" in there.stdout and "training runs: no" in there.stdout
     assert "steps are train, tools" in drive(tmp_path, "run", "everything").stderr
+
+
+def test_kit_knows_a_run_that_has_ended_from_one_that_goes_on(tmp_path: Path) -> None:
+    kit = Kit(tmp_path, tmp_path, 0.0, [])
+    assert process_of(kit) is None
+    for seconds, alive in (("60", True), ("0", False)):
+        process = subprocess.Popen(["sleep", seconds])
+        (tmp_path / "run.pid").write_text(str(process.pid))
+        if alive:
+            assert process_of(kit) == process.pid
+            process.kill()
+            process.wait()
+        else:
+            os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # it ends, unasked
+            assert process_of(kit) is None
 
 
 def test_kit_packs_what_is_committed_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
