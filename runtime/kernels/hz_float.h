@@ -91,6 +91,12 @@ HZ_FN T divide(T a, T b) {
     return a / b;
 }
 
+/* Whether a constant is above 0: for vectors, whose lanes have the same constants. */
+template <typename T>
+HZ_FN bool above_zero(T constant) {
+    return constant > T(0);
+}
+
 /* A GPU has instructions of its own for these in float: clipping costs nothing there, the division
    is good to 2 units in the last place, and the power to 6e-7 for exponents up to 2 (PTX ISA:
    rcp.approx errs by 1 unit, lg2.approx by 2^-22 absolutely near 1 and relatively elsewhere,
@@ -133,7 +139,7 @@ HZ_FN double divide(double a, double b) {
 /* sum of 2/ln(2) * s2^j / (2j+1) from j = k on; times s it is log2((1+s)/(1-s)). */
 template <int k, typename T>
 HZ_FN T atanh_series(T s2) {
-    constexpr T coefficient = T(2.8853900817779268 / (2 * k + 1));
+    const T coefficient = T(2.8853900817779268 / (2 * k + 1));
     if constexpr (k + 1 < Format<T>::log_terms)
         return atanh_series<k + 1>(s2) * s2 + coefficient;
     else
@@ -147,7 +153,7 @@ HZ_FN constexpr double inverse_factorial(int k) {
 /* sum of f^(j-k) / j! from j = k on; from 0 it is exp(f). */
 template <int k, typename T>
 HZ_FN T exp_series(T f) {
-    constexpr T coefficient = T(inverse_factorial(k));
+    const T coefficient = T(inverse_factorial(k));
     if constexpr (k < Format<T>::exp_terms)
         return exp_series<k + 1>(f) * f + coefficient;
     else
@@ -165,9 +171,9 @@ HZ_FN T power(T base, T exponent) {
     typedef Format<T> F;
     typedef typename F::Bits Bits;
     constexpr Bits one = Bits(F::bias) << F::mantissa;
-    constexpr T two_to_mantissa = T(Bits(1) << F::mantissa);
+    const T two_to_mantissa = T(Bits(1) << F::mantissa);
 
-    const Bits shifted = bits_of(base) + (one - F::sqrt_half);
+    const auto shifted = bits_of(base) + (one - F::sqrt_half);
     /* Or-ing an integer into the mantissa of 2^mantissa converts it: AVX2 has no other way. */
     const T whole =
         real_of((shifted >> F::mantissa) | (Bits(F::bias + F::mantissa) << F::mantissa)) -
@@ -177,8 +183,7 @@ HZ_FN T power(T base, T exponent) {
     const T log2_base = whole + s * atanh_series<0>(s * s);
 
     T z = exponent * log2_base;
-    z = z > T(1 - F::bias) ? z : T(1 - F::bias);
-    z = z < T(F::bias) ? z : T(F::bias);
+    z = smaller(larger(z, T(1 - F::bias)), T(F::bias));
     const T rounder = T(1.5) * two_to_mantissa; /* adding it rounds to an integer in the low bits */
     const T rounded = z + rounder;
     const T f = (z - (rounded - rounder)) * T(0.69314718055994531);

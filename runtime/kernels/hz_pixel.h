@@ -94,7 +94,7 @@ struct Operation<HZ_OP_SATURATION> {
         const T high = larger(larger(r, g), b), low = smaller(smaller(r, g), b);
         const T sum = high + low, lightness = T(0.5) * sum;
         T gain = constants[1];
-        if (constants[0] > T(0)) {
+        if (above_zero(constants[0])) {
             const T q = smaller(sum, T(2) - sum) + T(HZ_EPSILON);
             gain = divide(q, larger(high - low, gain * q) + T(HZ_EPSILON) * q);
         }

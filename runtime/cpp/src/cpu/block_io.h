@@ -4,6 +4,9 @@
 #pragma once
 
 #include "cpu/blocks.h"
+#if defined(__AVX512BW__)
+#include "cpu/packed_avx512.h"
+#endif
 
 namespace HZ_NAMESPACE {
 
@@ -131,6 +134,17 @@ struct Block {
     }
 };
 
+template <typename T, typename S>
+void load_source(const Block& block, Planes<T>& planes) {
+    const hz_image& image = block.job.image;
+#if defined(__AVX512BW__)
+    if (load_packed_pixels<T, S>(block.in, image.pixel_stride, image.channel_stride, block.n,
+                                 planes))
+        return;
+#endif
+    load_pixels<T, S>(block.in, image.pixel_stride, image.channel_stride, block.n, planes);
+}
+
 template <typename S>
 HZ_FN void copy_pixel(const Block& block, int i) {
     const hz_image &image = block.job.image, &out = block.job.out;
@@ -156,11 +170,24 @@ void copy_block(const Block& block) {
     for (int i = 0; i < block.n; ++i) copy_pixel<S>(block, i);
 }
 
+template <typename T>
+bool any_zero(const T* values, int n) {
+    int zero = 0;
+    for (int i = 0; i < n; ++i) zero |= values[i] == 0;
+    return zero;
+}
+
 /* Store planes of finished values; where the mask is 0, the source. */
 template <typename S, typename V, typename M, typename Convert>
 HZ_FN void store_block(const Block& block, Cover cover, const V* const (&planes)[3],
                        const M* coverage, const Convert& convert) {
     const hz_image& out = block.job.out;
+#if defined(__AVX512BW__)
+    /* Blending gives back 16 bits exactly where the mask is 0; of floats not the sign of -0. */
+    if ((cover == Cover::all || sizeof(S) == 2 || !any_zero(coverage, block.n)) &&
+        store_packed(block.out, out, block.n, planes, convert))
+        return;
+#endif
     if (cover == Cover::all) {
         with_layout<S>(out.pixel_stride, out.channel_stride, [&](auto ps, auto cs) {
             for (int i = 0; i < block.n; ++i) {
@@ -181,16 +208,6 @@ HZ_FN void store_block(const Block& block, Cover cover, const V* const (&planes)
         for (int c = 0; c < 3; ++c) store<S>(pixel + c * out.channel_stride, convert(planes[c][i]));
     }
 }
-
-/* Round half up; the clip keeps the conversion defined for masks outside [0,1]. */
-template <typename S, typename T>
-struct Quantise {
-    HZ_FN S operator()(T value) const { return S(int(clip(value) * T(Full<S>::value) + T(0.5))); }
-};
-template <typename T>
-struct Quantise<float, T> {
-    HZ_FN float operator()(T value) const { return float(value); }
-};
 
 /* planes <- M*planes + (1-M)*source, all padded */
 template <typename T>

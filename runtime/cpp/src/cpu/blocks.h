@@ -10,6 +10,9 @@
 
 #include "cpu/kernels.h"
 #include "hz_pixel.h"
+#if defined(__AVX512BW__)
+#include "cpu/vector_avx512.h"
+#endif
 
 namespace HZ_NAMESPACE {
 
@@ -101,6 +104,33 @@ template <typename T, typename S>
 HZ_FN T unit_value(S stored) {
     return Full<S>::value == 1 ? T(stored) : T(stored) / T(Full<S>::value);
 }
+#if defined(__FMA__)
+/* The quotient by its remainder, faster than a division: equal to it for every stored value. */
+template <typename S>
+HZ_FN float quotient(S stored) {
+    constexpr float full = float(Full<S>::value), inverse = 1 / full;
+    const float value = float(stored), near = value * inverse;
+    return __builtin_fmaf(__builtin_fmaf(-full, near, value), inverse, near);
+}
+template <>
+HZ_FN float unit_value<float, uint8_t>(uint8_t stored) {
+    return quotient(stored);
+}
+template <>
+HZ_FN float unit_value<float, uint16_t>(uint16_t stored) {
+    return quotient(stored);
+}
+#endif
+
+/* Round half up; the clip keeps the conversion defined for masks outside [0,1]. */
+template <typename S, typename T>
+struct Quantise {
+    HZ_FN S operator()(T value) const { return S(int(clip(value) * T(Full<S>::value) + T(0.5))); }
+};
+template <typename T>
+struct Quantise<float, T> {
+    HZ_FN float operator()(T value) const { return float(value); }
+};
 
 template <typename T, typename S>
 void load_pixels(const char* pixels, int64_t pixel_stride, int64_t channel_stride, int n,
@@ -115,6 +145,24 @@ void load_pixels(const char* pixels, int64_t pixel_stride, int64_t channel_strid
     });
     planes.pad_from(n);
 }
+
+/* What one turn of a loop over T takes: one value, of which a compiler makes a vector, or a vector. */
+template <typename T>
+struct Lanes {
+    typedef T Type;
+    static constexpr int count = 1;
+    HZ_FN static T load(const T* values) { return *values; }
+    HZ_FN static void store(T* values, T value) { *values = value; }
+};
+#if defined(__AVX512BW__)
+template <>
+struct Lanes<float> {
+    typedef Floats Type;
+    static constexpr int count = 16;
+    HZ_FN static Floats load(const float* values) { return _mm512_load_ps(values); }
+    HZ_FN static void store(float* values, Floats value) { _mm512_store_ps(values, value.v); }
+};
+#endif
 
 /* One operation over a block; the loop vectorises because `apply` has no branch that depends on
    the pixel and calls nothing. */
@@ -135,18 +183,19 @@ struct BlockVisitor {
 private:
     template <int code>
     void apply() {
-        T local[HZ_CONSTANTS];
-        for (int i = 0; i < HZ_CONSTANTS; ++i) local[i] = T(constants[i]);
+        typedef Lanes<T> L;
+        typename L::Type local[HZ_CONSTANTS];
+        for (int i = 0; i < HZ_CONSTANTS; ++i) local[i] = typename L::Type(constants[i]);
         T* __restrict red = planes.r;
         T* __restrict green = planes.g;
         T* __restrict blue = planes.b;
         const int end = padded<T>(n);
-        for (int i = 0; i < end; ++i) {
-            T r = red[i], g = green[i], b = blue[i];
+        for (int i = 0; i < end; i += L::count) {
+            typename L::Type r = L::load(red + i), g = L::load(green + i), b = L::load(blue + i);
             Operation<code>::apply(local, r, g, b);
-            red[i] = r;
-            green[i] = g;
-            blue[i] = b;
+            L::store(red + i, r);
+            L::store(green + i, g);
+            L::store(blue + i, b);
         }
     }
     /* Curve by curve and channel by channel: a curve's table is small enough to stay at hand. */

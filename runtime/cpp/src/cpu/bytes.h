@@ -4,19 +4,22 @@
 #pragma once
 
 #include "cpu/block_io.h"
+#if defined(__AVX512BW__)
+#include "cpu/bytes_avx512.h"
+#endif
 
 namespace HZ_NAMESPACE {
 
 using hz_cpu::kBeginning;
 using hz_cpu::kCellShift;
+using hz_cpu::kDoubtPositions;
 using hz_cpu::kPositionBits;
 using hz_cpu::kSteep;
 
-/* Float rounding may carry a value over the limit between two levels when it lies this near: in
-   levels, and in positions of the curve. Such pixels - one in a thousand, but many more where an
-   operation halves a difference - are drawn again in double. */
+/* Float rounding may carry a value over the limit between two levels when it lies this near. Such
+   pixels - one in a thousand, but many more where an operation halves a difference - are drawn
+   again in double. */
 constexpr float kDoubtLevels = 1e-4f;
-constexpr uint32_t kDoubtPositions = 3;
 
 /* A pixel: red in the lowest byte, then green, blue, and whether it is in doubt. */
 typedef uint32_t Word;
@@ -172,27 +175,81 @@ Word look_up_planes(const uint32_t* cells, const Planes<float>& planes, int n,
     return met;
 }
 
+/* Bytes through the prefix to planes: by lines where these suffice, else by tables. */
+void load_prefix(const Block& block, bool in_lines, Planes<float>& planes) {
+#if defined(__AVX512BW__)
+    if (in_lines && packed(block.job.image)) return load_lines_packed(block, planes);
+#endif
+    if (in_lines)
+        load_lines(block, planes);
+    else
+        load_bytes(block, planes);
+}
+
+void load_prefix(const Block& block, Planes<double>& planes) {
+    const double (*table)[256] = block.job.byte_drawing->prefix;
+    const hz_image& image = block.job.image;
+    for (int i = 0; i < block.n; ++i) {
+        const char* pixel = block.in + i * image.pixel_stride;
+        planes.r[i] = table[0][load<uint8_t>(pixel)];
+        planes.g[i] = table[1][load<uint8_t>(pixel + image.channel_stride)];
+        planes.b[i] = table[2][load<uint8_t>(pixel + 2 * image.channel_stride)];
+    }
+    planes.pad_from(block.n);
+}
+
+/* The steps up to the curve, in double where float does not suffice for them. */
+void draw_middle(const Block& block, bool in_lines, Planes<float>& planes) {
+    const ByteDrawing& drawing = *block.job.byte_drawing;
+    const Steps& steps = *block.job.steps;
+    if (drawing.middle_in_float) {
+        load_prefix(block, in_lines, planes);
+        return run_steps(steps, drawing.middle, drawing.suffix, block.n, planes);
+    }
+    Planes<double> exact;
+    load_prefix(block, exact);
+    run_steps(steps, drawing.middle, drawing.suffix, block.n, exact);
+    const double* const from[3] = {exact.r, exact.g, exact.b};
+    float* const to[3] = {planes.r, planes.g, planes.b};
+    for (int c = 0; c < 3; ++c)
+        for (int i = 0; i < padded<float>(block.n); ++i) to[c][i] = float(from[c][i]);
+}
+
+/* A soft mask, in float; returns whether any pixel is in doubt. */
+bool blend_in_float(const Block& block, const float* coverage, Planes<float>& planes, Word* words) {
+    Planes<float> source;
+    load_pixels<float, uint8_t>(block.in, block.job.image.pixel_stride,
+                                block.job.image.channel_stride, block.n, source);
+    blend(coverage, source, block.n, planes);
+    return round_planes(planes, block.n, words) >> kDoubtShift;
+}
+
 /* Draw in float; returns whether any pixel is in doubt. */
 bool draw_in_float(const Block& block, Cover cover, const float* coverage, Word* words) {
     const ByteDrawing& drawing = *block.job.byte_drawing;
     const Steps& steps = *block.job.steps;
     const int n = block.n;
-    const bool through_curve = cover != Cover::soft && drawing.suffix < steps.count;
+    const bool soft = cover == Cover::soft, curved = drawing.suffix < steps.count;
     Planes<float> planes;
-    if (cover != Cover::soft && drawing.prefix_in_lines)
-        load_lines(block, planes);
-    else
-        load_bytes(block, planes);
-    run_steps(steps, drawing.middle, through_curve ? drawing.suffix : steps.count, n, planes);
-    if (cover == Cover::soft) {
-        Planes<float> source;
-        load_pixels<float, uint8_t>(block.in, block.job.image.pixel_stride,
-                                    block.job.image.channel_stride, n, source);
-        blend(coverage, source, n, planes);
+#if defined(__AVX512BW__)
+    if (curved && (!soft || packed(block.job.image))) {
+        draw_middle(block, drawing.prefix_in_lines, planes);
+        return soft ? blend_pieces(drawing.pieces, planes, coverage, block, words)
+                    : look_up_pieces(drawing.pieces, planes, n, words);
     }
-    const Word met = through_curve ? look_up_planes(drawing.cells, planes, n, words)
-                                   : round_planes(planes, n, words);
-    return met >> kDoubtShift;
+#endif
+    if (curved && !soft) {
+        draw_middle(block, drawing.prefix_in_lines, planes);
+        return look_up_planes(drawing.cells, planes, n, words) >> kDoubtShift;
+    }
+    if (!(curved ? drawing.all_in_float : drawing.middle_in_float)) {
+        memset(words, 255, size_t(n) * sizeof(Word)); /* all in doubt */
+        return true;
+    }
+    load_prefix(block, !soft && drawing.prefix_in_lines, planes);
+    run_steps(steps, drawing.middle, steps.count, n, planes);
+    if (soft) return blend_in_float(block, coverage, planes, words);
+    return round_planes(planes, n, words) >> kDoubtShift;
 }
 
 /* Draw again, in double from the source bytes, the pixels in doubt. */
@@ -200,7 +257,17 @@ void draw_doubtful(const Block& block, Cover cover, Word* words) {
     const ByteDrawing& drawing = *block.job.byte_drawing;
     Planes<double> planes, source;
     int index[kBlock], count = 0;
+    constexpr int kAtOnce = 16; /* few pixels are in doubt */
+    for (int i = block.n; i < kBlock; ++i) words[i] = 0;
     for (int i = 0; i < block.n; ++i) {
+        if (i % kAtOnce == 0) {
+            Word some = 0;
+            for (int k = 0; k < kAtOnce; ++k) some |= words[i + k];
+            if (!(some >> kDoubtShift)) {
+                i += kAtOnce - 1;
+                continue;
+            }
+        }
         if (!(words[i] >> kDoubtShift)) continue;
         const Word word = source_word(block, i);
         const uint8_t r = uint8_t(word), g = uint8_t(word >> 8), b = uint8_t(word >> 16);
@@ -228,6 +295,9 @@ void draw_doubtful(const Block& block, Cover cover, Word* words) {
 }
 
 void store_words(const Block& block, const Word* words) {
+#if defined(__AVX512BW__)
+    if (packed(block.job.out)) return store_packed_words(block, words);
+#endif
     const int64_t pixel_stride = block.job.out.pixel_stride;
     const int64_t channel_stride = block.job.out.channel_stride;
     const int n = block.n;
@@ -248,17 +318,14 @@ void store_words(const Block& block, const Word* words) {
 void draw_byte_block(const Block& block, Cover cover) {
     const ByteDrawing& drawing = *block.job.byte_drawing;
     alignas(64) Word words[kBlock];
-    float coverage[kBlock];
+    alignas(64) float coverage[kBlock];
     if (cover != Cover::all) block.mask.read(block.n, coverage);
     if (cover != Cover::soft && drawing.middle == block.job.steps->count) {
         look_up_bytes(block, words);
-    } else if (cover == Cover::soft ? drawing.all_in_float : drawing.middle_in_float) {
-        if (draw_in_float(block, cover, coverage, words)) draw_doubtful(block, cover, words);
-    } else {
-        memset(words, 255, size_t(block.n) * sizeof(Word)); /* all in doubt */
+    } else if (draw_in_float(block, cover, coverage, words)) {
         draw_doubtful(block, cover, words);
     }
-    if (cover != Cover::all)
+    if (cover != Cover::all && any_zero(coverage, block.n))
         for (int i = 0; i < block.n; ++i)
             if (coverage[i] == 0) words[i] = source_word(block, i);
     store_words(block, words);

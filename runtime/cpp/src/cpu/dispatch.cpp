@@ -18,9 +18,16 @@
     bool mark_foreground(const hz_mask&, int64_t, uint8_t*);                                   \
     void draw_region_row(const hz_cpu::RegionJob&, int);                                       \
     }
-#define HZ_KERNELS(name, space)                                                     \
-    {name,          space::sum_values, space::count_values,    space::sum_channels, \
-     space::render, space::evaluate,   space::mark_foreground, space::draw_region_row}
+#define HZ_KERNELS(name, pieces, space) \
+    {name,                              \
+     pieces,                            \
+     space::sum_values,                 \
+     space::count_values,               \
+     space::sum_channels,               \
+     space::render,                     \
+     space::evaluate,                   \
+     space::mark_foreground,            \
+     space::draw_region_row}
 
 #if defined(__x86_64__)
 HZ_DECLARE_KERNELS(hz_x86_64)
@@ -36,11 +43,11 @@ namespace {
 /* Best first. */
 constexpr Kernels kBuilt[] = {
 #if defined(__x86_64__)
-    HZ_KERNELS("x86-64-v4", hz_x86_64_v4),
-    HZ_KERNELS("x86-64-v3", hz_x86_64_v3),
-    HZ_KERNELS("x86-64", hz_x86_64),
+    HZ_KERNELS("x86-64-v4", true, hz_x86_64_v4),
+    HZ_KERNELS("x86-64-v3", false, hz_x86_64_v3),
+    HZ_KERNELS("x86-64", false, hz_x86_64),
 #else
-    HZ_KERNELS("generic", hz_generic),
+    HZ_KERNELS("generic", false, hz_generic),
 #endif
 };
 

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "cpu/kernels.h"
+#include "cpu/pieces.h"
 #include "hz_accuracy.h"
 #include "hz_pixel.h"
 
@@ -37,6 +38,13 @@ bool make_table_line(const double (&table)[256], TableLine& line) {
 }
 
 int scope(const Step& step) { return kScopes[step.operation]; }
+
+/* Where the steps of value scope at a program's end begin. */
+int trailing_value_steps(const Steps& steps, int first) {
+    int suffix = steps.count;
+    while (suffix > first && scope(steps.list[suffix - 1]) == HZ_SCOPE_VALUE) --suffix;
+    return suffix;
+}
 
 /* Fill the cells from the 255 positions at which a level begins, which are bisected together. */
 void make_cells(const Steps& steps, int first, uint32_t* cells) {
@@ -138,12 +146,19 @@ void tabulate(const Steps& steps, int count, double (*table)[256]) {
     }
 }
 
+bool make_pieces(const Steps& steps, bool in_float, int& suffix, CurvePieces& pieces) {
+    suffix = trailing_value_steps(steps, 0);
+    /* What a picture brings may lie outside [0, 1]; what a step leaves does not. */
+    if (!kernels().in_pieces || suffix == 0 || suffix == steps.count ||
+        !float_suffices(steps, 0, suffix))
+        return false;
+    fit_pieces(steps, suffix, 1, in_float ? 0 : kBudget.between, pieces);
+    return true;
+}
+
 void make_byte_drawing(const Steps& steps, ByteDrawing& drawing) {
     drawing.middle = leading_channel_steps(steps);
-    drawing.suffix = steps.count;
-    while (drawing.suffix > drawing.middle &&
-           scope(steps.list[drawing.suffix - 1]) == HZ_SCOPE_VALUE)
-        --drawing.suffix;
+    drawing.suffix = trailing_value_steps(steps, drawing.middle);
     drawing.middle_in_float = float_suffices(steps, drawing.middle, drawing.suffix);
     drawing.all_in_float = float_suffices(steps, drawing.middle, steps.count);
     tabulate(steps, drawing.middle, drawing.prefix);
@@ -156,7 +171,11 @@ void make_byte_drawing(const Steps& steps, ByteDrawing& drawing) {
             drawing.prefix_float[c][value] = static_cast<float>(drawing.prefix[c][value]);
             drawing.levels[c][value] = static_cast<uint8_t>(drawing.prefix[c][value] * 255 + 0.5);
         }
-    if (drawing.suffix < steps.count && drawing.middle_in_float)
+    if (drawing.suffix == steps.count) return;
+    if (kernels().in_pieces)
+        fit_pieces(steps, drawing.suffix, 255, kDoubtPositions / double(1 << kPositionBits),
+                   drawing.pieces);
+    else
         make_cells(steps, drawing.suffix, drawing.cells);
 }
 

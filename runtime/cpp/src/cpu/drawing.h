@@ -41,9 +41,21 @@ constexpr int kCells = (1 << (kPositionBits - kCellShift)) + 1;
 constexpr uint32_t kSteep = 1u << 23;
 constexpr uint32_t kBeginning = kSteep - 1;
 
+/* Float rounding before the curve moves a value by so many positions at most; where that may carry
+   it over the limit between two levels, the pixel is drawn again in double. */
+constexpr uint32_t kDoubtPositions = 3;
+
 /* A table that is slope * value + offset, clamped. */
 struct TableLine {
     float slope, offset, low, high;
+};
+
+/* The curve by polynomials, for instruction sets that look up 32 floats in registers: see pieces.h.
+   The first piece of either half begins at t = 0 and ends at 1.5 * 2^kPieceOctave. */
+constexpr int kPieces = 32, kPieceDegree = 4, kPieceOctave = -9;
+struct CurvePieces {
+    alignas(64) float coefficients[kPieceDegree + 1][kPieces];
+    alignas(64) float doubts[kPieces];
 };
 
 /* How an 8-bit picture is drawn: steps [0, middle) as one table a channel, steps [middle, suffix)
@@ -57,7 +69,7 @@ struct TableLine {
    more than one level begins inside the cell or a neighbour), and the position at which its level
    begins (23 bits, 0 if the whole cell has one level). So level = end level - (position <
    beginning). Where the curve is steep, float pixels are too coarse, and the pixel is drawn again
-   in double from the 8-bit source. */
+   in double from the 8-bit source. Pieces take the place of cells where the kernels have them. */
 struct ByteDrawing {
     int middle;
     int suffix;
@@ -68,8 +80,14 @@ struct ByteDrawing {
     double prefix[3][256];
     float prefix_float[3][256];
     uint8_t levels[3][256]; /* the prefix rounded, for programs that are all prefix */
-    uint32_t cells[kCells];
+    uint32_t cells[kCells]; /* only where the kernels have no pieces */
+    CurvePieces pieces;     /* only where they have */
 };
+
+/* Whether the value-scope steps at the end of a program for 16 bits and floats have pieces, which
+   take their place where kPieceError bounds them. */
+constexpr float kPieceError = 3e-6f;
+bool make_pieces(const Steps& steps, bool in_float, int& suffix, CurvePieces& pieces);
 
 /* How many leading steps have no pixel scope. */
 int leading_channel_steps(const Steps& steps);

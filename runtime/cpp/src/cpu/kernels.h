@@ -14,6 +14,8 @@ struct RenderJob {
     const Steps* steps;
     const ByteDrawing* byte_drawing; /* null for other types than HZ_U8 */
     bool in_float;                   /* for other types than HZ_U8 */
+    const CurvePieces* pieces;       /* for other types: steps [suffix, count), or null */
+    int suffix;
     bool in_place;
 };
 
@@ -39,6 +41,7 @@ struct Sums {
 
 struct Kernels {
     const char* name;
+    bool in_pieces; /* whether render reads pieces of curves, and no cells */
     /* Add the rows' values to `sums`; false, and nothing done, unless pixels are packed RGB or
        BGR. */
     bool (*sum_values)(const hz_image& image, const uint8_t (&limits)[3], int64_t first,

@@ -127,12 +127,14 @@ void evaluate(const Steps& steps, int first, double* values, int count) {
     for (int done = 0; done < count; done += 3 * kBlock) {
         const int left = count - done < 3 * kBlock ? count - done : 3 * kBlock;
         const int third = (left + 2) / 3;
-        double* const target[3] = {planes.r, planes.g, planes.b};
-        for (int i = 0; i < 3 * third; ++i)
-            target[i / third][i % third] = i < left ? values[done + i] : 0;
+        double* const targets[3] = {planes.r, planes.g, planes.b};
+        double* const from = values + done;
+        for (int c = 0, i = 0; c < 3; ++c)
+            for (int k = 0; k < third; ++k, ++i) targets[c][k] = i < left ? from[i] : 0;
         planes.pad_from(third);
         run_steps(steps, first, steps.count, third, planes);
-        for (int i = 0; i < left; ++i) values[done + i] = target[i / third][i % third];
+        for (int c = 0, i = 0; c < 3; ++c)
+            for (int k = 0; k < third && i < left; ++k, ++i) from[i] = targets[c][k];
     }
 }
 

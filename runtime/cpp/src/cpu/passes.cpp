@@ -184,7 +184,8 @@ void draw(const hz_image& image, const hz_mask* mask, const hz_program& program,
     const Steps steps(program, 0, program.count);
     const bool in_place = hz_api::same_memory(image, out);
     if (in_place && steps.count == 0) return;
-    RenderJob job = {image, out, {}, &steps, nullptr, true, in_place};
+    RenderJob job = {image, out, {}, &steps, nullptr, true, nullptr, 0, in_place};
+    CurvePieces pieces;
     if (mask) job.mask = *mask;
     std::unique_ptr<ByteDrawing> byte_drawing;
     if (image.type == HZ_U8) {
@@ -193,6 +194,7 @@ void draw(const hz_image& image, const hz_mask* mask, const hz_program& program,
         job.byte_drawing = byte_drawing.get();
     } else {
         job.in_float = float_suffices(steps, 0, steps.count);
+        if (make_pieces(steps, job.in_float, job.suffix, pieces)) job.pieces = &pieces;
     }
     const Bands bands = make_bands(image.width, image.height, kPixelsToDraw, kMostBands, threads);
     const Kernels& chosen = kernels();
