@@ -96,6 +96,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     site: dict[str, Path]
+    isolated: bool
 
     def do_GET(self) -> None:
         """Send a file."""
@@ -120,7 +121,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Cache-Control", "no-cache")
         self.send_header("Content-Security-Policy", POLICY)
         self.send_header("Cross-Origin-Opener-Policy", "same-origin")
-        self.send_header("Cross-Origin-Embedder-Policy", "require-corp")
+        if self.isolated:  # then the browser lets the page share memory among threads
+            self.send_header("Cross-Origin-Embedder-Policy", "require-corp")
         self.send_header("Cross-Origin-Resource-Policy", "same-origin")
         self.send_header("Referrer-Policy", "no-referrer")
         self.send_header("X-Content-Type-Options", "nosniff")
@@ -138,17 +140,18 @@ class _Handler(BaseHTTPRequestHandler):
         """Nothing: a person reads the terminal."""
 
 
-def make_server(site: dict[str, Path], port: int) -> ThreadingHTTPServer:
+def make_server(site: dict[str, Path], port: int, isolated: bool = True) -> ThreadingHTTPServer:
     """A server of these files, on this machine alone.
 
     Args:
         site: As `find_site` gives it.
         port: 0 for a free one.
+        isolated: Whether the page is cross-origin isolated, and may draw with threads.
 
     Raises:
         StudioError: If the port is taken.
     """
-    handler = type("Handler", (_Handler,), {"site": site})
+    handler = type("Handler", (_Handler,), {"site": site, "isolated": isolated})
     try:
         return ThreadingHTTPServer((ADDRESS, port), handler)
     except (OSError, OverflowError) as error:

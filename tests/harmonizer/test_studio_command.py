@@ -49,6 +49,9 @@ def test_server_gives_the_page_with_its_policy(port: int, path: str) -> None:
     assert (answer.status, answer.read()) == (200, b"<!doctype html>")
     assert "'wasm-unsafe-eval'" in answer.headers["Content-Security-Policy"]
     assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+    # Both, so that the page may share memory among threads.
+    assert answer.headers["Cross-Origin-Opener-Policy"] == "same-origin"
+    assert answer.headers["Cross-Origin-Embedder-Policy"] == "require-corp"
 
 
 @pytest.mark.parametrize("path", ["/../studio.py", "/%2e%2e/studio.py", "//etc/passwd", "/none"])

@@ -121,6 +121,12 @@ class Page:
         self._browser = browser
         self._context = context
 
+    def before_loading(self, source: str) -> None:
+        """Call a function in whatever is loaded from now on."""
+        self._browser.call(
+            "script.addPreloadScript", functionDeclaration=source, contexts=[self._context]
+        )
+
     def goto(self, address: str) -> None:
         """Load an address."""
         self._browser.call(

@@ -26,6 +26,12 @@ def find_browser() -> str:
     return found
 
 
+THREE_PROCESSORS = (
+    """() => Object.defineProperty(navigator, "hardwareConcurrency", {get: () => 3})"""
+)
+"""For a page before it loads: how many there are else decides the machine."""
+
+
 def need_node() -> None:
     """Skip where what runs in the browser cannot be built."""
     if shutil.which("node") is None or shutil.which("npm") is None:

@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 import pytest
 import skimage.data
+from browser import THREE_PROCESSORS
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 from repository import ROOT
@@ -55,6 +56,7 @@ def address(site: Path) -> Iterator[str]:
 def opened(browser: Any, address: str) -> Iterator[Any]:
     """One page for the file: loading the network takes longer than a test."""
     context = browser.new_context(viewport={"width": 1200, "height": 800}, accept_downloads=True)
+    context.add_init_script(f"({THREE_PROCESSORS})()")
     page = context.new_page()
     page.faults, page.hosts = [], set()
     page.on("pageerror", lambda error: page.faults.append(str(error)))
@@ -420,7 +422,7 @@ def test_page_asks_nothing_of_anyone_else(page: Any, address: str) -> None:
 
 
 def test_scripts_are_small(site: Path) -> None:
-    scripts = sum(path.stat().st_size for path in site.glob("*.js"))
+    scripts = sum(path.stat().st_size for path in site.iterdir() if path.suffix in {".js", ".mjs"})
     assert scripts < 250_000
     assert (site / "harmonizer.wasm").stat().st_size < 1_000_000
 

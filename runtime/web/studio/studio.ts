@@ -69,7 +69,9 @@ export class Studio {
   /** Load the renderer; the network loads behind it. */
   async start(): Promise<void> {
     const base = new URL(".", document.baseURI).href;
-    const { version, threads, notes } = await this.session.call("load", { base });
+    const { version, threads, notes } = await this.session.call("load", {
+      base, processors: navigator.hardwareConcurrency || 1,
+    });
     element("facts").textContent = `harmonizer ${version}, ${threads} thread${threads > 1 ? "s" : ""}`;
     if (notes.length) this.#hint(notes.join(" "));
     const label = element<HTMLSelectElement>("label");

@@ -40,8 +40,7 @@ async function fetchBytes(path: string): Promise<Uint8Array<ArrayBuffer>> {
 }
 
 /** The renderer, with threads where the browser lets this page have them. */
-async function loadLibrary(notes: string[]): Promise<Library> {
-  const count = Math.min(navigator.hardwareConcurrency || 1, MOST_THREADS);
+async function loadLibrary(count: number, notes: string[]): Promise<Library> {
   if (globalThis.crossOriginIsolated && count > 1) {
     const helper = () => new Worker(new URL("helper.js", base), { type: "module" });
     try {
@@ -248,7 +247,7 @@ const handlers: { [K in Operation]: Handler<K> } = {
   async load(given) {
     base = given.base;
     const notes: string[] = [];
-    library = await loadLibrary(notes);
+    library = await loadLibrary(Math.min(given.processors, MOST_THREADS), notes);
     const file = (kind: string) => new URL(`ort-wasm-simd-threaded.${kind}`, base).href;
     // Its threads load the .mjs; without them the same is in this script.
     const wasmPaths = library.threads > 1 ? { wasm: file("wasm"), mjs: file("mjs") } : { wasm: file("wasm") };
