@@ -30,7 +30,7 @@ RUNTIME = tuple(
     for kind in ("wasm", "mjs")
 )
 MODELS = (ROOT / "models" / "harmonizer.onnx", ROOT / "models" / "s2crnet.onnx")
-LATER = ("models/s2crnet.onnx", "example/composite.jpg", "example/mask.png")
+LATER = ("models/s2crnet.onnx",)
 """What the service worker keeps once it is asked for, the rest from the beginning."""
 
 PARTS = (

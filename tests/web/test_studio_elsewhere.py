@@ -125,6 +125,28 @@ def test_threads_are_taken_where_the_host_isolates_the_page(
     check_results(pictures, tmp_path, saved[0], saved[1])
 
 
+def test_network_with_another_hash_is_refused(
+    browser: Any, site: Path, pictures: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "hashes.json").write_text('{"harmonizer.onnx": "0123456789abcdef0123"}')
+    files = {**files_below(site), "models/hashes.json": tmp_path / "hashes.json"}
+    context = browser.new_context()
+    page = context.new_page()
+    with make_server(files, 0) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        page.goto(f"http://127.0.0.1:{server.server_port}/")
+        page.wait_for_selector(READY)
+        page.set_input_files("#files", [str(pictures / f"{n}.png") for n in ("composite", "mask")])
+        page.wait_for_selector("#message:visible")
+        said = page.inner_text("#message")
+        server.shutdown()
+    context.close()
+    assert (
+        "harmonizer.onnx must be the network that was shipped, with SHA-256 0123456789abcdef"
+        in said
+    )
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("browser", ["firefox"], indirect=True)
 @pytest.mark.parametrize("host", ["plain", "isolated"])

@@ -224,6 +224,26 @@ def test_threads_are_there_where_the_page_is_isolated(page: Driver, isolated: bo
     assert page.threads == (3 if isolated else 1)
 
 
+def test_harmonizer_takes_threads_and_ends_them(page: Driver, isolated: bool) -> None:
+    found = page.evaluate(
+        """async (isolated) => {
+            const helper = () => new Worker("helper.js", {type: "module"});
+            const name = isolated ? "harmonizer-threads.wasm" : "harmonizer.wasm";
+            const more = isolated ? {threads: 2, helper} : {};
+            const harmonizer = await web.Harmonizer.load({wasm: await bytes(name), ...more});
+            const size = {width: 640, height: 480};
+            const image = {data: new Uint8Array(640 * 480 * 3).fill(90), ...size};
+            const frame = harmonizer.open(image, null);
+            const draw = () => frame.harmonize({...web.identity(), brightness: 0.5})[0];
+            const found = [harmonizer.library.threads, draw()];
+            await harmonizer.close();
+            return [...found, harmonizer.library.threads, draw()];
+        }""",
+        isolated,
+    )
+    assert found == [2 if isolated else 1, 180, 1, 180]
+
+
 def test_threads_are_refused_where_they_cannot_be(page: Driver, isolated: bool) -> None:
     said = page.evaluate(
         """async () => {
