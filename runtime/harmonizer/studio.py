@@ -113,12 +113,20 @@ class _Handler(BaseHTTPRequestHandler):
         if path is None or not self._is_local():
             self.send_error(404 if path is None else 421)
             return
+        status = path.stat()
+        tag = f'"{status.st_mtime_ns:x}-{status.st_size:x}"'
+        if self.headers.get("If-None-Match") == tag:
+            self.send_response(304)
+            self.send_header("ETag", tag)
+            self.end_headers()
+            return
         suffix = PurePosixPath(name).suffix
         kind = TYPES.get(suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"
         self.send_response(200)
         self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(path.stat().st_size))
+        self.send_header("Content-Length", str(status.st_size))
         self.send_header("Cache-Control", "no-cache")
+        self.send_header("ETag", tag)
         self.send_header("Content-Security-Policy", POLICY)
         self.send_header("Cross-Origin-Opener-Policy", "same-origin")
         if self.isolated:  # then the browser lets the page share memory among threads
