@@ -1,7 +1,7 @@
 """Build what runs in a browser: the renderer as WebAssembly, the package, the studio.
 
-The renderer is compiled by Zig's C++ compiler from the sources of the C++ library, without threads
-(docs/decisions/0014). The rest needs Node.js with npm.
+The renderer is compiled by Zig's C++ compiler from the sources of the C++ library, once without
+threads and once with them (docs/decisions/0014, 0016). The rest needs Node.js with npm.
 """
 
 import argparse
@@ -22,26 +22,38 @@ SOURCES = ROOT / "runtime" / "cpp" / "src"
 OBJECTS = ROOT / "build" / "wasm"
 SITE = ROOT / "build" / "studio"
 MODULE = WEB / "dist" / "harmonizer.wasm"
+THREADED = WEB / "dist" / "harmonizer-threads.wasm"
 STUDIO = WEB / "studio"
 PAGES = ("index.html", "studio.css", "icon.svg", "licences.txt")
-RUNTIME = WEB / "node_modules" / "onnxruntime-web" / "dist" / "ort-wasm-simd-threaded.wasm"
+RUNTIME = tuple(
+    WEB / "node_modules" / "onnxruntime-web" / "dist" / f"ort-wasm-simd-threaded.{kind}"
+    for kind in ("wasm", "mjs")
+)
 MODELS = (ROOT / "models" / "harmonizer.onnx", ROOT / "models" / "s2crnet.onnx")
-LATER = ("models/s2crnet.onnx", "example/composite.jpg", "example/mask.png")
+LATER = ("models/s2crnet.onnx",)
 """What the service worker keeps once it is asked for, the rest from the beginning."""
 
 PARTS = (
     *("api/checks", "api/errors", "api/functions"),
-    *("cpu/bands", "cpu/dispatch", "cpu/drawing", "cpu/no_threads", "cpu/passes"),
+    *("cpu/bands", "cpu/dispatch", "cpu/drawing", "cpu/passes"),
     *("cpu/region_thumbnails", "cpu/thumbnail"),
     *("cpu/measure_kernels", "cpu/region_kernels", "cpu/render_kernels"),
 )
+OURS = ("exceptions", "layout")
 EXPORTS = (
     *("hz_measure", "hz_render", "hz_thumbnail", "hz_region_thumbnails"),
     *("hz_last_error", "hz_version", "hz_web_layout", "malloc", "free"),
 )
+HELPING = ("hz_web_help", "__stack_pointer", "__wasm_init_tls", "__tls_size")
 TARGET = ("-target", "wasm32-wasi")
 EXCEPTIONS = ("-fwasm-exceptions", "-mexception-handling", "-mllvm", "-wasm-enable-eh")
 OWN = ("-std=c++17", "-O3", "-msimd128", "-Wall", "-Wextra", "-fno-math-errno")
+SHARED = ("-matomics", "-mbulk-memory")
+"""For the module with threads. Its memory is `SHARED_MEMORY` of runtime/web/src/library.ts."""
+SHARED_MEMORY = (
+    *("-Wl,--shared-memory", "-Wl,--import-memory"),
+    *(f"-Wl,--initial-memory={512 * 2**16}", f"-Wl,--max-memory={65535 * 2**16}"),
+)
 LIBRARY = ("-O2", "-fdeclspec", "-w")
 LIBRARY_PARTS = ("libcxxabi/src/cxa_exception.cpp", "libcxxabi/src/cxa_personality.cpp")
 UNWINDING = "libunwind/src/Unwind-wasm.c"
@@ -56,26 +68,29 @@ class BuildError(Exception):
     """Something for the browser cannot be built."""
 
 
-def build_wasm(target: Path = MODULE) -> Path:
+def build_wasm(target: Path = MODULE, threads: bool = False) -> Path:
     """Compile the renderer and its C interface to one WebAssembly module.
 
     Args:
         target: The file to write.
+        threads: Whether its memory can be shared, and helpers draw with it.
 
     Raises:
         BuildError: If Zig is not installed, or something does not compile.
     """
-    digest, made_from = _digest(), target.with_suffix(".sha256")
+    digest, made_from = f"{_digest()} {threads}", target.with_suffix(".sha256")
     if target.is_file() and made_from.is_file() and made_from.read_text() == digest:
         return target
     zig = find_zig()
     OBJECTS.mkdir(parents=True, exist_ok=True)
-    objects = [_compile(zig, *part) for part in _parts(zig.parent / "lib")]
+    shared = SHARED if threads else ()
+    objects = [_compile(zig, *part, *shared) for part in _parts(zig.parent / "lib", threads)]
     target.parent.mkdir(parents=True, exist_ok=True)
-    exports = [f"-Wl,--export={name}" for name in EXPORTS]
+    exports = [f"-Wl,--export={name}" for name in (*EXPORTS, *(HELPING if threads else ()))]
     linked = ("-mexec-model=reactor", "-O3", "-s", *EXCEPTIONS, *map(str, objects), *exports)
+    memory = (*SHARED, *SHARED_MEMORY) if threads else ()
     staged = OBJECTS / target.name
-    _run([str(zig), "c++", *TARGET, *linked, "-o", str(staged)])
+    _run([str(zig), "c++", *TARGET, *linked, *memory, "-o", str(staged)])
     staged.chmod(0o644)
     staged.replace(target)
     made_from.write_text(digest)
@@ -85,7 +100,7 @@ def build_wasm(target: Path = MODULE) -> Path:
 def _digest() -> str:
     """Of all that the module is made from: a minute's work is not done twice."""
     headers = [*SOURCES.parent.rglob("*.h"), *(ROOT / "runtime" / "kernels").iterdir()]
-    own = [SOURCES / f"{part}.cpp" for part in PARTS]
+    own = [SOURCES / f"{part}.cpp" for part in (*PARTS, "cpu/no_threads")]
     paths = sorted({*headers, *own, *(WEB / "wasm").iterdir(), Path(__file__)})
     parts = [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
     return hashlib.sha256(" ".join((ZIG, read_version(), *parts)).encode()).hexdigest()
@@ -105,11 +120,12 @@ def find_zig() -> Path:
     return Path(package.origin).with_name("zig")
 
 
-def _parts(library: Path) -> list[tuple[Path, tuple[str, ...]]]:
+def _parts(library: Path, threads: bool) -> list[tuple[Path, tuple[str, ...]]]:
     """Every source file with its flags."""
     places = [f"-I{SOURCES}", f"-I{SOURCES.parent / 'include'}", f"-I{ROOT / 'runtime/kernels'}"]
     version = f'-DHZ_VERSION="{read_version()}"'
-    own = (*OWN, "-fno-trapping-math", "-DHZ_NO_THREADS", version, *places)
+    locks = "-DHZ_SPIN_LOCKS" if threads else "-DHZ_NO_THREADS"
+    own = (*OWN, "-fno-trapping-math", locks, version, *places)
     parts: list[tuple[Path, tuple[str, ...]]] = [
         (
             SOURCES / f"{part}.cpp",
@@ -117,7 +133,8 @@ def _parts(library: Path) -> list[tuple[Path, tuple[str, ...]]]:
         )
         for part in PARTS
     ]
-    parts += [(path, own) for path in sorted((WEB / "wasm").glob("*.cpp"))]
+    loops = WEB / "wasm" / "helpers.cpp" if threads else SOURCES / "cpu" / "no_threads.cpp"
+    parts += [(path, own) for path in (loops, *(WEB / "wasm" / f"{name}.cpp" for name in OURS))]
     unwinding = f"-I{library / 'libunwind/include'}"
     included = [f"-I{library / folder}" for folder in INCLUDED]
     theirs = ("-std=c++23", *LIBRARY, *DEFINITIONS, *included, unwinding)
@@ -125,11 +142,11 @@ def _parts(library: Path) -> list[tuple[Path, tuple[str, ...]]]:
     return [*parts, (library / UNWINDING, (*LIBRARY, *DEFINITIONS, unwinding))]
 
 
-def _compile(zig: Path, source: Path, flags: tuple[str, ...]) -> Path:
+def _compile(zig: Path, source: Path, flags: tuple[str, ...], *more: str) -> Path:
     """The object file of a source."""
     target = OBJECTS / f"{source.stem}.o"
     language = "cc" if source.suffix == ".c" else "c++"
-    command = [str(zig), language, *TARGET, *EXCEPTIONS, *flags]
+    command = [str(zig), language, *TARGET, *EXCEPTIONS, *flags, *more]
     _run([*command, "-c", str(source), "-o", str(target)])
     return target
 
@@ -150,16 +167,26 @@ def _run(command: list[str], folder: Path = ROOT) -> str:
 
 
 def build_package() -> Path:
-    """Build `@harmonizer/web`: the module, and the scripts as one file beside it.
+    """Build `@harmonizer/web`: the modules, the scripts as one file, and the helpers' script.
 
     Raises:
         BuildError: If Node.js or Zig is missing, or something does not compile.
     """
     install_packages()
-    build_wasm()
+    build_modules()
     entry = str(WEB / "src" / "index.ts")
+    bundle_module(str(WEB / "src" / "helper.ts"), f"--outfile={MODULE.parent / 'helper.js'}")
     bundle_module(entry, "--external:onnxruntime-web", f"--outfile={MODULE.parent / 'index.js'}")
     return MODULE.parent
+
+
+def build_modules() -> tuple[Path, Path]:
+    """Compile the module without threads, and the one with them.
+
+    Raises:
+        BuildError: As `build_wasm` does.
+    """
+    return build_wasm(MODULE), build_wasm(THREADED, threads=True)
 
 
 def install_packages() -> None:
@@ -194,19 +221,23 @@ def build_site(target: Path = SITE) -> Path:
         BuildError: As `build_package` does, or if a model is missing.
     """
     install_packages()
-    module = build_wasm()
+    modules = build_modules()
     staged = target.with_name(target.name + ".new")
     shutil.rmtree(staged, ignore_errors=True)
     shutil.copytree(STUDIO / "example", staged / "example")
     (staged / "models").mkdir()
-    files = [*(STUDIO / name for name in PAGES), module, RUNTIME, *MODELS]
+    files = [*(STUDIO / name for name in PAGES), *modules, *RUNTIME, *MODELS]
     for file in files:
         if not file.is_file():
             raise BuildError(f"the studio needs {file}; it is missing. Run: make model")
         into = staged / "models" if file in MODELS else staged
         shutil.copyfile(file, into / file.name)
+    hashes = json.loads((MODELS[0].parent / "hashes.json").read_text(encoding="utf-8"))
+    shipped = {file.name: hashes[file.name] for file in MODELS}
+    (staged / "models" / "hashes.json").write_text(json.dumps(shipped, indent=2) + "\n")
     entries = [str(STUDIO / f"{name}.ts") for name in ("main", "worker")]
     bundle_module(*entries, f"--outdir={staged}")
+    bundle_module(str(WEB / "src" / "helper.ts"), f"--outdir={staged}")
     kept = sorted(path for path in staged.rglob("*") if path.is_file())
     names = [path.relative_to(staged).as_posix() for path in kept]
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in kept)).hexdigest()[:16]

@@ -5,7 +5,8 @@
 In one run: Chromium without a window draws a 1080p picture in the page's worker,
 and the C++ library draws the same with one thread, in turns. Then a person's waiting: from files
 dropped to the result on the screen, from a slider's move to the picture, from an empty browser to
-the first result.
+the first result. All of it in a page as a plain static host serves it, with one thread, and in one
+that is cross-origin isolated, with a thread for each processor.
 """
 
 import argparse
@@ -39,12 +40,15 @@ ROUNDS, DROPS, MOVES = 21, 7, 21
 LOOK = dict(zip(Arguments.identity(), (0.1, 0.2, -0.1, 0.2, 0.1, -0.2), strict=True))
 
 DRAW = "studio: draw 1920x1080 in the page, whole picture, ms"
+MEASURE = "studio: measure 1920x1080 in the page, ms"
+PREDICT = "studio: predict in the page, Harmonizer, ms"
 NATIVE = "studio: the same by the native library, 1 thread, ms"
 SLIDER = "studio: from slider to picture, 1920x1080, ms"
 DROP = "studio: from drop to result, 1920x1080, ms"
 FIRST = "studio: first result of an empty browser, s"
 SCRIPTS = "studio: scripts, kB"
 MODULE = "studio: renderer's WebAssembly, kB"
+ISOLATED = ", isolated page"
 TARGETS = {
     DRAW: ("at most", 40.0),
     SLIDER: ("at most", 50.0),
@@ -71,10 +75,15 @@ CALL = """() => {
 }"""
 
 OPEN = """async (name) => {
-    await call("load", {base: location.href});
+    const {threads} = await call("load", {
+        base: location.href, processors: navigator.hardwareConcurrency
+    });
     await call("open", {file: await (await fetch(name)).blob(), name});
     await call("mask", {data: new Uint8Array(1920 * 1080).fill(255)});
+    return threads;
 }"""
+
+PREDICTED = """async () => (await call("predict", {model: "harmonizer"})).milliseconds"""
 
 MOVE = """(value) => new Promise((done) => {
     const slider = document.querySelector("#slider-brightness"), root = document.documentElement;
@@ -88,10 +97,12 @@ MOVE = """(value) => new Promise((done) => {
 })"""
 
 
-def measure_drawing(page: Any, image: NDArray[Any], mask: NDArray[Any], file: Path) -> list[Any]:
-    """The page's worker and the library in turns; measurements of both."""
+def measure_drawing(
+    page: Any, image: NDArray[Any], mask: NDArray[Any], file: Path
+) -> list[Measurement]:
+    """The page's worker and the library in turns; measurements of both, and of predicting."""
     page.evaluate(CALL)
-    page.evaluate(OPEN, file.name)
+    kind = f"page, threads: {page.evaluate(OPEN, file.name)}"
     arguments = Arguments.from_mapping(LOOK)
     ours: dict[str, list[float]] = {"measure": [], "draw": []}
     native: dict[str, list[float]] = {"measure": [], "draw": []}
@@ -107,9 +118,11 @@ def measure_drawing(page: Any, image: NDArray[Any], mask: NDArray[Any], file: Pa
             frame.draw(plan, out)
             native["measure"].append((measured - begun) * 1000)
             native["draw"].append((time.perf_counter() - measured) * 1000)
+    predicted = [page.evaluate(PREDICTED) for _ in range(DROPS)]
     return [
-        *(summarize(f"page: {name}", image, 1.0, times[3:]) for name, times in ours.items()),
+        *(summarize(f"{kind}: {name}", image, 1.0, times[3:]) for name, times in ours.items()),
         *(summarize(f"native: {name}", image, 1.0, times[3:]) for name, times in native.items()),
+        summarize(f"{kind}: predict", image, 1.0, predicted[1:]),
     ]
 
 
@@ -141,17 +154,15 @@ def measure_first(browser: Any, address: str) -> float:
     return seconds
 
 
-def run(browser: Any) -> tuple[list[Measurement], list[dict[str, object]]]:
-    """All measurements, and the figures made of them."""
+def measure_page(browser: Any, isolated: bool) -> tuple[list[Measurement], list[dict[str, object]]]:
+    """All measurements in one kind of page, and the figures made of them."""
     image, mask = picture(WIDTH, HEIGHT), rectangle(WIDTH, HEIGHT, 1.0)
-    quarter = rectangle(WIDTH, HEIGHT, 0.25)
-    site = find_site()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         Image.fromarray(image).save(folder / "composite.png")
-        Image.fromarray(quarter).save(folder / "mask.png")
+        Image.fromarray(rectangle(WIDTH, HEIGHT, 0.25)).save(folder / "mask.png")
         files = {path.name: path for path in folder.iterdir()}
-        with make_server({**site, **files}, 0) as server:
+        with make_server({**find_site(), **files}, 0, isolated) as server:
             threading.Thread(target=server.serve_forever, daemon=True).start()
             address = f"http://127.0.0.1:{server.server_port}/"
             first = [measure_first(browser, address) for _ in range(3)]
@@ -159,24 +170,47 @@ def run(browser: Any) -> tuple[list[Measurement], list[dict[str, object]]]:
             page.goto(address)
             page.wait_for_selector("html[data-ready]")
             drops, moves = measure_waiting(page, [str(path) for path in files.values()])
+            page.close()
+            page = browser.new_page()
+            page.goto(address)
             drawn = measure_drawing(page, image, mask, files["composite.png"])
+            page.close()
             server.shutdown()
-    scripts = sum(path.stat().st_size for path in site.values() if path.suffix == ".js")
-    medians = {row.name: row.p50_ms for row in drawn}
-    figures = [
-        judge(DRAW, medians["page: draw"], TARGETS),
-        judge(NATIVE, medians["native: draw"], TARGETS),
-        judge(SLIDER, statistics.median(moves), TARGETS),
-        judge(DROP, statistics.median(drops[1:]), TARGETS),
-        judge(FIRST, statistics.median(first), TARGETS),
+    measured, draw, _, native, predicted = (row.p50_ms for row in drawn)
+    figures = {
+        DRAW: draw,
+        MEASURE: measured,
+        NATIVE: native,
+        PREDICT: predicted,
+        SLIDER: statistics.median(moves),
+        DROP: statistics.median(drops[1:]),
+        FIRST: statistics.median(first),
+    }
+    ending = ISOLATED if isolated else ""
+    waited = [
+        summarize(f"page{ending}: drop to result", image, 0.25, drops[1:]),
+        summarize(f"page{ending}: slider to picture", image, 0.25, moves),
+    ]
+    found = [judge(name + ending, value, targets(ending)) for name, value in figures.items()]
+    return [*drawn, *waited], found
+
+
+def targets(ending: str) -> dict[str, tuple[str, float]]:
+    """`TARGETS` under the names of one kind of page."""
+    return {name + ending: target for name, target in TARGETS.items()}
+
+
+def run(browser: Any) -> tuple[list[Measurement], list[dict[str, object]]]:
+    """All measurements, and the figures made of them."""
+    measurements, figures = measure_page(browser, isolated=False)
+    more, others = measure_page(browser, isolated=True)
+    site = find_site()
+    scripts = sum(path.stat().st_size for path in site.values() if path.suffix in {".js", ".mjs"})
+    sizes = [
         judge(SCRIPTS, scripts / 1000, TARGETS),
         judge(MODULE, site["harmonizer.wasm"].stat().st_size / 1000, TARGETS),
     ]
-    waited = [
-        summarize("page: drop to result", image, 0.25, drops[1:]),
-        summarize("page: slider to picture", image, 0.25, moves),
-    ]
-    return [*drawn, *waited], figures
+    return [*measurements, *more], [*figures, *others, *sizes]
 
 
 def main() -> int:

@@ -24,6 +24,7 @@ TYPES = {
     ".html": "text/html; charset=utf-8",
     ".jpg": "image/jpeg",
     ".js": "text/javascript; charset=utf-8",
+    ".mjs": "text/javascript; charset=utf-8",
     ".png": "image/png",
     ".svg": "image/svg+xml",
     ".txt": "text/plain; charset=utf-8",
@@ -95,6 +96,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     site: dict[str, Path]
+    isolated: bool
 
     def do_GET(self) -> None:
         """Send a file."""
@@ -111,14 +113,24 @@ class _Handler(BaseHTTPRequestHandler):
         if path is None or not self._is_local():
             self.send_error(404 if path is None else 421)
             return
+        status = path.stat()
+        tag = f'"{status.st_mtime_ns:x}-{status.st_size:x}"'
+        if self.headers.get("If-None-Match") == tag:
+            self.send_response(304)
+            self.send_header("ETag", tag)
+            self.end_headers()
+            return
         suffix = PurePosixPath(name).suffix
         kind = TYPES.get(suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"
         self.send_response(200)
         self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(path.stat().st_size))
+        self.send_header("Content-Length", str(status.st_size))
         self.send_header("Cache-Control", "no-cache")
+        self.send_header("ETag", tag)
         self.send_header("Content-Security-Policy", POLICY)
         self.send_header("Cross-Origin-Opener-Policy", "same-origin")
+        if self.isolated:  # then the browser lets the page share memory among threads
+            self.send_header("Cross-Origin-Embedder-Policy", "require-corp")
         self.send_header("Cross-Origin-Resource-Policy", "same-origin")
         self.send_header("Referrer-Policy", "no-referrer")
         self.send_header("X-Content-Type-Options", "nosniff")
@@ -136,17 +148,18 @@ class _Handler(BaseHTTPRequestHandler):
         """Nothing: a person reads the terminal."""
 
 
-def make_server(site: dict[str, Path], port: int) -> ThreadingHTTPServer:
+def make_server(site: dict[str, Path], port: int, isolated: bool = True) -> ThreadingHTTPServer:
     """A server of these files, on this machine alone.
 
     Args:
         site: As `find_site` gives it.
         port: 0 for a free one.
+        isolated: Whether the page is cross-origin isolated, and may draw with threads.
 
     Raises:
         StudioError: If the port is taken.
     """
-    handler = type("Handler", (_Handler,), {"site": site})
+    handler = type("Handler", (_Handler,), {"site": site, "isolated": isolated})
     try:
         return ThreadingHTTPServer((ADDRESS, port), handler)
     except (OSError, OverflowError) as error:

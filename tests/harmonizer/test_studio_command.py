@@ -49,6 +49,17 @@ def test_server_gives_the_page_with_its_policy(port: int, path: str) -> None:
     assert (answer.status, answer.read()) == (200, b"<!doctype html>")
     assert "'wasm-unsafe-eval'" in answer.headers["Content-Security-Policy"]
     assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+    # Both, so that the page may share memory among threads.
+    assert answer.headers["Cross-Origin-Opener-Policy"] == "same-origin"
+    assert answer.headers["Cross-Origin-Embedder-Policy"] == "require-corp"
+
+
+def test_server_sends_what_a_browser_has_already_no_second_time(port: int) -> None:
+    first = ask(port, "/harmonizer.wasm")
+    assert first.read() == b"\0asm"
+    again = ask(port, "/harmonizer.wasm", **{"If-None-Match": first.headers["ETag"]})
+    assert (again.status, again.read()) == (304, b"")
+    assert ask(port, "/harmonizer.wasm", **{"If-None-Match": '"0"'}).status == 200
 
 
 @pytest.mark.parametrize("path", ["/../studio.py", "/%2e%2e/studio.py", "//etc/passwd", "/none"])

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bidi import open_firefox
 from repository import ROOT
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
@@ -25,6 +26,12 @@ def find_browser() -> str:
     return found
 
 
+THREE_PROCESSORS = (
+    """() => Object.defineProperty(navigator, "hardwareConcurrency", {get: () => 3})"""
+)
+"""For a page before it loads: how many there are else decides the machine."""
+
+
 def need_node() -> None:
     """Skip where what runs in the browser cannot be built."""
     if shutil.which("node") is None or shutil.which("npm") is None:
@@ -35,9 +42,22 @@ def need_node() -> None:
         pytest.skip("needs runtime/web/node_modules: run `make studio-build`")
 
 
+def find_firefox() -> str:
+    """Firefox's program, or a skip."""
+    named = os.environ.get("HARMONIZER_FIREFOX")
+    found = next(filter(None, (named, *map(shutil.which, ("firefox-esr", "firefox")))), None)
+    if found is None:
+        pytest.skip("needs Firefox: apt-get install firefox-esr, or set HARMONIZER_FIREFOX")
+    return found
+
+
 @contextmanager
-def open_browser() -> Iterator[Any]:
-    """Playwright's browser."""
+def open_browser(kind: str = "chromium") -> Iterator[Any]:
+    """Chromium as Playwright gives it, or Firefox as `bidi` does."""
+    if kind == "firefox":
+        with open_firefox(find_firefox()) as firefox:
+            yield firefox
+        return
     program = find_browser()
     from playwright.sync_api import sync_playwright
 

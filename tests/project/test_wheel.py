@@ -68,6 +68,7 @@ def test_wheel_is_small_and_holds_the_studio_if_it_is_built(wheel: Path) -> None
         pytest.skip("the studio is not built: make studio-build")
     inside = {name.removeprefix("harmonizer/assets/studio/") for name in names}
     assert {"index.html", "worker.js", "harmonizer.wasm", "models/s2crnet.onnx"} <= inside
+    assert {"helper.js", "harmonizer-threads.wasm", "models/hashes.json"} <= inside
 
 
 def test_wheel_says_which_glibc_it_needs(wheel: Path, tmp_path: Path) -> None:

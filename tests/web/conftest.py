@@ -18,6 +18,6 @@ def package() -> Path:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with open_browser() as opened:
+def browser(request: pytest.FixtureRequest) -> Iterator[Any]:
+    with open_browser(getattr(request, "param", "chromium")) as opened:
         yield opened

@@ -13,13 +13,19 @@ export interface HarmonizerOptions extends RuntimeOptions {
   readonly wasm: BufferSource;
   /** The bytes of a predictor's ONNX file; without one, arguments are given. */
   readonly model?: Uint8Array;
+  /**
+   * Starts a worker that runs helper.js, in a worker of a page that is cross-origin isolated:
+   * `wasm` is then harmonizer-threads.wasm, and `threads` draw.
+   */
+  readonly helper?: () => Worker;
 }
 
 export class Harmonizer {
   private constructor(readonly library: Library, readonly predictor: Predictor | null) {}
 
   static async load(options: HarmonizerOptions): Promise<Harmonizer> {
-    const library = await Library.load(options.wasm);
+    const { helper, threads = 1 } = options;
+    const library = await Library.load(options.wasm, helper && { count: threads, helper });
     if (!options.model) return new Harmonizer(library, null);
     configureRuntime(options);
     return new Harmonizer(library, await Predictor.load(options.model));
@@ -43,6 +49,7 @@ export class Harmonizer {
   }
 
   async close(): Promise<void> {
+    this.library.close();
     await this.predictor?.close();
   }
 }

@@ -1,6 +1,7 @@
 /** The C interface of the renderer, compiled to WebAssembly: runtime/cpp/include/harmonizer.h. */
 
 import { InvalidError, MemoryError, UnsupportedError } from "./errors.ts";
+import { type Helpers, startHelpers, SYSTEM } from "./helpers.ts";
 import type { Plan } from "./plan.ts";
 import { CURVE_KNOTS, OPERATIONS, THUMBNAIL_SIZE } from "./registry.ts";
 
@@ -35,7 +36,6 @@ const FIELDS = [
 type Layout = Record<(typeof FIELDS)[number], number>;
 
 interface Exports {
-  memory: WebAssembly.Memory;
   _initialize(): void;
   malloc(bytes: number): number;
   free(at: number): void;
@@ -48,24 +48,51 @@ interface Exports {
   hz_web_layout(): number;
 }
 
+/** More gain nothing: memory is then what drawing waits for. */
+export const MOST_THREADS = 16;
+
+/** What build_studio.py gives the module with threads, in pages of 64 KiB. */
+const SHARED_MEMORY = { initial: 512, maximum: 65535, shared: true };
+
+function reserveShared(): WebAssembly.Memory {
+  try {
+    return new WebAssembly.Memory(SHARED_MEMORY);
+  } catch {
+    throw new MemoryError(
+      "The tab must have 4 GiB of addresses for threads; it does not. Load harmonizer.wasm " +
+        "without `threads`.",
+    );
+  }
+}
+
 /** Bytes of a module with one SIMD instruction: i32.const 0, i8x16.splat, drop. */
 const SIMD_PROBE = [
   0, 97, 115, 109, 1, 0, 0, 0, 1, 4, 1, 96, 0, 0, 3, 2, 1, 0, 10, 9, 1, 7, 0, 65, 0, 253, 15, 26, 11,
 ];
 
+export interface Threads {
+  /** How many draw, this one among them. */
+  readonly count: number;
+  /** Starts a worker that runs helper.js. */
+  readonly helper: () => Worker;
+}
+
 /** The renderer's module; its methods are called by one thread. */
 export class Library {
   readonly #exports: Exports;
+  readonly #memory: WebAssembly.Memory;
+  #helpers: Helpers | null = null;
   readonly #layout: Layout;
   readonly #image: number;
   readonly #out: number;
   readonly #mask: number;
   readonly #program: number;
 
-  private constructor(exports: Exports) {
+  private constructor(exports: Exports, memory: WebAssembly.Memory) {
     this.#exports = exports;
+    this.#memory = memory;
     exports._initialize();
-    const places = new Int32Array(exports.memory.buffer, exports.hz_web_layout(), FIELDS.length);
+    const places = new Int32Array(memory.buffer, exports.hz_web_layout(), FIELDS.length);
     this.#layout = Object.fromEntries(FIELDS.map((name, i) => [name, places[i]])) as Layout;
     this.#image = this.#allocate(this.#layout.image, "an image's description");
     this.#out = this.#allocate(this.#layout.image, "an image's description");
@@ -73,19 +100,55 @@ export class Library {
     this.#program = this.#allocate(this.#layout.program, "a program");
   }
 
-  /** Compile the module from its bytes, harmonizer.wasm. */
-  static async load(wasm: BufferSource): Promise<Library> {
+  /**
+   * Compile the module from its bytes: harmonizer.wasm, or with `threads`, which a worker of a
+   * page that is cross-origin isolated may have, harmonizer-threads.wasm.
+   */
+  static async load(wasm: BufferSource, threads?: Threads): Promise<Library> {
     if (typeof WebAssembly === "undefined" || !WebAssembly.validate(new Uint8Array(SIMD_PROBE))) {
       throw new UnsupportedError(
         "This browser must run WebAssembly with SIMD; it does not. Update it: Chrome 95, " +
           "Firefox 100, Safari 16.4 or newer do.",
       );
     }
-    // The C library asks for these to say why it ends; it never does so in a call that returns.
-    const unanswered = () => 52; // ENOSYS
-    const system = { fd_close: unanswered, fd_seek: unanswered, fd_write: unanswered };
-    const made = await WebAssembly.instantiate(wasm, { wasi_snapshot_preview1: system });
-    return new Library(made.instance.exports as unknown as Exports);
+    const system = { wasi_snapshot_preview1: SYSTEM };
+    if (!threads) {
+      const { instance } = await WebAssembly.instantiate(wasm, system);
+      const exports = instance.exports as unknown as Exports & { memory: WebAssembly.Memory };
+      return new Library(exports, exports.memory);
+    }
+    const { count, helper } = threads;
+    if (!Number.isInteger(count) || count < 1 || count > MOST_THREADS) {
+      throw new InvalidError(
+        `\`threads.count\` must be a whole number from 1 to ${MOST_THREADS}; got ${count}. Correct it.`,
+      );
+    }
+    if (typeof document !== "undefined" || !globalThis.crossOriginIsolated) {
+      throw new UnsupportedError(
+        "Threads must be asked for by a worker of a page that is cross-origin isolated; this is " +
+          `${typeof document !== "undefined" ? "the page itself" : "one that is not"}. Load ` +
+          "harmonizer.wasm without `threads`, or serve the page with COOP and COEP headers.",
+      );
+    }
+    const memory = reserveShared();
+    const module = await WebAssembly.compile(wasm);
+    const instance = await WebAssembly.instantiate(module, { ...system, env: { memory } });
+    const library = new Library(instance.exports as unknown as Exports, memory);
+    library.#helpers = await startHelpers(count - 1, helper, module, memory, (bytes) =>
+      library.#allocate(bytes, "a thread"),
+    );
+    return library;
+  }
+
+  /** How many threads measure and draw. */
+  get threads(): number {
+    return 1 + (this.#helpers?.count ?? 0);
+  }
+
+  /** End the helpers; the library draws alone afterwards. */
+  close(): void {
+    this.#helpers?.end();
+    this.#helpers = null;
   }
 
   get version(): string {
@@ -94,7 +157,7 @@ export class Library {
 
   /** Bytes of the module's memory, which grows and never shrinks. */
   get memoryBytes(): number {
-    return this.#exports.memory.buffer.byteLength;
+    return this.#memory.buffer.byteLength;
   }
 
   /** Copy samples into the module's memory; `release` gives it back. */
@@ -118,7 +181,7 @@ export class Library {
 
   /** The samples of a picture as they lie there; valid until the next call that allocates. */
   view(placed: Placed): Samples {
-    const { buffer } = this.#exports.memory;
+    const { buffer } = this.#memory;
     const count = placed.width * placed.height * placed.channels;
     if (placed.bytes === 1) return new Uint8Array(buffer, placed.at, count);
     if (placed.bytes === 2) return new Uint16Array(buffer, placed.at, count);
@@ -129,7 +192,7 @@ export class Library {
   measure(image: Placed, plan: Plan): Plan {
     this.#describe(this.#image, image);
     this.#write(plan);
-    this.#check(this.#exports.hz_measure(this.#image, this.#program, 1));
+    this.#check(this.#exports.hz_measure(this.#image, this.#program, this.threads));
     return this.#read(plan);
   }
 
@@ -144,7 +207,8 @@ export class Library {
     if (mask) this.#describeMask(mask, part);
     this.#write(plan);
     const at = mask ? this.#mask : 0;
-    this.#check(this.#exports.hz_render(this.#image, at, this.#program, this.#out, 1));
+    const { threads } = this;
+    this.#check(this.#exports.hz_render(this.#image, at, this.#program, this.#out, threads));
   }
 
   /** Composite (3, 256, 256) and mask (256, 256) in [0, 1], as a predictor reads them. */
@@ -162,6 +226,7 @@ export class Library {
   regionThumbnails(image: Placed, mask: Placed): [Float32Array, Float32Array] {
     this.#describe(this.#image, image);
     this.#describeMask(mask);
+    // One thread: its bands allocate, which those of helpers must not (wasm/helpers.cpp).
     return this.#small(3, 3, (first, second) =>
       this.#exports.hz_region_thumbnails(this.#image, this.#mask, first, second, 1),
     );
@@ -174,7 +239,7 @@ export class Library {
     const at = this.#allocate((first + second) * plane * 4, "thumbnails");
     try {
       this.#check(call(at, at + first * plane * 4));
-      const found = new Float32Array(this.#exports.memory.buffer, at, (first + second) * plane);
+      const found = new Float32Array(this.#memory.buffer, at, (first + second) * plane);
       return [found.slice(0, first * plane), found.slice(first * plane)];
     } finally {
       this.#exports.free(at);
@@ -194,11 +259,11 @@ export class Library {
 
   #bytes(placed: Placed): Uint8Array {
     const size = placed.width * placed.height * placed.channels * placed.bytes;
-    return new Uint8Array(this.#exports.memory.buffer, placed.at, size);
+    return new Uint8Array(this.#memory.buffer, placed.at, size);
   }
 
   #data(): DataView {
-    return new DataView(this.#exports.memory.buffer);
+    return new DataView(this.#memory.buffer);
   }
 
   #type(placed: Placed): number {
@@ -263,7 +328,7 @@ export class Library {
   }
 
   #text(at: number): string {
-    const bytes = new Uint8Array(this.#exports.memory.buffer, at);
+    const bytes = new Uint8Array(this.#memory.buffer, at);
     return new TextDecoder().decode(bytes.slice(0, bytes.indexOf(0)));
   }
 

@@ -53,7 +53,7 @@ export interface Charts {
 export type ExportKind = "png" | "png16" | "jpeg" | "cube";
 
 export interface Requests {
-  load: [{ base: string }, { version: string }];
+  load: [{ base: string; processors: number }, { version: string; threads: number; notes: readonly string[] }];
   inspect: [{ file: Blob; name: string }, Inspected];
   open: [{ file: Blob; name: string }, Opened];
   maskFile: [{ file: Blob; name: string }, { mask: ImageBitmap }];

@@ -47,6 +47,8 @@ export class Studio {
   #title = "harmonized";
   #mode: Mode = "look";
   #composite: ImageBitmap | null = null;
+  /** What is to be known of the picture that is open. */
+  #notes: readonly string[] = [];
   /** The look that the address came with, until a picture is there to draw it on. */
   #held: Arguments | null = null;
   readonly #preview = latest(async (given: Arguments) => {
@@ -67,8 +69,11 @@ export class Studio {
   /** Load the renderer; the network loads behind it. */
   async start(): Promise<void> {
     const base = new URL(".", document.baseURI).href;
-    const { version } = await this.session.call("load", { base });
-    element("facts").textContent = `harmonizer ${version}`;
+    const { version, threads, notes } = await this.session.call("load", {
+      base, processors: navigator.hardwareConcurrency || 1,
+    });
+    element("facts").textContent = `harmonizer ${version}, ${threads} thread${threads > 1 ? "s" : ""}`;
+    if (notes.length) this.#hint(notes.join(" "));
     const label = element<HTMLSelectElement>("label");
     label.append(...LABELS.map((name) => new Option(name, name, false, name === DEFAULT_LABEL)));
     document.documentElement.dataset.ready = "";
@@ -191,7 +196,7 @@ export class Studio {
     for (const id of ["paint", "place", "loupe"]) element<HTMLButtonElement>(id).disabled = false;
     this.painting.reset(null);
     this.view.draw();
-    if (notes.length) this.#hint(notes.join(" "));
+    this.#notes = notes;
   }
 
   /** Predict anew, and draw what is predicted; or the look that the address holds. */
@@ -205,7 +210,8 @@ export class Studio {
     this.#held = null;
     const strength = this.#history?.current.strength ?? 1;
     this.#apply({ arguments: held ?? found.arguments, strength: held ? 1 : strength });
-    if (found.concerns.length) this.#hint(found.concerns.join(" "));
+    const said = [...found.concerns, ...this.#notes];
+    if (said.length) this.#hint(said.join(" "));
     element<HTMLButtonElement>("reset").disabled = false;
     element("saving").querySelector("summary")?.setAttribute("aria-disabled", "false");
     await this.#against();
@@ -286,7 +292,10 @@ export class Studio {
     this.view.overlay = mode === "paint" ? this.painting.overlay : null;
     if (mode === "place") await this.#showBackground();
     this.view.draw();
-    if (mode === "paint") this.#hint("Paint over the foreground. Arrow keys move the brush, Space paints.");
+    if (mode === "paint") {
+      const how = "Paint over the foreground. Arrow keys move the brush, Space paints.";
+      this.#hint([how, ...this.#notes].join(" "));
+    }
     if (before === "paint" && mode === "look" && this.painting.changed) {
       const data = this.painting.values();
       await this.session.call("mask", { data }, [data.buffer]);

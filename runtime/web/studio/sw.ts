@@ -17,10 +17,12 @@ scope.addEventListener("install", (event) => {
 
 scope.addEventListener("activate", (event) => {
   const old = (name: string) => name.startsWith("harmonizer-studio-") && name !== NAME;
+  // The page that is open is not claimed: an isolated one in Firefox 140 then waits for its fetches
+  // for ever. It has what it needs, and the next one comes from here.
   event.waitUntil(
-    caches.keys()
-      .then((names) => Promise.all(names.filter(old).map((name) => caches.delete(name))))
-      .then(() => scope.clients.claim()),
+    caches.keys().then((names) =>
+      Promise.all(names.filter(old).map((name) => caches.delete(name))),
+    ),
   );
 });
 

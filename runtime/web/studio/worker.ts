@@ -1,15 +1,19 @@
 /** The page's worker: files, networks and pixels, so that the page never waits. */
 
-import { InvalidError, MemoryError } from "../src/errors.ts";
+import { InvalidError, MemoryError, ModelError } from "../src/errors.ts";
 import { Frame } from "../src/frame.ts";
-import { Library, type Samples } from "../src/library.ts";
+import { Library, MOST_THREADS, type Samples } from "../src/library.ts";
 import { cube, greys } from "../src/lut.ts";
 import { configureRuntime, Predictor } from "../src/predictor.ts";
+import { colourNotes } from "./gamut.ts";
 import { encodePng } from "./png.ts";
 import type { Answer, Operation, Opened, Placement, Request, Requests } from "./protocol.ts";
 import {
   decode, inspect, makeCanvas, maskBitmap, maskValues, pixelsOf, readPixels,
 } from "./reading.ts";
+
+/** A prediction is short; more wait for each other. */
+const MOST_NETWORK_THREADS = 4;
 
 /** Longest side of what sliders draw. */
 const PREVIEW = 1280;
@@ -22,7 +26,7 @@ const predictors = new Map<string, Promise<Predictor>>();
 let full: Frame | null = null;
 let preview: Frame | null = null;
 let maskSamples: Uint8Array | null = null;
-let cutout: { bitmap: ImageBitmap; name: string } | null = null;
+let cutout: { bitmap: ImageBitmap; notes: string[] } | null = null;
 
 async function fetchBytes(path: string): Promise<Uint8Array<ArrayBuffer>> {
   const response = await fetch(new URL(path, base)).catch(() => null);
@@ -35,10 +39,41 @@ async function fetchBytes(path: string): Promise<Uint8Array<ArrayBuffer>> {
   return new Uint8Array(await response.arrayBuffer());
 }
 
+/** The renderer, with threads where the browser lets this page have them. */
+async function loadLibrary(count: number, notes: string[]): Promise<Library> {
+  if (globalThis.crossOriginIsolated && count > 1) {
+    const helper = () => new Worker(new URL("helper.js", base), { type: "module" });
+    try {
+      return await Library.load(await fetchBytes("harmonizer-threads.wasm"), { count, helper });
+    } catch (error) {
+      notes.push(`One thread draws: ${(error as Error).message}`);
+    }
+  }
+  return Library.load(await fetchBytes("harmonizer.wasm"));
+}
+
+/** A network of this page, held to its hash where the browser has one: on https, on this machine. */
+async function fetchNetwork(name: string): Promise<Uint8Array> {
+  const data = await fetchBytes(`models/${name}.onnx`);
+  const { subtle } = globalThis.crypto as Partial<Crypto>;
+  if (!subtle) return data;
+  const listed = new TextDecoder().decode(await fetchBytes("models/hashes.json"));
+  const known = (JSON.parse(listed) as Record<string, string>)[`${name}.onnx`];
+  const digest = new Uint8Array(await subtle.digest("SHA-256", data));
+  const found = [...digest].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  if (found !== known) {
+    throw new ModelError(
+      `${name}.onnx must be the network that was shipped, with SHA-256 ${String(known).slice(0, 16)}...; ` +
+        `it has ${found.slice(0, 16)}.... Load the page again; if it stays so, export the page anew.`,
+    );
+  }
+  return data;
+}
+
 function predictor(name: string): Promise<Predictor> {
   let found = predictors.get(name);
   if (!found) {
-    found = fetchBytes(`models/${name}.onnx`).then((data) => Predictor.load(data, `${name}.onnx`));
+    found = fetchNetwork(name).then((data) => Predictor.load(data, `${name}.onnx`));
     predictors.set(name, found);
     found.catch(() => predictors.delete(name));
   }
@@ -120,7 +155,10 @@ function drawPlaced(
 
 function bitmapOf(drawn: Samples, width: number, height: number): ImageBitmap {
   const context = makeCanvas(width, height);
-  const data = new Uint8ClampedArray(drawn.buffer as ArrayBuffer, drawn.byteOffset, drawn.length);
+  // Shared memory is copied: ImageData does not take it.
+  const data = drawn.buffer instanceof ArrayBuffer
+    ? new Uint8ClampedArray(drawn.buffer, drawn.byteOffset, drawn.length)
+    : new Uint8ClampedArray(drawn);
   context.putImageData(new ImageData(data, width, height), 0, 0);
   return context.canvas.transferToImageBitmap();
 }
@@ -182,42 +220,58 @@ function middleOfMask(): number {
   return count ? (sum / count + 0.5) / width : 0.5;
 }
 
+interface Decoded {
+  readonly pixels: ImageData;
+  /** What is to be said of its colours. */
+  readonly notes: string[];
+}
+
 /** What was decoded to tell what it is, until it is opened: files are decoded once. */
-const decoded = new Map<string, ImageData>();
+const decoded = new Map<string, Decoded>();
 
 const keyOf = (file: Blob, name: string) => `${name} ${file.size} ${file.type}`;
 
-async function takePixels(file: Blob, name: string): Promise<ImageData> {
+async function decodePixels(file: Blob, name: string): Promise<Decoded> {
+  const bitmap = await decode(file, name);
+  const notes = await colourNotes(file, bitmap, name);
+  return { pixels: pixelsOf(bitmap), notes };
+}
+
+async function takePixels(file: Blob, name: string): Promise<Decoded> {
   const kept = decoded.get(keyOf(file, name));
   decoded.delete(keyOf(file, name));
-  return kept ?? pixelsOf(await decode(file, name));
+  return kept ?? decodePixels(file, name);
 }
 
 const handlers: { [K in Operation]: Handler<K> } = {
   async load(given) {
     base = given.base;
-    library = await Library.load(await fetchBytes("harmonizer.wasm"));
-    configureRuntime({ wasmPaths: { wasm: new URL("ort-wasm-simd-threaded.wasm", base).href } });
+    const notes: string[] = [];
+    library = await loadLibrary(Math.min(given.processors, MOST_THREADS), notes);
+    const file = (kind: string) => new URL(`ort-wasm-simd-threaded.${kind}`, base).href;
+    // Its threads load the .mjs; without them the same is in this script.
+    const wasmPaths = library.threads > 1 ? { wasm: file("wasm"), mjs: file("mjs") } : { wasm: file("wasm") };
+    configureRuntime({ wasmPaths, threads: Math.min(library.threads, MOST_NETWORK_THREADS) });
     predictor("harmonizer").catch(() => undefined); // said when somebody asks for it
-    return { version: library.version };
+    return { version: library.version, threads: library.threads, notes };
   },
   async inspect({ file, name }) {
-    const pixels = pixelsOf(await decode(file, name));
+    const found = await decodePixels(file, name);
     if (decoded.size > 1) decoded.clear();
-    decoded.set(keyOf(file, name), pixels);
-    return inspect(pixels);
+    decoded.set(keyOf(file, name), found);
+    return inspect(found.pixels);
   },
   async open({ file, name }) {
-    const pixels = await takePixels(file, name);
-    const notes = inspect(pixels).transparent
-      ? [`${name} is transparent in places; it is drawn as it is, and its alpha is left out.`]
-      : [];
+    const { pixels, notes } = await takePixels(file, name);
+    if (inspect(pixels).transparent) {
+      notes.push(`${name} is transparent in places; it is drawn as it is, and its alpha is left out.`);
+    }
     for (let i = 3; i < pixels.data.length; i += 4) pixels.data[i] = 255;
     return takeComposite(pixels, null, notes);
   },
   async maskFile({ file, name }) {
     const { width, height } = frame().image;
-    const pixels = await takePixels(file, name);
+    const { pixels } = await takePixels(file, name);
     if (pixels.width !== width || pixels.height !== height) {
       throw new InvalidError(
         `${name} must have the composite's width and height, ${width}x${height}; it has ` +
@@ -243,13 +297,14 @@ const handlers: { [K in Operation]: Handler<K> } = {
       );
     }
     cutout?.bitmap.close();
-    cutout = { bitmap, name };
+    cutout = { bitmap, notes: await colourNotes(file, bitmap, name) };
     return { bitmap: shown };
   },
   async compose({ background, name, placement }) {
     if (!cutout) throw new InvalidError("A cut-out must be open to place; none is. Open one.");
     const bitmap = await decode(background, name);
     const { width, height } = bitmap;
+    const notes = [...(await colourNotes(background, bitmap, name)), ...cutout.notes];
     const alone = makeCanvas(width, height);
     drawPlaced(alone, cutout.bitmap, placement);
     const cover = readPixels(alone).data;
@@ -259,7 +314,7 @@ const handlers: { [K in Operation]: Handler<K> } = {
     context.drawImage(bitmap, 0, 0);
     bitmap.close();
     drawPlaced(context, cutout.bitmap, placement);
-    return takeComposite(readPixels(context), mask, []);
+    return takeComposite(readPixels(context), mask, notes);
   },
   async predict({ model, label }) {
     const begun = performance.now();

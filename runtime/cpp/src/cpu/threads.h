@@ -5,7 +5,9 @@
 #include <cstdint>
 #include <functional>
 
-#if !defined(HZ_NO_THREADS)
+#if defined(HZ_SPIN_LOCKS)
+#include <atomic>
+#elif !defined(HZ_NO_THREADS)
 #include <mutex>
 #endif
 
@@ -16,6 +18,22 @@ namespace hz_cpu {
 struct Mutex {};
 struct Guard {
     explicit Guard(Mutex&) {}
+};
+#elif defined(HZ_SPIN_LOCKS)
+/* Where the library has no std::mutex; held for some additions. */
+struct Mutex {
+    std::atomic<bool> held{false};
+};
+struct Guard {
+    explicit Guard(Mutex& mutex) : mutex_(mutex) {
+        while (mutex_.held.exchange(true)) continue;
+    }
+    ~Guard() { mutex_.held = false; }
+    Guard(const Guard&) = delete;
+    Guard& operator=(const Guard&) = delete;
+
+private:
+    Mutex& mutex_;
 };
 #else
 using Mutex = std::mutex;
