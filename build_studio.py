@@ -1,7 +1,7 @@
 """Build what runs in a browser: the renderer as WebAssembly, the package, the studio.
 
 The renderer is compiled by Zig's C++ compiler from the sources of the C++ library, once without
-threads and once with them (docs/decisions/0014, 0016). The rest needs Node.js with npm.
+threads and once with them (docs/decisions/0014, 0017). The rest needs Node.js with npm.
 """
 
 import argparse
@@ -35,7 +35,7 @@ LATER = ("models/s2crnet.onnx",)
 
 PARTS = (
     *("api/checks", "api/errors", "api/functions"),
-    *("cpu/bands", "cpu/dispatch", "cpu/drawing", "cpu/passes"),
+    *("cpu/bands", "cpu/dispatch", "cpu/drawing", "cpu/passes", "cpu/pieces"),
     *("cpu/region_thumbnails", "cpu/thumbnail"),
     *("cpu/measure_kernels", "cpu/region_kernels", "cpu/render_kernels"),
 )

@@ -12,7 +12,14 @@ SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 PARTS = (
     *("api/checks", "api/errors", "api/functions", "api/renderer"),
     "api/system_posix",
-    *("cpu/bands", "cpu/dispatch", "cpu/drawing", "cpu/passes", "cpu/region_thumbnails"),
+    *(
+        "cpu/bands",
+        "cpu/dispatch",
+        "cpu/drawing",
+        "cpu/passes",
+        "cpu/pieces",
+        "cpu/region_thumbnails",
+    ),
     *("cpu/threads", "cpu/thumbnail"),
 )
 KERNELS = ("cpu/measure_kernels", "cpu/region_kernels", "cpu/render_kernels")
