@@ -60,8 +60,8 @@ bool find_ramps(const double (&table)[3][256], Ramps& ramps) {
         const double* values = table[c];
         int limit = 255;
         while (limit > 1 && values[limit - 1] == values[255]) --limit;
-        /* The clip may have bent the last piece of the line. */
-        if (limit < 255 || values[limit] == 1) --limit;
+        /* The clip may have bent the last piece of the line, though a later gain hides it. */
+        --limit;
         ramps.limits[c] = static_cast<uint8_t>(limit);
         ramps.slopes[c] = values[limit] / std::max(limit, 1);
         for (int value = 0; value <= 255; ++value) {
