@@ -17,7 +17,7 @@ from harmonizer.images.decoding import read_size
 from harmonizer.images.encoding import Quality
 from harmonizer.images.files import Photo, load_mask, load_photo, save_photo
 
-oiio = pytest.importorskip("OpenImageIO", reason="harmonizer[studio] is not installed")
+oiio = pytest.importorskip("OpenImageIO", reason="harmonizer[formats] is not installed")
 
 EXACT = Quality(lossless=True)
 
