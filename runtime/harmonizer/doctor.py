@@ -115,9 +115,9 @@ def _test_pictures() -> str:
     from harmonizer.images.encoding import Quality
     from harmonizer.images.files import (
         DEEP_FORMATS,
+        EXTRA_FORMATS,
         FLOAT_FORMATS,
         FORMATS,
-        EXTRA_FORMATS,
         load_photo,
         save_photo,
         to_depth,

@@ -5,16 +5,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from harmonizer.batch import (
-    RECORD_NAME,
-    Item,
-    Outcome,
-    available_cores,
-    pair_files,
-    run_batch,
-    split_layout,
-    with_backgrounds,
-)
+from harmonizer.batch import RECORD_NAME, available_cores, run_batch
 from harmonizer.checks import MAX_THREADS
 from harmonizer.cli import FAILURE, SUCCESS
 from harmonizer.cli.flags import with_flags
@@ -35,6 +26,7 @@ from harmonizer.composites import FileOptions, load_inputs
 from harmonizer.errors import StorageError
 from harmonizer.images.files import FORMATS, Pixels
 from harmonizer.others import find_others
+from harmonizer.pairing import Item, Outcome, pair_files, split_layout, with_backgrounds
 from harmonizer.storage import check_writable, make_folder
 from harmonizer.systems import return_large_blocks
 from harmonizer.usage import UsageError, check_suffix

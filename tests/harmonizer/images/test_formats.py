@@ -107,7 +107,9 @@ def make(form: str, pixels: Array, **parts: Any) -> bytes:
     return buffer.getvalue()
 
 
-def by_openimageio(form: str, pixels: Array, exif: bytes, icc: bytes, xmp: bytes, dpi: Any) -> bytes:
+def by_openimageio(
+    form: str, pixels: Array, exif: bytes, icc: bytes, xmp: bytes, dpi: Any
+) -> bytes:
     oiio = pytest.importorskip("OpenImageIO", reason="harmonizer[formats] is not installed")
     from tempfile import TemporaryDirectory
 

@@ -120,9 +120,9 @@ def test_without_its_library_it_is_said_what_to_install(
 ) -> None:
     save_photo(tmp_path / "a.jxl", picture())
     monkeypatch.setitem(__import__("sys").modules, "OpenImageIO", None)
-    with pytest.raises(ImageFileError, match=r"harmonizer\[studio\]"):
+    with pytest.raises(ImageFileError, match=r"harmonizer\[formats\]"):
         load_photo(tmp_path / "a.jxl")
-    with pytest.raises(ImageFileError, match=r"harmonizer\[studio\]"):
+    with pytest.raises(ImageFileError, match=r"harmonizer\[formats\]"):
         save_photo(tmp_path / "b.jxl", picture())
     assert not (tmp_path / "b.jxl").exists()
 
