@@ -42,7 +42,7 @@ class Entry:
     Attributes:
         output: The file's place below the output folder.
         key: What it follows from.
-        written: SHA-256 of what was written.
+        written: SHA-256 of what was written; in object storage its size and time of change.
     """
 
     output: str
@@ -51,7 +51,7 @@ class Entry:
 
     def line(self) -> bytes:
         """As JSON."""
-        entry = {"output": self.output, "key": self.key, "sha256": self.written}
+        entry = {"output": self.output, "key": self.key, "written": self.written}
         return json.dumps(entry).encode() + b"\n"
 
 
@@ -108,7 +108,7 @@ def failure(item: Item, error: Exception) -> Outcome:
     """What an error makes of an item."""
     known = isinstance(error, ValueError)
     reason = str(error) if known else f"{type(error).__name__}: {error}"
-    return Outcome(item.composite, "failed", error=reason)
+    return Outcome(item.composite, "failed", error=reason, again=not known)
 
 
 def run_batch(
@@ -261,5 +261,6 @@ def parse_entry(line: bytes) -> Entry | None:
     """A line of a record; None if it is none."""
     with contextlib.suppress(ValueError, KeyError, TypeError):
         entry = parse_document(line)
-        return Entry(str(entry["output"]), str(entry["key"]), str(entry["sha256"]))
+        written = entry["written"] if "written" in entry else entry["sha256"]  # as it was called
+        return Entry(str(entry["output"]), str(entry["key"]), str(written))
     return None

@@ -43,13 +43,17 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a composite: "done", "skipped" or "failed" with the reason."""
+    """What became of a composite: "done", "skipped" or "failed" with the reason.
+
+    `again`: the reason was the system's, not the file's, so that another try may do.
+    """
 
     composite: Path
     status: str
     notes: tuple[str, ...] = ()
     error: str = ""
     arguments: Arguments | None = None
+    again: bool = False
 
 
 def find_images(folder: Path, excluded: Iterable[Path] = ()) -> list[Path]:
