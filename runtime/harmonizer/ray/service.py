@@ -1,7 +1,7 @@
 """The service of `harmonizer serve` on Ray Serve: the same application, in replicas.
 
-    serve run harmonizer.ray.service:app jobs=1 threads=1
-    serve build harmonizer.ray.service:app -o serve.yaml
+    serve run harmonizer.ray.service:build replicas=2 queue=8
+    serve build harmonizer.ray.service:app -o serve.yaml     # with what is usual
 
 A replica is a process with a network; what docs/serving.md says of limits holds for each. Slow
 heads and idle connections are for Ray's proxy to end.
@@ -37,8 +37,8 @@ _SPARE = 16
 """Requests that reach a replica beyond its queue, to be answered with 429."""
 
 
-def app(words: Mapping[str, Any]) -> Application:
-    """The application, for `serve run`, `serve build` and a config's `import_path`.
+def build(words: Mapping[str, Any]) -> Application:
+    """The application, for `serve run` and a config's `import_path`.
 
     Args:
         words: Of `OPENING`, `LIMITS`, `keys`, the file of keys, which each node must have, and
@@ -53,14 +53,13 @@ def app(words: Mapping[str, Any]) -> Application:
     if strangers:
         raise ValueError(f"args must be of {', '.join(known)}; got {', '.join(strangers)}.")
     opening = {name: words[name] for name in OPENING if name in words}
-    if "threads" in opening:
-        opening["threads"] = int(opening["threads"])
+    opening["threads"] = int(_number("threads", words.get("threads", 1)))
     limits = replace(Settings(), **{n: _number(n, words[n]) for n in LIMITS if n in words})
     if limits.queue < limits.jobs:
         raise ValueError("`queue` must be at least `jobs`. Raise it.")
     keys = words.get("keys")
 
-    def build() -> Any:
+    def application() -> Any:
         if not any(isinstance(handler.formatter, JsonLines) for handler in LOG.handlers):
             handler = logging.StreamHandler(sys.stderr)
             handler.setFormatter(JsonLines())
@@ -70,7 +69,7 @@ def app(words: Mapping[str, Any]) -> Application:
         settings = replace(limits, keys=None if keys is None else read_keys(Path(keys)))
         return create_app(Harmonizer(**opening), settings)
 
-    deployment = serve.deployment(serve.ingress(build)())
+    deployment = serve.deployment(serve.ingress(application)())
     return deployment.options(
         name="Harmonizer",
         num_replicas=int(_number("replicas", words.get("replicas", 1))),
@@ -88,3 +87,7 @@ def _number(name: str, value: Any) -> Any:
     if number <= 0:
         raise ValueError(f"`{name}` must lie above 0; got {value!r}.")
     return number
+
+
+app = build({})
+"""With what is usual: `serve build` wants an application, and no function that makes one."""

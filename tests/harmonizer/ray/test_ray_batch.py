@@ -1,6 +1,7 @@
 """`harmonizer batch --ray` and rows of datasets, on a cluster of this machine."""
 
 import json
+import runpy
 import shutil
 from collections.abc import Iterator
 from functools import partial
@@ -202,6 +203,24 @@ def test_rows_of_parquet_come_back_with_pictures_arguments_and_errors(folders: P
     assert "`image` must have a file's bytes" in found["empty"]["error"]
 
 
+def test_example_of_parquet_goes_on_where_it_stopped(
+    folders: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray.data.DataContext.get_current(), "checkpoint_config", None)
+    run = runpy.run_path(str(ROOT / "examples/ray/parquet.py"))["run"]
+    image, mask = Path("c.jpg").read_bytes(), Path("m.png").read_bytes()
+    rows = [{"id": name, "image": image, "mask": mask} for name in ("a", "b")]
+    pq.write_table(pa.Table.from_pylist(rows[:1]), "in.parquet")
+    words = [str(folders / name) for name in ("in.parquet", "out", "done")]
+    run(*words)
+    pq.write_table(pa.Table.from_pylist(rows), "in.parquet")
+    before = set(Path("out").iterdir())
+    run(*words)
+    (new,) = set(Path("out").iterdir()) - before
+    assert pq.read_table(new)["id"].to_pylist() == ["b"]
+    assert sorted(pq.read_table("out")["id"].to_pylist()) == ["a", "b"]
+
+
 def test_rows_of_addresses_are_read_and_written_where_they_lie(folders: Path) -> None:
     with pytest.raises(ImageFileError, match="`suffix` must be one of"):
         harmonize_rows(ray.data.from_items([{"image": b""}]), suffix=".doc")
@@ -217,7 +236,7 @@ def test_rows_of_addresses_are_read_and_written_where_they_lie(folders: Path) ->
     assert "must be a file" in done["none.png"]["error"]
 
 
-def test_cluster_that_does_not_answer_is_named() -> None:
-    with joined("local"):  # the one that is there
-        assert ray.is_initialized()
+def test_cluster_that_was_joined_before_stays() -> None:
+    with joined("local"):
+        assert room(1, 0) == 2
     assert ray.is_initialized()

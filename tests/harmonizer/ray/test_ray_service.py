@@ -14,19 +14,19 @@ from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
-import yaml
 from repository import ROOT
 
 pytest.importorskip("ray.serve", reason="harmonizer[ray] is not installed")
 
 import ray
+import yaml
 from ray import serve
 from ray.cluster_utils import Cluster
 from ray.serve.schema import ServeDeploySchema
 
 from harmonizer import Harmonizer
 from harmonizer.client import Client, ServiceError
-from harmonizer.ray.service import app
+from harmonizer.ray.service import build
 
 pytestmark = pytest.mark.slow
 
@@ -48,7 +48,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         ray.init(address=cluster.address, log_to_driver=False)
     serve.start(http_options={"host": "127.0.0.1", "port": port})
     words = {"jobs": 1, "threads": "1", "queue": 4, "max_pixels": 100_000, "keys": keys}
-    serve.run(app({**words, "replicas": 2}))
+    serve.run(build({**words, "replicas": 2}))
     yield f"http://127.0.0.1:{port}"
     serve.shutdown()
     ray.shutdown()
@@ -133,7 +133,7 @@ def test_replica_killed_under_load_loses_nothing_and_hangs_nothing(url: str, sce
 )
 def test_words_that_cannot_be_served_are_refused(words: dict[str, object], said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        app(words)
+        build(words)
 
 
 def test_serve_builds_a_config_and_ours_keep_its_schema(tmp_path: Path) -> None:
@@ -145,9 +145,9 @@ def test_serve_builds_a_config_and_ours_keep_its_schema(tmp_path: Path) -> None:
     inner = yaml.safe_load(resource["spec"]["serveConfigV2"])
     for document in (yaml.safe_load((tmp_path / "serve.yaml").read_text()), ours, inner):
         (application,) = ServeDeploySchema(**document).applications
-        assert application.import_path == "harmonizer.ray.service:app"
+        assert application.import_path.partition(":")[0] == "harmonizer.ray.service"
         assert [item.name for item in application.deployments] == ["Harmonizer"]
-        app(application.args)
+        build(application.args)
     assert resource["kind"] == "RayService"
     version = resource["spec"]["rayClusterConfig"]["rayVersion"]
     assert version == ray.__version__
