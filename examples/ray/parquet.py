@@ -25,4 +25,5 @@ def run(source: str, output: str, done: str, workers: int = 1) -> None:
 
 
 if __name__ == "__main__":
-    run(*sys.argv[1:4])
+    source, output, done = sys.argv[1:4]
+    run(source, output, done)

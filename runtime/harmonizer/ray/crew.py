@@ -4,15 +4,15 @@ import contextlib
 import logging
 import os
 import pickle
-import warnings
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import ray
 import ray.data
 from ray.exceptions import RayError
-from ray.util.annotations import RayDeprecationWarning
 
 from harmonizer.batch import Entry
 from harmonizer.errors import HarmonizerError
@@ -64,16 +64,52 @@ class Crew:
     tries: int = 3
 
 
+class _Tally:
+    """Counts how often an item was begun and not ended: its worker was killed meanwhile."""
+
+    def __init__(self) -> None:
+        self._begun: Counter[int] = Counter()
+
+    def begin(self, index: int, ended: int) -> int:
+        """Count an item, and forget another; how often it was begun before."""
+        del self._begun[ended]
+        self._begun[index] += 1
+        return self._begun[index] - 1
+
+
 class _Actor:
     """One worker's process."""
 
-    def __init__(self, opening: Opening, recipe: Recipe, build: Callable[[Tools], Doer]) -> None:
+    def __init__(
+        self,
+        opening: Opening,
+        recipe: Recipe,
+        build: Callable[[Tools], Doer],
+        tries: int,
+        tally: Any,
+    ) -> None:
         return_large_blocks()
         self._doer = build(opening.open(recipe))
+        self._tries = tries
+        self._tally = tally
+        self._ended = -1
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        index = int(row["index"])
         item, before = pickle.loads(row["task"])  # of this batch's own driver
-        return {"index": row["index"], "result": pickle.dumps(self._doer.do(item, before))}
+        killed = ray.get(self._tally.begin.remote(index, self._ended))
+        done: tuple[Outcome, Entry | None]
+        if killed >= self._tries:
+            said = f"its worker was killed, each of {killed} times. Look at the cluster's log."
+            done = Outcome(item.composite, "failed", error=said), None
+        else:
+            for turn in range(self._tries):
+                time.sleep(turn)
+                done = self._doer.do(item, before)
+                if not done[0].again:
+                    break
+        self._ended = index
+        return {"index": index, "result": pickle.dumps(done)}
 
 
 @contextlib.contextmanager
@@ -134,9 +170,9 @@ def run_crew(
 ) -> Iterator[Outcome]:
     """Do the items on the cluster that was joined; yield what became of each as it is known.
 
-    A worker is handed 16 items at a time, and entries are recorded as they come back: a driver that
-    is killed has up to that many for each worker done again. Items whose worker died with them,
-    and those that failed by an error of the system, are tried again, alone.
+    A worker is handed up to 16 items at a time, and entries are recorded as they come back: a
+    driver that is killed has that many for each worker done again. Ray hands the items of a worker
+    that died to another; which of them it died of, a tally knows.
 
     Args:
         opening: How each worker opens its network.
@@ -149,65 +185,39 @@ def run_crew(
     Raises:
         ClusterError: If the workers cannot begin.
     """
-    left = dict(enumerate(items))
-    last: dict[int, Outcome] = {}
-    for turn in range(crew.tries):
-        block = max(1, min(_BLOCK, len(left) // (4 * crew.workers))) if turn == 0 else 1
-        tasks = [(index, item, record.before(item)) for index, item in left.items()]
-        for index, outcome, entry in _stream(opening, recipe, build, tasks, crew, block):
-            outcome = replace(outcome, composite=items[index].composite)
-            last[index] = outcome
-            if outcome.again and turn + 1 < crew.tries:
-                continue
-            del left[index]
-            if entry is not None:
-                record.add(entry)
-            yield outcome
-        if not left:
-            return
-    for index, item in left.items():
-        said = f"its worker was killed, each of {crew.tries} times. Look at the cluster's log."
-        yield last.get(index) or Outcome(item.composite, "failed", error=said)
-
-
-def _stream(
-    opening: Opening,
-    recipe: Recipe,
-    build: Callable[[Tools], Doer],
-    tasks: Iterable[tuple[int, Item, Entry | None]],
-    crew: Crew,
-    block: int,
-) -> Iterator[tuple[int, Outcome, Entry | None]]:
-    """One pass; what was lost with a worker does not come."""
-    rows = [{"index": i, "task": pickle.dumps((item, before))} for i, item, before in tasks]
+    if not items:
+        return
+    tasks = [(item, record.before(item)) for item in items]
+    rows = [{"index": i, "task": pickle.dumps(task)} for i, task in enumerate(tasks)]
+    block = max(1, min(_BLOCK, len(items) // (4 * crew.workers)))
+    tally = ray.remote(num_cpus=0)(_Tally).remote()
     with _context():
         dataset = ray.data.from_items(rows, override_num_blocks=-(-len(rows) // block)).map(
             _Actor,
-            fn_constructor_args=(opening.absolute(), recipe, build),
+            fn_constructor_args=(opening.absolute(), recipe, build, crew.tries, tally),
             compute=ray.data.ActorPoolStrategy(size=min(crew.workers, len(rows))),
             num_cpus=crew.cpus,
             num_gpus=crew.gpus or None,
-            max_task_retries=0,  # or a picture that kills its worker would do so for ever
         )
         try:
             for row in dataset.iter_rows():
                 outcome, entry = pickle.loads(row["result"])
-                yield row["index"], outcome, entry
+                if entry is not None:
+                    record.add(entry)
+                yield replace(outcome, composite=items[row["index"]].composite)
         except RayError as error:
             raise ClusterError(
                 f"a worker must begin on each node; one did not: {_cause(error)}. Its model and "
                 "harmonizer[ray] must be there."
             ) from error
+        finally:
+            ray.kill(tally)
 
 
 @contextlib.contextmanager
 def _context() -> Iterator[None]:
-    """Ray Data's settings, put back afterwards: quiet, and going on past lost blocks."""
-    wanted = {
-        "max_errored_blocks": -1,
-        "enable_progress_bars": False,
-        "print_on_execution_start": False,
-    }
+    """Ray Data's settings, put back afterwards: quiet."""
+    wanted = {"enable_progress_bars": False, "print_on_execution_start": False}
     context = ray.data.DataContext.get_current()
     before = {name: getattr(context, name) for name in wanted if hasattr(context, name)}
     log = logging.getLogger("ray.data")
@@ -216,9 +226,7 @@ def _context() -> Iterator[None]:
     try:
         for name in before:
             setattr(context, name, wanted[name])
-        with warnings.catch_warnings():  # of `max_task_retries`, which 2.64 may call otherwise
-            warnings.simplefilter("ignore", RayDeprecationWarning)
-            yield
+        yield
     finally:
         for name, value in before.items():
             setattr(context, name, value)
