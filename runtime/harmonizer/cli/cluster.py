@@ -16,7 +16,7 @@ from harmonizer.cli.options import read_file_options, read_opening
 from harmonizer.composites import FileOptions
 from harmonizer.pairing import Item, Outcome
 from harmonizer.recipes import Recipe
-from harmonizer.usage import UsageError
+from harmonizer.usage import UsageError, without_secrets
 
 
 def place(text: str) -> Path | str:
@@ -54,11 +54,11 @@ def check_cluster(options: argparse.Namespace) -> None:
         UsageError: If an address or a share of a GPU is given without --ray, or Ray is missing; or
             an address goes with an option that needs folders.
     """
-    for name in ("composites", "masks", "output"):
-        if isinstance(getattr(options, name), str) and options.ray is None:
+    for place in (options.composites, options.masks, options.output):
+        if isinstance(place, str) and options.ray is None:
             raise UsageError(
-                f"{getattr(options, name)} is an address, which needs --ray: `--ray local` "
-                "for this machine. Pass it, or name a folder."
+                f"{without_secrets(place)} is an address, which needs --ray: `--ray local` for "
+                "this machine. Pass it, or name a folder."
             )
     if options.gpus_per_worker is not None and options.ray is None:
         raise UsageError("--gpus-per-worker goes with --ray. Leave it out, or pass --ray.")

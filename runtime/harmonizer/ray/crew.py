@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import pickle
+import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -23,6 +24,9 @@ from harmonizer.systems import available_cores, return_large_blocks
 
 _BLOCK = 16
 """Items that an actor is handed at a time; what it made of them comes back together."""
+
+
+_ANSWER_SECONDS = 10.0
 
 
 class ClusterError(HarmonizerError, RuntimeError):
@@ -126,9 +130,11 @@ def joined(address: str, cores: int | None = None) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
+    check_address(address)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     how: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address == "local":
+        os.environ.setdefault("RAY_worker_niceness", "0")  # here nothing else waits for them
         how |= {"num_cpus": cores or available_cores(), "include_dashboard": False}
     try:
         ray.init(address, **how)
@@ -141,6 +147,24 @@ def joined(address: str, cores: int | None = None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def check_address(address: str) -> None:
+    """Refuse an address that does not answer: Ray itself tries for minutes.
+
+    Raises:
+        ClusterError: If it is none, or nobody listens there.
+    """
+    if address in ("local", "auto"):
+        return
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    rule = f"the cluster must be local, auto, HOST:PORT or ray://HOST:PORT; got {address[:80]!r}."
+    if not host or not port.isdecimal():
+        raise ClusterError(rule)
+    try:
+        socket.create_connection((host, int(port)), timeout=_ANSWER_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise ClusterError(f"{rule[:-1]}, which does not answer: {error}.") from error
 
 
 def room(cpus: float, gpus: float) -> int:

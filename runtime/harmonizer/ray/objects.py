@@ -19,9 +19,13 @@ from harmonizer.limits import max_file_bytes
 from harmonizer.pairing import Item, Outcome, no_composites, pair_found
 from harmonizer.recipes import Recipe, Tools
 from harmonizer.storage import write_atomically
+from harmonizer.usage import without_secrets
 
 _WHOLE = ("s3", "gcs", "abfs")
 """File systems in which a file is there when it is closed, and not before."""
+
+_MOST_BYTES = 1 << 24
+"""Of a file of the record."""
 
 _LINES, _SECONDS = 100, 10.0
 """The record gets a file of so many lines, or after that time: objects cannot be added to."""
@@ -50,7 +54,7 @@ class Folder:
         self.root = Path(root.rstrip("/"))
 
     def __str__(self) -> str:
-        return self.address
+        return without_secrets(self.address)
 
     def find(self) -> tuple[list[Path], list[str]]:
         """Images below it, sorted, and the names of other files; hidden ones are left out.
@@ -127,7 +131,8 @@ def _file_system(address: str) -> tuple[FileSystem, str]:
         found, root = fsspec.core.url_to_fs(address)
     except (ValueError, ImportError) as error:
         raise ImageFileError(
-            f"{address} must lie in storage that pyarrow or fsspec knows; {error}."
+            f"{without_secrets(address)} must lie in storage that pyarrow or fsspec knows; "
+            f"{without_secrets(str(error))}."
         ) from error
     return OtherFileSystem(FSSpecHandler(found)), root
 
@@ -216,7 +221,7 @@ class ObjectRecord:
         force: Take nothing for done.
 
     Raises:
-        OSError: If it cannot be read.
+        ImageFileError: If it cannot be read.
     """
 
     def __init__(self, output: Folder, force: bool = False) -> None:
@@ -252,9 +257,14 @@ class ObjectRecord:
         files = self._output.files
         where = FileSelector(str(self._root), allow_not_found=True)
         done = {}
-        paths = sorted(Path(info.path) for info in files.get_file_info(where))  # by time
-        for path in paths:
-            for line in self._output.read(path, 1 << 24).splitlines():
-                if (entry := parse_entry(line)) is not None:
-                    done[entry.output] = entry
+        try:
+            paths = sorted(Path(info.path) for info in files.get_file_info(where))  # by time
+            for path in paths:
+                for line in self._output.read(path, _MOST_BYTES).splitlines():
+                    if (entry := parse_entry(line)) is not None:
+                        done[entry.output] = entry
+        except OSError as error:
+            raise ImageFileError(
+                f"the record of {self._output} must be readable; {error}. Name another output."
+            ) from error
         return done

@@ -297,7 +297,7 @@ def saved_arguments(model: Path) -> Path:
     ("words", "said"),
     [
         ("cs ms -o s3://bucket/out", "is an address, which needs --ray"),
-        ("s3://bucket/cs ms -o out", "is an address, which needs --ray"),
+        ("s3://KEY:SECRET@bucket/cs ms -o out", "s3://bucket/cs is an address, which needs --ray"),
         ("cs ms -o out --gpus-per-worker 0.5", "--gpus-per-worker goes with --ray"),
         ("cs ms -o out --ray local --gpus-per-worker 1.5", "must be a whole number, or lie"),
         ("cs ms -o s3://bucket/o --ray local --report p.html", "--report goes with folders"),

@@ -26,7 +26,7 @@ from harmonizer.cli import main
 from harmonizer.errors import ImageFileError
 from harmonizer.opening import Opening
 from harmonizer.pairing import pair_files
-from harmonizer.ray.crew import ClusterError, Crew, joined, room, run_crew
+from harmonizer.ray.crew import ClusterError, Crew, check_address, joined, room, run_crew
 from harmonizer.ray.rows import harmonize_rows
 from harmonizer.recipes import Recipe
 
@@ -204,6 +204,22 @@ def test_batch_in_object_storage_writes_the_same_bytes_and_resumes(
     assert capsys.readouterr().out == "1 done, 2 skipped, 2 failed\n"
 
 
+def test_storage_that_cannot_be_had_is_refused_without_its_secrets(
+    scene: Path, bucket: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files, address = bucket
+    with files.open_output_stream("pictures/texts/read.txt") as stream:
+        stream.write(b"no picture")
+    for place, said in (
+        (address("nothing"), "must be a folder"),
+        (address("texts"), "must contain images"),
+        ("nowhere://testing:testing@pictures/cs", "must lie in storage that pyarrow or fsspec"),
+    ):
+        assert main(["batch", place, "-o", "out", "--ray", "local", "--jobs", "1"]) == 2
+        told = capsys.readouterr().err
+        assert said in told and "testing@" not in told
+
+
 def test_batch_through_fsspec_writes_whole_files(
     folders: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -280,6 +296,20 @@ def test_rows_of_addresses_are_read_and_written_where_they_lie(folders: Path) ->
         wanted = harmonizer.harmonize_file("c.jpg", "m.png", form="PNG")
     assert Path("row/a.png").read_bytes() == wanted.data and done["a.png"]["harmonized"] == b""
     assert "must be a file" in done["none.png"]["error"]
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("127.0.0.1:1", "does not answer: .*refused"),
+        ("ray://127.0.0.1:1", "does not answer: .*refused"),
+        ("127.0.0.1:99999", "does not answer"),
+        ("cluster", "must be local, auto, HOST:PORT"),
+    ],
+)
+def test_cluster_that_does_not_answer_is_named_at_once(address: str, said: str) -> None:
+    with pytest.raises(ClusterError, match=said):
+        check_address(address)
 
 
 def test_cluster_that_was_joined_before_stays() -> None:
