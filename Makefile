@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export HARMONIZER_DATA ?= $(abspath ../shared/data)
 
-.PHONY: help studio studio-build attack serve-demo setup prerequisites cuda train train-gpu model demo test test-quick test-all check format bench bench-gpu gpu-kit gpu-test pycuda wheel wheels site clean
+.PHONY: help ray ray-test bench-service studio studio-build attack serve-demo setup prerequisites cuda train train-gpu model demo test test-quick test-all check format bench bench-gpu gpu-kit gpu-test pycuda wheel wheels site clean
 
 help:
 	@echo "make demo      set up, export with parity, harmonize sample photographs"
@@ -26,6 +26,8 @@ help:
 	@echo "make studio-build  build the page in build/studio; wheels built afterwards hold it"
 	@echo "make site      build the documentation's site in build/site (needs no other set-up)"
 	@echo "make serve-demo  start the web service, ask it with curl, end it; its picture in out/serve"
+	@echo "make ray-test    install Ray, then run batches and the service on it"
+	@echo "make bench-service    load the service, compare it and Ray with batches; then the tables of docs/serving.md"
 	@echo "make attack    attack files, models, the C interface; write the tables of docs/reliability.md"
 
 setup: .venv/.ready
@@ -100,6 +102,15 @@ bench: setup
 
 pycuda: setup
 	$(BIN)/python -c 'import pycuda' 2>/dev/null || $(BIN)/python tests/helpers/cuda_driver/build.py
+
+ray: setup
+	$(BIN)/python -c 'import moto, ray.data' 2>/dev/null || $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ray]' 'moto[server]==5.2.5'
+
+ray-test: ray
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m '' tests/harmonizer/ray
+
+bench-service: ray
+	$(BIN)/python -m bench.service --output bench/results/service.json
 
 gpu-test: pycuda
 	$(BIN)/python tests/gpu/run_gpu.py --output bench/results/gpu-test.json

@@ -1,233 +1,266 @@
-"""Load `harmonizer serve` on loopback, and compare its processor time with `harmonizer batch`'s.
+"""Load `harmonizer serve` on loopback, and compare it and Ray with `harmonizer batch`.
 
-    python -m bench.service                      # the tables of docs/serving.md
-    python -m bench.service --requests 20000     # memory, over that many small pictures
+    python -m bench.service --output bench/results/service.json
+    python -m bench.service --table bench/results/service.json     # what docs/serving.md has
 
-Everything runs on the cores that this program may use, the clients too.
+Everything runs on the cores that this program may use, the clients too. Figures of Ray are left out
+where harmonizer[ray] is not installed.
 """
 
 import argparse
+import importlib.util
+import json
 import os
-import re
 import resource
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-from PIL import Image
-
+from bench.results_file import check, commit
+from bench.service_load import (
+    cpu_seconds,
+    load,
+    request,
+    resident_mb,
+    serving,
+    write_pair,
+)
+from harmonizer.bench import SCHEMA_VERSION, environment, judge
 from harmonizer.client import multipart
+from harmonizer.latency import Measurement, picture, summarize
+from harmonizer.storage import write_atomically
 
 CLIENTS = (1, 8, 64)
+QUEUE = 16
+
+RATIO = "processor time of a picture: service / batch"
+BOUND = "64 clients: p99 / what the queue holds, at the rate of 8 clients"
+GROWTH = "memory: MB, last reading - first"
+SCALING = "two workers of Ray / two processes: pictures a second"
+TARGETS = {
+    RATIO: ("at most", 1.15),
+    BOUND: ("at most", 1.0),
+    GROWTH: ("at most", 5.0),
+    SCALING: ("at least", 0.9),
+}
+"""The aims. 5 MB is what the allocator's own bookkeeping may move."""
+
+Figures = dict[str, float]
 
 
-def write_pair(folder: Path, width: int, height: int) -> tuple[Path, Path]:
-    """A JPEG with smooth colours and grain, and its mask, a quarter of it."""
-    dice = np.random.default_rng(7)
-    small = Image.fromarray(dice.integers(40, 216, (9, 16, 3), np.uint8))
-    smooth = np.asarray(small.resize((width, height), Image.Resampling.BICUBIC), np.int16)
-    grain = dice.integers(-6, 7, (height, width, 3), np.int16)
-    Image.fromarray((smooth + grain).clip(0, 255).astype(np.uint8)).save(folder / "c.jpg")
-    mask = np.zeros((height, width), np.uint8)
-    mask[height // 4 : 3 * height // 4, width // 4 : 3 * width // 4] = 255
-    Image.fromarray(mask).save(folder / "m.png")
-    return folder / "c.jpg", folder / "m.png"
+def percentile(times: list[float], share: float) -> float:
+    """One of measured times."""
+    ordered = sorted(times)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
-@contextmanager
-def serving(*words: str) -> Iterator[tuple[int, int]]:
-    """The service; its port and its process."""
-    with tempfile.TemporaryFile("w+") as log:
-        command = [sys.executable, "-m", "harmonizer", "serve", "--port", "0", *words]
-        process = subprocess.Popen(command, stderr=log)
-        try:
-            while True:
-                log.seek(0)
-                text = log.read()
-                if "startup complete" in text:
-                    break
-                if process.poll() is not None:
-                    raise RuntimeError(text)
-                time.sleep(0.1)
-            yield int(re.findall(r'"port": (\d+)', text)[0]), process.pid
-        finally:
-            process.terminate()
-            process.wait()
+def loads(data: bytes, size: tuple[int, int], total: int) -> tuple[list[Measurement], Figures]:
+    """Answers to 1, 8 and 64 clients."""
+    results: list[Measurement] = []
+    figures: Figures = {}
+    with serving("--jobs", "1", "--threads", "1", "--queue", str(QUEUE)) as (port, process):
+        load(port, data, 1, 5)
+        for clients in CLIENTS:
+            before = cpu_seconds(process)
+            seconds, times, statuses = load(port, data, clients, total)
+            if statuses.keys() - {200, 429, 503} or len(times) != total:
+                raise RuntimeError(f"{total} of 200, and 429 and 503 were expected; got {statuses}")
+            milliseconds = [1e3 * each for each in times]
+            name = f"service, {clients} clients"
+            results.append(summarize(name, picture(*size), 0.25, milliseconds))
+            figures |= {
+                f"{clients} clients: requests a second": total / seconds,
+                f"{clients} clients: p95, ms": percentile(milliseconds, 0.95),
+                f"{clients} clients: refused and asked again": statuses[429] + statuses[503],
+                f"{clients} clients: ms of a core each": 1e3
+                * (cpu_seconds(process) - before)
+                / total,
+            }
+    held = 1e3 * QUEUE / figures["8 clients: requests a second"]
+    figures[BOUND] = results[-1].p99_ms / held
+    return results, figures
 
 
-def request(path: str, body: bytes, kind: str) -> bytes:
-    """A POST whose answer is a JPEG."""
-    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nAccept: image/jpeg\r\nContent-Type: {kind}\r\n"
-    return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+def processor_time(pair: tuple[Path, Path], data: bytes, count: int) -> Figures:
+    """Of a picture in a batch and in the service, by turns, without the start."""
+    batches, services = [], []
+    with serving("--jobs", "1", "--threads", "1") as (port, process):
+        load(port, data, 1, 5)
+        for _ in range(5):
+            used = [_children(lambda n=n: run_batches(pair, [n])) for n in (count + 2, 2)]
+            batches.append((used[0] - used[1]) / count)
+            before = cpu_seconds(process)
+            load(port, data, 1, count)
+            services.append((cpu_seconds(process) - before) / count)
+    ratios = [service / batch for service, batch in zip(services, batches, strict=True)]
+    each = statistics.median(batches)
+    return {
+        "batch: ms of a core a picture": 1e3 * each,
+        "service: ms of a core a picture": 1e3 * statistics.median(services),
+        RATIO: statistics.median(ratios),
+        f"{RATIO}, least": min(ratios),
+        f"{RATIO}, most": max(ratios),
+        "batch: hours of a core for a million pictures": each * 1e6 / 3600,
+    }
 
 
-def ask(connection: socket.socket, data: bytes) -> tuple[int, float]:
-    """Send a request over a connection that stays; the status, and the seconds of Retry-After."""
-    connection.sendall(data)
-    answer = b""
-    while b"\r\n\r\n" not in answer:
-        answer += _received(connection)
-    head, _, body = answer.partition(b"\r\n\r\n")
-    length = re.search(rb"content-length: (\d+)", head)
-    left = int(length[1]) - len(body) if length else 0
-    while left > 0:
-        left -= len(_received(connection))
-    wait = re.search(rb"retry-after: (\d+)", head)
-    return int(head.split()[1]), float(wait[1]) if wait else 0.1
-
-
-def _received(connection: socket.socket) -> bytes:
-    data = connection.recv(1 << 20)
-    if not data:
-        raise ConnectionError("the service ended the connection")
-    return data
-
-
-def load(
-    port: int, data: bytes, clients: int, total: int
-) -> tuple[float, list[float], Counter[int]]:
-    """Ask as often as `total` from so many clients; seconds, those of each answer, statuses.
-
-    A client that is refused asks again when Retry-After says; the time of an answer begins then.
-    """
-    left, lock = [total], threading.Lock()
-    times: list[float] = []
-    statuses: Counter[int] = Counter()
-
-    def client() -> None:
-        connection = None
-        while True:
-            with lock:
-                if not left[0]:
-                    return
-                left[0] -= 1
-            while True:
-                began = time.perf_counter()
-                if connection is None:
-                    connection = socket.create_connection(("127.0.0.1", port), timeout=600)
-                status, wait = ask(connection, data)
-                seconds = time.perf_counter() - began
-                with lock:
-                    statuses[status] += 1
-                    if status == 200:
-                        times.append(seconds)
-                if status == 200:
-                    break
-                connection.close()
-                connection = None
-                time.sleep(wait)
-
-    began = time.perf_counter()
-    threads = [threading.Thread(target=client) for _ in range(clients)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return time.perf_counter() - began, times, statuses
-
-
-def cpu_seconds(process: int) -> float:
-    """Processor time of another process, of all its threads."""
-    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def resident_mb(process: int) -> float:
-    """Memory of another process."""
-    text = Path(f"/proc/{process}/status").read_text()
-    return int(re.findall(r"VmRSS:\s+(\d+)", text)[0]) / 1024
-
-
-def batch_cpu(pair: tuple[Path, Path], count: int) -> float:
-    """Processor time of `harmonizer batch` on so many copies of a pair."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        for place, file in zip(("composites", "masks"), pair, strict=True):
-            (folder / place).mkdir()
-            for index in range(count):
-                (folder / place / f"{index}{file.suffix}").write_bytes(file.read_bytes())
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        words = ["batch", folder, "-o", folder / "out", "--jobs", "1", "--threads", "1"]
-        command = [sys.executable, "-m", "harmonizer", *map(str, words)]
-        subprocess.run(command, check=True, capture_output=True)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+def _children(work: Any) -> float:
+    """Processor time of the processes that were started meanwhile, and have ended."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    work()
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def percentiles(times: list[float]) -> str:
-    """p50, p95 and p99 in milliseconds, as cells of a table."""
-    ordered = sorted(times)
-    places = [
-        ordered[min(len(ordered) - 1, int(share * len(ordered)))] for share in (0.5, 0.95, 0.99)
-    ]
-    return " | ".join(f"{1000 * place:.0f}" for place in places)
+def run_batches(pair: tuple[Path, Path], counts: list[int], *words: str) -> list[float]:
+    """Batches of so many copies of a pair each, at the same time; when each picture was there."""
+    with tempfile.TemporaryDirectory() as name:
+        commands = []
+        for number, count in enumerate(counts):
+            folder = Path(name) / str(number)
+            for place, file in zip(("composites", "masks"), pair, strict=True):
+                (folder / place).mkdir(parents=True)
+                for index in range(count):
+                    (folder / place / f"{index}{file.suffix}").write_bytes(file.read_bytes())
+            how = words or ("--jobs", "1")
+            told = ["batch", str(folder), "-o", str(folder / "out"), "--threads", "1", *how]
+            commands.append([sys.executable, "-m", "harmonizer", *told])
+        began = time.time()
+        started = [
+            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            for command in commands
+        ]
+        for process, count in zip(started, counts, strict=True):
+            said, trouble = process.communicate()
+            if not said.startswith(f"{count} done"):
+                raise RuntimeError(said + trouble)
+        done = Path(name).glob("*/out/*.jpg")
+        return sorted(path.stat().st_mtime - began for path in done)
+
+
+def rate(times: list[float]) -> float:
+    """Pictures a second, but for the first quarter, in which not all workers have begun."""
+    first = len(times) // 4
+    return (len(times) - 1 - first) / (times[-1] - times[first])
+
+
+def scaling(pair: tuple[Path, Path], count: int) -> Figures:
+    """Pictures a second of one process, of two, and of two workers of Ray, by turns."""
+    ways: dict[str, tuple[list[int], tuple[str, ...]]] = {
+        "one process": ([count], ()),
+        "two processes": ([count, count], ()),
+    }
+    if importlib.util.find_spec("ray") is not None:
+        ways["two workers of Ray"] = ([2 * count], ("--ray", "local", "--jobs", "2"))
+    rates: dict[str, list[float]] = {name: [] for name in ways}
+    starts: list[float] = []
+    for _ in range(3):
+        for name, (counts, words) in ways.items():
+            times = run_batches(pair, counts, *words)
+            rates[name].append(rate(times))
+            if "Ray" in name:
+                starts.append(times[0])
+    figures = {f"{name}: pictures a second": statistics.median(r) for name, r in rates.items()}
+    if starts:
+        pairs = zip(rates["two workers of Ray"], rates["two processes"], strict=True)
+        figures[SCALING] = statistics.median(ray / two for ray, two in pairs)
+        figures["Ray on one machine: seconds until the first picture"] = min(starts)
+    return figures
+
+
+def memory(folder: Path, count: int) -> Figures:
+    """Of the service, over so many small pictures."""
+    (folder / "small").mkdir()
+    pair = write_pair(folder / "small", 96, 64)
+    files = {"image": pair[0], "mask": pair[1]}
+    body, kind = multipart(files, {"arguments": '{"brightness": 0.2}'})
+    data = request("/render", body, kind)
+    readings = []
+    with serving("--jobs", "1", "--threads", "1") as (port, process):
+        for _ in range(10):
+            load(port, data, 4, count // 10)
+            readings.append(resident_mb(process))
+    return {
+        "memory: requests": count // 10 * 10,
+        "memory: MB after a tenth of them": readings[0],
+        "memory: MB at the most": max(readings),
+        "memory: MB at the end": readings[-1],
+        GROWTH: readings[-1] - readings[0],
+    }
+
+
+def rows(document: dict[str, Any]) -> Iterator[str]:
+    """The tables of docs/serving.md, line by line."""
+    figures = {figure["name"]: figure for figure in document["figures"]}
+    heads = "requests a second | p50, ms | p95, ms | p99, ms | refused | ms of a core each"
+    yield f"| clients | {heads} |"
+    yield "|---|---|---|---|---|---|---|"
+    for result in document["measurements"]:
+        clients = result["name"].removeprefix("service, ")
+        rate, p95, refused, each = (
+            figures[f"{clients}: {name}"]["value"]
+            for name in (
+                "requests a second",
+                "p95, ms",
+                "refused and asked again",
+                "ms of a core each",
+            )
+        )
+        middle = f"{result['p50_ms']:.0f} | {p95:.0f} | {result['p99_ms']:.0f}"
+        number = clients.partition(" ")[0]
+        yield f"| {number} | {rate:.1f} | {middle} | {refused:.0f} | {each:.0f} |"
+    yield ""
+    yield "| figure | measured | aim |"
+    yield "|---|---|---|"
+    for name, figure in figures.items():
+        if " clients: " not in name or "target" in figure:
+            aim = figure.get("target", "")
+            met = {True: ", met", False: ", **not met**"}.get(figure.get("met"), "")
+            yield f"| {name} | {figure['value']:g} | {aim}{met} |"
 
 
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=Path, help="result JSON")
+    parser.add_argument("--table", type=Path, metavar="FILE.json", help="print tables, measure not")
     parser.add_argument("--size", default="1280x720")
-    parser.add_argument("--total", type=int, default=100, help="requests for each row")
-    parser.add_argument("--requests", type=int, help="of small pictures, for memory alone")
+    parser.add_argument("--total", type=int, default=400, help="requests of each number of clients")
+    parser.add_argument("--count", type=int, default=40, help="pictures of each comparison")
+    parser.add_argument("--requests", type=int, default=20000, help="of small pictures, for memory")
     options = parser.parse_args()
+    if options.table is not None:
+        print("\n".join(rows(json.loads(options.table.read_text(encoding="utf-8")))))
+        return 0
+    if options.output is None:
+        parser.error("--output or --table is needed")
     width, height = map(int, options.size.split("x"))
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        if options.requests:
-            _memory(folder, options.requests)
-            return 0
-        pair = write_pair(folder, width, height)
+        pair = write_pair(Path(name), width, height)
         body, kind = multipart({"image": pair[0], "mask": pair[1]}, {})
         data = request("/harmonize", body, kind)
-        with serving("--jobs", "1", "--threads", "1") as (port, process):
-            load(port, data, 1, 5)
-            _compare(pair, port, process, data, max(4, options.total // 4))
-            print("| clients | requests a second | p50, ms | p95 | p99 | refused | core ms each |")
-            for clients in CLIENTS if options.total else ():
-                before = cpu_seconds(process)
-                seconds, times, statuses = load(port, data, clients, options.total)
-                each = 1000 * (cpu_seconds(process) - before) / options.total
-                cells = f"| {clients} | {len(times) / seconds:.1f} | {percentiles(times)} | "
-                print(f"{cells}{statuses[429] + statuses[503]} | {each:.0f} |", flush=True)
-                if statuses.keys() - {200, 429, 503}:
-                    raise RuntimeError(f"200, 429 and 503 were expected; got {statuses}")
+        results, figures = loads(data, (width, height), options.total)
+        figures |= processor_time(pair, data, options.count)
+        figures |= scaling(pair, options.count)
+        figures |= memory(Path(name), options.requests)
+    circumstances = {"commit": commit(), "load": round(os.getloadavg()[0], 2)}
+    circumstances["available cores"] = len(os.sched_getaffinity(0))
+    document = {
+        "schema_version": SCHEMA_VERSION,
+        "environment": environment(1) | circumstances,
+        "measurements": [asdict(result) for result in results],
+        "figures": [judge(name, value, TARGETS) for name, value in figures.items()],
+    }
+    check(document)
+    write_atomically(options.output, (json.dumps(document, indent=2) + "\n").encode())
+    print("\n".join(rows(document)))
     return 0
-
-
-def _compare(pair: tuple[Path, Path], port: int, process: int, data: bytes, count: int) -> None:
-    """Processor time of a picture in a batch and in the service, by turns, without the start."""
-    ratios = []
-    for _ in range(3):
-        batch = (batch_cpu(pair, count + 2) - batch_cpu(pair, 2)) / count
-        before = cpu_seconds(process)
-        load(port, data, 1, count)
-        service = (cpu_seconds(process) - before) / count
-        ratios.append(service / batch)
-        said = f"batch {1000 * batch:.0f} ms of a core a picture, service {1000 * service:.0f}"
-        print(f"{said}: {ratios[-1]:.2f} times", flush=True)
-    print(f"median {statistics.median(ratios):.2f} times")
-
-
-def _memory(folder: Path, count: int) -> None:
-    pair = write_pair(folder, 96, 64)
-    files = {"image": pair[0], "mask": pair[1]}
-    body, kind = multipart(files, {"arguments": '{"brightness": 0.2}'})
-    data = request("/render", body, kind)
-    with serving("--jobs", "1", "--threads", "1") as (port, process):
-        for done in range(0, count, count // 10):
-            load(port, data, 4, count // 10)
-            each = 1000 * cpu_seconds(process) / (done + count // 10)
-            said = f"{done + count // 10:,} requests: {resident_mb(process):.0f} MB"
-            print(f"{said}, {each:.1f} ms of a core each", flush=True)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ with Client("http://127.0.0.1:8000") as client:
 """
 
 import json
+import socket
 import time
 import uuid
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ from harmonizer.errors import HarmonizerError
 File = str | Path | bytes
 Field = str | float | bool
 
-_LONGEST_WAIT = 120.0
+_LONGEST_WAIT, _PAUSE = 120.0, 0.5
 
 
 class ServiceError(HarmonizerError):
@@ -57,7 +58,8 @@ class Client:
         url: Where the service is, such as "http://127.0.0.1:8000".
         key: Shown in X-API-Key.
         timeout: Seconds without an answer.
-        patience: Seconds to go on asking a service that is full (429, 503).
+        patience: Seconds to go on asking a service that is full (429, 503), or was there and is
+            lost: whose connection broke, or of which a proxy says so. To ask twice does no harm.
     """
 
     def __init__(
@@ -155,15 +157,26 @@ class Client:
     ) -> tuple[bytes, dict[str, str]]:
         body, kind = multipart(files, fields)
         headers = {**self._headers, "Content-Type": kind, "Accept": accept}
-        end = time.monotonic() + self._patience
+        end, lost = time.monotonic() + self._patience, False
         while True:
-            status, data, found = self._ask(path, body, headers)
+            try:
+                status, data, found = self._ask(path, body, headers)
+                lost = True  # it was there: it may come back
+            except (OSError, HTTPException) as error:
+                lost = lost or not isinstance(error, ConnectionRefusedError | socket.gaierror)
+                if not lost or time.monotonic() + _PAUSE > end:
+                    host = f"{self._connection.host}:{self._connection.port}"
+                    raise ServiceError(f"{host} must answer; it does not ({error}).") from error
+                time.sleep(_PAUSE)
+                continue
             if status == 200:
                 return data, found
-            wait = min(float(found.get("retry-after", _LONGEST_WAIT)), _LONGEST_WAIT)
-            if status not in (429, 503) or time.monotonic() + wait > end:
-                detail = _detail(data) or f"the service answered {status}"
-                raise ServiceError(detail, status, found.get("x-request-id", ""))
+            detail = _detail(data)
+            again = status in (429, 502, 503, 504) or (status == 500 and not detail)
+            wait = min(float(found.get("retry-after", _PAUSE)), _LONGEST_WAIT)
+            if not again or time.monotonic() + wait > end:
+                said = detail or f"the service answered {status}"
+                raise ServiceError(said, status, found.get("x-request-id", ""))
             time.sleep(wait)
 
     def _ask(
@@ -173,10 +186,9 @@ class Client:
             self._connection.request("POST", self._prefix + path, body, headers)
             response = self._connection.getresponse()
             data = response.read()
-        except (OSError, HTTPException) as error:
+        except (OSError, HTTPException):
             self._connection.close()
-            host = f"{self._connection.host}:{self._connection.port}"
-            raise ServiceError(f"{host} must answer; it does not ({error}).") from error
+            raise
         return response.status, data, {k.lower(): v for k, v in response.getheaders()}
 
 

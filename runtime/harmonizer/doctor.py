@@ -115,9 +115,9 @@ def _test_pictures() -> str:
     from harmonizer.images.encoding import Quality
     from harmonizer.images.files import (
         DEEP_FORMATS,
+        EXTRA_FORMATS,
         FLOAT_FORMATS,
         FORMATS,
-        STUDIO_FORMATS,
         load_photo,
         save_photo,
         to_depth,
@@ -126,7 +126,7 @@ def _test_pictures() -> str:
     random, done, missing = np.random.default_rng(3), [], []
     with TemporaryDirectory() as folder:
         for suffix, form in {form: (suffix, form) for suffix, form in FORMATS.items()}.values():
-            if form in STUDIO_FORMATS and importlib.util.find_spec("OpenImageIO") is None:
+            if form in EXTRA_FORMATS and importlib.util.find_spec("OpenImageIO") is None:
                 missing.append(form)
                 continue
             depths = [8, 16] if form in DEEP_FORMATS else [8]
@@ -141,7 +141,7 @@ def _test_pictures() -> str:
                 if read.shape != pixels.shape or (exact and not np.array_equal(read, pixels)):
                     raise ValueError(f"{form} must be read as it was written; it is not.")
                 done.append(f"{form} {depth}")
-    without = f"; {', '.join(missing)} with harmonizer[studio]" if missing else ""
+    without = f"; {', '.join(missing)} with harmonizer[formats]" if missing else ""
     return f"writes and reads {', '.join(done)} bits{without}"
 
 

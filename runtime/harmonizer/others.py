@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from harmonizer.batch import Item, Outcome, find_images
 from harmonizer.images.files import READ_SUFFIXES
+from harmonizer.pairing import Item, Outcome, find_images
 
 _NAMED = 50
 """Files of one kind that a note names."""

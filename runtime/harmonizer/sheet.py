@@ -12,9 +12,9 @@ from string import Template
 
 import numpy as np
 
-from harmonizer.batch import Item, Outcome
 from harmonizer.errors import HarmonizerError
 from harmonizer.images.files import Photo, Pixels, load_photo, to_depth
+from harmonizer.pairing import Item, Outcome
 from harmonizer.storage import write_file
 
 MOST = 300

@@ -1,14 +1,22 @@
 """What every command line checks before any work, of this package and of the toolchain."""
 
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from harmonizer.storage import check_writable
 
+_SECRETS = re.compile(r"(?<=://)[^/@\s]*@")
+
 
 class UsageError(Exception):
     """The command line asks for something impossible; found before any work."""
+
+
+def without_secrets(text: str) -> str:
+    """A text whose addresses do not say who asks: ``s3://KEY:SECRET@bucket`` is ``s3://bucket``."""
+    return _SECRETS.sub("", text)
 
 
 def check_outputs(

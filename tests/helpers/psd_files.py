@@ -16,7 +16,7 @@ def write_psd(
 ) -> None:
     """A file as Photoshop writes it: a layer, and the merged picture."""
     psd_tools = pytest.importorskip("psd_tools")
-    pytest.importorskip("OpenImageIO", reason="harmonizer[studio] is not installed")
+    pytest.importorskip("OpenImageIO", reason="harmonizer[formats] is not installed")
     from psd_tools.constants import Resource
     from psd_tools.psd.image_resources import ImageResource
 

@@ -19,7 +19,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-EXTRAS = ("completion", "heif", "matting", "studio", "test")
+EXTRAS = ("completion", "formats", "heif", "matting", "test")
 SHOWN = ("numpy", "onnxruntime", "pillow", "imagecodecs", "av")
 OF_THE_SOURCE_TREE = ("tests/project/test_wheel.py", "tests/project/test_structure.py")
 """They build, or look at how the sources are installed."""

@@ -34,7 +34,8 @@ WITHIN = {
     "cuda": {"engine"},
     "video": {"images"},
     "serve": {"images"},
-    "cli": {"cuda", "engine", "images", "serve", "video"},
+    "ray": {"images", "serve"},
+    "cli": {"cuda", "engine", "images", "ray", "serve", "video"},
 }
 """What each folder of the package may import of the others."""
 

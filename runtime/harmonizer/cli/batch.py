@@ -1,23 +1,22 @@
 """`harmonizer batch`: a folder of composites."""
 
 import argparse
-import sys
-from collections import Counter
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
-from harmonizer.batch import (
-    RECORD_NAME,
-    Item,
-    Outcome,
-    available_cores,
-    pair_files,
-    run_batch,
-    split_layout,
-    with_backgrounds,
-)
+from harmonizer.batch import RECORD_NAME, available_cores, run_batch
 from harmonizer.checks import MAX_THREADS
 from harmonizer.cli import FAILURE, SUCCESS
-from harmonizer.cli.flags import with_flags
+from harmonizer.cli.cluster import (
+    add_cluster_options,
+    check_cluster,
+    has_addresses,
+    on_ray,
+    place,
+    run_objects,
+)
+from harmonizer.cli.following import follow, report
 from harmonizer.cli.options import (
     add_input_options,
     add_output_options,
@@ -35,6 +34,8 @@ from harmonizer.composites import FileOptions, load_inputs
 from harmonizer.errors import StorageError
 from harmonizer.images.files import FORMATS, Pixels
 from harmonizer.others import find_others
+from harmonizer.pairing import Item, Outcome, pair_files, split_layout, with_backgrounds
+from harmonizer.recipes import Recipe
 from harmonizer.storage import check_writable, make_folder
 from harmonizer.systems import return_large_blocks
 from harmonizer.usage import UsageError, check_suffix
@@ -53,9 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         f"skipped when run again (OUTDIR/{RECORD_NAME} says what is); bad files are reported\n"
         "at the end, exit code 1. Other files in these folders are counted and named."
     )
-    parser.add_argument("composites", type=Path, metavar="COMPOSITES")
-    parser.add_argument("masks", type=Path, nargs="?", metavar="MASKS")
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUTDIR")
+    parser.add_argument("composites", type=place, metavar="COMPOSITES")
+    parser.add_argument("masks", type=place, nargs="?", metavar="MASKS")
+    parser.add_argument("-o", "--output", type=place, required=True, metavar="OUTDIR")
     parser.add_argument(
         "--format",
         type=image_format,
@@ -75,6 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help=f"files at a time; default: cores, up to {_MOST_WORKERS}",
     )
+    add_cluster_options(parser)
     add_recipe_options(parser)
     add_placing_options(parser, "put the foreground on it; a folder has one of each cut-out's name")
     add_input_options(parser)
@@ -90,6 +92,9 @@ def run(options: argparse.Namespace) -> int:
     if options.format is not None:
         check_format_options(options, FORMATS[options.format])
     recipe = read_recipe(options)
+    check_cluster(options)
+    if has_addresses(options):
+        return run_objects(options, recipe)
     composites, masks = options.composites, options.masks
     if masks is None:
         composites, masks = split_layout(composites)
@@ -106,28 +111,15 @@ def run(options: argparse.Namespace) -> int:
         check_writable(options.report)
     make_folder(options.output)
     check_writable(options.output / RECORD_NAME)
-    return_large_blocks()
-    cores = available_cores()
-    workers = options.jobs or min(cores, _MOST_WORKERS)
-    tools = open_tools(options, recipe, options.threads or max(1, cores // workers))
-
-    from tqdm import tqdm
-
-    counts = Counter(outcome.status for outcome in failures)
     how = read_file_options(options, placing)
-    results = run_batch(tools, items, options.output, recipe, how, workers, options.force)
-    outcomes = {}
-    for outcome in tqdm(results, total=len(items), unit="image", disable=None):
-        counts[outcome.status] += 1
-        outcomes[outcome.composite] = outcome
-        for note in outcome.notes:
-            tqdm.write(f"harmonizer: note: {with_flags(note)}", file=sys.stderr)
-        if outcome.status == "failed":
-            failures.append(outcome)
-    for outcome in sorted(failures, key=lambda failure: failure.composite):
-        say("failed", f"{outcome.composite}: {outcome.error}")
+    with contextlib.ExitStack() as stack:
+        if options.ray is None:
+            results = _on_threads(options, items, recipe, how)
+        else:
+            results = stack.enter_context(on_ray(options, items, recipe, how))
+        outcomes = follow(results, len(items), failures)
     rest = f", {others.count()} other files left alone" if others.count() else ""
-    said = f"{counts['done']} done, {counts['skipped']} skipped, {counts['failed']} failed{rest}"
+    said = report(outcomes, failures) + rest
     if options.report is not None:
         rows = [(item, outcomes[item.composite]) for item in items if item.composite in outcomes]
         shown = {item.composite for item, _ in rows}
@@ -136,6 +128,16 @@ def run(options: argparse.Namespace) -> int:
             say("note", note)
     print(said)
     return FAILURE if failures else SUCCESS
+
+
+def _on_threads(
+    options: argparse.Namespace, items: list[Item], recipe: Recipe, how: FileOptions
+) -> Iterator[Outcome]:
+    return_large_blocks()
+    cores = available_cores()
+    workers = options.jobs or min(cores, _MOST_WORKERS)
+    tools = open_tools(options, recipe, options.threads or max(1, cores // workers))
+    return run_batch(tools, items, options.output, recipe, how, workers, options.force)
 
 
 def _write_report(

@@ -8,17 +8,17 @@ import sys
 from pathlib import Path
 
 from harmonizer.arguments import MAX_STRENGTH, Arguments
-from harmonizer.backends import BACKENDS, build_renderer
+from harmonizer.backends import BACKENDS
 from harmonizer.checks import MAX_THREADS
 from harmonizer.cli.flags import with_flags
 from harmonizer.composites import FileOptions
 from harmonizer.contract import DEFAULT_LABEL, LABELS
 from harmonizer.errors import HarmonizerError
-from harmonizer.harmonizer import Harmonizer
 from harmonizer.images.cutouts import Placing
 from harmonizer.images.encoding import SUBSAMPLINGS, Quality
 from harmonizer.images.files import DEEP_FORMATS, MAX_PIXELS, output_format
 from harmonizer.masks import Levels
+from harmonizer.opening import Opening
 from harmonizer.ops import OPERATIONS, PHOTO_FILTERS
 from harmonizer.recipes import Recipe, Tools
 from harmonizer.usage import UsageError
@@ -237,23 +237,23 @@ def open_tools(options: argparse.Namespace, recipe: Recipe, threads: int | None 
         ModelError, NativeLibraryError: If they cannot be loaded.
         ArgumentsError: If --set names a filter that the model does not have.
     """
-    threads = options.threads if threads is None else threads
-    if recipe.given is not None:
-        return Tools(build_renderer(options.backend, threads))
     try:
-        harmonizer = Harmonizer(
-            options.model,
-            options.backend,
-            threads,
-            label=options.label,
-            allow_host_code=options.allow_host_code,
-        )
+        return read_opening(options, threads).open(recipe)
     except HarmonizerError:  # among them one of the model, which is a ValueError as well
         raise
     except ValueError as error:  # of --label alone: the parser has checked the others
         raise UsageError(str(error)) from error
-    recipe.check(harmonizer.filters)
-    return Tools(harmonizer.renderer, harmonizer)
+
+
+def read_opening(options: argparse.Namespace, threads: int | None = None) -> Opening:
+    """The options that say how a network and a renderer are opened."""
+    return Opening(
+        options.model,
+        options.backend,
+        options.threads if threads is None else threads,
+        options.label,
+        options.allow_host_code,
+    )
 
 
 def place_of(tools: Tools) -> str:

@@ -51,8 +51,8 @@ DEEP_FORMATS = frozenset({"PNG", "TIFF", "JPEG XL"})
 FLOAT_FORMATS = frozenset({"TIFF", "OpenEXR"})
 """Formats that hold floats."""
 
-STUDIO_FORMATS = frozenset({"JPEG XL", "OpenEXR"})
-"""Formats that need the extra harmonizer[studio]."""
+EXTRA_FORMATS = frozenset({"JPEG XL", "OpenEXR"})
+"""Formats that need the extra harmonizer[formats]."""
 
 ALPHA_FORMATS = frozenset({"PNG", "TIFF", "WebP", "AVIF", "JPEG XL", "OpenEXR"})
 """Formats that hold an alpha channel."""

@@ -27,7 +27,7 @@ def library(form: str) -> Any:
     except ImportError as error:
         raise ImageFileError(
             f"{form} files need OpenImageIO, which cannot be imported ({error}). Install it: "
-            'pip install "harmonizer[studio]"; or export the picture as PNG or TIFF.'
+            'pip install "harmonizer[formats]"; or export the picture as PNG or TIFF.'
         ) from error
     return OpenImageIO
 

@@ -6,7 +6,9 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import time
+import types
 from pathlib import Path
 
 import numpy as np
@@ -289,3 +291,32 @@ def saved_arguments(model: Path) -> Path:
     words = ["image", "composites/b.png", "masks/b.png", "-o", "b.png", "--model", str(model)]
     assert main([*words, "--save-arguments", "b.json"]) == 0
     return Path("b.json")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("cs ms -o s3://bucket/out", "is an address, which needs --ray"),
+        ("s3://KEY:SECRET@bucket/cs ms -o out", "s3://bucket/cs is an address, which needs --ray"),
+        ("cs ms -o out --gpus-per-worker 0.5", "--gpus-per-worker goes with --ray"),
+        ("cs ms -o out --ray local --gpus-per-worker 1.5", "must be a whole number, or lie"),
+        ("cs ms -o s3://bucket/o --ray local --report p.html", "--report goes with folders"),
+        ("cs -o s3://bucket/o --ray local --background b.jpg", "--background goes with folders"),
+        ("cs ms -o out --ray local", "--ray needs ray.data, which is not installed"),
+    ],
+)
+def test_batch_on_a_cluster_is_refused_before_any_work(
+    scene: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: str,
+    said: str,
+) -> None:
+    for name in ("cs", "ms"):
+        Path(name).mkdir()
+        shutil.copy("m.png", f"{name}/a.png")
+    monkeypatch.setitem(sys.modules, "pyarrow", types.ModuleType("pyarrow"))
+    monkeypatch.setitem(sys.modules, "ray", types.ModuleType("ray"))
+    monkeypatch.setitem(sys.modules, "ray.data", None)
+    assert said in refused(capsys, 2, "batch", *words.split())
+    assert not Path("out").exists()

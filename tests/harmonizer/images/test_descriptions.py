@@ -68,7 +68,7 @@ def write(path: Path, dpi: tuple[float, float] | None, xmp: bytes, **options: An
 def need(*suffixes: str) -> None:
     """Skip where what reads and writes JPEG XL is missing."""
     if ".jxl" in suffixes:
-        pytest.importorskip("OpenImageIO", reason="harmonizer[studio] is not installed")
+        pytest.importorskip("OpenImageIO", reason="harmonizer[formats] is not installed")
 
 
 def jxl_box(data: bytes, kind: bytes) -> bytes:

@@ -103,12 +103,14 @@ def make(form: str, pixels: Array, **parts: Any) -> bytes:
         kept = {"exif": exif or None, "icc_profile": icc or None, "xmp": xmp or None}
         image.save(buffer, quality=-1, chroma=444, **kept)
     else:
-        return by_studio(form, pixels, exif, icc, xmp, dpi)
+        return by_openimageio(form, pixels, exif, icc, xmp, dpi)
     return buffer.getvalue()
 
 
-def by_studio(form: str, pixels: Array, exif: bytes, icc: bytes, xmp: bytes, dpi: Any) -> bytes:
-    oiio = pytest.importorskip("OpenImageIO", reason="harmonizer[studio] is not installed")
+def by_openimageio(
+    form: str, pixels: Array, exif: bytes, icc: bytes, xmp: bytes, dpi: Any
+) -> bytes:
+    oiio = pytest.importorskip("OpenImageIO", reason="harmonizer[formats] is not installed")
     from tempfile import TemporaryDirectory
 
     with TemporaryDirectory() as folder:
@@ -173,7 +175,7 @@ def test_table_names_every_format() -> None:
 @pytest.mark.parametrize(("form", "claim"), of("read"))
 def test_read(form: str, claim: str, tmp_path: Path) -> None:
     photo = load(tmp_path, make(form, base(form)))
-    assert claim in ("yes", "studio", "heif") and photo.form == form
+    assert claim in ("yes", "formats", "heif") and photo.form == form
     shown = photo.pixels * 255 if form == "OpenEXR" else photo.pixels
     slack = 40 if form == "GIF" else 3
     assert np.abs(shown.astype(float) - picture()).mean() < slack
@@ -186,8 +188,8 @@ def test_written(form: str, claim: str, tmp_path: Path) -> None:
         with pytest.raises(ImageFileError, match="must end in one of"):
             save_photo(path, base(form))
         return
-    if claim == "studio":
-        pytest.importorskip("OpenImageIO", reason="harmonizer[studio] is not installed")
+    if claim == "formats":
+        pytest.importorskip("OpenImageIO", reason="harmonizer[formats] is not installed")
     assert save_photo(path, base(form), quality=EXACT) == ()
     readers: dict[str, Callable[[Path], Any]] = {
         "TIFF": tifffile.imread,
@@ -288,7 +290,7 @@ def test_what_belongs_to_the_file(form: str, column: str, tmp_path: Path) -> Non
 
 def test_jpeg_xl_with_loss_states_its_colours_by_code(tmp_path: Path) -> None:
     assert dict(of("ICC"))["JPEG XL"] == "kept; with loss by code"
-    pytest.importorskip("OpenImageIO", reason="harmonizer[studio] is not installed")
+    pytest.importorskip("OpenImageIO", reason="harmonizer[formats] is not installed")
     like = Photo(picture(), icc=SRGB, description=Description())
     for quality in (EXACT, Quality()):
         save_photo(tmp_path / "a.jxl", picture(), like, quality=quality)

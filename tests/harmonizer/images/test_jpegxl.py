@@ -17,7 +17,7 @@ from harmonizer.images.decoding import read_size
 from harmonizer.images.encoding import Quality
 from harmonizer.images.files import Photo, load_mask, load_photo, save_photo
 
-oiio = pytest.importorskip("OpenImageIO", reason="harmonizer[studio] is not installed")
+oiio = pytest.importorskip("OpenImageIO", reason="harmonizer[formats] is not installed")
 
 EXACT = Quality(lossless=True)
 
@@ -120,9 +120,9 @@ def test_without_its_library_it_is_said_what_to_install(
 ) -> None:
     save_photo(tmp_path / "a.jxl", picture())
     monkeypatch.setitem(__import__("sys").modules, "OpenImageIO", None)
-    with pytest.raises(ImageFileError, match=r"harmonizer\[studio\]"):
+    with pytest.raises(ImageFileError, match=r"harmonizer\[formats\]"):
         load_photo(tmp_path / "a.jxl")
-    with pytest.raises(ImageFileError, match=r"harmonizer\[studio\]"):
+    with pytest.raises(ImageFileError, match=r"harmonizer\[formats\]"):
         save_photo(tmp_path / "b.jxl", picture())
     assert not (tmp_path / "b.jxl").exists()
 

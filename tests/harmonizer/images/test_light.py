@@ -35,7 +35,7 @@ def light() -> NDArray[np.float32]:
 
 
 def write_exr(path: str | Path, pixels: Array, kind: str = "half", **attributes: Any) -> None:
-    oiio = pytest.importorskip("OpenImageIO", reason="harmonizer[studio] is not installed")
+    oiio = pytest.importorskip("OpenImageIO", reason="harmonizer[formats] is not installed")
     height, width, channels = pixels.shape
     spec = oiio.ImageSpec(width, height, channels, kind)
     if names := attributes.pop("names", None):

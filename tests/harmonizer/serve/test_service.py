@@ -166,6 +166,46 @@ def test_end_of_the_service_finishes_what_it_has_taken(scene: Path, tmp_path: Pa
             service.connect()
 
 
+def test_service_that_is_killed_in_a_request_serves_again_and_the_client_gets_its_picture(
+    scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    grain = np.random.default_rng(3).integers(0, 256, (1500, 1500, 3), np.uint8)
+    Image.fromarray(np.dstack([grain, grain[..., 0]])).save(tmp_path / "large.png")
+    (tmp_path / "alone").mkdir()
+    with serving(tmp_path / "alone", "--threads", "1") as other, other.client() as client:
+        wanted = client.harmonize(tmp_path / "large.png").data
+    answers: list[bytes] = []
+    with serving(tmp_path, "--threads", "1") as service:
+        client = service.client()
+        asking = threading.Thread(
+            target=lambda: answers.append(client.harmonize(tmp_path / "large.png").data)
+        )
+        impatient = service.client(patience=0)
+        failed: list[ServiceError] = []
+
+        def ask_once() -> None:
+            try:
+                impatient.harmonize(tmp_path / "large.png")
+            except ServiceError as error:
+                failed.append(error)
+
+        once = threading.Thread(target=ask_once)
+        asking.start()
+        once.start()
+        while service.figure("harmonizer_pictures_in_work") < 1:
+            pass
+        assert service.stop(signal.SIGKILL) == -signal.SIGKILL
+        once.join(60)
+        assert failed and failed[0].status == 0 and "must answer" in str(failed[0])
+        assert list((tmp_path / "temporary").iterdir()) == []  # what was sent is gone with it
+        with serving(tmp_path, "--port", str(service.port), "--threads", "1"):
+            asking.join(60)
+            client.close()
+    assert answers == [wanted]
+
+
 def test_keys_of_a_file_are_needed_where_there_is_one(scene: Path, tmp_path: Path) -> None:
     keys = tmp_path / "keys"
     keys.write_text("# two of them\n0123456789abcdef-one\n0123456789abcdef-two # for tests\n")
