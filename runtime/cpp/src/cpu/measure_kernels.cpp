@@ -1,5 +1,8 @@
 /* Histograms and sums over rows; compiled once for each instruction set. */
 #include "cpu/blocks.h"
+#if defined(__AVX512BW__)
+#include "cpu/sums_avx512.h"
+#endif
 
 namespace HZ_NAMESPACE {
 
@@ -42,6 +45,18 @@ bool sum_values(const hz_image& image, const uint8_t (&limits)[3], int64_t first
     uint8_t limit[kLanes];
     for (int i = 0; i < kLanes; ++i) limit[i] = limits[channel(i)];
     const int64_t bytes = image.width * 3;
+#if defined(__AVX512BW__)
+    const uint8_t ordered[3] = {limit[0], limit[1], limit[2]};
+    uint64_t above[3] = {}, upto[3] = {};
+    for (int64_t y = first; y < end; ++y)
+        sum_row(static_cast<const uint8_t*>(image.data) + y * image.row_stride - (reversed ? 2 : 0),
+                bytes, ordered, above, upto);
+    for (int i = 0; i < 3; ++i) {
+        sums.above[channel(i)] += above[i];
+        sums.upto[channel(i)] += upto[i];
+    }
+    return true;
+#endif
     for (int64_t y = first; y < end; ++y) {
         const uint8_t* __restrict row =
             static_cast<const uint8_t*>(image.data) + y * image.row_stride - (reversed ? 2 : 0);
