@@ -234,8 +234,8 @@ bool draw_in_float(const Block& block, Cover cover, const float* coverage, Word*
 #if defined(__AVX512BW__)
     if (curved && (!soft || packed(block.job.image))) {
         draw_middle(block, drawing.prefix_in_lines, planes);
-        return soft ? blend_pieces(drawing.pieces, planes, coverage, block, words)
-                    : look_up_pieces(drawing.pieces, planes, n, words);
+        return soft ? blend_pieces(drawing, planes, coverage, block, words)
+                    : look_up_pieces(drawing, planes, n, words);
     }
 #endif
     if (curved && !soft) {

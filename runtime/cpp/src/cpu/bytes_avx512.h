@@ -91,10 +91,19 @@ HZ_FN void store_levels(const __m512i* whole, __m512 nearest, uint32_t* words, _
     met |= doubtful;
 }
 
+/* Black and white that were found in double are exactly that, and pieces go through both ends of
+   the curve: without this, a steep end would put all that a clip made black in doubt. */
+HZ_FN __m512 surer_at_ends(__m512 v, __m512 doubt) {
+    const __mmask16 end = _mm512_cmp_ps_mask(v, _mm512_setzero_ps(), _CMP_EQ_OQ) |
+                          _mm512_cmp_ps_mask(v, _mm512_set1_ps(1), _CMP_EQ_OQ);
+    return _mm512_mask_mov_ps(doubt, end, _mm512_set1_ps(1e-4f));
+}
+
 /* The planes through the suffix's curve; whether any pixel is in doubt. */
-bool look_up_pieces(const hz_cpu::CurvePieces& curve, const Planes<float>& planes, int n,
+bool look_up_pieces(const ByteDrawing& drawing, const Planes<float>& planes, int n,
                     uint32_t* words) {
-    const Pieces pieces(curve);
+    const Pieces pieces(drawing.pieces);
+    const bool exact = !drawing.middle_in_float;
     const float* const values[3] = {planes.r, planes.g, planes.b};
     __mmask16 met = 0;
     for (int i = 0; i < n; i += 16) {
@@ -102,7 +111,9 @@ bool look_up_pieces(const hz_cpu::CurvePieces& curve, const Planes<float>& plane
         __m512i whole[3];
         for (int c = 0; c < 3; ++c) {
             __m512 doubt;
-            const __m512 level = pieces.value(_mm512_load_ps(values[c] + i), doubt);
+            const __m512 v = _mm512_load_ps(values[c] + i);
+            const __m512 level = pieces.value(v, doubt);
+            if (exact) doubt = surer_at_ends(v, doubt);
             whole[c] = round_levels(level, doubt, nearest);
         }
         store_levels(whole, nearest, words + i, met);
@@ -111,11 +122,12 @@ bool look_up_pieces(const hz_cpu::CurvePieces& curve, const Planes<float>& plane
 }
 
 /* The same under a soft mask: blended with the source, in levels. */
-bool blend_pieces(const hz_cpu::CurvePieces& curve, const Planes<float>& planes,
-                  const float* coverage, const Block& block, uint32_t* words) {
+bool blend_pieces(const ByteDrawing& drawing, const Planes<float>& planes, const float* coverage,
+                  const Block& block, uint32_t* words) {
     const hz_image& image = block.job.image;
     const bool reversed = image.channel_stride < 0;
-    const Pieces pieces(curve);
+    const Pieces pieces(drawing.pieces);
+    const bool exact = !drawing.middle_in_float;
     const float* const values[3] = {planes.r, planes.g, planes.b};
     const __m512i byte = _mm512_set1_epi32(255);
     const __m512 zero = _mm512_setzero_ps(), one = _mm512_set1_ps(1), full = _mm512_set1_ps(255);
@@ -130,7 +142,9 @@ bool blend_pieces(const hz_cpu::CurvePieces& curve, const Planes<float>& planes,
         __m512i whole[3];
         for (int c = 0; c < 3; ++c) {
             __m512 doubt;
-            const __m512 level = pieces.value(_mm512_load_ps(values[c] + i), doubt);
+            const __m512 v = _mm512_load_ps(values[c] + i);
+            const __m512 level = pieces.value(v, doubt);
+            if (exact) doubt = surer_at_ends(v, doubt);
             const unsigned shift = unsigned(8 * (reversed ? 2 - c : c));
             const __m512 before = _mm512_cvtepi32_ps(
                 _mm512_and_si512(_mm512_srlv_epi32(source, _mm512_set1_epi32(int(shift))), byte));

@@ -172,11 +172,16 @@ void make_byte_drawing(const Steps& steps, ByteDrawing& drawing) {
             drawing.levels[c][value] = static_cast<uint8_t>(drawing.prefix[c][value] * 255 + 0.5);
         }
     if (drawing.suffix == steps.count) return;
-    if (kernels().in_pieces)
+    if (kernels().in_pieces) {
         fit_pieces(steps, drawing.suffix, 255, kDoubtPositions / double(1 << kPositionBits),
                    drawing.pieces);
-    else
+        /* Where the curve's end is steep, what lies there has to be known in double. */
+        const float* const doubts = drawing.pieces.doubts;
+        constexpr float kSteepEnd = 0.25f;
+        if (std::max(doubts[0], doubts[kPieces / 2]) > kSteepEnd) drawing.middle_in_float = false;
+    } else {
         make_cells(steps, drawing.suffix, drawing.cells);
+    }
 }
 
 }  // namespace hz_cpu
