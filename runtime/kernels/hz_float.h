@@ -153,7 +153,8 @@ HZ_FN constexpr double inverse_factorial(int k) {
 /* sum of f^(j-k) / j! from j = k on; from 0 it is exp(f). */
 template <int k, typename T>
 HZ_FN T exp_series(T f) {
-    const T coefficient = T(inverse_factorial(k));
+    constexpr double exact = inverse_factorial(k);
+    const T coefficient = T(exact);
     if constexpr (k < Format<T>::exp_terms)
         return exp_series<k + 1>(f) * f + coefficient;
     else

@@ -212,7 +212,12 @@ void draw_middle(const Block& block, bool in_lines, Planes<float>& planes) {
     const double* const from[3] = {exact.r, exact.g, exact.b};
     float* const to[3] = {planes.r, planes.g, planes.b};
     for (int c = 0; c < 3; ++c)
-        for (int i = 0; i < padded<float>(block.n); ++i) to[c][i] = float(from[c][i]);
+        for (int i = 0; i < padded<float>(block.n); ++i) {
+            /* What is just below 1 must not look like 1, where the curve may be steep. */
+            constexpr float kBelowOne = 0x1.fffffep-1f;
+            const float nearest = float(from[c][i]);
+            to[c][i] = nearest == 1 && from[c][i] < 1 ? kBelowOne : nearest;
+        }
 }
 
 /* A soft mask, in float; returns whether any pixel is in doubt. */
