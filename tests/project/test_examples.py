@@ -14,8 +14,10 @@ import tifffile
 from PIL import Image
 from repository import ROOT
 
-EXAMPLES = sorted(set((ROOT / "examples").glob("*.py")) - {ROOT / "examples/triton_client.py"})
-"""The other one asks a server: tests/export/test_triton_repository.py."""
+SERVICE = ROOT / "examples" / "own_service.py"
+ASKING_A_SERVER = ROOT / "examples" / "triton_client.py"
+EXAMPLES = sorted(set((ROOT / "examples").glob("*.py")) - {SERVICE, ASKING_A_SERVER})
+"""The others have tests of their own: below, and tests/export/test_triton_repository.py."""
 
 
 @pytest.mark.parametrize("program", EXAMPLES, ids=lambda path: path.stem)
@@ -44,6 +46,27 @@ def test_example_runs_as_its_first_lines_say(program: Path, scene: Path) -> None
     outputs = [word for word in words if not Path(word).exists()]
     assert not outputs
     assert made or result.stdout
+
+
+def test_own_service_answers_with_the_picture_or_what_is_wrong(
+    scene: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("fastapi", reason="harmonizer[serve] is not installed")
+    pytest.importorskip("httpx", reason="FastAPI's test client needs httpx")
+    from fastapi.testclient import TestClient
+
+    monkeypatch.syspath_prepend(SERVICE.parent)
+    import own_service  # type: ignore[import-not-found]
+
+    client = TestClient(own_service.app)
+    files = {"image": Path("c.jpg").read_bytes(), "mask": Path("m.png").read_bytes()}
+    answer = client.post("/harmonize", files=files)
+    assert answer.status_code == 200 and answer.headers["content-type"] == "image/jpeg"
+    wanted = own_service.harmonizer.harmonize_file("c.jpg", "m.png", form="JPEG")
+    assert answer.content == wanted.data
+    refused = client.post("/harmonize", files=files | {"image": b"<html>"})
+    assert refused.status_code == 422
+    assert "must be a JPEG" in refused.json()["detail"]
 
 
 @pytest.mark.long
