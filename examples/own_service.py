@@ -3,7 +3,7 @@
     pip install "harmonizer[serve]"
     uvicorn --app-dir examples own_service:app
 
-`harmonizer serve` is the service with limits, keys and figures (docs/serving.md); this is the least.
+`harmonizer serve` is the service with limits, keys and figures (docs/serving.md); this is the core.
 """
 
 from typing import Annotated
