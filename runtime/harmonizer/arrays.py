@@ -5,6 +5,7 @@ uint16 (65535 stands for 1) or float32 in [0, 1]. They may have any strides - fl
 ``rgba[..., :3]``, ``bgr[..., ::-1]`` - and are used where they lie: nothing is cast or copied.
 """
 
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -54,9 +55,11 @@ def _check_array(array: object, name: str, types: dict[Any, int]) -> None:
 
 
 def _way_to_numpy(array: object) -> str:
-    """What to do with an array of another library, a sentence; empty for what is none."""
+    """What to do with a file or another library's array, a sentence; empty for anything else."""
     if hasattr(array, "getbands"):  # of Pillow
         return " Pass np.asarray(image), or the picture itself to `harmonize_file`."
+    if isinstance(array, str | bytes | PathLike):
+        return " Files, as paths or bytes, go to `Harmonizer.harmonize_file`."
     if is_on_cpu(array):
         return (
             " Pass np.asarray(array), which shares its memory (of a torch tensor that needs a "

@@ -1,6 +1,7 @@
 """What a renderer refuses: images, masks and outputs that cannot be, programs, settings."""
 
 import ctypes
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -35,6 +36,9 @@ U8 = np.random.default_rng(0).integers(0, 256, (4, 5, 3), np.uint8)
     ("image", "error", "message"),
     [
         ([[[1, 2, 3]]], TypeError, r"`image` must be a numpy array; got list"),
+        ("photo.jpg", TypeError, r"got str\. Files, .* `Harmonizer\.harmonize_file`"),
+        (Path("photo.jpg"), TypeError, r"got \w+Path\. Files"),
+        (b"\xff\xd8", TypeError, r"got bytes\. Files"),
         (
             U8.astype(np.float64),
             TypeError,
