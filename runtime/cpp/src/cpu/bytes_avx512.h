@@ -91,12 +91,16 @@ HZ_FN void store_levels(const __m512i* whole, __m512 nearest, uint32_t* words, _
     met |= doubtful;
 }
 
-/* Black and white that were found in double are exactly that, and pieces go through both ends of
-   the curve: without this, a steep end would put all that a clip made black in doubt. */
-HZ_FN __m512 surer_at_ends(__m512 v, __m512 doubt) {
+/* The levels of 16 values, and how far they may be off. Black and white that were found in double
+   (`exact`) are exactly that, and pieces go through both ends of the curve: without this, a steep
+   end would put all that a clip made black in doubt. */
+HZ_FN __m512 levels_of(const Pieces& pieces, bool exact, const float* values, __m512& doubt) {
+    const __m512 v = _mm512_load_ps(values), levels = pieces.value(v, doubt);
+    if (!exact) return levels;
     const __mmask16 end = _mm512_cmp_ps_mask(v, _mm512_setzero_ps(), _CMP_EQ_OQ) |
                           _mm512_cmp_ps_mask(v, _mm512_set1_ps(1), _CMP_EQ_OQ);
-    return _mm512_mask_mov_ps(doubt, end, _mm512_set1_ps(1e-4f));
+    doubt = _mm512_mask_mov_ps(doubt, end, _mm512_set1_ps(1e-4f));
+    return levels;
 }
 
 /* The planes through the suffix's curve; whether any pixel is in doubt. */
@@ -111,9 +115,7 @@ bool look_up_pieces(const ByteDrawing& drawing, const Planes<float>& planes, int
         __m512i whole[3];
         for (int c = 0; c < 3; ++c) {
             __m512 doubt;
-            const __m512 v = _mm512_load_ps(values[c] + i);
-            const __m512 level = pieces.value(v, doubt);
-            if (exact) doubt = surer_at_ends(v, doubt);
+            const __m512 level = levels_of(pieces, exact, values[c] + i, doubt);
             whole[c] = round_levels(level, doubt, nearest);
         }
         store_levels(whole, nearest, words + i, met);
@@ -142,9 +144,7 @@ bool blend_pieces(const ByteDrawing& drawing, const Planes<float>& planes, const
         __m512i whole[3];
         for (int c = 0; c < 3; ++c) {
             __m512 doubt;
-            const __m512 v = _mm512_load_ps(values[c] + i);
-            const __m512 level = pieces.value(v, doubt);
-            if (exact) doubt = surer_at_ends(v, doubt);
+            const __m512 level = levels_of(pieces, exact, values[c] + i, doubt);
             const unsigned shift = unsigned(8 * (reversed ? 2 - c : c));
             const __m512 before = _mm512_cvtepi32_ps(
                 _mm512_and_si512(_mm512_srlv_epi32(source, _mm512_set1_epi32(int(shift))), byte));

@@ -73,7 +73,7 @@ struct CurvePieces {
 struct ByteDrawing {
     int middle;
     int suffix;
-    bool middle_in_float; /* whether float suffices for [middle, suffix) */
+    bool middle_in_float; /* whether float does for [middle, suffix) and what follows */
     bool all_in_float;    /* whether float suffices for [middle, count), for soft masks */
     bool prefix_in_lines; /* whether `lines` stand for the prefix in [middle, suffix) */
     TableLine lines[3];
