@@ -5,10 +5,9 @@ python examples/deep_picture.py composite.tif mask.png out.tif
 
 import sys
 
-from harmonizer import Harmonizer
-from harmonizer.images.files import load_pair, save_photo
+import harmonizer
 
-photo, mask, _ = load_pair(sys.argv[1], sys.argv[2])
-print(f"{photo.form}, {photo.pixels.dtype}")
-with Harmonizer() as harmonizer:
-    save_photo(sys.argv[3], harmonizer(photo.pixels, mask), like=photo)
+picture = harmonizer.open(sys.argv[1], sys.argv[2])
+print(f"{picture.photo.form}, {picture.image.dtype}")
+with harmonizer.Harmonizer() as model:
+    picture.save(model(picture.image, picture.mask), sys.argv[3])

@@ -9,23 +9,22 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from harmonizer import Harmonizer
-from harmonizer.images.files import load_pair
+import harmonizer
 from harmonizer.video import harmonize_frames
 
-photo, mask, _ = load_pair(sys.argv[1], sys.argv[2])
+picture = harmonizer.open(sys.argv[1], sys.argv[2])
 
 
 def frames() -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8], float]]:
     """Half a second at 24 frames a second: image, mask, time."""
     for number in range(12):
         yield (
-            (photo.pixels * (1 - number / 24)).astype(np.uint8),
-            mask.astype(np.uint8),
+            (picture.image * (1 - number / 24)).astype(np.uint8),
+            picture.mask.astype(np.uint8),
             number / 24,
         )
 
 
-with Harmonizer() as harmonizer:
-    for result in harmonize_frames(harmonizer, frames()):
+with harmonizer.Harmonizer() as model:
+    for result in harmonize_frames(model, frames()):
         print(f"{result.time:.3f} s: mean {result.image.mean():.1f}, {result.arguments}")

@@ -9,13 +9,13 @@ import sys
 
 import torch
 
-from harmonizer.images.files import load_pair
+import harmonizer
 from train.checkpoints import load_harmonizer
 
 network = load_harmonizer(sys.argv[1]).eval()
-photo, cover, _ = load_pair(sys.argv[2], sys.argv[3])
-composite = torch.from_numpy(photo.pixels).permute(2, 0, 1)[None] / 255
-mask = torch.from_numpy(cover)[None, None] / 255
+picture = harmonizer.open(sys.argv[2], sys.argv[3])
+composite = torch.from_numpy(picture.image).permute(2, 0, 1)[None] / 255
+mask = torch.from_numpy(picture.mask)[None, None] / 255
 
 arguments = network.predict_arguments(composite, mask).detach().requires_grad_()
 stages = network.render(composite, mask, arguments)  # one picture after each filter

@@ -6,15 +6,15 @@ python examples/strengths.py composite.jpg mask.png sheet.png
 import sys
 
 import numpy as np
+from PIL import Image
 
-from harmonizer import Harmonizer
-from harmonizer.images.files import load_pair, save_photo
+import harmonizer
 
-photo, mask, _ = load_pair(sys.argv[1], sys.argv[2])
-with Harmonizer() as harmonizer:
-    arguments = harmonizer.predict(photo.pixels, mask)  # the network runs once
+picture = harmonizer.open(sys.argv[1], sys.argv[2])
+with harmonizer.Harmonizer() as model:
+    arguments = model.predict(picture.image, picture.mask)  # the network runs once
     drawn = [
-        harmonizer.render(photo.pixels, mask, arguments.scaled(strength))
+        model.render(picture.image, picture.mask, arguments.scaled(strength))
         for strength in (0.0, 0.5, 1.0, 1.5)
     ]
-save_photo(sys.argv[3], np.concatenate(drawn, axis=1))
+Image.fromarray(np.concatenate(drawn, axis=1)).save(sys.argv[3])

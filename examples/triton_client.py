@@ -9,8 +9,7 @@ import sys
 
 from tritonclient.grpc import InferenceServerClient, InferInput
 
-from harmonizer import Arguments
-from harmonizer.images.files import load_pair, save_photo
+import harmonizer
 from harmonizer.renderer import CpuRenderer
 
 MODEL = "harmonizer"
@@ -19,14 +18,14 @@ address, composite, mask, output = sys.argv[1:]
 client = InferenceServerClient(address)
 about = client.get_model_config(MODEL).config
 filters = tuple(about.parameters["filters"].string_value.split(","))
-photo, cover, _ = load_pair(composite, mask)
-with CpuRenderer().open(photo.pixels, cover) as frame:
+picture = harmonizer.open(composite, mask)
+with CpuRenderer().open(picture.image, picture.mask) as frame:
     inputs = []
     for name, thumbnail in zip(("composite", "mask"), frame.thumbnails(), strict=True):
         inputs.append(InferInput(name, thumbnail.shape, "FP32"))
         inputs[-1].set_data_from_numpy(thumbnail)
     numbers = client.infer(MODEL, inputs).as_numpy("arguments")[0]
-    arguments = Arguments.from_array(numbers, filters, (1,) * len(filters))
+    arguments = harmonizer.Arguments.from_array(numbers, filters, (1,) * len(filters))
     drawn = frame.draw(frame.measure(arguments))
-save_photo(output, drawn, photo)
+picture.save(drawn, output)
 print(output, dict(arguments))

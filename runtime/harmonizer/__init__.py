@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from harmonizer.harmonizer import Harmonizer
     from harmonizer.images.cutouts import Placing
     from harmonizer.images.encoding import Quality
+    from harmonizer.picture import Picture, open
     from harmonizer.placement import Placed, place
 
 __version__ = "0.1.0"
@@ -47,12 +48,14 @@ __all__ = [
     "ImageFileError",
     "ModelError",
     "NativeLibraryError",
+    "Picture",
     "Placed",
     "PlacementError",
     "Placing",
     "Quality",
     "StorageError",
     "__version__",
+    "open",
     "place",
 ]
 
@@ -66,9 +69,11 @@ def __getattr__(name: str) -> object:
     home = {
         "Arguments": "arguments",
         "Harmonizer": "harmonizer",
+        "Picture": "picture",
         "Placed": "placement",
         "Placing": "images.cutouts",
         "Quality": "images.encoding",
+        "open": "picture",
         "place": "placement",
     }.get(name, "errors")
     value: object = getattr(importlib.import_module(f"{__name__}.{home}"), name)

@@ -57,9 +57,9 @@ def _check_array(array: object, name: str, types: dict[Any, int]) -> None:
 def _way_to_numpy(array: object) -> str:
     """What to do with a file or another library's array, a sentence; empty for anything else."""
     if hasattr(array, "getbands"):  # of Pillow
-        return " Pass np.asarray(image), or the picture itself to `harmonize_file`."
+        return " Pass np.asarray(image), or the picture itself to `harmonizer.open`."
     if isinstance(array, str | bytes | PathLike):
-        return " Files, as paths or bytes, go to `Harmonizer.harmonize_file`."
+        return " Files, as paths or bytes, go to `harmonizer.open` or `Harmonizer.harmonize_file`."
     if is_on_cpu(array):
         return (
             " Pass np.asarray(array), which shares its memory (of a torch tensor that needs a "

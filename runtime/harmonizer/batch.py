@@ -19,12 +19,13 @@ from pathlib import Path
 from threading import Lock
 from typing import BinaryIO
 
-from harmonizer.composites import FileOptions, harmonize_file
+from harmonizer.composites import harmonize_file
 from harmonizer.documents import parse_document
 from harmonizer.errors import ImageFileError, StorageError
 from harmonizer.images.decoding import read_size
 from harmonizer.limits import BYTES_PER_PIXEL, MemoryBudget, max_file_bytes
 from harmonizer.pairing import Item, Outcome
+from harmonizer.picture import FileOptions
 from harmonizer.reading import open_regular
 from harmonizer.recipes import Recipe, Tools
 from harmonizer.storage import make_folder

@@ -11,7 +11,7 @@ from harmonizer.arrays import Array
 from harmonizer.backends import Backend, Renderer, build_renderer
 from harmonizer.checks import check_threads
 from harmonizer.contract import find_label
-from harmonizer.errors import DeviceError, HarmonizerWarning, ImageFileError, ModelError
+from harmonizer.errors import DeviceError, HarmonizerWarning, ModelError
 from harmonizer.frame import Concerns, Frame, Network
 from harmonizer.images.memory import Sink, Source
 from harmonizer.limits import MAX_PIXELS
@@ -334,21 +334,11 @@ class Harmonizer:
                 does not fit.
             MaskError, PlacementError, ArgumentsError, ModelError: As the command has them.
         """
-        from harmonizer.composites import FileOptions, harmonize_file
-        from harmonizer.images.files import FORMATS
+        from harmonizer.composites import harmonize_file
+        from harmonizer.picture import FileOptions, place_of
         from harmonizer.recipes import Recipe, Tools
 
-        place: Path | Sink
-        if output is not None:
-            place = Path(output)
-        else:
-            suffixes = {name.upper(): suffix for suffix, name in reversed(FORMATS.items())}
-            if form.upper() not in suffixes:
-                raise ImageFileError(
-                    f"`form` must be one of {', '.join(dict.fromkeys(FORMATS.values()))}; got "
-                    f"{form!r}."
-                )
-            place = Sink(suffixes[form.upper()])
+        place = place_of(output, form)
         given = None if arguments is None else self._checked(arguments)
         options = FileOptions(
             max_pixels, fit_mask, depth, quality, self.mask_levels, colour_management, placing

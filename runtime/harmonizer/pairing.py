@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harmonizer.arguments import Arguments
-from harmonizer.composites import FileOptions
 from harmonizer.errors import ImageFileError
 from harmonizer.images.files import FORMATS, READ_SUFFIXES
+from harmonizer.picture import FileOptions
 
 _MASK_ENDINGS = ("_mask", "-mask", ".mask")
 """Of the stems of masks that lie beside their composites."""

@@ -5,8 +5,8 @@ import signal
 from pathlib import Path
 
 from harmonizer.batch import Entry, Worker
-from harmonizer.composites import FileOptions
 from harmonizer.pairing import Item, Outcome
+from harmonizer.picture import FileOptions
 from harmonizer.recipes import Recipe, Tools
 
 

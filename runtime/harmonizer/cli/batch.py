@@ -30,11 +30,11 @@ from harmonizer.cli.options import (
     say,
 )
 from harmonizer.cli.placing import add_placing_options, read_placing
-from harmonizer.composites import FileOptions, load_inputs
 from harmonizer.errors import StorageError
 from harmonizer.images.files import FORMATS, Pixels
 from harmonizer.others import find_others
 from harmonizer.pairing import Item, Outcome, pair_files, split_layout, with_backgrounds
+from harmonizer.picture import FileOptions, open_picture
 from harmonizer.recipes import Recipe
 from harmonizer.storage import check_writable, make_folder
 from harmonizer.systems import return_large_blocks
@@ -151,10 +151,10 @@ def _write_report(
     Raises:
         StorageError: If it cannot be written.
     """
-    from harmonizer.sheet import srgb_of, write_sheet
+    from harmonizer.sheet import write_sheet
 
     def load(item: Item) -> Pixels:
-        return srgb_of(load_inputs(item.composite, item.mask, item.own(how))[0])
+        return open_picture(item.composite, item.mask, item.own(how)).image
 
     try:
         return write_sheet(options.report, f"{options.composites} - harmonized", rows, load, said)

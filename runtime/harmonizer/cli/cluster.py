@@ -13,8 +13,8 @@ from harmonizer.batch import Record, Worker
 from harmonizer.cli import FAILURE, SUCCESS
 from harmonizer.cli.following import follow, report
 from harmonizer.cli.options import read_file_options, read_opening
-from harmonizer.composites import FileOptions
 from harmonizer.pairing import Item, Outcome
+from harmonizer.picture import FileOptions
 from harmonizer.recipes import Recipe
 from harmonizer.usage import UsageError, without_secrets
 

@@ -11,7 +11,6 @@ from harmonizer.arguments import MAX_STRENGTH, Arguments
 from harmonizer.backends import BACKENDS
 from harmonizer.checks import MAX_THREADS
 from harmonizer.cli.flags import with_flags
-from harmonizer.composites import FileOptions
 from harmonizer.contract import DEFAULT_LABEL, LABELS
 from harmonizer.errors import HarmonizerError
 from harmonizer.images.cutouts import Placing
@@ -20,6 +19,7 @@ from harmonizer.images.files import DEEP_FORMATS, MAX_PIXELS, output_format
 from harmonizer.masks import Levels
 from harmonizer.opening import Opening
 from harmonizer.ops import OPERATIONS, PHOTO_FILTERS
+from harmonizer.picture import FileOptions
 from harmonizer.recipes import Recipe, Tools
 from harmonizer.usage import UsageError
 

@@ -11,12 +11,13 @@ from pyarrow.fs import FileSelector, FileSystem, FileType, FSSpecHandler, LocalF
 from pyarrow.fs import PyFileSystem as OtherFileSystem
 
 from harmonizer.batch import RECORD_NAME, Entry, describe_settings, failure, parse_entry
-from harmonizer.composites import FileOptions, harmonize_file
+from harmonizer.composites import harmonize_file
 from harmonizer.errors import ImageFileError, StorageError
 from harmonizer.images.files import READ_SUFFIXES
 from harmonizer.images.memory import Blob, Sink
 from harmonizer.limits import max_file_bytes
 from harmonizer.pairing import Item, Outcome, no_composites, pair_found
+from harmonizer.picture import FileOptions
 from harmonizer.recipes import Recipe, Tools
 from harmonizer.storage import write_atomically
 from harmonizer.usage import without_secrets

@@ -5,12 +5,13 @@ from typing import Any
 
 import ray.data
 
-from harmonizer.composites import FileOptions, harmonize_file
+from harmonizer.composites import harmonize_file
 from harmonizer.errors import HarmonizerError, ImageFileError
 from harmonizer.images.files import FORMATS
 from harmonizer.images.memory import Blob, Sink
 from harmonizer.limits import max_file_bytes
 from harmonizer.opening import Opening
+from harmonizer.picture import FileOptions
 from harmonizer.ray.crew import Crew
 from harmonizer.ray.objects import Folder
 from harmonizer.recipes import Recipe

@@ -8,17 +8,17 @@ from functools import partial
 from typing import TypeVar
 
 from harmonizer.arguments import Arguments
-from harmonizer.composites import FileOptions, harmonize_file, load_inputs
+from harmonizer.composites import harmonize_file
 from harmonizer.harmonizer import Harmonizer
 from harmonizer.images.decoding import read_size
 from harmonizer.images.memory import Blob, Sink
 from harmonizer.limits import BYTES_PER_PIXEL, MemoryBudget
+from harmonizer.picture import FileOptions, open_picture
 from harmonizer.recipes import Recipe, Tools
 from harmonizer.serve.answers import RefusedError
 from harmonizer.serve.parts import Parts
 from harmonizer.serve.settings import Settings
 from harmonizer.serve.watch import Figures
-from harmonizer.sheet import srgb_of
 
 T = TypeVar("T")
 
@@ -127,7 +127,7 @@ class Workshop:
             sink = Sink(suffix, "the answer")
             result = harmonize_file(tools, image, mask, sink, recipe, options)
             return Done(result.arguments, result.notes, sink.data)
-        photo, values, notes = load_inputs(image, mask, options)
-        with tools.open(srgb_of(photo), values, brief=True) as frame:
-            arguments, concerns = recipe.follow(frame, values)
-        return Done(arguments, (*notes, *(f"{image}: {concern}" for concern in concerns)))
+        picture = open_picture(image, mask, options)
+        with tools.open(picture.image, picture.mask, brief=True) as frame:
+            arguments, concerns = recipe.follow(frame, picture.mask)
+        return Done(arguments, (*picture.notes, *(f"{image}: {concern}" for concern in concerns)))
