@@ -66,7 +66,7 @@ from harmonizer.latency import (TYPICAL, picture, rectangle)
 from harmonizer.renderer import CpuRenderer
 renderer = CpuRenderer(int(sys.argv[1]))
 small = picture(640, 360)
-renderer.apply(small, None, renderer.prepare(small, TYPICAL))
+renderer.draw(small, None, renderer.measure(small, TYPICAL))
 image, mask = picture(3840, 2160), rectangle(3840, 2160, 1.0)
 out = np.ones_like(image)
 # The peak so far holds what making the picture took: start from a fresh high-water mark.
@@ -76,7 +76,7 @@ def peak():
     lines = open("/proc/self/status").read().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 before = peak()
-renderer.apply(image, mask, renderer.prepare(image, TYPICAL), out)
+renderer.draw(image, mask, renderer.measure(image, TYPICAL), out)
 print((peak() - before) / 1024)
 """
 

@@ -61,8 +61,8 @@ def draw(
     """
     image = np.ascontiguousarray(composite[0].transpose(1, 2, 0))
     named = Arguments.from_array(arguments, contract.filters, contract.sizes)
-    plan = renderer.prepare(image, named)
-    return renderer.apply(image, np.ascontiguousarray(mask[0, 0]), plan)
+    plan = renderer.measure(image, named)
+    return renderer.draw(image, np.ascontiguousarray(mask[0, 0]), plan)
 
 
 def to_levels(image: Image) -> NDArray[np.uint8]:

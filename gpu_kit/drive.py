@@ -232,7 +232,7 @@ def tools(kit: Kit) -> bool:
 
 def smoke(kit: Kit) -> bool:
     """One picture and one frame, equal to the CPU's."""
-    chosen = "test_render_equals or test_apply_host_array_equals_cpu or video_frame"
+    chosen = "test_render_equals or test_draw_host_array_equals_cpu or video_frame"
     words = ("-m", "pytest", "-q", "-x", "-m", "gpu", "tests/gpu", "-k", chosen)
     return kit.call("smoke.log", sys.executable, *words, seconds=120)
 

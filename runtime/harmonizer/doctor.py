@@ -219,7 +219,7 @@ def _test_gpu() -> str:
     image = np.random.default_rng(2).integers(0, 256, (48, 64, 3), dtype=np.uint8)
     arguments = Arguments(("temperature", "contrast", "shadow"), (0.2, 0.3, -0.2))
     cpu = CpuRenderer(1)
-    expected = cpu.apply(image, None, cpu.prepare(image, arguments)).astype(int)
+    expected = cpu.draw(image, None, cpu.measure(image, arguments)).astype(int)
     with CudaRenderer() as renderer:
         error = int(np.abs(renderer.render(image, None, arguments) - expected).max())
     if error > 1:

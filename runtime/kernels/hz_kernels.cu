@@ -2,8 +2,8 @@
 
    Each takes one struct of hz_workspace.h by value, has blocks of as many threads as that says,
    and uses no dynamic shared memory. */
-#include "apply_any.cuh"
-#include "apply_bytes.cuh"
+#include "draw_any.cuh"
+#include "draw_bytes.cuh"
 #include "drawing.cuh"
 #include "measure.cuh"
 #include "reduce.cuh"
@@ -61,50 +61,50 @@ HZ_REDUCE_KERNEL(hz_reduce_u16, u16)
 HZ_REDUCE_KERNEL(hz_reduce_f32, float)
 
 /* Packed pixels of 3 or 4 bytes: 64 registers, so that 32 warps keep loads in flight. */
-#define HZ_BYTES_KERNEL(name, reversed, size)                      \
-    extern "C" __global__ void __launch_bounds__(kApplyThreads, 4) \
-        name(const ApplyParameters parameters) {                   \
-        __shared__ Applying shared;                                \
-        __shared__ Staged<size> staged;                            \
-        apply_bytes<reversed, size>(parameters, shared, staged);   \
+#define HZ_BYTES_KERNEL(name, reversed, size)                     \
+    extern "C" __global__ void __launch_bounds__(kDrawThreads, 4) \
+        name(const DrawParameters parameters) {                   \
+        __shared__ SharedDrawing shared;                          \
+        __shared__ Staged<size> staged;                           \
+        draw_bytes<reversed, size>(parameters, shared, staged);   \
     }
-HZ_BYTES_KERNEL(hz_apply_rgb8, false, 3)
-HZ_BYTES_KERNEL(hz_apply_bgr8, true, 3)
-HZ_BYTES_KERNEL(hz_apply_rgba8, false, 4)
-HZ_BYTES_KERNEL(hz_apply_bgra8, true, 4)
+HZ_BYTES_KERNEL(hz_draw_rgb8, false, 3)
+HZ_BYTES_KERNEL(hz_draw_bgr8, true, 3)
+HZ_BYTES_KERNEL(hz_draw_rgba8, false, 4)
+HZ_BYTES_KERNEL(hz_draw_bgra8, true, 4)
 
-#define HZ_ANY_KERNEL(name, type)                                  \
-    extern "C" __global__ void __launch_bounds__(kApplyThreads, 4) \
-        name(const ApplyParameters parameters) {                   \
-        __shared__ hz::Step<float> steps[HZ_MAX_STEPS];            \
-        __shared__ hz::Step<double> exact_steps[HZ_MAX_STEPS];     \
-        apply_any<type>(parameters, steps, exact_steps);           \
+#define HZ_ANY_KERNEL(name, type)                                 \
+    extern "C" __global__ void __launch_bounds__(kDrawThreads, 4) \
+        name(const DrawParameters parameters) {                   \
+        __shared__ hz::Step<float> steps[HZ_MAX_STEPS];           \
+        __shared__ hz::Step<double> exact_steps[HZ_MAX_STEPS];    \
+        draw_any<type>(parameters, steps, exact_steps);           \
     }
-HZ_ANY_KERNEL(hz_apply_u8, u8)
-HZ_ANY_KERNEL(hz_apply_u16, u16)
-HZ_ANY_KERNEL(hz_apply_f32, float)
+HZ_ANY_KERNEL(hz_draw_u8, u8)
+HZ_ANY_KERNEL(hz_draw_u16, u16)
+HZ_ANY_KERNEL(hz_draw_f32, float)
 
-#define HZ_VIDEO_KERNELS(format, type)                                                      \
+#define HZ_SURFACE_KERNELS(format, type)                                                    \
     extern "C" __global__ void __launch_bounds__(kMeasureThreads, 2)                        \
-        hz_measure_##format(const VideoMeasureParameters parameters) {                      \
+        hz_measure_##format(const SurfaceMeasureParameters parameters) {                    \
         const Coding<double> none = {};                                                     \
         measure(parameters.measure,                                                         \
                 Decoded<type>{parameters.image, parameters.coding, none, parameters.shift}, \
                 nullptr);                                                                   \
     }                                                                                       \
     extern "C" __global__ void __launch_bounds__(kReduceThreads)                            \
-        hz_reduce_##format(const VideoReduceParameters parameters) {                        \
+        hz_reduce_##format(const SurfaceReduceParameters parameters) {                      \
         __shared__ Reducing shared;                                                         \
         reduce(parameters.reduce,                                                           \
                Decoded<type>{parameters.image, parameters.coding, parameters.exact_coding,  \
                              parameters.shift},                                             \
                shared);                                                                     \
     }                                                                                       \
-    extern "C" __global__ void __launch_bounds__(kApplyThreads, 4)                          \
-        hz_apply_##format(const VideoApplyParameters parameters) {                          \
+    extern "C" __global__ void __launch_bounds__(kDrawThreads, 4)                           \
+        hz_draw_##format(const SurfaceDrawParameters parameters) {                          \
         __shared__ hz::Step<float> steps[HZ_MAX_STEPS];                                     \
         __shared__ hz::Step<double> exact_steps[HZ_MAX_STEPS];                              \
-        apply_video<type>(parameters, steps, exact_steps);                                  \
+        draw_surface<type>(parameters, steps, exact_steps);                                 \
     }
-HZ_VIDEO_KERNELS(nv12, u8)
-HZ_VIDEO_KERNELS(p010, u16)
+HZ_SURFACE_KERNELS(nv12, u8)
+HZ_SURFACE_KERNELS(p010, u16)

@@ -23,14 +23,14 @@ struct Coding {
 /* Blocks of 2x2 pixels that a warp takes at a time. */
 constexpr int kBlocksOfStrip = 128;
 
-struct VideoMeasureParameters {
+struct SurfaceMeasureParameters {
     MeasureParameters measure; /* its image is not looked at */
     Planes image;
     Coding<float> coding;
     int shift; /* of 16-bit samples: codes are in the high bits */
 };
 
-struct VideoReduceParameters {
+struct SurfaceReduceParameters {
     ReduceParameters reduce; /* its image is not looked at */
     Planes image;
     Coding<float> coding;
@@ -38,7 +38,7 @@ struct VideoReduceParameters {
     int shift, padding;
 };
 
-struct VideoApplyParameters {
+struct SurfaceDrawParameters {
     Planes image, out;
     Mask mask;
     Workspace* workspace;

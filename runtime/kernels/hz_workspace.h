@@ -61,7 +61,7 @@ struct Strips {
 constexpr int kThumbnail = HZ_THUMBNAIL_SIZE;
 
 constexpr int kMeasureThreads = 512, kPrepareThreads = 512, kReduceThreads = 256,
-              kApplyThreads = 256;
+              kDrawThreads = 256;
 constexpr int kBoxThreads = 256, kRegionThreads = kThumbnail; /* a thread for each result */
 
 /* The histogram's counters of a block have 16 bits for each of 32 lanes; a lane counts at most 17
@@ -77,7 +77,7 @@ struct Line {
     float slope, offset, scale, low;
 };
 
-/* The curve at the end of an 8-bit program as cells of 2^-11: see levels_of in apply_bytes.cuh.
+/* The curve at the end of an 8-bit program as cells of 2^-11: see levels_of in draw_bytes.cuh.
    One more than a power of two, because of 1.0. */
 constexpr int kCellBits = 11, kPositionBits = 23, kCellShift = kPositionBits - kCellBits;
 constexpr int kCells = (1 << kCellBits) + 1;
@@ -172,7 +172,7 @@ struct ReduceParameters {
     int step, padding;
 };
 
-struct ApplyParameters {
+struct DrawParameters {
     Image image, out;
     Mask mask;
     Strips strips;

@@ -13,7 +13,7 @@ constexpr int kMostHead = 15;
 /* A block's pixels, as they lie in memory. */
 template <int size>
 struct Staged {
-    alignas(16) u8 of_warp[kApplyThreads / kLanes][size * (kStrip + kMostHead + 1)];
+    alignas(16) u8 of_warp[kDrawThreads / kLanes][size * (kStrip + kMostHead + 1)];
 };
 
 /* One row's strip in memory. Staged pixels are the strip's, then the row's `heads` first ones. */

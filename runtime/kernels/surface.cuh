@@ -88,7 +88,7 @@ struct Decoded {
 
 /* A block of up to 2x2 pixels. Samples are numbered row by row and kept as 16 bits each of one
    word, for which a number need not be known to the compiler. */
-struct VideoBlock {
+struct SurfaceBlock {
     i64 row, column; /* of its chroma sample */
     int columns, rows;
 
@@ -100,7 +100,7 @@ struct VideoBlock {
 };
 
 template <typename S>
-__device__ __forceinline__ u64 load_luma(const Planes& planes, const VideoBlock& block) {
+__device__ __forceinline__ u64 load_luma(const Planes& planes, const SurfaceBlock& block) {
     u64 samples = 0;
 #pragma unroll
     for (int y = 0; y < 2; ++y) {
@@ -117,7 +117,7 @@ __device__ __forceinline__ u64 load_luma(const Planes& planes, const VideoBlock&
 }
 
 template <typename S>
-__device__ __forceinline__ void store_luma(const Planes& planes, const VideoBlock& block,
+__device__ __forceinline__ void store_luma(const Planes& planes, const SurfaceBlock& block,
                                            u64 samples) {
 #pragma unroll
     for (int y = 0; y < 2; ++y) {
@@ -133,9 +133,9 @@ __device__ __forceinline__ void store_luma(const Planes& planes, const VideoBloc
 
 /* Draw a block that is not left out, N of its pixels at a time. */
 template <typename S, typename T, int N>
-__device__ __forceinline__ void draw_block(const VideoApplyParameters& p, const Coding<T>& coding,
+__device__ __forceinline__ void draw_block(const SurfaceDrawParameters& p, const Coding<T>& coding,
                                            const hz::Step<T>* steps, int count,
-                                           const VideoBlock& block, u64& luma, Pair<S>& chroma) {
+                                           const SurfaceBlock& block, u64& luma, Pair<S>& chroma) {
     const T cb = T(chroma.first >> p.shift), cr = T(chroma.second >> p.shift);
     T cb_change = 0, cr_change = 0;
 #pragma unroll 1
@@ -166,8 +166,8 @@ __device__ __forceinline__ void draw_block(const VideoApplyParameters& p, const 
 }
 
 template <typename S>
-__device__ __forceinline__ void apply_video(const VideoApplyParameters& p, hz::Step<float>* steps,
-                                            hz::Step<double>* exact_steps) {
+__device__ __forceinline__ void draw_surface(const SurfaceDrawParameters& p, hz::Step<float>* steps,
+                                             hz::Step<double>* exact_steps) {
     const Drawing& drawing = p.workspace->drawing;
     const bool nothing = drawing.nothing;
     if (nothing && p.in_place) return;
@@ -182,8 +182,8 @@ __device__ __forceinline__ void apply_video(const VideoApplyParameters& p, hz::S
         const i64 first = i64(index % p.strips_of_row) * kBlocksOfStrip;
         const i64 end = first + kBlocksOfStrip < columns ? first + kBlocksOfStrip : columns;
         for (i64 column = first + lane_index(); column < end; column += kLanes) {
-            const VideoBlock block = {row, column, 2 * column + 1 < p.width ? 2 : 1,
-                                      2 * row + 1 < p.height ? 2 : 1};
+            const SurfaceBlock block = {row, column, 2 * column + 1 < p.width ? 2 : 1,
+                                        2 * row + 1 < p.height ? 2 : 1};
             bool drawn = false;
 #pragma unroll
             for (int k = 0; k < 4; ++k)

@@ -110,8 +110,8 @@ def test_c99_consumer_draws_what_python_draws(
     )
     renderer = CpuRenderer()
     arguments = Arguments(("temperature", "contrast", "shadow"), (0.21, -0.3, 0.4))
-    plan = renderer.prepare(photograph, arguments)
-    wanted = renderer.apply(photograph, mask.reshape(height, width), plan)
+    plan = renderer.measure(photograph, arguments)
+    wanted = renderer.draw(photograph, mask.reshape(height, width), plan)
     assert (tmp_path / "out.rgb").read_bytes() == wanted.tobytes()
 
 
@@ -293,8 +293,8 @@ def test_minimal_program_draws_what_python_draws(
         (tmp_path / name).write_bytes(f"{magic}\n{width} {height}\n255\n".encode() + data.tobytes())
     succeed(samples / "minimal", tmp_path / "c.ppm", tmp_path / "m.pgm", tmp_path / "o.ppm")
     renderer = CpuRenderer()
-    plan = renderer.prepare(photograph, Arguments(("temperature", "contrast"), (0.2, -0.3)))
-    drawn = renderer.apply(photograph, mask, plan)
+    plan = renderer.measure(photograph, Arguments(("temperature", "contrast"), (0.2, -0.3)))
+    drawn = renderer.draw(photograph, mask, plan)
     assert (tmp_path / "o.ppm").read_bytes().endswith(b"\n255\n" + drawn.tobytes())
     assert "is no P5" in run(samples / "minimal", *[tmp_path / "c.ppm"] * 3).stderr
 

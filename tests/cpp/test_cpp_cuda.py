@@ -132,7 +132,7 @@ def test_sample_draws_on_the_device_what_the_cpu_draws(
     assert result.returncode == 0, result.stderr
     assert "cuda:0 " in result.stderr
     renderer = CpuRenderer()
-    wanted = renderer.apply(photograph, mask, renderer.prepare(photograph, arguments))
+    wanted = renderer.draw(photograph, mask, renderer.measure(photograph, arguments))
     got = read_netpbm(out, photograph)
     assert np.abs(got.astype(int) - wanted).max() <= RENDER_U8_LEVELS
     assert (got == wanted).mean() >= RENDER_U8_EQUAL

@@ -41,7 +41,7 @@ def picture(photograph: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def drawn(image: Array, mask: Array, arguments: Arguments = LOOK) -> Array:
     renderer = CpuRenderer()
-    return renderer.apply(image, mask, renderer.prepare(image, arguments))
+    return renderer.draw(image, mask, renderer.measure(image, arguments))
 
 
 @pytest.mark.parametrize("depth", [8, 16])

@@ -222,7 +222,7 @@ def test_engine_of_curves_draws_what_python_draws(
     slopes = numbers(count, "type=1" in content, shown)
     arguments = Arguments.from_array(slopes, ("piecewise_curve",), (count,)).scaled(strength)
     renderer = CpuRenderer()
-    wanted = renderer.apply(photograph, mask, renderer.prepare(photograph, arguments))
+    wanted = renderer.draw(photograph, mask, renderer.measure(photograph, arguments))
     got = read_netpbm(tmp_path / "o.ppm", photograph)
     assert np.abs(got.astype(int) - wanted).max() <= RENDER_U8_LEVELS
     assert (got == wanted).mean() >= RENDER_U8_EQUAL

@@ -226,7 +226,7 @@ def test_label_reaches_every_frame_of_captured_batches(device: None) -> None:
         network = Network(predictor, label)
         predictor.slopes[:5] = np.eye(5)[label]
         arguments = Arguments.from_array(predictor.slopes, NAME, (384,)).clamped()
-        expected = cpu.apply(image, mask, cpu.prepare(image, arguments))
+        expected = cpu.draw(image, mask, cpu.measure(image, arguments))
         source, cover = OnDevice(image), OnDevice(mask)
         outs = [OnDevice(image.copy()) for _ in range(5)]
         for count in (1, 5, 2):  # the label's rows grow, and what was captured goes on

@@ -80,7 +80,7 @@ def test_torch_stream_is_respected(torch: Any, pair: tuple[Harmonizer, Harmonize
 def test_tensor_with_gradient_is_refused(torch: Any, pair: tuple[Harmonizer, Harmonizer]) -> None:
     tensor = torch.zeros(8, 8, 3, device="cuda", requires_grad=True)
     with pytest.raises(ValueError, match=r"Pass tensor.detach\(\)"):
-        pair[1].renderer.apply(tensor, None, pair[0].prepare(scene()[0], TYPICAL))
+        pair[1].renderer.draw(tensor, None, pair[0].measure(scene()[0], TYPICAL))
 
 
 def test_cupy_arrays_in_and_out(pair: tuple[Harmonizer, Harmonizer]) -> None:

@@ -86,7 +86,7 @@ def test_frame_on_device_equals_cpu(on_cpu: Harmonizer, on_gpu: Harmonizer) -> N
 def test_render_and_prepare_go_through_the_gpu(on_cpu: Harmonizer, on_gpu: Harmonizer) -> None:
     image, mask = scene()
     assert_close(on_gpu.render(image, mask, TYPICAL), on_cpu.render(image, mask, TYPICAL))
-    assert on_gpu.prepare(image, TYPICAL).filters == TYPICAL.filters
+    assert on_gpu.measure(image, TYPICAL).filters == TYPICAL.filters
     mapping = dict(TYPICAL)
     assert_close(on_gpu.render(image, mask, mapping), on_cpu.render(image, mask, mapping))
 

@@ -72,25 +72,25 @@ def assert_close(drawn: np.ndarray, expected: np.ndarray) -> None:
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_apply_host_array_equals_cpu(renderer, dtype: str, layout: str) -> None:
+def test_draw_host_array_equals_cpu(renderer, dtype: str, layout: str) -> None:
     image, mask = scene(dtype, layout)
-    plan = CPU.prepare(image, TYPICAL)
-    drawn = renderer.apply(image, mask, plan)
-    assert_close(drawn, CPU.apply(image, mask, plan))
+    plan = CPU.measure(image, TYPICAL)
+    drawn = renderer.draw(image, mask, plan)
+    assert_close(drawn, CPU.draw(image, mask, plan))
     assert np.array_equal(drawn[mask == 0], image[mask == 0])
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_apply_device_array_equals_cpu(renderer, dtype: str, layout: str) -> None:
+def test_draw_device_array_equals_cpu(renderer, dtype: str, layout: str) -> None:
     image, mask = scene(dtype, layout)
-    plan = CPU.prepare(image, TYPICAL)
+    plan = CPU.measure(image, TYPICAL)
     source, cover, out = OnDevice(image), OnDevice(mask), OnDevice(image.copy(order="C"))
-    assert renderer.apply(source, cover, plan, out) is out
-    expected = CPU.apply(image, mask, plan)
+    assert renderer.draw(source, cover, plan, out) is out
+    expected = CPU.draw(image, mask, plan)
     assert_close(out.fetch(), expected)
     assert np.array_equal(source.fetch(), image)
-    renderer.apply(source, cover, plan, source)
+    renderer.draw(source, cover, plan, source)
     assert_close(source.fetch(), expected)
 
 
@@ -98,7 +98,7 @@ def test_apply_device_array_equals_cpu(renderer, dtype: str, layout: str) -> Non
 def test_render_every_operation_equals_cpu(renderer, name: str) -> None:
     image, mask = scene()
     arguments = Arguments((name,), (0.37,))
-    expected = CPU.apply(image, mask, CPU.prepare(image, arguments))
+    expected = CPU.draw(image, mask, CPU.measure(image, arguments))
     assert_close(renderer.render(image, mask, arguments), expected)
 
 
@@ -116,18 +116,18 @@ def test_render_every_operation_equals_the_oracle(renderer, dtype: str, name: st
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_prepare_measures_what_cpu_measures(renderer, dtype: str) -> None:
     image, _ = scene(dtype)
-    measured, expected = renderer.prepare(image, TYPICAL), CPU.prepare(image, TYPICAL)
+    measured, expected = renderer.measure(image, TYPICAL), CPU.measure(image, TYPICAL)
     assert measured.filters == expected.filters
     for ours, theirs in zip(measured.steps, expected.steps, strict=True):
         assert ours.argument == theirs.argument
         assert ours.statistics == pytest.approx(theirs.statistics, abs=1e-6)
-    again = renderer.prepare(OnDevice(image), TYPICAL)
+    again = renderer.measure(OnDevice(image), TYPICAL)
     assert again == measured
 
 
 def test_prepare_arguments_out_of_range_clamps(renderer) -> None:
     arguments = Arguments(("brightness", "shadow"), (3.0, -7.0))
-    plan = renderer.prepare(scene()[0], arguments)
+    plan = renderer.measure(scene()[0], arguments)
     assert [step.argument for step in plan.steps] == [1.0, -1.0]
 
 
@@ -165,10 +165,10 @@ def test_region_thumbnails_of_mask_without_region_are_refused(renderer) -> None:
     assert renderer.region_thumbnails(image, mask)[0].any()
 
 
-def test_apply_whole_image_without_mask(renderer) -> None:
+def test_draw_whole_image_without_mask(renderer) -> None:
     image, _ = scene()
-    plan = CPU.prepare(image, TYPICAL)
-    assert_close(renderer.apply(image, None, plan), CPU.apply(image, None, plan))
+    plan = CPU.measure(image, TYPICAL)
+    assert_close(renderer.draw(image, None, plan), CPU.draw(image, None, plan))
 
 
 @pytest.mark.parametrize("dtype", ("bool", "uint8", "uint16", "float32"))
@@ -176,22 +176,22 @@ def test_apply_every_mask_type_equals_cpu(renderer, dtype: str) -> None:
     image, mask = scene()
     scale = {"bool": 1 / 255, "uint8": 1, "uint16": 257, "float32": 1 / 255}[dtype]
     other = (mask * np.float64(scale)).astype(dtype)
-    plan = CPU.prepare(image, TYPICAL)
-    expected = CPU.apply(image, other, plan)
-    assert_close(renderer.apply(image, other, plan), expected)
-    assert_close(fetch(renderer.apply(OnDevice(image), OnDevice(other), plan)), expected)
+    plan = CPU.measure(image, TYPICAL)
+    expected = CPU.draw(image, other, plan)
+    assert_close(renderer.draw(image, other, plan), expected)
+    assert_close(fetch(renderer.draw(OnDevice(image), OnDevice(other), plan)), expected)
 
 
 def test_apply_host_in_place_and_strided_out(renderer) -> None:
     image, mask = scene()
-    plan = CPU.prepare(image, TYPICAL)
-    expected = CPU.apply(image, mask, plan)
+    plan = CPU.measure(image, TYPICAL)
+    expected = CPU.draw(image, mask, plan)
     out = np.zeros((97, 151, 4), np.uint8)
-    assert renderer.apply(image, mask, plan, out[..., 2::-1]) is not None
+    assert renderer.draw(image, mask, plan, out[..., 2::-1]) is not None
     assert_close(out[..., 2::-1], expected)
     assert (out[..., 3] == 0).all()
     copy = image.copy()
-    assert renderer.apply(copy, mask, plan, copy) is copy
+    assert renderer.draw(copy, mask, plan, copy) is copy
     assert_close(copy, expected)
 
 
@@ -202,7 +202,7 @@ def test_apply_again_with_graph_gives_the_same(renderer) -> None:
     for value in (0.1, 0.1, -0.3, 0.2, 0.2):
         arguments = Arguments(TYPICAL.filters, (value, *TYPICAL.numbers[1:]))
         renderer.render(source, cover, arguments, out)
-        results.append((out.fetch(), CPU.apply(image, mask, CPU.prepare(image, arguments))))
+        results.append((out.fetch(), CPU.draw(image, mask, CPU.measure(image, arguments))))
     for drawn, expected in results:
         assert_close(drawn, expected)
     require(
@@ -217,59 +217,59 @@ def test_apply_without_graphs_equals_cpu(device: None) -> None:
     from harmonizer.cuda.renderer import CudaRenderer
 
     image, mask = scene()
-    plan = CPU.prepare(image, TYPICAL)
+    plan = CPU.measure(image, TYPICAL)
     with CudaRenderer(graphs=False) as plain:
         assert plain.graph_status == "off: as asked"
         for _ in range(3):
-            assert_close(plain.apply(image, mask, plan), CPU.apply(image, mask, plan))
+            assert_close(plain.draw(image, mask, plan), CPU.draw(image, mask, plan))
 
 
 def test_apply_larger_then_smaller_frame(renderer) -> None:
     for width, height in ((40, 30), (301, 203), (64, 48)):
         image, mask = picture(width, height), rectangle(width, height, 0.5)
-        plan = CPU.prepare(image, TYPICAL)
-        assert_close(renderer.apply(image, mask, plan), CPU.apply(image, mask, plan))
+        plan = CPU.measure(image, TYPICAL)
+        assert_close(renderer.draw(image, mask, plan), CPU.draw(image, mask, plan))
 
 
 def test_out_none_on_device_gives_array_that_frees_itself(renderer) -> None:
     image, mask = scene("uint16")
-    plan = CPU.prepare(image, TYPICAL)
-    drawn = renderer.apply(OnDevice(image), OnDevice(mask), plan)
+    plan = CPU.measure(image, TYPICAL)
+    drawn = renderer.draw(OnDevice(image), OnDevice(mask), plan)
     assert drawn.shape == image.shape
-    assert_close(fetch(drawn), CPU.apply(image, mask, plan))
+    assert_close(fetch(drawn), CPU.draw(image, mask, plan))
 
 
 def test_bad_arrays_are_refused_and_renderer_stays_usable(renderer) -> None:
     image, mask = scene()
-    plan = CPU.prepare(image, TYPICAL)
+    plan = CPU.measure(image, TYPICAL)
     source, cover = OnDevice(image), OnDevice(mask)
     with pytest.raises(TypeError, match="`mask` must lie in GPU memory"):
-        renderer.apply(source, mask, plan)
+        renderer.draw(source, mask, plan)
     with pytest.raises(TypeError, match="`mask` must be a numpy array"):
-        renderer.apply(image, cover, plan)
+        renderer.draw(image, cover, plan)
     with pytest.raises(TypeError, match="must be one of uint8, uint16, float32; got f8"):
-        renderer.apply(OnDevice(image.astype(np.float64)), cover, plan)
+        renderer.draw(OnDevice(image.astype(np.float64)), cover, plan)
     with pytest.raises(ValueError, match=r"shape \(H, W, 3\); got \(3, 97, 151\)"):
-        renderer.apply(OnDevice(np.ascontiguousarray(image.transpose(2, 0, 1))), cover, plan)
+        renderer.draw(OnDevice(np.ascontiguousarray(image.transpose(2, 0, 1))), cover, plan)
     with pytest.raises(ValueError, match="composite's height and width"):
-        renderer.apply(source, OnDevice(mask[:-1]), plan)
+        renderer.draw(source, OnDevice(mask[:-1]), plan)
     with pytest.raises(ValueError, match="`out` must have the image's shape"):
-        renderer.apply(source, cover, plan, OnDevice(image[:-1]))
+        renderer.draw(source, cover, plan, OnDevice(image[:-1]))
     with pytest.raises(ValueError, match="`out` must be writable"):
-        renderer.apply(source, cover, plan, OnDevice(image, read_only=True))
+        renderer.draw(source, cover, plan, OnDevice(image, read_only=True))
     with pytest.raises(ValueError, match="must name the stream"):
-        renderer.apply(OnDevice(image, stream=0), cover, plan)
+        renderer.draw(OnDevice(image, stream=0), cover, plan)
     with pytest.raises(ValueError, match="`stream` orders work on device arrays"):
-        renderer.apply(image, mask, plan, stream=1)
+        renderer.draw(image, mask, plan, stream=1)
     with pytest.raises(ValueError, match="0 leaves open"):
-        renderer.apply(source, cover, plan, stream=0)
+        renderer.draw(source, cover, plan, stream=0)
     with pytest.raises(TypeError, match="`stream` must be a stream of torch"):
-        renderer.apply(source, cover, plan, stream="main")
+        renderer.draw(source, cover, plan, stream="main")
     with pytest.raises(ValueError, match="must be 256 on the GPU"):
         renderer.thumbnail(image, mask, 128)
     with pytest.raises(TypeError, match="must be an Arguments"):
         renderer.render(image, mask, {"brightness": 0.1})
-    assert_close(fetch(renderer.apply(source, cover, plan)), CPU.apply(image, mask, plan))
+    assert_close(fetch(renderer.draw(source, cover, plan)), CPU.draw(image, mask, plan))
 
 
 def test_host_pointer_in_interface_is_refused(renderer) -> None:
@@ -283,12 +283,12 @@ def test_host_pointer_in_interface_is_refused(renderer) -> None:
 
     image, _ = scene()
     with pytest.raises(ValueError, match="must lie in GPU memory; its address"):
-        renderer.apply(Liar(image), None, CPU.prepare(image, TYPICAL))
+        renderer.draw(Liar(image), None, CPU.measure(image, TYPICAL))
 
 
 def test_out_overlapping_the_image_is_refused(renderer) -> None:
     image, _ = scene()
-    plan = CPU.prepare(image, TYPICAL)
+    plan = CPU.measure(image, TYPICAL)
     source = OnDevice(image)
 
     class Part:
@@ -300,11 +300,11 @@ def test_out_overlapping_the_image_is_refused(renderer) -> None:
             }
 
     with pytest.raises(ValueError, match="overlap"):
-        renderer.apply(Part(0), None, plan, Part(3))
+        renderer.draw(Part(0), None, plan, Part(3))
 
 
 def test_plan_document_draws_the_same(renderer) -> None:
     image, mask = scene()
-    plan = renderer.prepare(image, TYPICAL)
+    plan = renderer.measure(image, TYPICAL)
     again = Plan.from_document(plan.document())
-    assert np.array_equal(renderer.apply(image, mask, plan), renderer.apply(image, mask, again))
+    assert np.array_equal(renderer.draw(image, mask, plan), renderer.draw(image, mask, again))

@@ -34,7 +34,7 @@ def test_curves_saved_then_loaded_are_the_same(tmp_path: Path) -> None:
     for arguments in (GIVEN, mixed):
         arguments.save(tmp_path / "a.json")
         assert Arguments.load(tmp_path / "a.json") == arguments
-        plan = CpuRenderer(1).prepare(np.zeros((2, 2, 3), np.uint8), arguments)
+        plan = CpuRenderer(1).measure(np.zeros((2, 2, 3), np.uint8), arguments)
         assert Plan.from_document(plan.document()) == plan
 
 
@@ -67,9 +67,7 @@ def test_curves_of_no_slope_draw_nothing_new() -> None:
     image = np.arange(256, dtype=np.uint8)[None, :, None].repeat(3, axis=2)
     zeros = Arguments.from_mapping({"piecewise_curve": np.zeros(192)}, NAME)
     renderer = CpuRenderer(1)
-    np.testing.assert_array_equal(
-        renderer.apply(image, None, renderer.prepare(image, zeros)), image
-    )
+    np.testing.assert_array_equal(renderer.draw(image, None, renderer.measure(image, zeros)), image)
 
 
 @pytest.mark.parametrize("index", range(len(curves())))
@@ -87,7 +85,7 @@ def test_cascade_is_the_stages_one_after_the_other() -> None:
     whole = tabulate(renderer, Plan((Step(NAME[0], GIVEN.numbers[0]),)))
     first, second = (Step(NAME[0], tuple(stage.reshape(-1).tolist())) for stage in SLOPES)
     between = tabulate(renderer, Plan((first,)))
-    after = renderer.apply(between[None], None, Plan((second,)))[0]
+    after = renderer.draw(between[None], None, Plan((second,)))[0]
     np.testing.assert_allclose(whole, after, atol=2e-6)
 
 

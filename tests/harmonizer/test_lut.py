@@ -39,7 +39,7 @@ def image() -> np.ndarray:
 
 def plan_for(image: np.ndarray, arguments: Arguments) -> tuple[CpuRenderer, Plan]:
     renderer = CpuRenderer(1)
-    return renderer, renderer.prepare(image, arguments)
+    return renderer, renderer.measure(image, arguments)
 
 
 def test_build_lattice_identity_is_the_ramp(image: np.ndarray) -> None:
@@ -55,7 +55,7 @@ def test_build_lattice_point_is_the_filters_of_that_colour(image: np.ndarray) ->
     renderer, plan = plan_for(image, MILD)
     lattice = build_lattice(renderer, plan, 33)
     colour = np.array([[[4 / 32, 20 / 32, 31 / 32]]], np.float32)
-    np.testing.assert_allclose(lattice[31, 20, 4], renderer.apply(colour, None, plan)[0, 0])
+    np.testing.assert_allclose(lattice[31, 20, 4], renderer.draw(colour, None, plan)[0, 0])
 
 
 def test_build_lattice_other_size_is_refused(image: np.ndarray) -> None:

@@ -102,7 +102,7 @@ def test_render_takes_a_mapping_and_draws_in_place(
     expected = harmonizer.render(image, mask, arguments)
     mapping = dict(reversed(list(arguments.clamped().items())))
     np.testing.assert_array_equal(harmonizer.render(image, mask, mapping), expected)
-    plan = harmonizer.prepare(image, arguments)
+    plan = harmonizer.measure(image, arguments)
     np.testing.assert_array_equal(harmonizer.renderer.draw(image, mask, plan), expected)
     assert harmonizer.render(image, mask, arguments, out=image) is image
     np.testing.assert_array_equal(image, expected)

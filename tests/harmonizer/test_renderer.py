@@ -40,11 +40,11 @@ def random_mask(dtype: str, height: int = 37, width: int = 301) -> Array:
 
 
 def prepared(image: Array, arguments: Arguments = ARGUMENTS) -> Plan:
-    return CpuRenderer(1).prepare(image, arguments)
+    return CpuRenderer(1).measure(image, arguments)
 
 
 def drawn(image: Array, mask: Array | None = None) -> Array:
-    return CpuRenderer(1).apply(image, mask, prepared(image))
+    return CpuRenderer(1).draw(image, mask, prepared(image))
 
 
 def test_library_is_of_this_version() -> None:
@@ -94,7 +94,7 @@ def test_identity_argument_leaves_every_bit(name: str, dtype: str) -> None:
     image = random_image(dtype)
     plan = prepared(image, Arguments.identity((name,)))
     assert not any(plan.steps[0].statistics)
-    np.testing.assert_array_equal(CpuRenderer().apply(image, random_mask("uint8"), plan), image)
+    np.testing.assert_array_equal(CpuRenderer().draw(image, random_mask("uint8"), plan), image)
 
 
 @pytest.mark.parametrize("mask_dtype", SCALE)
@@ -130,7 +130,7 @@ def test_drawing_in_place_gives_the_same(dtype: str, mask_dtype: str | None) -> 
     image = random_image(dtype)
     mask = None if mask_dtype is None else random_mask(mask_dtype)
     plan, expected = prepared(image), drawn(image, mask)
-    result = CpuRenderer().apply(image, mask, plan, out=image)
+    result = CpuRenderer().draw(image, mask, plan, out=image)
     assert result is image
     np.testing.assert_array_equal(image, expected)
 
@@ -182,7 +182,7 @@ def test_out_of_any_layout_touches_nothing_else(dtype: str, layout: str) -> None
     window[...] = True
     before = whole[~inside].tobytes()
     for source, coverage in ((image, None), (image, mask), (twin, mask), (twin, 0 * mask)):
-        CpuRenderer().apply(source, coverage, prepared(image), out=out)
+        CpuRenderer().draw(source, coverage, prepared(image), out=out)
         np.testing.assert_array_equal(out, drawn(image, coverage))
         assert whole[~inside].tobytes() == before
 
@@ -197,8 +197,8 @@ def test_small_and_narrow_images_keep_their_borders(dtype: str, shape: tuple[int
     for coverage in (None, mask):
         for row in range(height):
             line = None if coverage is None else coverage[row : row + 1]
-            CpuRenderer().apply(image[row : row + 1], line, prepared(image), out=out[row : row + 1])
-        whole = CpuRenderer().apply(image, coverage, prepared(image))
+            CpuRenderer().draw(image[row : row + 1], line, prepared(image), out=out[row : row + 1])
+        whole = CpuRenderer().draw(image, coverage, prepared(image))
         np.testing.assert_array_equal(out, whole)
         assert (memory[:32] == 77).all()
         assert (memory[-32:] == 77).all()
@@ -277,7 +277,7 @@ for dtype in (np.uint8, np.uint16, np.float32):
     mask = np.full((7000, 7150), 200, np.uint8)
     renderer = CpuRenderer()
     before = peak()
-    renderer.apply(image, mask, renderer.prepare(image, arguments), out=image)
+    renderer.draw(image, mask, renderer.measure(image, arguments), out=image)
     renderer.thumbnail(image, mask)
     print(peak() - before)
     del image, mask
@@ -293,14 +293,14 @@ for dtype in (np.uint8, np.uint16, np.float32):
 def test_out_shifted_within_the_image_is_refused() -> None:
     memory = random_image("uint8", 9, 8)
     with pytest.raises(ValueError, match="share no memory with it"):
-        CpuRenderer().apply(memory[:8], None, prepared(memory[:8]), out=memory[1:])
+        CpuRenderer().draw(memory[:8], None, prepared(memory[:8]), out=memory[1:])
 
 
 def test_mask_in_the_alpha_of_the_image_is_no_overlap() -> None:
     rgba = np.dstack([random_image("uint8"), random_mask("uint8")])
     expected = drawn(rgba[..., :3].copy(), rgba[..., 3].copy())
     alpha = rgba[..., 3].copy()
-    CpuRenderer().apply(rgba[..., :3], rgba[..., 3], prepared(rgba[..., :3]), out=rgba[..., :3])
+    CpuRenderer().draw(rgba[..., :3], rgba[..., 3], prepared(rgba[..., :3]), out=rgba[..., :3])
     np.testing.assert_array_equal(rgba[..., :3], expected)
     np.testing.assert_array_equal(rgba[..., 3], alpha)
 
@@ -308,4 +308,9 @@ def test_mask_in_the_alpha_of_the_image_is_no_overlap() -> None:
 def test_mask_in_the_red_of_the_image_is_refused_in_place() -> None:
     image = random_image("uint8")
     with pytest.raises(ValueError, match="`out` must share no memory with the mask"):
-        CpuRenderer().apply(image, image[..., 0], prepared(image), out=image)
+        CpuRenderer().draw(image, image[..., 0], prepared(image), out=image)
+
+
+def test_the_passes_still_have_their_old_names() -> None:
+    assert CpuRenderer.prepare is CpuRenderer.measure
+    assert CpuRenderer.apply is CpuRenderer.draw

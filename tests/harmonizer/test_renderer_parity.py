@@ -130,7 +130,7 @@ def test_golden_cases_match() -> None:
         mask = golden["mask"][index, 0]
         for stage, expected in enumerate(golden["stage_outputs"][case], start=1):
             arguments = Arguments(filters[:stage], tuple(map(float, values[:stage])))
-            drawn = renderer.apply(image, mask, renderer.prepare(image, arguments))
+            drawn = renderer.draw(image, mask, renderer.measure(image, arguments))
             difference = np.abs(drawn.transpose(2, 0, 1) - expected)
             assert difference.max() <= tolerances.GOLDEN_STAGES_MAX, (case, stage)
             off += int((difference > tolerances.GOLDEN_STAGES).sum())

@@ -61,9 +61,9 @@ U8 = np.random.default_rng(0).integers(0, 256, (4, 5, 3), np.uint8)
 def test_bad_image_is_refused(image: Array, error: type[Exception], message: str) -> None:
     renderer, plan = CpuRenderer(), prepared(U8)
     with pytest.raises(error, match=message):
-        renderer.prepare(image, ARGUMENTS)
+        renderer.measure(image, ARGUMENTS)
     with pytest.raises(error, match=message):
-        renderer.apply(image, None, plan)
+        renderer.draw(image, None, plan)
     with pytest.raises(error, match=message):
         renderer.thumbnail(image, None)
 

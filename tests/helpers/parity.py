@@ -93,13 +93,13 @@ def assert_parity(image: Array, masks: tuple[Mask | None, ...], arguments: Argum
     tensor = to_tensor(image)
     filtered = filtered_by_oracle(tensor, arguments)
     renderer = CpuRenderer(1)
-    plan = renderer.prepare(image, arguments)
+    plan = renderer.measure(image, arguments)
     for mask in masks:
         blended = filtered
         if mask is not None:
             blended = blend(filtered, tensor, torch.from_numpy(mask / 255.0)[None, None])
         assert_equal_within_tolerance(
-            image, renderer.apply(image, mask, plan), blended[0].permute(1, 2, 0).numpy(), arguments
+            image, renderer.draw(image, mask, plan), blended[0].permute(1, 2, 0).numpy(), arguments
         )
 
 

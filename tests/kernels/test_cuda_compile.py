@@ -23,14 +23,14 @@ TYPES = ("u8", "u16", "f32")
 NAMES = {
     *(
         f"hz_{job}_{kind}"
-        for job in ("measure", "reduce", "apply")
+        for job in ("measure", "reduce", "draw")
         for kind in ("u8", "u16", "f32", "nv12", "p010")
     ),
     *(f"hz_regions_{kind}" for kind in TYPES),
     *("hz_region_box", "hz_prepare"),
-    *(f"hz_apply_{order}8" for order in ("rgb", "bgr", "rgba", "bgra")),
+    *(f"hz_draw_{order}8" for order in ("rgb", "bgr", "rgba", "bgra")),
 }
-WITHOUT_STACK = ("hz_apply", "hz_measure", "hz_region")
+WITHOUT_STACK = ("hz_draw", "hz_measure", "hz_region")
 """Kernels whose loops over pixels decide the speed may use no local memory."""
 
 MOST_SPILLED = 64

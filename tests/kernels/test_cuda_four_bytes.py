@@ -85,7 +85,7 @@ def test_every_alignment_draws_as_the_cpu_and_keeps_the_fourth_bytes(
         expected = expected_by_cpu(cpu, image, mask, USUAL)
         for drawn in draw_both_ways(device, source, mask, target):
             assert_close(drawn, expected, image, mask, f"{order} {height}x{width} {shift} {gap}")
-        assert device.kernels[-1] == (f"hz_apply_{order}8" if aligned else "hz_apply_u8")
+        assert device.kernels[-1] == (f"hz_draw_{order}8" if aligned else "hz_draw_u8")
 
 
 @pytest.mark.parametrize("order", ORDERS)
@@ -121,7 +121,7 @@ def test_mask_between_the_pixels_channels_is_read_and_kept(
         expected = expected_by_cpu(cpu, image, coverages[kind], USUAL)
         for drawn in draw_both_ways(device, source, mask, target):
             assert_close(drawn, expected, image, coverages[kind], f"{kind} in {owner}")
-            assert device.kernels[-1] == f"hz_apply_{order}8"
+            assert device.kernels[-1] == f"hz_draw_{order}8"
         assert np.array_equal(mask, coverages[kind])
     device.run_backwards(False)
 
@@ -138,7 +138,7 @@ def test_steep_arguments_are_drawn_in_double(
             around = out.around()
             device.draw(source.image, mask, STEEP, out.image)
             assert device.report.in_double == 1
-            assert device.kernels[-1] == f"hz_apply_{order}8"
+            assert device.kernels[-1] == f"hz_draw_{order}8"
             assert_close(out.image, expected, image, mask, kind)
             assert np.array_equal(out.around(), around)
 
@@ -169,7 +169,7 @@ for order in ("rgb", "bgr", "rgba", "bgra"):
     memory = np.memmap(file, np.uint8, "r", shape=(3, 6400 // size, size))
     image = memory[..., 2::-1] if order.startswith("b") else memory[..., :3]
     device.draw(image, np.zeros(image.shape[:2], np.uint8), USUAL, image)
-    assert device.kernels[-1] == f"hz_apply_{order}8"
+    assert device.kernels[-1] == f"hz_draw_{order}8"
 print("done")
 """
     command = [sys.executable, "-c", code, str(tmp_path / "picture"), str(emulation())]
@@ -197,7 +197,7 @@ def test_other_alignment_or_order_of_out_is_drawn_by_the_general_kernel(
     ):
         around = target.around()
         device.draw(source.image, mask, USUAL, target.image)
-        assert device.kernels[-1] == "hz_apply_u8"
+        assert device.kernels[-1] == "hz_draw_u8"
         assert_close(target.image, expected, image, mask, "general")
         assert np.array_equal(target.around(), around)
 
@@ -212,7 +212,7 @@ def test_statistics_are_the_cpus(device: EmulatedDevice, cpu: CpuRenderer, order
         device.put_arguments(USUAL)
         frame = device.frame(placed.image, None, placed.image, USUAL.filters)
         device.run(frame, DRAW_GIVEN)
-        steps = zip(device.plan().steps, cpu.prepare(image, USUAL).steps, strict=True)
+        steps = zip(device.plan().steps, cpu.measure(image, USUAL).steps, strict=True)
         for step, wanted in steps:
             assert step.statistics == pytest.approx(
                 wanted.statistics, abs=tolerances.CUDA_STATISTICS

@@ -41,7 +41,7 @@ def test_plan_holds_clamped_arguments_and_the_cpus_statistics(
     image = photograph(50, 300, dtype)
     for filters in (DEFAULT_FILTERS, PHOTO_FILTERS[MAX_FILTERS - 1 :: -1]):
         arguments = Arguments(filters, tuple(np.linspace(-1.4, 0.9, len(filters))))
-        expected = cpu.prepare(image, arguments)
+        expected = cpu.measure(image, arguments)
         device.draw(image, None, arguments)
         for step, wanted in zip(device.plan().steps, expected.steps, strict=True):
             assert (step.operation, step.argument) == (wanted.operation, wanted.argument)
@@ -55,7 +55,7 @@ def test_given_statistics_are_drawn_and_kept(
     device: EmulatedDevice, cpu: CpuRenderer, dtype: str
 ) -> None:
     image, other = photograph(20, 300, dtype), photograph(21, 100, dtype)
-    plan = cpu.prepare(other, USUAL)
+    plan = cpu.measure(other, USUAL)
     device.put_arguments(USUAL)
     for step, source in zip(device.report.program.steps, plan.steps, strict=False):
         step.statistics[: len(source.statistics)] = source.statistics
@@ -64,7 +64,7 @@ def test_given_statistics_are_drawn_and_kept(
     device.run(frame, DRAW_GIVEN)
     assert device.plan() == plan
     assert not any("measure" in name or "reduce" in name for name in device.kernels)
-    assert_close(out, cpu.apply(image, None, plan), image, None, dtype)
+    assert_close(out, cpu.draw(image, None, plan), image, None, dtype)
 
 
 def predict(
@@ -222,7 +222,7 @@ def test_histogram_of_a_flat_picture_does_not_overflow(
     device.put_arguments(arguments)
     device.run(device.frame(image, None, image, arguments.filters), MEASURE | PREPARE)
     (step,) = device.plan().steps
-    (expected,) = cpu.prepare(image, arguments).steps
+    (expected,) = cpu.measure(image, arguments).steps
     assert step.statistics == pytest.approx(expected.statistics, abs=1e-14)
 
 
@@ -318,8 +318,8 @@ def test_prepare_measures_without_drawing(device: EmulatedDevice, cpu: CpuRender
     device.put_arguments(USUAL)
     device.run(device.frame(image, None, out, USUAL.filters), MEASURE | PREPARE)
     assert (out == 7).all()
-    assert "hz_apply_rgb8" not in device.kernels
-    for step, wanted in zip(device.plan().steps, cpu.prepare(image, USUAL).steps, strict=True):
+    assert "hz_draw_rgb8" not in device.kernels
+    for step, wanted in zip(device.plan().steps, cpu.measure(image, USUAL).steps, strict=True):
         assert step.statistics == pytest.approx(wanted.statistics, abs=1e-14)
 
 

@@ -71,7 +71,7 @@ def synthetic_clips(folder: Path, count: int, frames: int, seed: int) -> Iterato
         triplet = triplets[int(index)]
         real, mask = _read(triplet.real), _read_mask(triplet.mask)
         arguments = Arguments(triplet.filters, triplet.arguments)
-        changed = renderer.apply(real, None, renderer.prepare(real, arguments))
+        changed = renderer.draw(real, None, renderer.measure(real, arguments))
         dims = np.linspace(1, 0.7, frames) if number % 2 else np.ones(frames)
         angle = random.uniform(0, 2 * np.pi)
         clip = Clip(f"moving {Path(triplet.real).stem}", [], [], [], [])
@@ -112,8 +112,8 @@ def recoloured_clips(folder: Path, count: int, seed: int) -> Iterator[Clip]:
     renderer = CpuRenderer(1)
     for number in range(count):
         values = (random.uniform(-1, 1) * OPERATIONS[n].synthesis_range for n in DEFAULT_FILTERS)
-        plan = renderer.prepare(reals[0], Arguments(DEFAULT_FILTERS, tuple(values)))
-        composites = [renderer.apply(r, m, plan) for r, m in zip(reals, masks, strict=True)]
+        plan = renderer.measure(reals[0], Arguments(DEFAULT_FILTERS, tuple(values)))
+        composites = [renderer.draw(r, m, plan) for r, m in zip(reals, masks, strict=True)]
         yield Clip(f"{folder.name} {number}", composites, masks, reals, times)
 
 

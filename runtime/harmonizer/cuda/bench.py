@@ -181,7 +181,7 @@ def measure_device(
 ) -> dict[str, float]:
     """Device to device: drawing with and without graphs, and the frame with its network."""
     found = {}
-    plan = bench.renderer.prepare(image, TYPICAL)
+    plan = bench.renderer.measure(image, TYPICAL)
     source: Any = Buffer(bench.cuda, image)
     out: Any = Buffer(bench.cuda, image)
     coverage: Any = Buffer(bench.cuda, rectangle(image.shape[1], image.shape[0], share))
@@ -190,10 +190,10 @@ def measure_device(
         def render(renderer: CudaRenderer = renderer) -> None:
             renderer.render(source, coverage, TYPICAL, out, bench.stream)
 
-        def apply(renderer: CudaRenderer = renderer) -> None:
-            renderer.apply(source, coverage, plan, out, bench.stream)
+        def draw(renderer: CudaRenderer = renderer) -> None:
+            renderer.draw(source, coverage, plan, out, bench.stream)
 
-        for name, call in (("render", render), ("apply", apply)):
+        for name, call in (("render", render), ("apply", draw)):
             found[f"{name} {label} {share}"] = bench.on_device(
                 f"{name}, {label}", image, share, call
             )

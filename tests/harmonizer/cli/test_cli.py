@@ -39,7 +39,7 @@ def test_image_saved_arguments_and_plan_draw_the_same(scene: Path, model: Path) 
     np.testing.assert_array_equal(pixels("o.png"), pixels("o2.png"))
     plan = Plan.from_document(json.loads(Path("p.json").read_text()))
     mask = np.asarray(Image.open("m.png"))
-    drawn = CpuRenderer().apply(pixels("c.png"), mask, plan)
+    drawn = CpuRenderer().draw(pixels("c.png"), mask, plan)
     np.testing.assert_array_equal(drawn, pixels("o.png"))
 
 

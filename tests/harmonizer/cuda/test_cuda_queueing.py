@@ -73,5 +73,5 @@ def test_stages_are_those_of_the_phases(
     drawn = [kernel_of(call) for call in calls.get("draw", ())]
     assert all(name.startswith("hz_measure") for name in measured)
     assert drawn.count("hz_prepare") == (2 if "draw" in stages else 0)
-    assert sum(name.startswith("hz_apply") for name in drawn) == (2 if phases & DRAW else 0)
+    assert sum(name.startswith("hz_draw") for name in drawn) == (2 if phases & DRAW else 0)
     assert len(calls.get("predict", ())) == int(predicts)

@@ -140,7 +140,7 @@ def test_bench_on_a_gpu_writes_a_checked_result(
 
 def test_gpu_run_writes_its_result(environment: dict[str, str], tmp_path: Path) -> None:
     target = tmp_path / "gpu-test.json"
-    suite = "tests/gpu/test_gpu_renderer.py::test_apply_whole_image_without_mask"
+    suite = "tests/gpu/test_gpu_renderer.py::test_draw_whole_image_without_mask"
     command = [sys.executable, "tests/gpu/run_gpu.py", "--output", str(target), "--allow-missing"]
     result = subprocess.run(
         [*command, suite], cwd=ROOT, env=environment, capture_output=True, text=True, check=False

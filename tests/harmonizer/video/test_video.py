@@ -116,7 +116,7 @@ def test_video_colours_match_drawing_the_displayed_picture(
     ]
     renderer = CpuRenderer(1)
     assert BRIGHT.given is not None
-    drawn = renderer.apply(shown[0], None, renderer.prepare(shown[0], BRIGHT.given))
+    drawn = renderer.draw(shown[0], None, renderer.measure(shown[0], BRIGHT.given))
     difference = np.abs(shown[1].astype(int) - drawn).mean()
     # Chroma that pixels share, and the conversions' rounding.
     assert difference < (6.0 if "420" in pixel_format or "422" in pixel_format else 1.5)

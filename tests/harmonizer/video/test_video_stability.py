@@ -93,9 +93,9 @@ def test_smooth_both_ways_keeps_constants_and_has_no_delay() -> None:
 def test_smoother_averages_statistics_and_leaves_out_identities() -> None:
     renderer, smoother = CpuRenderer(1), Smoother(Smoothing(0, 0, weight=0.5))
     arguments = Arguments(DEFAULT_FILTERS, (0.2, 0.0, 0.3, 0.0, 0.0, 0.0))
-    plain = [renderer.prepare(np.full((4, 4, 3), v, np.uint8), arguments) for v in (0, 255)]
+    plain = [renderer.measure(np.full((4, 4, 3), v, np.uint8), arguments) for v in (0, 255)]
     smoother.plan(plain[0], 0.0)
-    idle = renderer.prepare(np.full((4, 4, 3), 9, np.uint8), Arguments.identity())
+    idle = renderer.measure(np.full((4, 4, 3), 9, np.uint8), Arguments.identity())
     assert smoother.plan(idle, 0.04) == idle
     steps = {step.operation: step for step in smoother.plan(plain[1], 0.08).steps}
     assert steps["temperature"].statistics == pytest.approx((0.5, 0.5, 0.5))

@@ -81,7 +81,7 @@ def masks(height: int, width: int) -> Iterator[tuple[str, Array | None]]:
 def expected_by_cpu(
     cpu: CpuRenderer, image: Array, mask: Array | None, arguments: Arguments
 ) -> Array:
-    return cpu.apply(image, mask, cpu.prepare(image, arguments))
+    return cpu.draw(image, mask, cpu.measure(image, arguments))
 
 
 def assert_close(

@@ -31,20 +31,20 @@ static_assert(kSeenForeground == HZ_SEEN_FOREGROUND && kSeenThumbnail == HZ_SEEN
               kSeenBackground == HZ_SEEN_BACKGROUND && kSeenNotFinite == HZ_SEEN_NOT_FINITE);
 
 /* Blocks for each multiprocessor: as many as run at once, so that each loads its tables once. */
-constexpr int64_t kMeasureBlocks = 2, kBoxBlocks = 4, kApplyBlocks = 4, kStripsOfMeasuringWarp = 2;
+constexpr int64_t kMeasureBlocks = 2, kBoxBlocks = 4, kDrawBlocks = 4, kStripsOfMeasuringWarp = 2;
 constexpr int32_t kUnknownProcessors = 132, kMostProcessors = 1024;
 
 constexpr const char* kMeasureKernels[] = {"hz_measure_u8", "hz_measure_u16", "hz_measure_f32"};
 constexpr const char* kRegionKernels[] = {"hz_regions_u8", "hz_regions_u16", "hz_regions_f32"};
 constexpr const char* kReduceKernels[] = {"hz_reduce_u8", "hz_reduce_u16", "hz_reduce_f32"};
-constexpr const char* kApplyKernels[] = {"hz_apply_u8", "hz_apply_u16", "hz_apply_f32"};
+constexpr const char* kDrawKernels[] = {"hz_draw_u8", "hz_draw_u16", "hz_draw_f32"};
 /* Of pixels of 3 and 4 bytes, red first and blue first. */
-constexpr const char* kPackedKernels[][2] = {{"hz_apply_rgb8", "hz_apply_bgr8"},
-                                             {"hz_apply_rgba8", "hz_apply_bgra8"}};
+constexpr const char* kPackedKernels[][2] = {{"hz_draw_rgb8", "hz_draw_bgr8"},
+                                             {"hz_draw_rgba8", "hz_draw_bgra8"}};
 /* Of 8 bits, and of more. */
 constexpr const char* kSurfaceMeasureKernels[] = {"hz_measure_nv12", "hz_measure_p010"};
 constexpr const char* kSurfaceReduceKernels[] = {"hz_reduce_nv12", "hz_reduce_p010"};
-constexpr const char* kSurfaceApplyKernels[] = {"hz_apply_nv12", "hz_apply_p010"};
+constexpr const char* kSurfaceDrawKernels[] = {"hz_draw_nv12", "hz_draw_p010"};
 
 /* A frame and what follows from it alone; of a surface, `frame.image` has the size. */
 struct FrameTask {
@@ -162,8 +162,8 @@ void add_measure(const FrameTask& task, Launches& launches) {
         return launches.add(kMeasureKernels[frame.image.type], blocks, kMeasureThreads, p);
     const hz_surface& surface = *frame.surface;
     launches.add(kSurfaceMeasureKernels[is_deep(surface)], blocks, kMeasureThreads,
-                 VideoMeasureParameters{p, planes_of(surface), coding_of<float>(surface),
-                                        shift_of(surface)});
+                 SurfaceMeasureParameters{p, planes_of(surface), coding_of<float>(surface),
+                                          shift_of(surface)});
 }
 
 /* After MEASURE, whose word of what is seen they correct. */
@@ -200,8 +200,8 @@ void add_reduce(const FrameTask& task, int step, Launches& launches) {
         return launches.add(kReduceKernels[task.frame.image.type], blocks, kReduceThreads, p);
     const hz_surface& surface = *task.frame.surface;
     launches.add(kSurfaceReduceKernels[is_deep(surface)], blocks, kReduceThreads,
-                 VideoReduceParameters{p, planes_of(surface), coding_of<float>(surface),
-                                       coding_of<double>(surface), shift_of(surface), 0});
+                 SurfaceReduceParameters{p, planes_of(surface), coding_of<float>(surface),
+                                         coding_of<double>(surface), shift_of(surface), 0});
 }
 
 void add_preparing(const FrameTask& task, Launches& launches) {
@@ -238,9 +238,9 @@ bool is_aligned_alike(const hz_image& image, const hz_image& out) {
            (image.height == 1 || (image.row_stride - out.row_stride) % 16 == 0);
 }
 
-void add_surface_apply(const FrameTask& task, Launches& launches) {
+void add_surface_draw(const FrameTask& task, Launches& launches) {
     const hz_surface &surface = *task.frame.surface, &out = *task.frame.surface_out;
-    VideoApplyParameters p = {};
+    SurfaceDrawParameters p = {};
     p.image = planes_of(surface);
     p.out = planes_of(out);
     p.mask = mask_of(task);
@@ -254,14 +254,14 @@ void add_surface_apply(const FrameTask& task, Launches& launches) {
     p.shift = shift_of(surface);
     p.in_place = is_same(surface, out);
     const int64_t blocks =
-        std::min(divided(p.strips, kApplyThreads / 32), resident_blocks(task.frame, kApplyBlocks));
-    launches.add(kSurfaceApplyKernels[is_deep(surface)], blocks, kApplyThreads, p);
+        std::min(divided(p.strips, kDrawThreads / 32), resident_blocks(task.frame, kDrawBlocks));
+    launches.add(kSurfaceDrawKernels[is_deep(surface)], blocks, kDrawThreads, p);
 }
 
-void add_apply(const FrameTask& task, Launches& launches) {
-    if (task.frame.surface) return add_surface_apply(task, launches);
+void add_draw(const FrameTask& task, Launches& launches) {
+    if (task.frame.surface) return add_surface_draw(task, launches);
     const hz_frame& frame = task.frame;
-    ApplyParameters p = {};
+    DrawParameters p = {};
     p.image = image_of(frame.image);
     p.out = image_of(frame.out);
     p.mask = mask_of(task);
@@ -270,13 +270,13 @@ void add_apply(const FrameTask& task, Launches& launches) {
     const bool joined = has_joined_rows(frame.image) && has_joined_rows(frame.out) &&
                         (!task.masked || has_joined_rows(frame.mask));
     p.strips = make_strips(frame.image.width, frame.image.height, joined);
-    const char* kernel = kApplyKernels[frame.image.type];
+    const char* kernel = kDrawKernels[frame.image.type];
     if (is_aligned_alike(frame.image, frame.out) && !bends_pixels(frame))
         kernel = kPackedKernels[frame.image.pixel_stride - 3][frame.image.channel_stride < 0];
     p.mask_within = task.masked && is_fourth_byte(frame.mask, frame.image);
     const int64_t blocks =
-        std::min(divided(p.strips.count, kApplyThreads / 32), resident_blocks(frame, kApplyBlocks));
-    launches.add(kernel, blocks, kApplyThreads, p);
+        std::min(divided(p.strips.count, kDrawThreads / 32), resident_blocks(frame, kDrawBlocks));
+    launches.add(kernel, blocks, kDrawThreads, p);
 }
 
 }  // namespace
@@ -297,7 +297,7 @@ int32_t hz_cuda_schedule(const hz_frame* frame, int32_t phase, hz_launch* launch
         if (phase & HZ_PHASE_MEASURE) add_measure(task, list);
         if (phase & HZ_PHASE_MEASURE) add_regions(task, list);
         if (phase & (HZ_PHASE_DRAW | HZ_PHASE_PREPARE)) add_preparing(task, list);
-        if (phase & HZ_PHASE_DRAW) add_apply(task, list);
+        if (phase & HZ_PHASE_DRAW) add_draw(task, list);
         *count = list.count();
     });
 }

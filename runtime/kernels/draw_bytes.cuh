@@ -9,14 +9,14 @@
    pixel moves byte by byte, so that nothing beyond its three channels is touched. */
 #pragma once
 
-#include "apply_any.cuh"
 #include "curve.cuh"
+#include "draw_any.cuh"
 #include "drawing.cuh"
 #include "packed_strips.cuh"
 
 namespace hz_gpu {
 
-struct Applying {
+struct SharedDrawing {
     u32 cells[kCells];
     float prefix[3][256];
     u8 levels[3][256];
@@ -42,7 +42,7 @@ __device__ __forceinline__ constexpr int channel_at(int position) {
 }
 
 template <bool reversed>
-__device__ __forceinline__ void through_prefix(const Applying& drawing, const u32 (&words)[3],
+__device__ __forceinline__ void through_prefix(const SharedDrawing& drawing, const u32 (&words)[3],
                                                Pixels<float, 4>& pixels) {
     float* const planes[3] = {pixels.r, pixels.g, pixels.b};
     if (drawing.in_lines) {
@@ -99,7 +99,7 @@ __device__ __forceinline__ u32 kinds_of(const Four& four) {
 
 /* By the formulas, where the curve is steep or the mask soft. */
 template <bool reversed>
-__device__ __forceinline__ void blend_four(const Applying& drawing, const u32 (&source)[3],
+__device__ __forceinline__ void blend_four(const SharedDrawing& drawing, const u32 (&source)[3],
                                            const Four& four, Pixels<float, 4>& pixels,
                                            u32 (&words)[3]) {
     run_steps<false>(drawing.steps, drawing.suffix, drawing.count, pixels);
@@ -121,7 +121,7 @@ __device__ __forceinline__ void blend_four(const Applying& drawing, const u32 (&
 
 /* Whether the curve is steep at any value. */
 template <bool reversed>
-__device__ __forceinline__ bool through_curve(const Applying& drawing,
+__device__ __forceinline__ bool through_curve(const SharedDrawing& drawing,
                                               const Pixels<float, 4>& pixels, u32 (&words)[3]) {
     const float* const planes[3] = {pixels.r, pixels.g, pixels.b};
     u32 met = 0;
@@ -140,7 +140,7 @@ __device__ __forceinline__ bool through_curve(const Applying& drawing,
 }
 
 template <bool reversed>
-__device__ __forceinline__ void through_levels(const Applying& drawing, const u32 (&source)[3],
+__device__ __forceinline__ void through_levels(const SharedDrawing& drawing, const u32 (&source)[3],
                                                u32 (&words)[3]) {
 #pragma unroll
     for (int w = 0; w < 3; ++w) {
@@ -167,7 +167,8 @@ __device__ __forceinline__ void keep_uncovered(const Four& four, const u32 (&sou
 
 /* Draw a lane's four pixels in shared memory. */
 template <bool reversed>
-__device__ __forceinline__ void draw_four(const Applying& drawing, const Four& four, u32* staged) {
+__device__ __forceinline__ void draw_four(const SharedDrawing& drawing, const Four& four,
+                                          u32* staged) {
     const u32 source[3] = {staged[0], staged[1], staged[2]};
     u32 words[3];
     if (drawing.middle == drawing.count && !four.is_soft()) {
@@ -186,8 +187,9 @@ __device__ __forceinline__ void draw_four(const Applying& drawing, const Four& f
 
 /* The same in double, pixel by pixel. */
 template <bool reversed>
-__device__ __forceinline__ void draw_four_exactly(const Applying& drawing, const Drawing& tables,
-                                                  const Four& four, u8* staged) {
+__device__ __forceinline__ void draw_four_exactly(const SharedDrawing& drawing,
+                                                  const Drawing& tables, const Four& four,
+                                                  u8* staged) {
 #pragma unroll 1
     for (int k = 0; k < 4; ++k) {
         if (four.is_out(k)) continue;
@@ -210,7 +212,7 @@ __device__ __forceinline__ void draw_four_exactly(const Applying& drawing, const
 
 /* The groups of a strip that the mask does not leave out. */
 template <bool reversed, int size>
-__device__ __forceinline__ void draw_groups(const ApplyParameters& p, const Applying& drawing,
+__device__ __forceinline__ void draw_groups(const DrawParameters& p, const SharedDrawing& drawing,
                                             const PackedStrip& place, const Seen& seen,
                                             u8* staged) {
 #pragma unroll 1
@@ -229,7 +231,7 @@ __device__ __forceinline__ void draw_groups(const ApplyParameters& p, const Appl
 
 /* Bring a strip in, draw what the mask does not leave out, and bring it out. */
 template <bool reversed, int size>
-__device__ __forceinline__ void draw_packed(const ApplyParameters& p, const Applying& drawing,
+__device__ __forceinline__ void draw_packed(const DrawParameters& p, const SharedDrawing& drawing,
                                             const PackedStrip& place, const Seen& seen,
                                             u8* staged) {
     if constexpr (size == 3) {
@@ -249,7 +251,7 @@ __device__ __forceinline__ void draw_packed(const ApplyParameters& p, const Appl
     }
 }
 
-__device__ __forceinline__ void load_drawing(const Drawing& drawing, Applying& shared) {
+__device__ __forceinline__ void load_drawing(const Drawing& drawing, SharedDrawing& shared) {
     const int index = int(threadIdx.x), threads = int(blockDim.x);
     for (int i = index; i < kCells; i += threads) shared.cells[i] = drawing.cells[i];
     for (int i = index; i < 3 * 256; i += threads) {
@@ -272,8 +274,8 @@ __device__ __forceinline__ void load_drawing(const Drawing& drawing, Applying& s
 }
 
 template <bool reversed, int size>
-__device__ __forceinline__ void apply_bytes(const ApplyParameters& p, Applying& shared,
-                                            Staged<size>& staged) {
+__device__ __forceinline__ void draw_bytes(const DrawParameters& p, SharedDrawing& shared,
+                                           Staged<size>& staged) {
     const Drawing& drawing = p.workspace->drawing;
     const bool nothing = drawing.nothing;
     if (nothing && p.in_place) return;

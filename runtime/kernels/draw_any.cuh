@@ -8,7 +8,7 @@ namespace hz_gpu {
 
 /* Pixels of one strip; `steps` are the drawing's in T. */
 template <typename S, typename T, int N>
-__device__ __forceinline__ void draw_strip(const ApplyParameters& p, const hz::Step<T>* steps,
+__device__ __forceinline__ void draw_strip(const DrawParameters& p, const hz::Step<T>* steps,
                                            const Strip& strip) {
     constexpr bool bytes = Full<S>::value == 255;
     const Drawing& drawing = p.workspace->drawing;
@@ -69,8 +69,8 @@ __device__ __forceinline__ void draw_strip(const ApplyParameters& p, const hz::S
 }
 
 template <typename S>
-__device__ __forceinline__ void apply_any(const ApplyParameters& p, hz::Step<float>* steps,
-                                          hz::Step<double>* exact_steps) {
+__device__ __forceinline__ void draw_any(const DrawParameters& p, hz::Step<float>* steps,
+                                         hz::Step<double>* exact_steps) {
     const Drawing& drawing = p.workspace->drawing;
     if (drawing.nothing && p.in_place) return;
     if (threadIdx.x < HZ_MAX_STEPS) {
