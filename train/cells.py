@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from train.colour_statistics import block_means
+
 SIDE = 8
 """Cells a side; each of them is one of the foreground and one of the background."""
 
@@ -79,9 +81,9 @@ class Cells(nn.Module):
         moments = torch.cat([composite, composite**2, composite * composite.roll(1, 1)], dim=1)
         cells, shares = [], []
         for weight, side in ((mask, self.sides[0]), (1 - mask, self.sides[1])):
-            share = F.avg_pool2d(weight, step)
+            share = block_means(weight, step)
             # Times 4: moments of colours are as large as the features then.
-            colours = 4 * F.avg_pool2d(moments * weight, step) / (share + 1e-3)
+            colours = 4 * block_means(moments * weight, step) / (share + 1e-3)
             colours, share = (t.flatten(2).transpose(1, 2) for t in (colours, share))
             cell = torch.cat([semantics, colours, share], dim=2).to(self.embed.weight.dtype)
             cells.append(self.embed(cell) + side + self.places)

@@ -90,6 +90,24 @@ def subsample(image: Tensor, side: int = GRID) -> Tensor:
     return image[:, :, step // 2 :: step, step // 2 :: step]
 
 
+def block_means(image: Tensor, side: int) -> Tensor:
+    """Averages over blocks of side x side: what `avg_pool2d` gives.
+
+    ONNX Runtime takes two thirds of the time for a mean over two axes.
+
+    Args:
+        image: (N, C, H, W), H and W multiples of `side`.
+        side: In pixels.
+
+    Returns:
+        (N, C, H / side, W / side).
+    """
+    if side == 1:
+        return image
+    height, width = image.shape[-2] // side, image.shape[-1] // side
+    return image.reshape(-1, image.shape[1], height, side, width, side).mean(dim=(3, 5))
+
+
 def masked_statistics(composite: Tensor, mask: Tensor) -> Tensor:
     """All statistics of an image, always in float32: sums over thousands of pixels need it.
 
@@ -101,7 +119,8 @@ def masked_statistics(composite: Tensor, mask: Tensor) -> Tensor:
         (N, COUNT) float32.
     """
     blocks = average_blocks(composite, mask)
-    cells = F.avg_pool2d(blocks[1], composite.shape[-1] // CELLS)
+    step = composite.shape[-1] // CELLS
+    cells = blocks[step] if step in blocks else block_means(blocks[1], step)
     inside, share, outside = cells[:, :3], cells[:, 3:4], cells[:, 4:]
     layout = torch.cat([inside + outside, share, inside], dim=1)
     parts = [measure_regions(composite, mask), layout.flatten(1)]
@@ -121,7 +140,7 @@ def average_blocks(composite: Tensor, mask: Tensor) -> dict[int, Tensor]:
     """
     blocks = {1: torch.cat([composite * mask, mask, composite * (1 - mask)], dim=1)}
     for side in (2, 4, 8):
-        blocks[side] = F.avg_pool2d(blocks[side // 2], 2)
+        blocks[side] = block_means(blocks[side // 2], 2)
     return blocks
 
 
@@ -203,7 +222,7 @@ def _presence(image: Tensor) -> Tensor:
 
 
 def _layout(image: Tensor) -> Tensor:
-    return F.avg_pool2d(image, image.shape[-1] // CELLS).flatten(1)
+    return block_means(image, image.shape[-1] // CELLS).flatten(1)
 
 
 def describe_regions(composite: Tensor, regions: Tensor) -> Tensor:
@@ -225,18 +244,17 @@ def describe_regions(composite: Tensor, regions: Tensor) -> Tensor:
     red_green = soft_histogram((red - green + 0.5).clamp(0, 1), CHROMA_BINS).flatten(1, 2)
     blue_yellow = soft_histogram((blue - (red + green) / 2 + 0.5).clamp(0, 1), CHROMA_BINS)
     chroma = red_green.unsqueeze(2) * blue_yellow.flatten(1, 2).unsqueeze(1)
-    features = torch.cat(
-        [
-            soft_histogram(colours, BINS).flatten(1, 2),
-            soft_histogram(tones, TONE_BINS).flatten(1, 2),
-            chroma.flatten(1, 2),
-            colours,
-            colours * colours,
-            colours * colours.roll(1, dims=1),
-        ],
-        dim=1,
+    features = (
+        soft_histogram(colours, BINS).flatten(1, 2),
+        soft_histogram(tones, TONE_BINS).flatten(1, 2),
+        chroma.flatten(1, 2),
+        colours,
+        colours * colours,
+        colours * colours.roll(1, dims=1),
     )
-    sums = regions @ features.transpose(1, 2) / regions.shape[2]
+    # One product each: to put them together first copies 109 numbers a pixel.
+    sums = torch.cat([regions @ feature.transpose(1, 2) for feature in features], dim=2)
+    sums = sums / regions.shape[2]
     return torch.cat([(sums / (areas.unsqueeze(2) + _AREA_FLOOR)).flatten(1), areas], dim=1)
 
 

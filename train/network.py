@@ -19,7 +19,7 @@ from harmonizer.ops import DEFAULT_FILTERS, PHOTO_FILTERS, check_filters
 from train.cells import SIDE as CELLS_SIDE
 from train.cells import WIDTH as CELL_WIDTH
 from train.cells import Cells
-from train.colour_statistics import COUNT, masked_statistics, subsample
+from train.colour_statistics import COUNT, block_means, masked_statistics, subsample
 from train.efficientnet import PUBLISHED, STAGES, DepthEncoder, TwoStemEncoder, check_encoder
 from train.filters import apply_filters, blend
 from train.regions import check_images
@@ -164,7 +164,7 @@ def pool_regions(features: Tensor, mask: Tensor) -> Tensor:
     Returns:
         (N, 2C): foreground, then background; 0 for an empty region.
     """
-    weight = F.avg_pool2d(mask, mask.shape[-1] // features.shape[-1])
+    weight = block_means(mask, mask.shape[-1] // features.shape[-1])
     weights = torch.cat([weight, 1 - weight], dim=1).flatten(2)
     sums = weights @ features.flatten(2).transpose(1, 2)
     return (sums / (weights.sum(dim=2, keepdim=True) + 1e-3)).flatten(1)
@@ -386,7 +386,7 @@ def _to_cells(features: Tensor) -> Tensor:
     """(N, C, h, w) to (N, C, CELLS_SIDE, CELLS_SIDE): averaged where larger, else repeated."""
     side = features.shape[-1]
     if side >= CELLS_SIDE:
-        return F.avg_pool2d(features, side // CELLS_SIDE) if side > CELLS_SIDE else features
+        return block_means(features, side // CELLS_SIDE)
     return F.interpolate(features, scale_factor=CELLS_SIDE // side, mode="nearest")
 
 
