@@ -93,7 +93,7 @@ def subsample(image: Tensor, side: int = GRID) -> Tensor:
 def block_means(image: Tensor, side: int) -> Tensor:
     """Averages over blocks of side x side: what `avg_pool2d` gives.
 
-    ONNX Runtime takes two thirds of the time for a mean over two axes.
+    ONNX Runtime is quicker with a mean over two axes: a twentieth off the network's time.
 
     Args:
         image: (N, C, H, W), H and W multiples of `side`.
@@ -156,6 +156,27 @@ def soft_histogram(values: Tensor, bins: int) -> Tensor:
     """
     centres = torch.arange(bins, device=values.device, dtype=values.dtype).view(1, 1, bins, 1)
     return F.relu(1 - (values.unsqueeze(2) * (bins - 1) - centres).abs())
+
+
+def histogram_sums(regions: Tensor, values: Tensor, bins: int) -> Tensor:
+    """What `soft_histogram` comes to over regions, by half the work.
+
+    A bin's weight is the difference of two ramps clamp(x - k, 0, 1), so that sums over ramps do.
+
+    Args:
+        regions: (N, R, P) weights.
+        values: (N, C, P) in [0, 1].
+        bins: As in `soft_histogram`.
+
+    Returns:
+        (N, R, C * bins).
+    """
+    starts = torch.arange(bins - 1, device=values.device, dtype=values.dtype).view(1, 1, -1, 1)
+    ramps = (values.unsqueeze(2) * (bins - 1) - starts).clamp(0, 1).flatten(1, 2)
+    sums = (regions @ ramps.transpose(1, 2)).unflatten(2, (values.shape[1], bins - 1))
+    areas = regions.sum(dim=2)[:, :, None, None].expand(-1, -1, values.shape[1], 1)
+    bounds = torch.cat([areas, sums, torch.zeros_like(areas)], dim=3)
+    return (bounds[..., :-1] - bounds[..., 1:]).flatten(2)
 
 
 def dilate(mask: Tensor, reach: int) -> Tensor:
@@ -244,16 +265,11 @@ def describe_regions(composite: Tensor, regions: Tensor) -> Tensor:
     red_green = soft_histogram((red - green + 0.5).clamp(0, 1), CHROMA_BINS).flatten(1, 2)
     blue_yellow = soft_histogram((blue - (red + green) / 2 + 0.5).clamp(0, 1), CHROMA_BINS)
     chroma = red_green.unsqueeze(2) * blue_yellow.flatten(1, 2).unsqueeze(1)
-    features = (
-        soft_histogram(colours, BINS).flatten(1, 2),
-        soft_histogram(tones, TONE_BINS).flatten(1, 2),
-        chroma.flatten(1, 2),
-        colours,
-        colours * colours,
-        colours * colours.roll(1, dims=1),
-    )
     # One product each: to put them together first copies 109 numbers a pixel.
-    sums = torch.cat([regions @ feature.transpose(1, 2) for feature in features], dim=2)
+    parts = [histogram_sums(regions, colours, BINS), histogram_sums(regions, tones, TONE_BINS)]
+    features = (chroma.flatten(1, 2), colours, colours * colours, colours * colours.roll(1, dims=1))
+    parts += [regions @ feature.transpose(1, 2) for feature in features]
+    sums = torch.cat(parts, dim=2)
     sums = sums / regions.shape[2]
     return torch.cat([(sums / (areas.unsqueeze(2) + _AREA_FLOOR)).flatten(1), areas], dim=1)
 

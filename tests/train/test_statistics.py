@@ -10,6 +10,7 @@ from train.colour_statistics import (
     STEP_BINS,
     WINDOWS,
     average_blocks,
+    histogram_sums,
     masked_statistics,
     measure_edges,
     measure_regions,
@@ -33,6 +34,16 @@ def test_soft_histogram_sums_to_one_and_sits_at_the_value() -> None:
     assert weights[:, 1].argmax() == 2
     centres = torch.linspace(0, 1, 5)
     torch.testing.assert_close(centres @ weights, torch.tensor([0.0, 0.5, 0.55, 1.0]))
+
+
+def test_sums_over_ramps_are_those_of_the_histogram() -> None:
+    generator = torch.Generator().manual_seed(3)
+    values = torch.rand(2, 3, 700, generator=generator, dtype=torch.float64)
+    values[:, :, :4] = torch.tensor([0.0, 1.0, 0.2, 0.5])
+    regions = torch.rand(2, 5, 700, generator=generator, dtype=torch.float64)
+    expected = regions @ soft_histogram(values, 6).flatten(1, 2).transpose(1, 2)
+    sums = histogram_sums(regions, values, 6)
+    torch.testing.assert_close(sums, expected, rtol=0, atol=1e-10)
 
 
 def test_subsample_takes_pixels_and_leaves_small_images_alone() -> None:
