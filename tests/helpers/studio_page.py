@@ -3,6 +3,7 @@
 import io
 import json
 import threading
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from harmonizer.studio import files_below, make_server
 
 READY = "html[data-ready]"
 DRAWN = "html[data-drawn]"
+FACTS = "() => document.querySelector('#facts').textContent"
 
 
 @contextmanager
@@ -76,3 +78,15 @@ def download(page: Any, kind: str) -> bytes:
 def read_rgb(data: bytes) -> NDArray[np.uint8]:
     """The values of a picture's file, whatever their colours."""
     return np.asarray(Image.open(io.BytesIO(data)))
+
+
+def png_chunk(kind: bytes, body: bytes) -> bytes:
+    return len(body).to_bytes(4, "big") + kind + body + zlib.crc32(kind + body).to_bytes(4, "big")
+
+
+def write_huge(path: Path, width: int, height: int, *chunks: bytes) -> None:
+    """A black PNG of one bit a pixel, small as a file; with more chunks after its header."""
+    header = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes((1, 0, 0, 0, 0))
+    data = zlib.compress(bytes(height * (1 + (width + 7) // 8)), 1)
+    ends = png_chunk(b"IDAT", data) + png_chunk(b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) + b"".join(chunks) + ends)

@@ -1,6 +1,5 @@
 """The studio and files that are broken, huge, of another kind: a sentence, and nothing lost."""
 
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ import onnx
 import pytest
 from PIL import Image
 from repository import ROOT
-from studio_page import download, drop
+from studio_page import download, drop, write_huge
 
 pytestmark = pytest.mark.long
 
@@ -27,7 +26,7 @@ def bad(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> Path:
     (folder / "noise.onnx").write_bytes(b"\xff" * 500)
     (folder / "twice.json").write_text('{"brightness": 0.1, "brightness": 0.2}')
     (folder / "beyond.json").write_text('{"brightness": 3}')
-    write_huge(folder / "huge.png")
+    write_huge(folder / "huge.png", 12_000, 9_000)
     return folder
 
 
@@ -68,17 +67,3 @@ def test_bad_input_is_said_and_nothing_is_lost(
     if len(names) == 2 and "mask-small.png" in names:
         return  # the composite was taken, and waits for a mask
     assert download(studio, "png") == before
-
-
-def write_huge(path: Path) -> None:
-    """A PNG of 12,000 x 9,000 pixels, one bit each."""
-    data = zlib.compress(bytes(9000 * (1 + 1500)), 1)
-    header = bytes.fromhex("00002ee0 00002328 01 00 00 00 00")
-    chunks = ((b"IHDR", header), (b"IDAT", data), (b"IEND", b""))
-    path.write_bytes(
-        b"\x89PNG\r\n\x1a\n"
-        + b"".join(
-            len(body).to_bytes(4, "big") + kind + body + zlib.crc32(kind + body).to_bytes(4, "big")
-            for kind, body in chunks
-        )
-    )

@@ -13,8 +13,9 @@ import bidi
 import numpy as np
 import pytest
 from browser import THREE_PROCESSORS
+from colour_profiles import profile
 from PIL import Image
-from studio_page import DRAWN, READY, served
+from studio_page import DRAWN, FACTS, READY, served
 
 from export.tolerances import ONNX_FP32_ARGUMENTS
 from harmonizer import Arguments, Harmonizer
@@ -22,8 +23,6 @@ from harmonizer.frame import CpuFrame
 from harmonizer.studio import files_below, make_server
 
 pytestmark = [pytest.mark.long, pytest.mark.usefixtures("plainest_instructions")]
-
-FACTS = "() => document.querySelector('#facts').textContent"
 
 
 class Plain(SimpleHTTPRequestHandler):
@@ -146,3 +145,20 @@ def test_whole_run_in_firefox(
         page.click("#undo")
     page.wait_for_function(f"(before) => ({drawn})() === before", before)
     assert page.evaluate("() => document.querySelector('#message').hidden")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("browser", ["firefox"], indirect=True)
+def test_browser_without_canvases_in_display_p3_says_that_it_converted(
+    browser: bidi.Firefox, isolated: str, pictures: Path, tmp_path: Path
+) -> None:
+    image = Image.open(pictures / "composite.png")
+    image.save(tmp_path / "p3.png", icc_profile=profile("Display P3"))
+    page = browser.new_page()
+    page.goto(isolated)
+    page.wait_for_selector(READY)
+    page.set_input_files("#files", [str(tmp_path / "p3.png"), str(pictures / "mask.png")])
+    page.wait_for_selector(DRAWN)
+    said = page.evaluate("() => document.querySelector('#hint').textContent")
+    assert "p3.png holds a colour profile, and this browser converted it to sRGB" in said
+    assert "Display P3" not in page.evaluate(FACTS)

@@ -7,8 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 import skimage.data
+from colour_profiles import profile
 from PIL import Image
-from studio_page import download, drop
+from studio_page import FACTS, download, drop, png_chunk, write_huge
+
+from harmonizer.images.icc import profile_name
 
 pytestmark = [pytest.mark.long, pytest.mark.slow]
 
@@ -47,14 +50,34 @@ def renderer_bytes(page: Any) -> int:
     )
 
 
-def test_photograph_of_24_megapixels_is_drawn_and_saved_whole(studio: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("space", ["sRGB", "Display P3"])
+def test_photograph_of_24_megapixels_is_drawn_and_saved_whole(
+    studio: Any, tmp_path: Path, space: str
+) -> None:
     image = np.asarray(Image.fromarray(skimage.data.astronaut()).resize((6000, 4000)))
     mask = np.zeros((4000, 6000), np.uint8)
     mask[1000:3000, 2000:4000] = 255
-    Image.fromarray(image).save(tmp_path / "composite.jpg", quality=90)
+    icc = profile(space) if space == "Display P3" else None
+    Image.fromarray(image).save(tmp_path / "composite.jpg", quality=90, icc_profile=icc)
     Image.fromarray(mask).save(tmp_path / "mask.png")
     studio.set_default_timeout(180_000)
     drop(studio, tmp_path / "composite.jpg", tmp_path / "mask.png")
+    assert ("Display P3" in studio.inner_text("#facts")) == (space == "Display P3")
     saved = Image.open(io.BytesIO(download(studio, "jpeg")))
     assert saved.size == (6000, 4000)
+    name = profile_name(saved.info.get("icc_profile", b""))
+    assert ("Display P3" in name) == (space == "Display P3")
+    studio.set_default_timeout(30_000)
+
+
+def test_picture_in_display_p3_beyond_50_megapixels_is_said_to_be_drawn_in_srgb(
+    studio: Any, tmp_path: Path
+) -> None:
+    write_huge(tmp_path / "p3.png", 9_000, 6_000, png_chunk(b"cICP", bytes((12, 13, 0, 1))))
+    studio.set_default_timeout(180_000)
+    drop(studio, tmp_path / "p3.png", drawn=False)
+    studio.wait_for_function(f"() => ({FACTS})().includes('9000')")
+    said = "p3.png has more than 50 megapixels, the most that fit into a tab with colours beyond"
+    assert said in studio.inner_text("#hint")
+    assert "Display P3" not in studio.inner_text("#facts")
     studio.set_default_timeout(30_000)

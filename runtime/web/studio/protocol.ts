@@ -25,6 +25,8 @@ export interface Inspected {
 export interface Opened {
   readonly width: number;
   readonly height: number;
+  /** In which it is shown and saved. */
+  readonly space: PredefinedColorSpace;
   readonly preview: ImageBitmap;
   readonly notes: readonly string[];
 }

@@ -1,10 +1,13 @@
-/** Read picture files with the browser's own decoders, upright and in sRGB, 8 bits a channel. */
+/** Read picture files with the browser's own decoders, upright, 8 bits a channel. */
 
 import { InvalidError, MemoryError } from "../src/errors.ts";
 import type { Inspected } from "./protocol.ts";
+import { statedColours } from "./stated.ts";
 
 /** What fits into a tab beside its copies; a photograph of 24 megapixels does. */
 export const MOST_PIXELS = 100e6;
+/** In Display P3: beside the picture lies what it is in sRGB, in 16 bits. */
+const MOST_WIDE_PIXELS = 50e6;
 const MOST_BYTES = 512 * 2 ** 20;
 
 export type Context = OffscreenCanvasRenderingContext2D;
@@ -38,10 +41,55 @@ export async function decode(file: Blob, name: string): Promise<ImageBitmap> {
   return bitmap;
 }
 
+/** In which space a picture is opened, and what is to be said of it. */
+export interface Opening {
+  readonly space: PredefinedColorSpace;
+  readonly notes: readonly string[];
+}
+
+/** That of its colours, as far as this browser's canvases have it. */
+export async function openingOf(file: Blob, bitmap: ImageBitmap, name: string): Promise<Opening> {
+  const stated = await statedColours(file);
+  if (stated === "srgb") return { space: "srgb", notes: [] };
+  if (!hasWideCanvases()) {
+    return { space: "srgb", notes: [
+      `${name} holds a colour profile, and this browser converted it to sRGB: colours beyond it, if ` +
+        "there are any, became the nearest that it has. The command line keeps them.",
+    ] };
+  }
+  if (bitmap.width * bitmap.height > MOST_WIDE_PIXELS) {
+    return { space: "srgb", notes: [
+      `${name} has more than ${MOST_WIDE_PIXELS / 1e6} megapixels, the most that fit into a tab with ` +
+        "colours beyond sRGB: it is converted to sRGB, and such colours became the nearest that it " +
+        "has. The command line keeps them.",
+    ] };
+  }
+  if (stated === "display-p3") return { space: stated, notes: [] };
+  return { space: "display-p3", notes: [
+    `${name} is in other colours than sRGB's and Display P3's: it is converted to Display P3, the ` +
+      "most that a page has, and colours beyond that became the nearest that it has. The command " +
+      "line keeps them.",
+  ] };
+}
+
+let wideCanvases: boolean | null = null;
+
+/** Whether canvases have Display P3; older browsers pass over what they are asked for. */
+function hasWideCanvases(): boolean {
+  return (wideCanvases ??= spaceOf(makeCanvas(1, 1, "display-p3")) === "display-p3");
+}
+
+/** Of this context TypeScript does not know it. */
+function spaceOf(context: object): PredefinedColorSpace | undefined {
+  return (context as Partial<CanvasRenderingContext2D>).getContextAttributes?.().colorSpace;
+}
+
 /** A canvas of that size to draw on. */
-export function makeCanvas(width: number, height: number): Context {
+export function makeCanvas(
+  width: number, height: number, colorSpace: PredefinedColorSpace = "srgb",
+): Context {
   const canvas = new OffscreenCanvas(width, height);
-  const context = canvas.getContext("2d", { willReadFrequently: true });
+  const context = canvas.getContext("2d", { willReadFrequently: true, colorSpace });
   if (!context) {
     throw new MemoryError(
       `The tab must have memory for a picture of ${width}x${height} pixels; it does not. Close ` +
@@ -53,9 +101,9 @@ export function makeCanvas(width: number, height: number): Context {
 }
 
 /** The RGBA values of a bitmap, which is closed. */
-export function pixelsOf(bitmap: ImageBitmap): ImageData {
+export function pixelsOf(bitmap: ImageBitmap, space: PredefinedColorSpace = "srgb"): ImageData {
   const { width, height } = bitmap;
-  const context = makeCanvas(width, height);
+  const context = makeCanvas(width, height, space);
   context.drawImage(bitmap, 0, 0);
   bitmap.close();
   return readPixels(context);

@@ -181,8 +181,8 @@ export class Studio {
     this.#hint(`${file.name} predicts from now on.`);
   }
 
-  #shown({ width, height, preview, notes }: Opened, name: string): void {
-    Object.assign(this.view, { width, height, before: preview, after: null });
+  #shown({ width, height, space, preview, notes }: Opened, name: string): void {
+    Object.assign(this.view, { width, height, space, before: preview, after: null });
     this.#composite?.close();
     this.#composite = preview;
     this.#open = true;
@@ -192,7 +192,8 @@ export class Studio {
     element("view").hidden = false;
     element("hint").hidden = true;
     element("place").hidden = !this.#background;
-    element("facts").textContent = `${name}, ${width} × ${height}`;
+    element("facts").textContent = `${name}, ${width} × ${height}` +
+      (space === "srgb" ? "" : ", Display P3");
     for (const id of ["paint", "place", "loupe"]) element<HTMLButtonElement>(id).disabled = false;
     this.painting.reset(null);
     this.view.draw();
