@@ -26,6 +26,7 @@ def bad(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> Path:
     (folder / "noise.onnx").write_bytes(b"\xff" * 500)
     (folder / "twice.json").write_text('{"brightness": 0.1, "brightness": 0.2}')
     (folder / "beyond.json").write_text('{"brightness": 3}')
+    (folder / "empty.png").write_bytes(b"")
     write_huge(folder / "huge.png", 12_000, 9_000)
     return folder
 
@@ -46,6 +47,7 @@ def with_infinite_weight(model: bytes) -> bytes:
     [
         (["broken.jpg"], "broken.jpg must be a picture that this browser reads"),
         (["composite.png", "mask-small.png"], "must have the composite's width and height"),
+        (["mask-small.png"], "must have the composite's width and height"),
         (["noise.onnx"], "noise.onnx must be a complete ONNX model"),
         (["foreign.onnx"], "foreign.onnx must say harmonizer.format"),
         (["infinite.onnx"], "are not finite"),
@@ -53,6 +55,8 @@ def with_infinite_weight(model: bytes) -> bytes:
         (["beyond.json"], "argument `brightness` must lie in [-1, 1]; got 3"),
         (["composite.png", "background.png"], "One of two pictures must be a mask"),
         (["composite.png", "mask.png", "background.png"], "got 3. Choose two"),
+        (["twice.json", "beyond.json"], "one at a time; got twice.json and beyond.json"),
+        (["empty.png"], "empty.png must be a picture that this browser reads"),
         (["huge.png"], "at most 100 megapixels to fit into a tab; it has 108"),
     ],
 )
@@ -64,6 +68,25 @@ def test_bad_input_is_said_and_nothing_is_lost(
     drop(studio, *(bad / name for name in names), drawn=False)
     studio.wait_for_selector("#message:visible")
     assert said in studio.inner_text("#message")
-    if len(names) == 2 and "mask-small.png" in names:
-        return  # the composite was taken, and waits for a mask
     assert download(studio, "png") == before
+
+
+@pytest.mark.parametrize(
+    ("fragment", "said"),
+    [
+        ("nonsense=1", "it has 'nonsense'"),
+        ("brightness=9", "argument `brightness` must lie in [-1, 1]; got 9"),
+        ("brightness=", "argument `brightness`"),
+        ("brightness=0.1&brightness=0.2", "each once; it has 'brightness'"),
+    ],
+)
+def test_bad_link_is_said_and_nothing_is_lost(
+    studio: Any, bad: Path, fragment: str, said: str
+) -> None:
+    drop(studio, bad / "composite.png", bad / "mask.png")
+    before = download(studio, "png")
+    studio.evaluate("(fragment) => { location.hash = fragment; }", fragment)
+    studio.wait_for_selector("#message:visible")
+    assert said in studio.inner_text("#message")
+    assert download(studio, "png") == before
+    studio.evaluate("history.replaceState(null, '', ' ')")

@@ -30,7 +30,7 @@ export function drawOn(
   return context;
 }
 
-export function save(blob: Blob, name: string): void {
+export function download(blob: Blob, name: string): void {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(blob);
   link.download = name;

@@ -6,6 +6,7 @@ import { cube, greys } from "../src/lut.ts";
 import type { Plan } from "../src/plan.ts";
 import { configureRuntime, Predictor } from "../src/predictor.ts";
 import { isWide, shareBeyond } from "./colours.ts";
+import { unlikeSizes } from "./intake.ts";
 import { encodePng } from "./png.ts";
 import type { Answer, Operation, Opened, Placement, Request, Requests } from "./protocol.ts";
 import {
@@ -103,7 +104,7 @@ function takeComposite(pixels: ImageData, mask: Uint8Array | null, notes: readon
     let shown: ImageBitmap;
     // 16 bits take too long for a slider: of a picture in Display P3 the preview has 8.
     if (scale < 1 || isWide(pixels)) {
-      const w = Math.round(width * scale), h = Math.round(height * scale);
+      const w = Math.max(1, Math.round(width * scale)), h = Math.max(1, Math.round(height * scale));
       const canvas = makeCanvas(w, h, space);
       canvas.drawImage(context.canvas, 0, 0, w, h);
       const covered = mask && smallMask(mask, width, height, w, h);
@@ -261,10 +262,7 @@ const handlers: { [K in Operation]: Handler<K> } = {
     const { width, height } = work();
     const { pixels } = await takePixels(file, name);
     if (pixels.width !== width || pixels.height !== height) {
-      throw new InvalidError(
-        `${name} must have the composite's width and height, ${width}x${height}; it has ` +
-          `${pixels.width}x${pixels.height}. Resize it, or paint the mask here.`,
-      );
+      throw unlikeSizes(name, pixels, { width, height });
     }
     const values = maskValues(pixels, name);
     setMask(values);
