@@ -28,6 +28,7 @@ def bad(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> Path:
     (folder / "beyond.json").write_text('{"brightness": 3}')
     (folder / "empty.png").write_bytes(b"")
     write_huge(folder / "huge.png", 12_000, 9_000)
+    write_huge(folder / "wide.png", 70_000, 10)
     return folder
 
 
@@ -57,6 +58,7 @@ def with_infinite_weight(model: bytes) -> bytes:
         (["composite.png", "mask.png", "background.png"], "got 3. Choose two"),
         (["twice.json", "beyond.json"], "one at a time; got twice.json and beyond.json"),
         (["empty.png"], "empty.png must be a picture that this browser reads"),
+        (["wide.png"], "The browser must have canvases of 70000x10 pixels; it does not"),
         (["huge.png"], "at most 100 megapixels to fit into a tab; it has 108"),
     ],
 )

@@ -13,9 +13,9 @@ from colour_profiles import profile
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 from repository import ROOT
-from studio_page import download, drop, png_chunk, read_rgb
+from studio_page import download, drawn_arguments, drop, png_chunk, read_rgb
 
-from export.tolerances import STUDIO_P3_FORMULA, STUDIO_P3_U8, STUDIO_P3_U16
+from export.tolerances import STUDIO_P3_ARGUMENTS, STUDIO_P3_FORMULA, STUDIO_P3_U8, STUDIO_P3_U16
 from harmonizer import Arguments
 from harmonizer.cli import main
 from harmonizer.images.code_points import by_code
@@ -180,6 +180,19 @@ def test_display_p3_is_drawn_and_kept_as_the_command_line_does(
         assert np.array_equal(ours[mask == 0], full[mask == 0])
         assert (ours[mask == 255] != full[mask == 255]).any(axis=1).mean() > 0.9
         check_profile(page.read_bytes())
+
+
+def test_display_p3_is_predicted_as_the_command_line_predicts(
+    studio: Any, wide: Path, tmp_path: Path
+) -> None:
+    drop(studio, wide / "p3.png", wide / "mask.png")
+    files = [str(wide / "p3.png"), str(wide / "mask.png"), "-o", str(tmp_path / "drawn.png")]
+    assert main(["image", *files, "--save-arguments", str(tmp_path / "look.json")]) == 0
+    expected = Arguments.load(tmp_path / "look.json")
+    given = drawn_arguments(studio)
+    assert tuple(given) == expected.filters
+    away = np.abs(np.array(list(given.values())) - expected.array()).max()
+    assert away <= STUDIO_P3_ARGUMENTS, away
 
 
 def test_jpeg_in_display_p3_holds_its_profile(studio: Any, wide: Path) -> None:

@@ -186,7 +186,7 @@ def test_link_without_a_clipboard_is_in_the_address_bar(studio: Any, pictures: P
     studio.evaluate("history.replaceState(null, '', ' ')")
 
 
-@pytest.mark.parametrize("size", [(1, 1), (1, 3000), (70_000, 2)])
+@pytest.mark.parametrize("size", [(1, 1), (1, 3000), (60_000, 2)])
 def test_thin_pictures_are_drawn(studio: Any, tmp_path: Path, size: tuple[int, int]) -> None:
     Image.new("RGB", size, (90, 140, 60)).save(tmp_path / "thin.png")
     (tmp_path / "nothing.json").write_text('{"brightness": 0}')

@@ -90,14 +90,30 @@ export function makeCanvas(
 ): Context {
   const canvas = new OffscreenCanvas(width, height);
   const context = canvas.getContext("2d", { willReadFrequently: true, colorSpace });
-  if (!context) {
+  if (!context || !isWhole(context)) {
     throw new MemoryError(
-      `The tab must have memory for a picture of ${width}x${height} pixels; it does not. Close ` +
-        "other tabs, or use a smaller picture.",
+      `The browser must have canvases of ${width}x${height} pixels; it does not, or its memory does ` +
+        "not suffice. Close other tabs, make the picture smaller, or use the command line.",
     );
   }
   context.imageSmoothingQuality = "high";
   return context;
+}
+
+const SMALL_SIDE = 4096;
+
+/** Whether a canvas holds what is drawn on it: beyond their limits browsers drop it without a word. */
+function isWhole(context: Context): boolean {
+  const { width, height } = context.canvas, corner = [width - 1, height - 1, 1, 1] as const;
+  if (width <= SMALL_SIDE && height <= SMALL_SIDE) return true;
+  context.fillRect(...corner);
+  try {
+    return context.getImageData(...corner).data[3] === 255;
+  } catch {
+    return false;
+  } finally {
+    context.clearRect(...corner);
+  }
 }
 
 /** The RGBA values of a bitmap, which is closed. */
