@@ -186,6 +186,25 @@ def test_link_without_a_clipboard_is_in_the_address_bar(studio: Any, pictures: P
     studio.evaluate("history.replaceState(null, '', ' ')")
 
 
+def test_cut_out_in_black_and_white_is_placed_and_a_mask_with_alpha_is_none(
+    studio: Any, pictures: Path, tmp_path: Path
+) -> None:
+    grey, mask = (
+        Image.open(pictures / "composite.png").convert("L"),
+        Image.open(pictures / "mask.png"),
+    )
+    Image.merge("LA", (grey, mask)).save(tmp_path / "grey.png")
+    drop(studio, tmp_path / "grey.png", pictures / "background.png")
+    assert not studio.is_visible("#message") and studio.is_visible("#place")
+    wait_for_facts(studio, "background.png")
+    Image.merge("LA", (Image.new("L", mask.size, 255), mask)).save(tmp_path / "white.png")
+    drop(studio, pictures / "composite.png", tmp_path / "white.png")
+    wait_for_facts(studio, "composite.png")
+    by_alpha = download(studio, "png")
+    drop(studio, pictures / "composite.png", pictures / "mask.png")
+    assert download(studio, "png") == by_alpha
+
+
 @pytest.mark.parametrize("size", [(1, 1), (1, 3000), (60_000, 2)])
 def test_thin_pictures_are_drawn(studio: Any, tmp_path: Path, size: tuple[int, int]) -> None:
     Image.new("RGB", size, (90, 140, 60)).save(tmp_path / "thin.png")

@@ -66,16 +66,16 @@ export async function sortFiles(
   if (!first) return intake;
   if (!second) {
     const fits = present.open && first.width === present.width && first.height === present.height;
-    if (first.transparent && !first.grey) intake.cutout = first.file;
+    if (first.cutout) intake.cutout = first.file;
     else if (present.open && first.grey && (fits || SAID_MASK.test(first.file.name))) intake.mask = first.file;
     else if (present.waiting) intake.background = first.file;
     else intake.composite = first.file;
     return intake;
   }
-  const cutout = found.filter(({ transparent, grey }) => transparent && !grey);
+  const cutout = found.filter((picture) => picture.cutout);
   if (cutout.length === 1) {
     intake.cutout = cutout[0].file;
-    intake.background = found.find(({ transparent, grey }) => !transparent || grey)?.file;
+    intake.background = found.find((picture) => !picture.cutout)?.file;
     return intake;
   }
   const named = found.filter(({ file }) => SAID_MASK.test(file.name));

@@ -19,6 +19,8 @@ export interface Inspected {
   readonly grey: boolean;
   /** Whether it is transparent somewhere. */
   readonly transparent: boolean;
+  /** Whether it is so, and has more than one colour where it is opaque: masks with alpha have one. */
+  readonly cutout: boolean;
 }
 
 /** A composite at work: its size, and the preview that is shown of it. */

@@ -137,13 +137,22 @@ export function readPixels(context: Context): ImageData {
   }
 }
 
+/** How far greys lie apart that are taken for one. */
+const ONE_GREY = 16;
+
 export function inspect({ data, width, height }: ImageData): Inspected {
-  let grey = true, transparent = false;
+  let grey = true, transparent = false, least = 255, most = 0;
   for (let i = 0; i < data.length && (grey || !transparent); i += 4) {
     grey &&= data[i] === data[i + 1] && data[i] === data[i + 2];
-    transparent ||= data[i + 3] < 255;
+    if (data[i + 3] < 255) {
+      transparent = true;
+    } else {
+      least = Math.min(least, data[i]);
+      most = Math.max(most, data[i]);
+    }
   }
-  return { width, height, grey, transparent };
+  const cutout = transparent && (!grey || most - least > ONE_GREY);
+  return { width, height, grey, transparent, cutout };
 }
 
 /** The values of a mask's picture: its greys, or what its alpha leaves of them. */
