@@ -209,6 +209,44 @@ def test_cut_out_in_black_and_white_is_placed_and_a_mask_with_alpha_is_none(
     assert download(studio, "png") == by_alpha
 
 
+def test_cut_out_ends_painting_and_placing_of_what_was_open(studio: Any, pictures: Path) -> None:
+    drop(studio, pictures / "composite.png", drawn=False)
+    studio.wait_for_selector("#brush:visible")
+    drop(studio, pictures / "cutout.png", pictures / "background.png")
+    wait_for_facts(studio, "background.png")
+    assert not studio.is_visible("#brush")
+    first = download(studio, "png")
+    studio.click("#place")
+    studio.wait_for_selector("#placing:visible")
+    studio.keyboard.press("ArrowLeft")
+    drop(studio, pictures / "cutout.png", pictures / "background.png")
+    studio.wait_for_selector("#placing:visible", state="hidden")
+    assert download(studio, "png") == first
+
+
+def test_mask_of_a_cut_out_is_there_to_paint_on(studio: Any, pictures: Path) -> None:
+    drop(studio, pictures / "cutout.png", pictures / "background.png")
+    before = read_rgb(download(studio, "png"))
+    studio.click("#paint")
+    studio.wait_for_selector("#brush:visible")
+    for _ in range(12):
+        studio.keyboard.press("Shift+ArrowUp")
+    studio.keyboard.press("Space")
+    studio.evaluate("delete document.documentElement.dataset.drawn")
+    studio.click("#brush-done")
+    studio.wait_for_selector(DRAWN)
+    studio.evaluate(
+        "delete document.documentElement.dataset.drawn; location.hash = 'brightness=0.9'"
+    )
+    studio.wait_for_selector(DRAWN)
+    after = read_rgb(download(studio, "png"))
+    changed = (before != after).any(axis=2)
+    assert changed[:40, 300:340].any()  # what was painted
+    assert changed[300:, 250:390].mean() > 0.5  # the cut-out
+    assert not changed[200:, :100].any()
+    studio.evaluate("history.replaceState(null, '', ' ')")
+
+
 @pytest.mark.parametrize("size", [(1, 1), (1, 3000), (60_000, 2)])
 def test_thin_pictures_are_drawn(studio: Any, tmp_path: Path, size: tuple[int, int]) -> None:
     Image.new("RGB", size, (90, 140, 60)).save(tmp_path / "thin.png")

@@ -63,7 +63,9 @@ export interface Requests {
   maskFile: [{ file: Blob; name: string }, { mask: ImageBitmap }];
   mask: [{ data: Uint8Array }, null];
   cutout: [{ file: Blob; name: string }, { bitmap: ImageBitmap }];
-  compose: [{ background: Blob; name: string; placement: Placement }, Opened];
+  compose: [
+    { background: Blob; name: string; placement: Placement }, Opened & { readonly mask: ImageBitmap },
+  ];
   predict: [{ model: string; label?: string }, Predicted];
   model: [{ data: ArrayBuffer; name: string }, { model: string }];
   preview: [{ arguments: Arguments }, Previewed];

@@ -169,9 +169,11 @@ export class Studio {
     this.#background = file;
     this.#history = null;
     this.#waiting = false;
-    await this.#compose();
-    await this.predict();
     element("place").hidden = false;
+    if (this.#mode === "place") return this.setMode("look"); // composes and predicts
+    await this.#compose();
+    await this.setMode("look");
+    await this.predict();
   }
 
   async #compose(): Promise<void> {
@@ -180,6 +182,7 @@ export class Studio {
     const { placement } = this.placing;
     const opened = await this.session.call("compose", { background: file, name: file.name, placement });
     this.#shown(opened, file.name);
+    this.painting.reset(opened.mask);
     this.#masked = true;
   }
 

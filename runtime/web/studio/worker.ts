@@ -300,7 +300,8 @@ const handlers: { [K in Operation]: Handler<K> } = {
     context.drawImage(bitmap, 0, 0);
     bitmap.close();
     drawPlaced(context, cutout.bitmap, placement);
-    return takeComposite(readPixels(context), mask, [...notes, ...(await cutoutNotes(space))]);
+    const opened = takeComposite(readPixels(context), mask, [...notes, ...(await cutoutNotes(space))]);
+    return { ...opened, mask: maskBitmap(mask, width, height) };
   },
   async predict({ model, label }) {
     const begun = performance.now();
