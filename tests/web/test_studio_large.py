@@ -16,7 +16,8 @@ from harmonizer.images.icc import profile_name
 pytestmark = [pytest.mark.long, pytest.mark.slow]
 
 
-def test_memory_is_flat_over_fifty_pictures(studio: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("space", ["sRGB", "Display P3"])
+def test_memory_is_flat_over_fifty_pictures(studio: Any, tmp_path: Path, space: str) -> None:
     image = np.asarray(Image.fromarray(skimage.data.astronaut()).resize((1920, 1080)))
     mask = np.zeros((1080, 1920), np.uint8)
     mask[200:900, 500:1400] = 255
@@ -24,13 +25,16 @@ def test_memory_is_flat_over_fifty_pictures(studio: Any, tmp_path: Path) -> None
     protocol = studio.context.new_cdp_session(studio)
     found = []
     for index in range(50):
-        icc = profile("Display P3") if index % 2 else None
+        icc = profile(space) if space == "Display P3" else None
         rolled = Image.fromarray(np.roll(image, index * 7, axis=1))
         rolled.save(tmp_path / "composite.jpg", icc_profile=icc)
         drop(studio, tmp_path / "composite.jpg", tmp_path / "mask.png")
         if index % 10 == 9:
             download(studio, "png")
         protocol.send("HeapProfiler.collectGarbage")
+        if icc:  # Chromium keeps what it converts, half a GiB of it, until memory is short.
+            protocol.send("Memory.simulatePressureNotification", {"level": "critical"})
+            studio.wait_for_timeout(300)
         found.append(renderer_bytes(studio))
     # What is open takes 30 MiB: two copies of 8 MiB, previews, masks; in Display P3 50. A leak of
     # one a picture would come to 1,200 over forty.
