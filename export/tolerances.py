@@ -130,3 +130,18 @@ CUDA_VIDEO_THUMBNAIL = 2e-6
 """CUDA kernels on NV12 and P010 against a conversion in float64 and the oracle: beyond the half
 code of rounding, what float may add to a drawn value, as a share of all codes; thumbnails add a
 float conversion to the float resampling."""
+
+STUDIO_P3_FORMULA = 1
+"""Display P3 to sRGB and back in the studio against the formulas in float64, levels of 16 bits: a
+table of 65,536 steps, interpolated, and rounding at its half levels (measured 1)."""
+
+STUDIO_P3_U8 = 1
+STUDIO_P3_U16 = 512
+"""A picture in Display P3 harmonized in the studio against the command line, levels of 8 and of 16
+bits. LittleCMS's matrices have 16 bits and err by up to 58 levels of 16 bits near black, where
+strong filters have their steepest slopes (measured with three looks on every kind of colour: 1,
+in 0.7 % of the values; 23, 352 and 64)."""
+
+STUDIO_P3_ARGUMENTS = 5e-5
+"""Arguments predicted of such a picture: its thumbnail differs by that of LittleCMS (measured
+1.1e-5)."""

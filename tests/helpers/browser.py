@@ -52,8 +52,8 @@ def find_firefox() -> str:
 
 
 @contextmanager
-def open_browser(kind: str = "chromium") -> Iterator[Any]:
-    """Chromium as Playwright gives it, or Firefox as `bidi` does."""
+def open_browser(kind: str = "chromium", *flags: str) -> Iterator[Any]:
+    """Chromium as Playwright gives it, with more flags, or Firefox as `bidi` does."""
     if kind == "firefox":
         with open_firefox(find_firefox()) as firefox:
             yield firefox
@@ -63,7 +63,7 @@ def open_browser(kind: str = "chromium") -> Iterator[Any]:
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=program, args=["--no-sandbox", "--disable-gpu"]
+            executable_path=program, args=["--no-sandbox", "--disable-gpu", *flags]
         )
         yield browser
         browser.close()

@@ -12,20 +12,17 @@ from typing import Any
 import bidi
 import numpy as np
 import pytest
-import skimage.data
 from browser import THREE_PROCESSORS
+from colour_profiles import profile
 from PIL import Image
+from studio_page import DRAWN, FACTS, READY, served
 
 from export.tolerances import ONNX_FP32_ARGUMENTS
-from harmonizer import Arguments, Harmonizer, _native
+from harmonizer import Arguments, Harmonizer
 from harmonizer.frame import CpuFrame
 from harmonizer.studio import files_below, make_server
 
-pytestmark = pytest.mark.long
-
-READY = "html[data-ready]"
-DRAWN = "html[data-drawn]"
-FACTS = "() => document.querySelector('#facts').textContent"
+pytestmark = [pytest.mark.long, pytest.mark.usefixtures("plainest_instructions")]
 
 
 class Plain(SimpleHTTPRequestHandler):
@@ -42,48 +39,17 @@ class Plain(SimpleHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from browser import need_node
-
-    need_node()
-    from build_studio import build_site
-
-    return build_site(tmp_path_factory.mktemp("site") / "studio")
-
-
-@pytest.fixture(scope="module")
-def plain(site: Path) -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Plain, directory=str(site)))
+def plain(studio_site: Path) -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Plain, directory=str(studio_site)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}/"
     server.shutdown()
 
 
 @pytest.fixture(scope="module")
-def isolated(site: Path) -> Iterator[str]:
-    with make_server(files_below(site), 0) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/"
-        server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("pictures")
-    mask = np.zeros((300, 400), np.uint8)
-    mask[40:260, 120:330] = 255
-    Image.fromarray(skimage.data.astronaut()[:300, :400]).save(folder / "composite.png")
-    Image.fromarray(mask).save(folder / "mask.png")
-    return folder
-
-
-@pytest.fixture(autouse=True)
-def plainest_instructions() -> Iterator[None]:
-    """Those without a fused multiply-add, which WebAssembly has not either."""
-    if _native.isa().startswith("x86-64"):
-        _native.set_isa("x86-64")
-    yield
-    _native.set_isa(None)
+def isolated(studio_site: Path) -> Iterator[str]:
+    with served(studio_site) as found:
+        yield found
 
 
 def check_results(pictures: Path, folder: Path, given: bytes, png: bytes) -> None:
@@ -126,10 +92,10 @@ def test_threads_are_taken_where_the_host_isolates_the_page(
 
 
 def test_network_with_another_hash_is_refused(
-    browser: Any, site: Path, pictures: Path, tmp_path: Path
+    browser: Any, studio_site: Path, pictures: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "hashes.json").write_text('{"harmonizer.onnx": "0123456789abcdef0123"}')
-    files = {**files_below(site), "models/hashes.json": tmp_path / "hashes.json"}
+    files = {**files_below(studio_site), "models/hashes.json": tmp_path / "hashes.json"}
     context = browser.new_context()
     page = context.new_page()
     with make_server(files, 0) as server:
@@ -179,3 +145,20 @@ def test_whole_run_in_firefox(
         page.click("#undo")
     page.wait_for_function(f"(before) => ({drawn})() === before", before)
     assert page.evaluate("() => document.querySelector('#message').hidden")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("browser", ["firefox"], indirect=True)
+def test_browser_without_canvases_in_display_p3_says_that_it_converted(
+    browser: bidi.Firefox, isolated: str, pictures: Path, tmp_path: Path
+) -> None:
+    image = Image.open(pictures / "composite.png")
+    image.save(tmp_path / "p3.png", icc_profile=profile("Display P3"))
+    page = browser.new_page()
+    page.goto(isolated)
+    page.wait_for_selector(READY)
+    page.set_input_files("#files", [str(tmp_path / "p3.png"), str(pictures / "mask.png")])
+    page.wait_for_selector(DRAWN)
+    said = page.evaluate("() => document.querySelector('#hint').textContent")
+    assert "p3.png holds a colour profile, and this browser converted it to sRGB" in said
+    assert "Display P3" not in page.evaluate(FACTS)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from repository import ROOT
 
 from export.tolerances import ONNX_FP32_ARGUMENTS, ONNX_FP32_SLOPES
-from harmonizer import Arguments, Harmonizer, _native
+from harmonizer import Arguments, Harmonizer
 from harmonizer.frame import CpuFrame
 from harmonizer.ops import DEFAULT_FILTERS
 
@@ -208,16 +208,6 @@ DRAW = """async () => {
     }
     return results;
 }"""
-
-
-@pytest.fixture
-def plainest_instructions() -> Iterator[None]:
-    """Those without a fused multiply-add, which WebAssembly has not either."""
-    best = _native.isa()
-    if best.startswith("x86-64"):
-        _native.set_isa("x86-64")
-    yield
-    _native.set_isa(None)
 
 
 def test_threads_are_there_where_the_page_is_isolated(page: Driver, isolated: bool) -> None:

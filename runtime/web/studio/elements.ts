@@ -12,7 +12,25 @@ export function button(id: string, run: () => void): HTMLButtonElement {
   return found;
 }
 
-export function save(blob: Blob, name: string): void {
+/**
+ * To draw on a canvas of that size, cleared, in a space. A canvas keeps the space that it had first, so
+ * in another one a new canvas takes its place.
+ */
+export function drawOn(
+  canvas: HTMLCanvasElement, width: number, height: number, colorSpace: PredefinedColorSpace,
+): CanvasRenderingContext2D | null {
+  let context = canvas.getContext("2d", { colorSpace });
+  // Browsers that have sRGB alone may not say which space it is.
+  if ((context?.getContextAttributes?.().colorSpace ?? "srgb") !== colorSpace) {
+    const other = canvas.cloneNode() as HTMLCanvasElement;
+    canvas.replaceWith(other);
+    context = other.getContext("2d", { colorSpace });
+  }
+  if (context) Object.assign(context.canvas, { width, height });
+  return context;
+}
+
+export function download(blob: Blob, name: string): void {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(blob);
   link.download = name;

@@ -17,10 +17,23 @@ export interface Present {
   readonly width: number;
   readonly height: number;
   readonly open: boolean;
-  readonly hasCutout: boolean;
+  /** A cut-out is there, and its background is not. */
+  readonly waiting: boolean;
 }
 
 const SAID_MASK = /(^|[^a-z])(mask|matte|alpha)/i;
+
+interface Size {
+  readonly width: number;
+  readonly height: number;
+}
+
+export function unlikeSizes(name: string, mask: Size, composite: Size): InvalidError {
+  return new InvalidError(
+    `${name} must have the composite's width and height, ${composite.width}x${composite.height}; it ` +
+      `has ${mask.width}x${mask.height}. Resize it, or paint the mask here.`,
+  );
+}
 
 /** Sort files; throws a sentence where it cannot be told. */
 export async function sortFiles(
@@ -29,9 +42,18 @@ export async function sortFiles(
   const intake: Intake = {};
   const pictures: File[] = [];
   for (const file of files) {
-    if (/\.json$/i.test(file.name)) intake.arguments = file;
-    else if (/\.onnx$/i.test(file.name)) intake.model = file;
-    else pictures.push(file);
+    const kind = /\.json$/i.test(file.name) ? "arguments" : /\.onnx$/i.test(file.name) ? "model" : null;
+    if (!kind) {
+      pictures.push(file);
+      continue;
+    }
+    const other = intake[kind];
+    if (other) {
+      throw new InvalidError(
+        `Files of one kind must come one at a time; got ${other.name} and ${file.name}. Choose one.`,
+      );
+    }
+    intake[kind] = file;
   }
   if (pictures.length > 2) {
     throw new InvalidError(
@@ -44,16 +66,16 @@ export async function sortFiles(
   if (!first) return intake;
   if (!second) {
     const fits = present.open && first.width === present.width && first.height === present.height;
-    if (first.transparent && !first.grey) intake.cutout = first.file;
+    if (first.cutout) intake.cutout = first.file;
     else if (present.open && first.grey && (fits || SAID_MASK.test(first.file.name))) intake.mask = first.file;
-    else if (present.hasCutout && !present.open) intake.background = first.file;
+    else if (present.waiting) intake.background = first.file;
     else intake.composite = first.file;
     return intake;
   }
-  const cutout = found.filter(({ transparent, grey }) => transparent && !grey);
+  const cutout = found.filter((picture) => picture.cutout);
   if (cutout.length === 1) {
     intake.cutout = cutout[0].file;
-    intake.background = found.find(({ transparent, grey }) => !transparent || grey)?.file;
+    intake.background = found.find((picture) => !picture.cutout)?.file;
     return intake;
   }
   const named = found.filter(({ file }) => SAID_MASK.test(file.name));
@@ -66,7 +88,9 @@ export async function sortFiles(
         "name, or open the composite alone and paint.",
     );
   }
+  const composite = mask === first ? second : first;
+  if (mask.width !== composite.width || mask.height !== composite.height) throw unlikeSizes(mask.file.name, mask, composite);
   intake.mask = mask.file;
-  intake.composite = found.find((picture) => picture !== mask)?.file;
+  intake.composite = composite.file;
   return intake;
 }

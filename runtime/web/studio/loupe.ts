@@ -1,6 +1,7 @@
 /** A glass that shows the whole picture's pixels, one to one: before on the left, after right. */
 
 import type { Region } from "../src/library.ts";
+import { drawOn } from "./elements.ts";
 import { latest } from "./session.ts";
 import type { Point, View } from "./view.ts";
 
@@ -18,7 +19,7 @@ export class Loupe {
 
   constructor(
     private readonly view: View,
-    private readonly glass: HTMLCanvasElement,
+    private glass: HTMLCanvasElement,
     fetchRegion: (region: Region) => Promise<Shown | null>,
   ) {
     this.#ask = latest(async (at) => {
@@ -77,10 +78,9 @@ export class Loupe {
   }
 
   #show({ before, after }: Shown, at: Point): void {
-    const context = this.glass.getContext("2d");
     const { width, height } = before;
-    this.glass.width = width;
-    this.glass.height = height;
+    const context = drawOn(this.glass, width, height, this.view.space);
+    if (context) this.glass = context.canvas;
     const dots = devicePixelRatio || 1;
     const middle = Math.floor(width / 2);
     if (context) {

@@ -1,11 +1,15 @@
 /** Write PNG files of 8 and 16 bits, which a canvas does not. */
 
+import { UnsupportedError } from "../src/errors.ts";
+import { makeCanvas } from "./reading.ts";
+import { pngChunks } from "./stated.ts";
+
 const SIGNATURE = [137, 80, 78, 71, 13, 10, 26, 10];
 const UP = 2;
 
 /** A PNG file of RGB samples, interleaved. */
 export async function encodePng(
-  samples: Uint8Array | Uint16Array, width: number, height: number,
+  samples: Uint8Array | Uint16Array, width: number, height: number, space: PredefinedColorSpace,
 ): Promise<Blob> {
   const depth = samples.BYTES_PER_ELEMENT * 8;
   const header = new DataView(new ArrayBuffer(13));
@@ -22,10 +26,24 @@ export async function encodePng(
   return new Blob([
     new Uint8Array(SIGNATURE),
     chunk("IHDR", new Uint8Array(header.buffer)),
-    chunk("sRGB", new Uint8Array([0])),
+    space === "srgb" ? chunk("sRGB", new Uint8Array([0])) : await profileChunk(space),
     chunk("IDAT", new Uint8Array(await body)),
     chunk("IEND", new Uint8Array(0)),
   ] as BlobPart[], { type: "image/png" });
+}
+
+/** The browser's own profile of a space, as it puts it into PNG files. */
+async function profileChunk(space: PredefinedColorSpace): Promise<Uint8Array> {
+  const { canvas } = makeCanvas(1, 1, space);
+  const blob = await canvas.convertToBlob({ type: "image/png" });
+  const profile = pngChunks(new Uint8Array(await blob.arrayBuffer())).get("iCCP");
+  if (!profile) {
+    throw new UnsupportedError(
+      `This browser must put the profile of ${space} into PNG files; it does not. Save a JPEG, or ` +
+        "use the command line.",
+    );
+  }
+  return chunk("iCCP", profile);
 }
 
 /** Rows less the row above, in parts of some rows. */

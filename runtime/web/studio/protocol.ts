@@ -19,12 +19,16 @@ export interface Inspected {
   readonly grey: boolean;
   /** Whether it is transparent somewhere. */
   readonly transparent: boolean;
+  /** Whether it is so, and has more than one colour where it is opaque: masks with alpha have one. */
+  readonly cutout: boolean;
 }
 
 /** A composite at work: its size, and the preview that is shown of it. */
 export interface Opened {
   readonly width: number;
   readonly height: number;
+  /** In which it is shown and saved. */
+  readonly space: PredefinedColorSpace;
   readonly preview: ImageBitmap;
   readonly notes: readonly string[];
 }
@@ -59,7 +63,9 @@ export interface Requests {
   maskFile: [{ file: Blob; name: string }, { mask: ImageBitmap }];
   mask: [{ data: Uint8Array }, null];
   cutout: [{ file: Blob; name: string }, { bitmap: ImageBitmap }];
-  compose: [{ background: Blob; name: string; placement: Placement }, Opened];
+  compose: [
+    { background: Blob; name: string; placement: Placement }, Opened & { readonly mask: ImageBitmap },
+  ];
   predict: [{ model: string; label?: string }, Predicted];
   model: [{ data: ArrayBuffer; name: string }, { model: string }];
   preview: [{ arguments: Arguments }, Previewed];

@@ -1,10 +1,10 @@
 /** What the page does: files in, arguments, pictures out. */
 
-import { type Arguments, fromJson, scaled, toJson } from "../src/arguments.ts";
+import { type Arguments, fromJson, identity, scaled, toJson } from "../src/arguments.ts";
 import { InvalidError } from "../src/errors.ts";
 import { DEFAULT_LABEL, LABELS } from "../src/registry.ts";
 import { drawCurves, drawHistogram } from "./charts.ts";
-import { button, element, save } from "./elements.ts";
+import { download, element } from "./elements.ts";
 import { History } from "./history.ts";
 import { type Intake, sortFiles } from "./intake.ts";
 import { fromFragment, toFragment } from "./link.ts";
@@ -18,6 +18,7 @@ import { View } from "./view.ts";
 
 type Mode = "look" | "paint" | "place";
 
+/** What a screen reader says of the picture; it has keys of its own in the last two. */
 const SPOKEN: Record<Mode, string> = {
   look: "The picture, before on the left and harmonized on the right",
   paint: "The mask: arrow keys move the brush, Space paints",
@@ -36,7 +37,7 @@ export class Studio {
   readonly painting = new Painting(this.view);
   readonly placing = new Placing(this.view, () => this.#showPlacement());
   readonly loupe = new Loupe(this.view, element("glass"), async (region) =>
-    this.#open ? this.session.call("loupe", { arguments: this.#drawn(), region }) : null,
+    this.session.call("loupe", { arguments: this.#masked ? this.#drawn() : identity(), region }),
   );
   #history: History<Look> | null = null;
   #predicted: Arguments | null = null;
@@ -51,12 +52,17 @@ export class Studio {
   #notes: readonly string[] = [];
   /** The look that the address came with, until a picture is there to draw it on. */
   #held: Arguments | null = null;
+  /** A cut-out is there, and its background is not. */
+  #waiting = false;
+  /** Why the renderer did not load. */
+  #failed: unknown = null;
+  #turn: Promise<void> = Promise.resolve();
   readonly #preview = latest(async (given: Arguments) => {
     const { bitmap, milliseconds } = await this.session.call("preview", { arguments: given });
     (this.view.after as ImageBitmap | null)?.close();
     this.view.after = bitmap;
     this.view.draw();
-    this.#say(`${Math.round(milliseconds)} ms a change`);
+    element("speed").textContent = `${Math.round(milliseconds)} ms a change`;
     document.documentElement.dataset.drawn = JSON.stringify(given);
   });
   readonly #charts = latest(async (given: Arguments) => {
@@ -71,18 +77,21 @@ export class Studio {
     const base = new URL(".", document.baseURI).href;
     const { version, threads, notes } = await this.session.call("load", {
       base, processors: navigator.hardwareConcurrency || 1,
+    }).catch((error: unknown) => {
+      this.#failed = error;
+      throw error;
     });
     element("facts").textContent = `harmonizer ${version}, ${threads} thread${threads > 1 ? "s" : ""}`;
-    if (notes.length) this.#hint(notes.join(" "));
+    if (notes.length) this.hint(notes.join(" "));
     const label = element<HTMLSelectElement>("label");
     label.append(...LABELS.map((name) => new Option(name, name, false, name === DEFAULT_LABEL)));
     document.documentElement.dataset.ready = "";
     this.#held = fromFragment(location.hash);
-    if (this.#held) this.#hint("The link's look is drawn on the next picture.");
+    if (this.#held) this.hint("The link's look is drawn on the next picture.");
   }
 
   /** Draw the look of an address that somebody changed. */
-  #takeFragment(): void {
+  takeFragment(): void {
     const held = fromFragment(location.hash);
     if (held && this.#masked) this.#apply({ arguments: held, strength: 1 });
     else this.#held = held;
@@ -99,11 +108,15 @@ export class Studio {
     }
   }
 
+  /** The same, after what was asked for before: a second drop does not mix with the first. */
+  inTurn(run: () => Promise<void> | void): Promise<void> {
+    return (this.#turn = this.#turn.then(() => this.attempt(run)));
+  }
+
   async take(files: readonly File[]): Promise<void> {
-    const present = {
-      width: this.view.width, height: this.view.height, open: this.#open,
-      hasCutout: this.placing.hasCutout,
-    };
+    if (this.#failed) throw this.#failed;
+    const { width, height } = this.view;
+    const present = { width, height, open: this.#open, waiting: this.#waiting };
     const intake = await sortFiles(files, present, (file) =>
       this.session.call("inspect", { file, name: file.name }),
     );
@@ -127,6 +140,7 @@ export class Studio {
     if (!composite) return;
     const opened = await this.session.call("open", { file: composite, name: composite.name });
     this.#background = this.#history = null;
+    this.#waiting = false;
     this.#shown(opened, composite.name);
     if (mask) await this.#takeMask(mask);
     else await this.setMode("paint");
@@ -144,8 +158,9 @@ export class Studio {
     const { bitmap } = await this.session.call("cutout", { file, name: file.name });
     this.placing.take(bitmap);
     const behind = background ?? this.#background;
+    this.#waiting = !behind;
     if (behind) await this.#takeBackground(behind);
-    else this.#hint("Now drop a background for the cut-out.");
+    else this.hint("Now drop a background for the cut-out.");
   }
 
   async #takeBackground(file: File): Promise<void> {
@@ -153,9 +168,12 @@ export class Studio {
     this.placing.fit(width, height);
     this.#background = file;
     this.#history = null;
-    await this.#compose();
-    await this.predict();
+    this.#waiting = false;
     element("place").hidden = false;
+    if (this.#mode === "place") return this.setMode("look"); // composes and predicts
+    await this.#compose();
+    await this.setMode("look");
+    await this.predict();
   }
 
   async #compose(): Promise<void> {
@@ -164,25 +182,28 @@ export class Studio {
     const { placement } = this.placing;
     const opened = await this.session.call("compose", { background: file, name: file.name, placement });
     this.#shown(opened, file.name);
+    this.painting.reset(opened.mask);
     this.#masked = true;
   }
 
   async #takeArguments(file: File): Promise<void> {
     const given = fromJson(await file.text(), file.name);
-    this.#apply({ arguments: given, strength: 1 });
-    if (!this.#open) this.#hint("The arguments are taken. Drop a picture to draw them on.");
+    if (this.#masked) {
+      this.#apply({ arguments: given, strength: 1 });
+      return;
+    }
+    this.#held = given;
+    this.hint("The arguments are taken, and are drawn on the next picture with a mask.");
   }
 
   async #takeModel(file: File): Promise<void> {
     const { model } = await this.session.call("model", { data: await file.arrayBuffer(), name: file.name });
-    this.#model = model;
-    for (const input of document.querySelectorAll<HTMLInputElement>("[name=model]")) input.checked = false;
-    if (this.#masked) await this.predict();
-    this.#hint(`${file.name} predicts from now on.`);
+    await this.setModel(model);
+    this.hint(`${file.name} predicts from now on.`);
   }
 
-  #shown({ width, height, preview, notes }: Opened, name: string): void {
-    Object.assign(this.view, { width, height, before: preview, after: null });
+  #shown({ width, height, space, preview, notes }: Opened, name: string): void {
+    Object.assign(this.view, { width, height, space, before: preview, after: null });
     this.#composite?.close();
     this.#composite = preview;
     this.#open = true;
@@ -190,13 +211,17 @@ export class Studio {
     this.#title = name.replace(/\.[^.]*$/, "");
     element("empty").hidden = true;
     element("view").hidden = false;
-    element("hint").hidden = true;
+    this.hint("");
     element("place").hidden = !this.#background;
-    element("facts").textContent = `${name}, ${width} × ${height}`;
+    element("facts").textContent = `${name}, ${width} × ${height}` +
+      (space === "srgb" ? "" : ", Display P3");
     for (const id of ["paint", "place", "loupe"]) element<HTMLButtonElement>(id).disabled = false;
     this.painting.reset(null);
     this.view.draw();
     this.#notes = notes;
+    if (this.#history) return;
+    this.panel.disabled = true;
+    this.#settled();
   }
 
   /** Predict anew, and draw what is predicted; or the look that the address holds. */
@@ -211,25 +236,43 @@ export class Studio {
     const strength = this.#history?.current.strength ?? 1;
     this.#apply({ arguments: held ?? found.arguments, strength: held ? 1 : strength });
     const said = [...found.concerns, ...this.#notes];
-    if (said.length) this.#hint(said.join(" "));
+    if (said.length) this.hint(said.join(" "));
     element<HTMLButtonElement>("reset").disabled = false;
-    element("saving").querySelector("summary")?.setAttribute("aria-disabled", "false");
-    await this.#against();
+    await this.against();
   }
 
   async setModel(name: string): Promise<void> {
+    const before = this.#model;
+    try {
+      this.#showModel(name);
+      if (this.#masked) await this.predict();
+    } catch (error) {
+      this.#showModel(before);
+      throw error;
+    }
+  }
+
+  #showModel(name: string): void {
     this.#model = name;
     element("label-row").hidden = name !== "s2crnet";
-    if (this.#masked) await this.predict();
+    for (const input of document.querySelectorAll<HTMLInputElement>("[name=model]")) {
+      input.checked = input.value === name;
+    }
   }
 
   /** What is shown on the left: the composite, or what another network makes of it. */
-  async #against(): Promise<void> {
-    const choice = element<HTMLSelectElement>("against").value;
+  async against(): Promise<void> {
+    const select = element<HTMLSelectElement>("against"), choice = select.value;
     let before: ImageBitmap | null = this.#composite;
     if (choice !== "composite" && this.#masked) {
-      const other = await this.session.call("predict", { model: choice });
-      before = (await this.session.call("preview", { arguments: other.arguments })).bitmap;
+      try {
+        const other = await this.session.call("predict", { model: choice });
+        before = (await this.session.call("preview", { arguments: other.arguments })).bitmap;
+      } catch (error) {
+        select.value = "composite";
+        await this.against();
+        throw error;
+      }
     }
     if (this.view.before !== this.#composite) (this.view.before as ImageBitmap | null)?.close();
     this.view.before = before;
@@ -271,6 +314,7 @@ export class Studio {
   #settled(): void {
     element<HTMLButtonElement>("undo").disabled = !this.#history?.canUndo;
     element<HTMLButtonElement>("redo").disabled = !this.#history?.canRedo;
+    element("saving").querySelector("summary")?.setAttribute("aria-disabled", String(!this.#history));
     if (!this.#masked) return;
     void this.attempt(() => this.#charts(this.#drawn()));
     this.loupe.again();
@@ -287,20 +331,25 @@ export class Studio {
     element("paint").setAttribute("aria-pressed", String(mode === "paint"));
     element("place").setAttribute("aria-pressed", String(mode === "place"));
     element("loupe").setAttribute("aria-pressed", String(this.loupe.active));
-    element("hint").hidden = true;
+    this.hint("");
     this.view.canvas.setAttribute("aria-label", SPOKEN[mode]);
+    this.view.canvas.setAttribute("role", mode === "look" ? "img" : "application");
     this.view.overlay = mode === "paint" ? this.painting.overlay : null;
     if (mode === "place") await this.#showBackground();
     this.view.draw();
+    if (mode !== "look") this.view.canvas.focus();
     if (mode === "paint") {
       const how = "Paint over the foreground. Arrow keys move the brush, Space paints.";
-      this.#hint([how, ...this.#notes].join(" "));
+      this.hint([how, ...this.#notes].join(" "));
     }
     if (before === "paint" && mode === "look" && this.painting.changed) {
       const data = this.painting.values();
       await this.session.call("mask", { data }, [data.buffer]);
       this.#masked = true;
       await this.predict();
+    }
+    if (before === "paint" && mode === "look" && !this.#masked) {
+      this.hint("Nothing is painted: there is no foreground to draw on. Paint it, or drop a mask.");
     }
     if (before === "place" && mode === "look") {
       await this.#compose();
@@ -314,7 +363,7 @@ export class Studio {
     this.view.before = bitmap;
     this.view.overlay = this.placing.overlay;
     this.#showPlacement();
-    this.#hint("Drag, wheel to scale, Shift and wheel to turn. Arrow keys, + and −, [ and ] do the same.");
+    this.hint("Drag, wheel to scale, Shift and wheel to turn. Arrow keys, + and −, [ and ] do the same.");
   }
 
   #showPlacement(): void {
@@ -322,26 +371,27 @@ export class Studio {
     element<HTMLInputElement>("place-angle").valueAsNumber = this.placing.placement.angle;
   }
 
-  #toggle(mode: Mode): void {
+  toggle(mode: Mode): void {
     if (!this.#open || (mode === "place" && !this.#background)) return;
-    void this.attempt(() => this.setMode(this.#mode === mode ? "look" : mode));
+    void this.inTurn(() => this.setMode(this.#mode === mode ? "look" : mode));
   }
 
-  async #save(kind: string): Promise<void> {
+  async save(kind: string): Promise<void> {
     if (!this.#history) throw new InvalidError("Something must be open to save; nothing is. Open a picture.");
-    element<HTMLDetailsElement>("saving").open = false;
     const given = this.#drawn();
     if (kind === "json") {
-      save(new Blob([toJson(given)], { type: "application/json" }), `${this.#title}.json`);
+      download(new Blob([toJson(given)], { type: "application/json" }), `${this.#title}.json`);
     } else if (kind === "link") {
       history.replaceState(null, "", toFragment(given));
-      await navigator.clipboard.writeText(location.href);
-      this.#say("The link is copied.");
+      // A browser has no clipboard on http, other than this machine's, and may refuse it.
+      const { clipboard } = navigator as Partial<Navigator>;
+      const copied = await clipboard?.writeText(location.href).then(() => true, () => false);
+      this.#say(copied ? "The link is copied." : "The address bar holds the link; copy it from there.");
     } else {
       const request = { kind: kind as ExportKind, arguments: given, title: this.#title };
       const { blob } = await this.session.call("export", request);
       const ending = { png: "png", png16: "16.png", jpeg: "jpg", cube: "cube" }[kind as ExportKind];
-      save(blob, `${this.#title}-harmonized.${ending}`);
+      download(blob, `${this.#title}-harmonized.${ending}`);
       this.#say(`Saved, ${(blob.size / 2 ** 20).toFixed(1)} MiB.`);
     }
   }
@@ -350,104 +400,29 @@ export class Studio {
     element("status").textContent = text;
   }
 
-  #hint(text: string): void {
-    element("hint").textContent = text;
-    element("hint").hidden = false;
+  /** A note over the picture, until it is closed; empty for none. */
+  hint(text: string): void {
+    element("hint-text").textContent = text;
+    element("hint").hidden = !text;
   }
 
-  /** Connect buttons, keys and drops. */
-  connect(): void {
-    const files = element<HTMLInputElement>("files");
-    const choose = () => files.click();
-    files.addEventListener("change", () => {
-      const chosen = [...(files.files ?? [])];
-      files.value = "";
-      void this.attempt(() => this.take(chosen));
-    });
-    for (const id of ["open", "open-first", "brush-file"]) button(id, choose);
-    for (const id of ["example", "example-first"]) button(id, () => void this.attempt(() => this.example()));
-    button("undo", () => this.#history && this.#show(this.#history.undo()));
-    button("redo", () => this.#history && this.#show(this.#history.redo()));
-    button("paint", () => this.#toggle("paint"));
-    button("place", () => this.#toggle("place"));
-    button("brush-done", () => this.#toggle("paint"));
-    button("place-done", () => this.#toggle("place"));
-    button("brush-clear", () => this.painting.clear());
-    button("loupe", () => this.#toggleLoupe());
-    button("reset", () => this.#predicted && this.#apply({ arguments: this.#predicted, strength: 1 }));
-    this.#connectBrush();
-    for (const item of document.querySelectorAll<HTMLButtonElement>("[data-save]")) {
-      item.addEventListener("click", () => void this.attempt(() => this.#save(item.dataset.save ?? "")));
-    }
-    element("saving").querySelector("summary")?.addEventListener("click", (event) => {
-      if (!this.#history) event.preventDefault();
-    });
-    for (const input of document.querySelectorAll<HTMLInputElement>("[name=model]")) {
-      input.addEventListener("change", () => void this.attempt(() => this.setModel(input.value)));
-    }
-    element("against").addEventListener("change", () => void this.attempt(() => this.#against()));
-    element("label").addEventListener("change", () => void this.attempt(() => this.predict()));
-    window.addEventListener("keydown", (event) => this.#key(event));
-    window.addEventListener("hashchange", () => void this.attempt(() => this.#takeFragment()));
-    this.#connectDrops();
+  undo(): void {
+    if (this.#history) this.#show(this.#history.undo());
   }
 
-  #toggleLoupe(): void {
-    if (!this.#open) return;
+  redo(): void {
+    if (this.#history) this.#show(this.#history.redo());
+  }
+
+  /** Back to the prediction. */
+  reset(): void {
+    if (this.#predicted) this.#apply({ arguments: this.#predicted, strength: 1 });
+  }
+
+  toggleLoupe(): void {
+    if (!this.#open || this.#mode !== "look") return;
     this.loupe.active = !this.loupe.active;
     element("loupe").setAttribute("aria-pressed", String(this.loupe.active));
     if (this.loupe.active) this.view.canvas.focus();
-  }
-
-  #connectBrush(): void {
-    const size = element<HTMLInputElement>("brush-size");
-    size.addEventListener("input", () => (this.painting.size = size.valueAsNumber));
-    const erase = (erasing: boolean) => {
-      this.painting.erasing = erasing;
-      element("brush-add").setAttribute("aria-pressed", String(!erasing));
-      element("brush-erase").setAttribute("aria-pressed", String(erasing));
-    };
-    button("brush-add", () => erase(false));
-    button("brush-erase", () => erase(true));
-    const scale = element<HTMLInputElement>("place-scale"), angle = element<HTMLInputElement>("place-angle");
-    scale.addEventListener("input", () => this.placing.change({ scale: scale.valueAsNumber / 100 }));
-    angle.addEventListener("input", () => this.placing.change({ angle: angle.valueAsNumber }));
-  }
-
-  #connectDrops(): void {
-    const stage = element("stage");
-    window.addEventListener("dragover", (event) => {
-      event.preventDefault();
-      stage.classList.add("dropping");
-    });
-    window.addEventListener("dragleave", () => stage.classList.remove("dropping"));
-    window.addEventListener("drop", (event) => {
-      event.preventDefault();
-      stage.classList.remove("dropping");
-      const dropped = [...(event.dataTransfer?.files ?? [])];
-      if (dropped.length) void this.attempt(() => this.take(dropped));
-    });
-    window.addEventListener("paste", (event) => {
-      const pasted = [...(event.clipboardData?.files ?? [])];
-      if (pasted.length) void this.attempt(() => this.take(pasted));
-    });
-  }
-
-  #key(event: KeyboardEvent): void {
-    const typing = event.target instanceof HTMLElement && event.target.matches("select, input:not([type=range])");
-    const command = event.ctrlKey || event.metaKey;
-    const key = event.key.toLowerCase();
-    if (command && key === "z" && this.#history) {
-      event.preventDefault();
-      this.#show(event.shiftKey ? this.#history.redo() : this.#history.undo());
-    } else if (command && key === "o") {
-      event.preventDefault();
-      element("files").click();
-    } else if (!command && !typing) {
-      if (key === "m") this.#toggle("paint");
-      else if (key === "p") this.#toggle("place");
-      else if (key === "l") this.#toggleLoupe();
-      else if (key === "escape") element<HTMLDetailsElement>("saving").open = false;
-    }
   }
 }

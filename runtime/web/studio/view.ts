@@ -1,5 +1,7 @@
 /** The picture in the middle: before and after, a split between, the loupe's glass. */
 
+import { drawOn } from "./elements.ts";
+
 export interface Point {
   readonly x: number;
   readonly y: number;
@@ -21,6 +23,8 @@ export class View {
   /** Size of the whole picture, whatever the previews have. */
   width = 0;
   height = 0;
+  /** Of the pictures. */
+  space: PredefinedColorSpace = "srgb";
   overlay: Overlay | null = null;
   #split = 0.5;
   #box: Box = { x: 0, y: 0, width: 1, height: 1 };
@@ -28,7 +32,8 @@ export class View {
 
   constructor(
     private readonly root: HTMLElement,
-    readonly canvas: HTMLCanvasElement,
+    /** Holds what is drawn on, which a picture in another space gets anew; takes keys and pointers. */
+    readonly canvas: HTMLElement,
     private readonly handle: HTMLElement,
     private readonly tags: readonly [HTMLElement, HTMLElement],
   ) {
@@ -90,7 +95,7 @@ export class View {
   }
 
   #draw(): void {
-    const { canvas, before } = this;
+    const { before } = this;
     if (!before || !this.width) return;
     const place = this.root.getBoundingClientRect();
     if (!place.width || !place.height) return;
@@ -102,13 +107,13 @@ export class View {
       width, height,
     };
     const dots = devicePixelRatio || 1;
-    canvas.width = Math.round(width * dots);
-    canvas.height = Math.round(height * dots);
-    Object.assign(canvas.style, {
+    Object.assign(this.canvas.style, {
       left: `${this.#box.x}px`, top: `${this.#box.y}px`, width: `${width}px`, height: `${height}px`,
     });
-    const context = canvas.getContext("2d");
+    const shown = this.canvas.firstElementChild as HTMLCanvasElement;
+    const context = drawOn(shown, Math.round(width * dots), Math.round(height * dots), this.space);
     if (!context) return;
+    const { canvas } = context;
     context.imageSmoothingQuality = "high";
     const compared = this.after !== null && !this.overlay;
     context.drawImage(before, 0, 0, canvas.width, canvas.height);

@@ -1,16 +1,18 @@
 /** The page's worker: files, networks and pixels, so that the page never waits. */
 
 import { InvalidError, MemoryError, ModelError } from "../src/errors.ts";
-import { Frame } from "../src/frame.ts";
 import { Library, MOST_THREADS, type Samples } from "../src/library.ts";
 import { cube, greys } from "../src/lut.ts";
+import type { Plan } from "../src/plan.ts";
 import { configureRuntime, Predictor } from "../src/predictor.ts";
-import { colourNotes } from "./gamut.ts";
+import { isWide, shareBeyond } from "./colours.ts";
+import { unlikeSizes } from "./intake.ts";
 import { encodePng } from "./png.ts";
 import type { Answer, Operation, Opened, Placement, Request, Requests } from "./protocol.ts";
 import {
-  decode, inspect, makeCanvas, maskBitmap, maskValues, pixelsOf, readPixels,
+  decode, inspect, makeCanvas, maskBitmap, maskValues, type Opening, openingOf, pixelsOf, readPixels,
 } from "./reading.ts";
+import { Work } from "./work.ts";
 
 /** A prediction is short; more wait for each other. */
 const MOST_NETWORK_THREADS = 4;
@@ -23,10 +25,10 @@ type Handler<K extends Operation> = (given: Requests[K][0]) => Promise<Requests[
 let library: Library;
 let base = "./";
 const predictors = new Map<string, Promise<Predictor>>();
-let full: Frame | null = null;
-let preview: Frame | null = null;
+let full: Work | null = null;
+let preview: Work | null = null;
 let maskSamples: Uint8Array | null = null;
-let cutout: { bitmap: ImageBitmap; notes: string[] } | null = null;
+let cutout: { bitmap: ImageBitmap; name: string; opening: Opening } | null = null;
 
 async function fetchBytes(path: string): Promise<Uint8Array<ArrayBuffer>> {
   const response = await fetch(new URL(path, base)).catch(() => null);
@@ -80,39 +82,46 @@ function predictor(name: string): Promise<Predictor> {
   return found;
 }
 
-function frame(): Frame {
+function work(): Work {
   if (!full) throw new InvalidError("A picture must be open; none is. Open one, or the example.");
   return full;
 }
 
-function previewFrame(): Frame {
-  return preview ?? frame();
+function previewWork(): Work {
+  return preview ?? work();
 }
 
 /** Take a composite to work; what was open before is let go of when the new one is whole. */
-function takeComposite(pixels: ImageData, mask: Uint8Array | null, notes: string[]): Opened {
+function takeComposite(pixels: ImageData, mask: Uint8Array | null, notes: readonly string[]): Opened {
   const { width, height } = pixels;
-  let opened: Frame | null = null, small: Frame | null = null;
-  const context = makeCanvas(width, height);
-  context.putImageData(pixels, 0, 0);
-  const scale = Math.min(1, PREVIEW / Math.max(width, height));
+  let opened: Work | null = null, small: Work | null = null;
   try {
-    const picture = (data: Samples, w: number, h: number) => ({ data, width: w, height: h });
-    opened = new Frame(library, picture(pixels.data, width, height), mask && picture(mask, width, height));
+    opened = new Work(library, pixels, mask);
+    const { space } = opened;
+    const context = makeCanvas(width, height, space);
+    context.putImageData(pixels, 0, 0);
+    const scale = Math.min(1, PREVIEW / Math.max(width, height));
     let shown: ImageBitmap;
-    if (scale < 1) {
-      const w = Math.round(width * scale), h = Math.round(height * scale);
-      const canvas = makeCanvas(w, h);
+    // 16 bits take too long for a slider: of a picture in Display P3 the preview has 8.
+    if (scale < 1 || isWide(pixels)) {
+      const w = Math.max(1, Math.round(width * scale)), h = Math.max(1, Math.round(height * scale));
+      const canvas = makeCanvas(w, h, space);
       canvas.drawImage(context.canvas, 0, 0, w, h);
-      small = new Frame(library, readPixels(canvas), mask && smallMask(mask, width, height, w, h));
+      const covered = mask && smallMask(mask, width, height, w, h);
+      small = new Work(library, readPixels(canvas), covered, 8);
       shown = canvas.canvas.transferToImageBitmap();
     } else {
       shown = context.canvas.transferToImageBitmap();
     }
+    const share = isWide(pixels) ? shareBeyond(pixels) : "";
+    const said = !share ? [] : [
+      `It is drawn in sRGB, and shown and saved in Display P3: ${share} of the pixels lie beyond ` +
+        "sRGB, and keep what they have there.",
+    ];
     full?.close();
     preview?.close();
     [full, preview, maskSamples] = [opened, small, mask];
-    return { width, height, preview: shown, notes };
+    return { width, height, space, preview: shown, notes: [...notes, ...said] };
   } catch (error) {
     opened?.close();
     small?.close();
@@ -120,24 +129,23 @@ function takeComposite(pixels: ImageData, mask: Uint8Array | null, notes: string
   }
 }
 
-function smallMask(mask: Uint8Array, width: number, height: number, w: number, h: number) {
+function smallMask(mask: Uint8Array, width: number, height: number, w: number, h: number): Uint8Array {
   const bitmap = maskBitmap(mask, width, height);
   const canvas = makeCanvas(w, h);
   canvas.drawImage(bitmap, 0, 0, w, h);
   bitmap.close();
   const { data } = readPixels(canvas);
-  return { data: Uint8Array.from({ length: w * h }, (_, i) => data[4 * i + 3]), width: w, height: h };
+  return Uint8Array.from({ length: w * h }, (_, i) => data[4 * i + 3]);
 }
 
 function setMask(mask: Uint8Array): void {
-  const { width, height } = frame().image;
+  const { width, height } = work();
   if (preview) {
-    const { width: w, height: h } = preview.image;
-    const small = smallMask(mask, width, height, w, h);
-    preview.setMask(small);
-    previewMask = { of: mask, values: small.data };
+    const values = smallMask(mask, width, height, preview.width, preview.height);
+    preview.setMask(values);
+    previewMask = { of: mask, values };
   }
-  frame().setMask({ data: mask, width, height });
+  work().setMask(mask);
   maskSamples = mask;
 }
 
@@ -151,38 +159,6 @@ function drawPlaced(
   context.scale(placement.scale, placement.scale);
   context.drawImage(bitmap, -bitmap.width / 2, -bitmap.height / 2);
   context.restore();
-}
-
-function bitmapOf(drawn: Samples, width: number, height: number): ImageBitmap {
-  const context = makeCanvas(width, height);
-  // Shared memory is copied: ImageData does not take it.
-  const data = drawn.buffer instanceof ArrayBuffer
-    ? new Uint8ClampedArray(drawn.buffer, drawn.byteOffset, drawn.length)
-    : new Uint8ClampedArray(drawn);
-  context.putImageData(new ImageData(data, width, height), 0, 0);
-  return context.canvas.transferToImageBitmap();
-}
-
-function withoutAlpha<T extends Uint8Array | Uint16Array>(from: ArrayLike<number>, to: T, factor = 1): T {
-  for (let i = 0, k = 0; k < to.length; i += 4) {
-    to[k++] = from[i] * factor;
-    to[k++] = from[i + 1] * factor;
-    to[k++] = from[i + 2] * factor;
-  }
-  return to;
-}
-
-/** Draw the 8-bit picture in 16 bits, where a filter's steps are finer. */
-function drawDeep(given: Requests["export"][0]["arguments"]): Uint16Array {
-  const { data, width, height } = frame().image;
-  const deep = withoutAlpha(data, new Uint16Array(width * height * 3), 257);
-  const mask = maskSamples && { data: maskSamples, width, height };
-  const opened = new Frame(library, { data: deep, width, height }, mask);
-  try {
-    return opened.harmonize(given) as Uint16Array;
-  } finally {
-    opened.close();
-  }
 }
 
 function histograms(data: Samples, mask: Uint8Array | null) {
@@ -202,15 +178,15 @@ let previewMask: { of: Uint8Array | null; values: Uint8Array | null } = { of: nu
 function maskOfPreview(): Uint8Array | null {
   if (!preview || !maskSamples) return maskSamples;
   if (previewMask.of !== maskSamples) {
-    const { width, height } = frame().image;
-    const small = smallMask(maskSamples, width, height, preview.image.width, preview.image.height);
-    previewMask = { of: maskSamples, values: small.data };
+    const { width, height } = work();
+    const values = smallMask(maskSamples, width, height, preview.width, preview.height);
+    previewMask = { of: maskSamples, values };
   }
   return previewMask.values;
 }
 
 function middleOfMask(): number {
-  const values = maskOfPreview(), { width } = previewFrame().image;
+  const values = maskOfPreview(), { width } = previewWork();
   let sum = 0, count = 0;
   values?.forEach((value, i) => {
     if (value < 128) return;
@@ -223,7 +199,7 @@ function middleOfMask(): number {
 interface Decoded {
   readonly pixels: ImageData;
   /** What is to be said of its colours. */
-  readonly notes: string[];
+  readonly notes: readonly string[];
 }
 
 /** What was decoded to tell what it is, until it is opened: files are decoded once. */
@@ -233,14 +209,26 @@ const keyOf = (file: Blob, name: string) => `${name} ${file.size} ${file.type}`;
 
 async function decodePixels(file: Blob, name: string): Promise<Decoded> {
   const bitmap = await decode(file, name);
-  const notes = await colourNotes(file, bitmap, name);
-  return { pixels: pixelsOf(bitmap), notes };
+  const { space, notes } = await openingOf(file, bitmap, name);
+  return { pixels: pixelsOf(bitmap, space), notes };
 }
 
 async function takePixels(file: Blob, name: string): Promise<Decoded> {
   const kept = decoded.get(keyOf(file, name));
   decoded.delete(keyOf(file, name));
   return kept ?? decodePixels(file, name);
+}
+
+/** What becomes of the colours of the cut-out on a background in that space. */
+async function cutoutNotes(space: PredefinedColorSpace): Promise<string[]> {
+  if (!cutout) return [];
+  const { bitmap, name, opening } = cutout;
+  if (space === opening.space || space === "display-p3") return [...opening.notes];
+  const share = shareBeyond(pixelsOf(await createImageBitmap(bitmap), opening.space));
+  return !share ? [] : [
+    `${name} takes the colours of its background, sRGB's: ${share} of its pixels lie beyond them, and ` +
+      "become the nearest.",
+  ];
 }
 
 const handlers: { [K in Operation]: Handler<K> } = {
@@ -263,20 +251,18 @@ const handlers: { [K in Operation]: Handler<K> } = {
   },
   async open({ file, name }) {
     const { pixels, notes } = await takePixels(file, name);
-    if (inspect(pixels).transparent) {
-      notes.push(`${name} is transparent in places; it is drawn as it is, and its alpha is left out.`);
-    }
+    const transparent = inspect(pixels).transparent;
     for (let i = 3; i < pixels.data.length; i += 4) pixels.data[i] = 255;
-    return takeComposite(pixels, null, notes);
+    return takeComposite(pixels, null, !transparent ? notes : [
+      ...notes,
+      `${name} is transparent in places; it is drawn as it is, and its alpha is left out.`,
+    ]);
   },
   async maskFile({ file, name }) {
-    const { width, height } = frame().image;
+    const { width, height } = work();
     const { pixels } = await takePixels(file, name);
     if (pixels.width !== width || pixels.height !== height) {
-      throw new InvalidError(
-        `${name} must have the composite's width and height, ${width}x${height}; it has ` +
-          `${pixels.width}x${pixels.height}. Resize it, or paint the mask here.`,
-      );
+      throw unlikeSizes(name, pixels, { width, height });
     }
     const values = maskValues(pixels, name);
     setMask(values);
@@ -297,31 +283,33 @@ const handlers: { [K in Operation]: Handler<K> } = {
       );
     }
     cutout?.bitmap.close();
-    cutout = { bitmap, notes: await colourNotes(file, bitmap, name) };
+    cutout = { bitmap, name, opening: await openingOf(file, bitmap, name) };
     return { bitmap: shown };
   },
   async compose({ background, name, placement }) {
     if (!cutout) throw new InvalidError("A cut-out must be open to place; none is. Open one.");
     const bitmap = await decode(background, name);
     const { width, height } = bitmap;
-    const notes = [...(await colourNotes(background, bitmap, name)), ...cutout.notes];
+    const { space, notes } = await openingOf(background, bitmap, name);
     const alone = makeCanvas(width, height);
     drawPlaced(alone, cutout.bitmap, placement);
     const cover = readPixels(alone).data;
     const mask = Uint8Array.from({ length: width * height }, (_, i) => cover[4 * i + 3]);
-    const context = makeCanvas(width, height);
+    const context = makeCanvas(width, height, space);
     context.fillRect(0, 0, width, height);
     context.drawImage(bitmap, 0, 0);
     bitmap.close();
     drawPlaced(context, cutout.bitmap, placement);
-    return takeComposite(readPixels(context), mask, notes);
+    const opened = takeComposite(readPixels(context), mask, [...notes, ...(await cutoutNotes(space))]);
+    return { ...opened, mask: maskBitmap(mask, width, height) };
   },
   async predict({ model, label }) {
     const begun = performance.now();
     const network = await predictor(model);
-    const given = await frame().predict(network, label);
+    const { frame } = work();
+    const given = await frame.predict(network, label);
     const milliseconds = performance.now() - begun;
-    return { arguments: given, concerns: frame().concerns, milliseconds, middle: middleOfMask() };
+    return { arguments: given, concerns: frame.concerns, milliseconds, middle: middleOfMask() };
   },
   async model({ data, name }) {
     const loaded = await Predictor.load(new Uint8Array(data), name);
@@ -330,56 +318,49 @@ const handlers: { [K in Operation]: Handler<K> } = {
   },
   async preview({ arguments: given }) {
     const begun = performance.now();
-    const shown = previewFrame();
-    const { width, height } = shown.image;
-    const bitmap = bitmapOf(shown.drawShared(shown.measure(given)), width, height);
+    const shown = previewWork();
+    const bitmap = shown.bitmap(shown.drawShared(shown.frame.measure(given)));
     return { bitmap, milliseconds: performance.now() - begun };
   },
   async charts({ arguments: given }) {
-    const shown = previewFrame();
-    const plan = given ? shown.measure(given) : { steps: [] };
+    const shown = previewWork();
+    const plan = given ? shown.frame.measure(given) : { steps: [] };
     const mask = maskOfPreview();
     const counts = histograms(shown.drawShared(plan), mask);
     return { ...counts, curves: greys(library, plan) };
   },
   async loupe({ arguments: given, region }) {
-    const { width, height } = region;
-    const before = bitmapOf(frame().draw({ steps: [] }, region), width, height);
-    return { before, after: bitmapOf(frame().draw(planOf(given), region), width, height) };
+    const { width, height } = region, picture = work();
+    const before = picture.bitmap(picture.draw({ steps: [] }, region), width, height);
+    return { before, after: picture.bitmap(picture.draw(planOf(given), region), width, height) };
   },
   async export({ kind, arguments: given, title }) {
-    const { width, height } = frame().image;
+    const picture = work(), { width, height } = picture;
     if (kind === "cube") {
-      return { blob: new Blob([cube(library, frame().measure(given), title)], { type: "text/plain" }) };
+      const text = cube(library, picture.frame.measure(given), title);
+      return { blob: new Blob([text], { type: "text/plain" }) };
     }
-    if (kind === "png16") return { blob: await encodePng(drawDeep(given), width, height) };
-    const drawn = frame().harmonize(given);
-    if (kind === "png") {
-      const samples = withoutAlpha(drawn, new Uint8Array(width * height * 3));
-      return { blob: await encodePng(samples, width, height) };
-    }
-    const context = makeCanvas(width, height);
-    const data = new Uint8ClampedArray(drawn.buffer as ArrayBuffer);
-    context.putImageData(new ImageData(data, width, height), 0, 0);
-    return { blob: await context.canvas.convertToBlob({ type: "image/jpeg", quality: 0.95 }) };
+    if (kind === "jpeg") return { blob: await picture.jpeg(given) };
+    const samples = new (kind === "png16" ? Uint16Array : Uint8Array)(width * height * 3);
+    return { blob: await encodePng(picture.harmonize(given, samples), width, height, picture.space) };
   },
   async measure({ arguments: given }) {
     const begun = performance.now();
-    const plan = frame().measure(given);
+    const plan = work().frame.measure(given);
     const measured = performance.now();
-    frame().drawShared(plan);
+    work().drawShared(plan);
     const ended = performance.now();
     return { measure: measured - begun, draw: ended - measured, memory: library.memoryBytes };
   },
 };
 
-let lastPlan: { of: Frame; text: string; plan: ReturnType<Frame["measure"]> } | null = null;
+let lastPlan: { of: Work; text: string; plan: Plan } | null = null;
 
 /** The plan of the whole picture, kept while a loupe moves over it. */
 function planOf(given: Requests["loupe"][0]["arguments"]) {
   const text = JSON.stringify(given);
-  if (lastPlan?.of !== frame() || lastPlan.text !== text) {
-    lastPlan = { of: frame(), text, plan: frame().measure(given) };
+  if (lastPlan?.of !== work() || lastPlan.text !== text) {
+    lastPlan = { of: work(), text, plan: work().frame.measure(given) };
   }
   return lastPlan.plan;
 }
