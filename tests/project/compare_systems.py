@@ -79,7 +79,7 @@ def main() -> int:
         return 0
     _native.set_isa(options.isa)
     print(_native.isa())
-    np.savez(options.files[0], **draw_all())
+    np.savez(options.files[0], **draw_all())  # type: ignore[arg-type]
     return 0
 
 
