@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export HARMONIZER_DATA ?= $(abspath ../shared/data)
 
-.PHONY: help ray ray-test bench-service studio studio-build attack serve-demo setup prerequisites cuda train train-gpu model demo test test-quick test-all check format bench bench-gpu gpu-kit gpu-test pycuda wheel wheels site clean
+.PHONY: help ray ray-test bench-service studio studio-build attack serve-demo setup prerequisites cuda train train-gpu model demo test test-quick test-all check format bench bench-gpu gpu-kit gpu-test pycuda wheel wheels page-of-wheels builders-of-wheels site clean
 
 help:
 	@echo "make demo      set up, export with parity, harmonize sample photographs"
@@ -132,21 +132,28 @@ studio: studio-build
 studio-build: setup
 	$(BIN)/python build_studio.py
 
-# The page goes into the wheel where Node.js is there to build it.
-wheel: prerequisites
-	test -x build/wheel/bin/python || $(PYTHON) -m venv build/wheel
+# The page goes into the wheels where Node.js is there to build it.
+page-of-wheels: build/wheel/bin/python
 	@if command -v npm >/dev/null; then \
 	  build/wheel/bin/pip install --quiet --disable-pip-version-check $$($(PYTHON) -c "import cross_targets; print(cross_targets.ZIG)") && build/wheel/bin/python build_studio.py; \
-	else echo "the wheel is built without the studio: npm is not on PATH"; fi
+	else echo "wheels are built without the studio: npm is not on PATH"; fi
+
+build/wheel/bin/python: | prerequisites
+	$(PYTHON) -m venv build/wheel
+
+wheel: page-of-wheels
 	build/wheel/bin/pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
 
 targets := linux-x86_64 linux-arm64 windows-x86_64 macos-arm64 macos-x86_64
 
 wheels: $(addprefix wheel-,$(targets))
 
-wheel-%: prerequisites
-	test -x build/wheel/bin/python || $(PYTHON) -m venv build/wheel
-	HARMONIZER_TARGET=$* build/wheel/bin/pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+# What builds them is installed once, not for each.
+builders-of-wheels: build/wheel/bin/python
+	build/wheel/bin/pip install --quiet --disable-pip-version-check $$($(PYTHON) -c "import tomllib, pathlib, cross_targets; print(*tomllib.loads(pathlib.Path('pyproject.toml').read_text())['build-system']['requires'], cross_targets.ZIG)")
+
+wheel-%: page-of-wheels builders-of-wheels
+	PATH="$(abspath build/wheel/bin):$$PATH" HARMONIZER_TARGET=$* build/wheel/bin/pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
 
 site:
 	test -x build/site-tools/bin/mkdocs || { $(PYTHON) -m venv build/site-tools && build/site-tools/bin/pip install --quiet --disable-pip-version-check mkdocs-material==9.8.2; }

@@ -5,6 +5,7 @@ kernels a frame on a GPU takes); the contract of each function is written there.
 """
 
 import ctypes
+import platform
 import sys
 from collections.abc import Sequence
 from functools import cache
@@ -209,8 +210,11 @@ def load_library() -> ctypes.CDLL:
     try:
         library = ctypes.CDLL(str(LIBRARY))
     except OSError as error:
+        reason = str(error)
+        if reason.startswith(str(LIBRARY)) and "No such file" in reason:  # what glibc says then
+            reason = f"it is a file, and holds nothing for this processor ({platform.machine()})"
         raise NativeLibraryError(
-            f"{LIBRARY} must be loadable on this system; {error}. Install a wheel for this "
+            f"{LIBRARY} must be loadable on this system; {reason}. Install a wheel for this "
             "platform (docs/platforms.md), or compile it here: `pip install .` in the repository."
         ) from error
     image, mask, program = map(ctypes.POINTER, (Image, Mask, Program))

@@ -1,6 +1,8 @@
 """Every instruction set draws the same picture in every layout, and no byte beside it."""
 
+import ctypes
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +16,8 @@ from harmonizer.renderer import CpuRenderer
 
 Array = NDArray[np.generic]
 PICTURES = 40
+XGETBV = b"\x0f\x01\xd0"
+"""The instruction that reads which registers the system keeps for a thread (XCR0)."""
 
 
 @pytest.fixture(autouse=True)
@@ -83,3 +87,31 @@ def test_instruction_sets_agree_on_every_layout(dtype: str) -> None:
             assert off <= least, (attempt, sets, off)
         moved += not np.array_equal(results[0], storage)
     assert moved > PICTURES // 2
+
+
+@pytest.mark.parametrize(
+    ("kept", "best"),
+    [
+        (0xE7, "x86-64-v4"),  # x87, SSE, AVX, the three parts of AVX-512
+        (0x67, "x86-64-v3"),  # without the upper sixteen registers
+        (0x27, "x86-64-v3"),
+        (0x07, "x86-64-v3"),  # a system that knows no AVX-512
+        (0x03, "x86-64"),
+    ],
+)
+def test_instruction_set_is_one_whose_registers_the_system_keeps(
+    kept: int, best: str, tmp_path: Path
+) -> None:
+    """In a copy of the library `mov al, kept` and a NOP take the place of XGETBV."""
+    sets = instruction_sets()
+    if best not in sets:
+        pytest.skip(f"this processor runs {sets[-1]} at best")
+    code = Path(_native.load_library()._name).read_bytes()
+    assert XGETBV in code
+    changed = tmp_path / f"keeps{kept}.so"
+    changed.write_bytes(code.replace(XGETBV, bytes((0xB0, kept, 0x90))))
+    library = ctypes.CDLL(str(changed))
+    library.hz_isa.restype = ctypes.c_char_p
+    assert library.hz_isa().decode() == best
+    better = sets[sets.index(best) + 1 :]
+    assert [library.hz_set_isa(name.encode()) for name in better] == [1] * len(better)

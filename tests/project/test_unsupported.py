@@ -49,6 +49,23 @@ def test_library_for_another_system_is_refused_in_one_line(
     assert reason in said and "Install a wheel for this platform" in said and "\n" not in said
 
 
+def test_library_for_another_processor_is_refused_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """With the ELF header of a library for MIPS; glibc says of it that there is no such file."""
+    code = bytearray(_native.LIBRARY.read_bytes())
+    if code[:4] != b"\x7fELF":
+        pytest.skip("libraries of Linux")
+    code[18:20] = (8).to_bytes(2, "little")
+    library = tmp_path / "libharmonizer.so"
+    library.write_bytes(code)
+    monkeypatch.setattr(_native, "LIBRARY", library)
+    with pytest.raises(NativeLibraryError) as caught:
+        _native.load_library.__wrapped__()
+    said = str(caught.value)
+    assert "holds nothing for this processor" in said and "\n" not in said
+
+
 def build_hook() -> str:
     pytest.importorskip("hatchling")
     import hatch_build
