@@ -6,6 +6,7 @@ from the package.
 
 import mimetypes
 import shutil
+import sys
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path, PurePosixPath
@@ -148,6 +149,15 @@ class _Handler(BaseHTTPRequestHandler):
         """Nothing: a person reads the terminal."""
 
 
+class _Server(ThreadingHTTPServer):
+    """A browser that goes away in the middle of a file is nothing to report."""
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Print what went wrong, unless the connection is gone."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
+
+
 def make_server(site: dict[str, Path], port: int, isolated: bool = True) -> ThreadingHTTPServer:
     """A server of these files, on this machine alone.
 
@@ -161,7 +171,7 @@ def make_server(site: dict[str, Path], port: int, isolated: bool = True) -> Thre
     """
     handler = type("Handler", (_Handler,), {"site": site, "isolated": isolated})
     try:
-        return ThreadingHTTPServer((ADDRESS, port), handler)
+        return _Server((ADDRESS, port), handler)
     except (OSError, OverflowError) as error:
         raise StudioError(
             f"`port` must be free, 0 to 65535; {port} is not ({error}). Choose another one, or 0 "

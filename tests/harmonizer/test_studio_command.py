@@ -1,7 +1,11 @@
 """`harmonizer studio`: what is served, to whom, and what is exported."""
 
 import http.client
+import os
+import socket
+import struct
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -69,6 +73,31 @@ def test_server_gives_nothing_else(port: int, path: str) -> None:
 
 def test_server_refuses_another_name_for_this_machine(port: int) -> None:
     assert ask(port, "/", Host="example.org").status == 421
+
+
+def test_browser_that_goes_away_is_no_error(
+    site: dict[str, Path], port: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    os.truncate(site["harmonizer.wasm"], 1 << 26)
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as browser:
+        browser.sendall(b"GET /harmonizer.wasm HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        assert browser.recv(100).startswith(b"HTTP/1.1 200")
+        browser.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    assert ask(port, "/").status == 200
+    assert not said_within(1, capfd)
+    site["index.html"].unlink()  # what is wrong with this server is said
+    with pytest.raises(http.client.RemoteDisconnected):
+        ask(port, "/")
+    assert "FileNotFoundError" in said_within(10, capfd)
+
+
+def said_within(seconds: float, capfd: pytest.CaptureFixture[str]) -> str:
+    end = time.monotonic() + seconds
+    said = ""
+    while not said and time.monotonic() < end:
+        time.sleep(0.05)
+        said = capfd.readouterr().err
+    return said
 
 
 def test_taken_port_is_said(site: dict[str, Path], port: int) -> None:
