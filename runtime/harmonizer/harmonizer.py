@@ -15,7 +15,7 @@ from harmonizer.errors import DeviceError, HarmonizerWarning, ModelError
 from harmonizer.frame import Concerns, Frame, Network
 from harmonizer.images.memory import Sink, Source
 from harmonizer.limits import MAX_PIXELS
-from harmonizer.masks import Levels, settled
+from harmonizer.masks import levels_of, settled
 from harmonizer.plan import Plan
 from harmonizer.values import Value
 
@@ -56,7 +56,7 @@ class Harmonizer:
         EngineError: If an .engine file is missing or none.
         DeviceError: If the backend is "cuda" and there is no usable GPU.
         NativeLibraryError: If the compiled library is missing.
-        TypeError: If `threads` is not a whole number.
+        TypeError: If `threads` is not a whole number, or `mask_levels` are not two numbers.
         ValueError: If the backend is unknown, `threads` is below 1, or the label is unknown or
             given to a model that asks for none.
         MaskError: If the mask levels are not 0 <= black < white.
@@ -73,7 +73,7 @@ class Harmonizer:
         mask_levels: tuple[float, float] | None = None,
     ) -> None:
         check_threads(threads)
-        self.mask_levels = None if mask_levels is None else Levels(*mask_levels)
+        self.mask_levels = levels_of(mask_levels)
         is_engine = model is not None and Path(model).suffix.lower() == ".engine"
         if is_engine and backend == "auto":
             backend = "cuda"

@@ -21,7 +21,7 @@ from harmonizer.images.files import (
 )
 from harmonizer.images.light import Light
 from harmonizer.images.memory import Place, Sink, Source, source_of
-from harmonizer.masks import Levels
+from harmonizer.masks import Levels, levels_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,11 +229,11 @@ def open(
         max_pixels: Larger images are refused before they are decoded.
 
     Raises:
-        TypeError: If composite or mask are none of these.
+        TypeError: If composite or mask are none of these, or the mask levels are not two numbers.
         ImageFileError: If a file cannot be read, or the mask does not fit.
         MaskError, PlacementError: As `Harmonizer.harmonize_file` has them.
     """
-    levels = None if mask_levels is None else Levels(*mask_levels)
+    levels = levels_of(mask_levels)
     options = FileOptions(
         max_pixels,
         fit_mask,
