@@ -303,6 +303,7 @@ class Harmonizer:
         depth: int | None = None,
         quality: "Quality | None" = None,
         fit_mask: bool = False,
+        invert_mask: bool = False,
         colour_management: bool = True,
         max_pixels: int = MAX_PIXELS,
     ) -> "Result":
@@ -315,13 +316,15 @@ class Harmonizer:
             composite: Path, bytes of an image file, or a Pillow image; with `placing`, a cut-out.
             mask: The same; None if the composite's alpha channel is the mask.
             output: Path to write, whose suffix names the format; None to get the bytes.
-            form: Without `output`, the format: JPEG, PNG, TIFF, WebP, AVIF or JXL.
+            form: Without `output`, the format: JPEG, PNG, TIFF, WebP, AVIF, JPEG XL or OpenEXR, or
+                its suffix.
             arguments: Drawn in place of a prediction.
             strength: Blend of either, 0 to 1.5.
             placing: The background of a cut-out, and where it goes.
             depth: 8 or 16 bits a channel; None for the composite's.
             quality: Settings of the lossy formats; None for 95, 4:4:4.
             fit_mask: Scale a mask of another size.
+            invert_mask: What is black in the mask is the foreground.
             colour_management: Convert colours other than sRGB's for the filters, and back.
             max_pixels: Larger images are refused before they are decoded.
 
@@ -329,7 +332,7 @@ class Harmonizer:
             Arguments, plan, notes, shape, and without `output` the file's bytes.
 
         Raises:
-            TypeError: If composite or mask are none of these.
+            TypeError: If composite, mask, output, quality or placing are none of these.
             ImageFileError: If a file cannot be read or written, the format is unknown, or the mask
                 does not fit.
             MaskError, PlacementError, ArgumentsError, ModelError: As the command has them.
@@ -341,7 +344,14 @@ class Harmonizer:
         place = place_of(output, form)
         given = None if arguments is None else self._checked(arguments)
         options = FileOptions(
-            max_pixels, fit_mask, depth, quality, self.mask_levels, colour_management, placing
+            max_pixels,
+            fit_mask,
+            depth,
+            quality,
+            self.mask_levels,
+            colour_management,
+            placing,
+            invert_mask=invert_mask,
         )
         tools = Tools(self.renderer, self)
         result = harmonize_file(tools, composite, mask, place, Recipe(given, strength), options)

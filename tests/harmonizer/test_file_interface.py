@@ -140,3 +140,11 @@ def test_damaged_and_closed_pillow_images_are_named(here: Path, harmonizer: Harm
     closed.close()
     with pytest.raises(ImageFileError, match="the composite must be a complete Pillow image"):
         harmonizer.harmonize_file(closed, "m.png")
+
+
+def test_inverted_mask_is_that_of_the_command(here: Path, harmonizer: Harmonizer) -> None:
+    words = ["image", "c.jpg", "m.png", "--invert-mask", "-o", "o.png", "--model", "model.onnx"]
+    assert main(words) == 0
+    data = harmonizer.harmonize_file("c.jpg", "m.png", invert_mask=True).data
+    assert data == Path("o.png").read_bytes()
+    assert data != harmonizer.harmonize_file("c.jpg", "m.png").data
