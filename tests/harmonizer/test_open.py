@@ -102,6 +102,8 @@ def test_masks_are_read_as_they_are_told(network: Harmonizer, mask: Array) -> No
     Image.fromarray(np.rot90(mask // 255, -1)).save("labels.png")
     with pytest.raises(ImageFileError, match="labels"):
         harmonizer.open("c.jpg", "labels.png")
+    with pytest.raises(ImageFileError, match=r"^the mask must have 255"):
+        harmonizer.open("c.jpg", Path("labels.png").read_bytes())
     opened = harmonizer.open("c.jpg", "labels.png", mask_levels=(0, 1))
     assert np.array_equal(opened.mask, harmonizer.open("c.jpg", "m.png").mask)
     turned = harmonizer.open("c.jpg", "m.png", invert_mask=True)

@@ -126,7 +126,8 @@ def test_flat_surroundings_are_said(
     save_photo(f"c{suffix}", flat)
     save_photo("m.png", mask)
     assert main(["image", f"c{suffix}", "m.png", "-o", "o.png", *LOOK]) == 0
-    assert "one flat colour" in capsys.readouterr().err
+    assert "one flat colour" in (said := capsys.readouterr().err)
+    assert "Place the foreground on one, as --background does." in said
     assert main(["image", "cut.png", "--background", "photo.png", "-o", "o.png", *LOOK]) == 0
     assert "flat colour" not in capsys.readouterr().err
 
