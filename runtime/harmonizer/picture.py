@@ -20,7 +20,7 @@ from harmonizer.images.files import (
     to_depth,
 )
 from harmonizer.images.light import Light
-from harmonizer.images.memory import Place, Sink, Source, source_of
+from harmonizer.images.memory import Blob, Place, Sink, Source, source_of
 from harmonizer.masks import Levels, levels_of
 
 
@@ -195,20 +195,23 @@ def open_picture(composite: Source, mask: Source | None, options: FileOptions) -
         options.colour_management,
         options.invert_mask,
     )
+    own: Path | Blob = composite  # the file whose colours and depth the composite has
     if options.placing is None:
         photo, values, notes = load_pair(composite, mask, *how)
     else:
-        photo, values, notes = load_placed(composite, mask, options.placing, *how)
+        own = source_of(options.placing.background, "the background")
+        placing = replace(options.placing, background=own)
+        photo, values, notes = load_placed(composite, mask, placing, *how)
     if photo.pixels.dtype == np.uint8 and options.depth == 16:
         photo = replace(photo, pixels=to_depth(photo.pixels, 16))
-        notes += (f"{composite}: its 8-bit values are widened to 16 bits",)
+        notes += (f"{own}: its 8-bit values are widened to 16 bits",)
     image = photo.pixels
     if (colours := photo.colours) is not None:
         try:
             image = colours.to_srgb(image)
-            notes += (f"{composite}: {colours.say(photo.pixels)}",)
+            notes += (f"{own}: {colours.say(photo.pixels)}",)
         except ImageFileError as error:
-            raise ImageFileError(f"{composite}: {error}") from error
+            raise ImageFileError(f"{own}: {error}") from error
     return Picture(image, values, notes, photo, str(composite), options, mask is not None)
 
 
