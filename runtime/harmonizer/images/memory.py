@@ -6,6 +6,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Union
 
+from harmonizer.checks import finite
 from harmonizer.errors import ImageFileError
 from harmonizer.images.exif import is_resolution
 
@@ -124,9 +125,10 @@ def _as_png(image: "Image.Image", name: str) -> bytes:
     texts = PngInfo()
     if isinstance(xmp := image.info.get("xmp"), bytes):
         texts.add_itxt("XML:com.adobe.xmp", xmp.decode("utf-8", "replace"))
-    dpi = image.info.get("dpi", ())
-    if len(dpi) == 2 and all(is_resolution(number) for number in dpi):
-        kept["dpi"] = tuple(float(number) for number in dpi)
+    stated = image.info.get("dpi")
+    dpi = [finite(number) or 0 for number in stated] if isinstance(stated, tuple) else []
+    if len(dpi) == 2 and all(map(is_resolution, dpi)):
+        kept["dpi"] = tuple(dpi)
     buffer = BytesIO()
     try:
         image.save(buffer, "PNG", compress_level=1, pnginfo=texts, **kept)

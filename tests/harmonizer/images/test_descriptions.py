@@ -126,6 +126,13 @@ def test_pillow_images_have_what_their_files_have(suffix: str, tmp_path: Path) -
     assert b"a shop" in got.description.xmp
 
 
+@pytest.mark.parametrize("dpi", [(0, 0), 72, ("a", "b"), (300,), (float("nan"), 300)])
+def test_what_is_no_resolution_of_a_pillow_image_is_left_out(dpi: Any) -> None:
+    image = Image.fromarray(picture())
+    image.info["dpi"] = dpi
+    assert load_photo(image).description.resolution is None
+
+
 @pytest.mark.parametrize("target", [".png", ".tif", ".jxl"])
 def test_16_bit_files_carry_them_as_well(target: str, tmp_path: Path) -> None:
     pixels = picture().astype(np.uint16) * 257
