@@ -177,6 +177,12 @@ class Arguments(Mapping[str, Value]):
         """
         if isinstance(document, dict) and document and document.keys() <= OPERATIONS.keys():
             document = _written_out(document)
+        if isinstance(document, dict) and document and all(map(is_number, document.values())):
+            unknown = ", ".join(repr(name)[:40] for name in document if name not in OPERATIONS)
+            raise ArgumentsError(
+                f"{source} must name filters, of {', '.join(OPERATIONS)}; got {unknown[:200]}. "
+                "Correct the name."
+            )
         if not isinstance(document, dict) or document.get("format") != FORMAT:
             raise ArgumentsError(
                 f'{source} must be an object with "format": "{FORMAT}"; got '

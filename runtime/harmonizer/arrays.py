@@ -46,7 +46,7 @@ def _check_array(array: object, name: str, types: dict[Any, int]) -> None:
         if types is MASK_TYPES and array.dtype.kind in "iu":
             remedy = (
                 f"Of labels pass where the foreground is, such as {name} == 1; or name the values "
-                "of no and of full foreground, Harmonizer(mask_levels=(0, 1))."
+                "of no and of full foreground, mask_levels=(0, 1), to Harmonizer or to `place`."
             )
         raise TypeError(
             f"`{name}` must have dtype {allowed} in native byte order; got {array.dtype!r}. "

@@ -15,7 +15,7 @@ from harmonizer.errors import DeviceError, HarmonizerWarning, ModelError
 from harmonizer.frame import Concerns, Frame, Network
 from harmonizer.images.memory import Sink, Source
 from harmonizer.limits import MAX_PIXELS
-from harmonizer.masks import Levels, settled
+from harmonizer.masks import levels_of, settled
 from harmonizer.plan import Plan
 from harmonizer.values import Value
 
@@ -56,7 +56,7 @@ class Harmonizer:
         EngineError: If an .engine file is missing or none.
         DeviceError: If the backend is "cuda" and there is no usable GPU.
         NativeLibraryError: If the compiled library is missing.
-        TypeError: If `threads` is not a whole number.
+        TypeError: If `threads` is not a whole number, or `mask_levels` are not two numbers.
         ValueError: If the backend is unknown, `threads` is below 1, or the label is unknown or
             given to a model that asks for none.
         MaskError: If the mask levels are not 0 <= black < white.
@@ -73,7 +73,7 @@ class Harmonizer:
         mask_levels: tuple[float, float] | None = None,
     ) -> None:
         check_threads(threads)
-        self.mask_levels = None if mask_levels is None else Levels(*mask_levels)
+        self.mask_levels = levels_of(mask_levels)
         is_engine = model is not None and Path(model).suffix.lower() == ".engine"
         if is_engine and backend == "auto":
             backend = "cuda"
@@ -303,6 +303,7 @@ class Harmonizer:
         depth: int | None = None,
         quality: "Quality | None" = None,
         fit_mask: bool = False,
+        invert_mask: bool = False,
         colour_management: bool = True,
         max_pixels: int = MAX_PIXELS,
     ) -> "Result":
@@ -315,13 +316,15 @@ class Harmonizer:
             composite: Path, bytes of an image file, or a Pillow image; with `placing`, a cut-out.
             mask: The same; None if the composite's alpha channel is the mask.
             output: Path to write, whose suffix names the format; None to get the bytes.
-            form: Without `output`, the format: JPEG, PNG, TIFF, WebP, AVIF or JXL.
+            form: Without `output`, the format: JPEG, PNG, TIFF, WebP, AVIF, JPEG XL or OpenEXR, or
+                its suffix.
             arguments: Drawn in place of a prediction.
             strength: Blend of either, 0 to 1.5.
             placing: The background of a cut-out, and where it goes.
             depth: 8 or 16 bits a channel; None for the composite's.
             quality: Settings of the lossy formats; None for 95, 4:4:4.
             fit_mask: Scale a mask of another size.
+            invert_mask: What is black in the mask is the foreground.
             colour_management: Convert colours other than sRGB's for the filters, and back.
             max_pixels: Larger images are refused before they are decoded.
 
@@ -329,7 +332,7 @@ class Harmonizer:
             Arguments, plan, notes, shape, and without `output` the file's bytes.
 
         Raises:
-            TypeError: If composite or mask are none of these.
+            TypeError: If composite, mask, output, quality or placing are none of these.
             ImageFileError: If a file cannot be read or written, the format is unknown, or the mask
                 does not fit.
             MaskError, PlacementError, ArgumentsError, ModelError: As the command has them.
@@ -341,7 +344,14 @@ class Harmonizer:
         place = place_of(output, form)
         given = None if arguments is None else self._checked(arguments)
         options = FileOptions(
-            max_pixels, fit_mask, depth, quality, self.mask_levels, colour_management, placing
+            max_pixels,
+            fit_mask,
+            depth,
+            quality,
+            self.mask_levels,
+            colour_management,
+            placing,
+            invert_mask=invert_mask,
         )
         tools = Tools(self.renderer, self)
         result = harmonize_file(tools, composite, mask, place, Recipe(given, strength), options)

@@ -29,8 +29,8 @@ FAINT_REMEDY = (
 """For mask files; `faintness` fills it in."""
 
 ARRAY_REMEDY = (
-    "Pass Harmonizer(mask_levels=(0, {brightest})) to have it spread to {full}, or (0, {full}) to "
-    "take faint masks as they are."
+    "Pass mask_levels=(0, {brightest}), to Harmonizer or to `place`, to have it spread to {full}, "
+    "or (0, {full}) to take faint masks as they are."
 )
 """For masks that are arrays."""
 
@@ -116,6 +116,23 @@ class Levels:
         table = np.floor(spread * full + 0.5).astype(mask.dtype)
         result: Array = table[mask]
         return result
+
+
+def levels_of(pair: tuple[float, float] | None) -> Levels | None:
+    """Mask levels as a caller of the Python interface passed them.
+
+    Raises:
+        TypeError: If they are not two numbers.
+        MaskError: If they are not 0 <= black < white.
+    """
+    if pair is None:
+        return None
+    if not isinstance(pair, tuple | list) or len(pair) != 2:
+        raise TypeError(
+            f"`mask_levels` must be two numbers, (black, white), or None; got {pair!r}. For labels "
+            "0 and 1 they are (0, 1)."
+        )
+    return Levels(*pair)
 
 
 def settled(mask: Any, levels: Levels | None) -> Any:

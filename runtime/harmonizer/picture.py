@@ -20,8 +20,8 @@ from harmonizer.images.files import (
     to_depth,
 )
 from harmonizer.images.light import Light
-from harmonizer.images.memory import Place, Sink, Source, source_of
-from harmonizer.masks import Levels
+from harmonizer.images.memory import Blob, Place, Sink, Source, source_of
+from harmonizer.masks import Levels, levels_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,7 @@ class FileOptions:
         invert_mask: What is black in masks is the foreground.
 
     Raises:
+        TypeError: If the quality is no `Quality`, or the placing no `Placing`.
         ImageFileError: If the depth is another.
     """
 
@@ -57,6 +58,12 @@ class FileOptions:
         if self.depth not in (None, 8, 16):
             raise ImageFileError(
                 f"`depth` must be 8 or 16 bits a channel, or None; got {self.depth!r}."
+            )
+        _check_quality(self.quality)
+        if not isinstance(self.placing, Placing | None):
+            raise TypeError(
+                f"`placing` must be a harmonizer.Placing, or None; got {self.placing!r:.80}. Pass "
+                "Placing(background)."
             )
 
 
@@ -113,15 +120,18 @@ class Picture:
         Args:
             drawn: `image` as a `Harmonizer` drew it: the same shape and dtype.
             output: Path to write, whose suffix names the format; None to get the bytes.
-            form: Without `output`, the format: JPEG, PNG, TIFF, WebP, AVIF or JXL.
+            form: Without `output`, the format: JPEG, PNG, TIFF, WebP, AVIF, JPEG XL or OpenEXR, or
+                its suffix.
             quality: Settings of the lossy formats; None for 95, 4:4:4.
 
         Raises:
             TypeError, ValueError: If `drawn` has another dtype or shape.
+            TypeError: If the quality is no `Quality`, or the output no path.
             ImageFileError: If the format is unknown, or cannot hold the pixels.
             StorageError: If the file cannot be written.
         """
         place = place_of(output, form)
+        _check_quality(quality)
         if not isinstance(drawn, np.ndarray) or drawn.dtype != self.image.dtype:
             kind = getattr(drawn, "dtype", type(drawn).__name__)
             raise TypeError(
@@ -185,20 +195,23 @@ def open_picture(composite: Source, mask: Source | None, options: FileOptions) -
         options.colour_management,
         options.invert_mask,
     )
+    own: Path | Blob = composite  # the file whose colours and depth the composite has
     if options.placing is None:
         photo, values, notes = load_pair(composite, mask, *how)
     else:
-        photo, values, notes = load_placed(composite, mask, options.placing, *how)
+        own = source_of(options.placing.background, "the background")
+        placing = replace(options.placing, background=own)
+        photo, values, notes = load_placed(composite, mask, placing, *how)
     if photo.pixels.dtype == np.uint8 and options.depth == 16:
         photo = replace(photo, pixels=to_depth(photo.pixels, 16))
-        notes += (f"{composite}: its 8-bit values are widened to 16 bits",)
+        notes += (f"{own}: its 8-bit values are widened to 16 bits",)
     image = photo.pixels
     if (colours := photo.colours) is not None:
         try:
             image = colours.to_srgb(image)
-            notes += (f"{composite}: {colours.say(photo.pixels)}",)
+            notes += (f"{own}: {colours.say(photo.pixels)}",)
         except ImageFileError as error:
-            raise ImageFileError(f"{composite}: {error}") from error
+            raise ImageFileError(f"{own}: {error}") from error
     return Picture(image, values, notes, photo, str(composite), options, mask is not None)
 
 
@@ -229,11 +242,12 @@ def open(
         max_pixels: Larger images are refused before they are decoded.
 
     Raises:
-        TypeError: If composite or mask are none of these.
+        TypeError: If composite, mask or placing are none of these, or the mask levels are not two
+            numbers.
         ImageFileError: If a file cannot be read, or the mask does not fit.
         MaskError, PlacementError: As `Harmonizer.harmonize_file` has them.
     """
-    levels = None if mask_levels is None else Levels(*mask_levels)
+    levels = levels_of(mask_levels)
     options = FileOptions(
         max_pixels,
         fit_mask,
@@ -248,16 +262,32 @@ def open(
 
 
 def place_of(output: str | Path | None, form: str) -> Place:
-    """Where an output goes: a path, or without one memory, in the format of that name.
+    """Where an output goes: a path, or without one memory, in the format of that name or suffix.
 
     Raises:
+        TypeError: If the output is no path.
         ImageFileError: If there is no such format.
     """
     if output is not None:
+        if not isinstance(output, str | Path):
+            raise TypeError(
+                f"the output must be a path, or None; got {type(output).__name__}. Leave it out, "
+                "and the result's `data` has the bytes."
+            )
         return Path(output)
     suffixes = {name.upper(): suffix for suffix, name in reversed(FORMATS.items())}
-    if form.upper() not in suffixes:
+    suffixes |= {suffix[1:].upper(): suffix for suffix in FORMATS}
+    suffix = suffixes.get(str(form).removeprefix(".").upper())
+    if suffix is None:
         raise ImageFileError(
             f"`form` must be one of {', '.join(dict.fromkeys(FORMATS.values()))}; got {form!r}."
         )
-    return Sink(suffixes[form.upper()])
+    return Sink(suffix)
+
+
+def _check_quality(quality: object) -> None:
+    if not isinstance(quality, Quality | None):
+        raise TypeError(
+            f"`quality` must be a harmonizer.Quality, or None; got {quality!r:.80}. Pass "
+            "Quality(95)."
+        )

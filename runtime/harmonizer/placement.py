@@ -6,6 +6,7 @@ editors and mattes do, and as the renderer's mask does. What is not scaled or tu
 values, and where nothing covers it the background keeps its own.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from harmonizer.checks import finite
 from harmonizer.errors import PlacementError
 from harmonizer.images.light import to_encoded, to_linear
 from harmonizer.limits import MAX_PIXELS
-from harmonizer.masks import full_value
+from harmonizer.masks import full_value, levels_of, settled
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -78,6 +79,7 @@ def place(
     rotation: float = 0.0,
     associated: bool = False,
     clean_edges: bool = False,
+    mask_levels: tuple[float, float] | None = None,
 ) -> Placed:
     """Put a foreground on a background at full resolution.
 
@@ -96,6 +98,9 @@ def place(
         clean_edges: Estimate the foreground's own colours on soft edges, where a photograph's
             pixels hold some of its old background (Germer et al., Fast Multi-Level Foreground
             Estimation, 2020, by pymatting).
+        mask_levels: (black, white): the values of the mask, or of the foreground's own coverage,
+            that count as no and as full coverage, as `Harmonizer` has them; None for 0 and the
+            largest value of its type.
 
     Returns:
         The composite, its mask, and notes. A foreground that reaches beyond the background is cut
@@ -103,12 +108,24 @@ def place(
 
     Raises:
         TypeError, ValueError: If an array is none of these.
+        MaskError: If the coverage nowhere reaches half of its type's largest value and there are no
+            mask levels, as in labels.
         PlacementError: If a number is out of range, an anchor is unknown, the foreground has no
             coverage, covers everything it has, or lies outside of the background, or if pymatting
             is asked for and is not there.
     """
     check_image(background, "background")
     size = (background.shape[0], background.shape[1])
+    if isinstance(foreground, np.ndarray) and foreground.shape[2:] == (4,):
+        mask = foreground[..., 3] if mask is None else mask
+        foreground = foreground[..., :3]
+    check_image(foreground, "foreground")
+    if mask is None:
+        raise PlacementError(
+            "the foreground must have an alpha channel, (h, w, 4), or a mask; got shape "
+            f"{foreground.shape}. Cut it out, or pass `mask`."
+        )
+    mask = settled(mask, levels_of(mask_levels))
     how = (anchor, scale, fit, rotation, associated, clean_edges)
     return put(lay(foreground, size, mask, at, *how), background)
 
@@ -124,7 +141,7 @@ def put(laid: Laid, background: Array) -> Placed:
 def lay(
     foreground: Array,
     size: tuple[int, int],
-    mask: Array | None,
+    mask: Array,
     at: tuple[Position, Position],
     anchor: str,
     scale: float,
@@ -135,7 +152,8 @@ def lay(
 ) -> Laid:
     """Scale, turn and move a foreground for backgrounds of a size, (height, width).
 
-    The other arguments and the errors are those of `place`.
+    The foreground is (h, w, 3), and the mask its coverage, with its levels applied. The other
+    arguments and the errors are those of `place`.
 
     Raises:
         TypeError, ValueError, PlacementError: As `place` does.
@@ -143,7 +161,7 @@ def lay(
     colours, coverage, notes = _taken_apart(foreground, mask, associated, clean_edges)
     factor = _positive("scale", scale)
     turn = _number("rotation", rotation) % 360
-    if anchor not in ANCHORS:
+    if not isinstance(anchor, str) or anchor not in ANCHORS:
         names = ", ".join(ANCHORS)
         raise PlacementError(f"`anchor` must be one of {names}; got {anchor!r}.")
     height, width = size
@@ -168,27 +186,15 @@ def lay(
 
 
 def _taken_apart(
-    foreground: Array, mask: Array | None, associated: bool, clean_edges: bool
+    colours: Array, mask: Array, associated: bool, clean_edges: bool
 ) -> tuple[Array, Array, list[str]]:
     """Straight colours (h, w, 3) as they came, coverage (h, w) float32 in [0, 1], and notes."""
-    has_alpha = isinstance(foreground, np.ndarray) and foreground.shape[2:] == (4,)
-    colours = foreground[..., :3] if has_alpha else foreground
     check_image(colours, "foreground")
-    if mask is not None:
-        check_mask(mask, colours)
-        alpha = mask
-    elif has_alpha:
-        alpha = foreground[..., 3]
-        check_mask(alpha, colours)
-    else:
-        raise PlacementError(
-            "the foreground must have an alpha channel, (h, w, 4), or a mask; got shape "
-            f"{foreground.shape}. Cut it out, or pass `mask`."
-        )
+    check_mask(mask, colours)
     coverage = (
-        alpha.astype(np.float32)
-        if alpha.dtype == np.bool_
-        else (alpha / np.float32(full_value(alpha.dtype))).astype(np.float32)
+        mask.astype(np.float32)
+        if mask.dtype == np.bool_
+        else (mask / np.float32(full_value(mask.dtype))).astype(np.float32)
     )
     if not coverage.any():
         raise PlacementError("the foreground must be visible somewhere; its coverage is 0.")
@@ -380,10 +386,9 @@ def _to_linear(colours: Array) -> NDArray[np.float32]:
 
 
 def _position(at: tuple[Position, Position], axis: int, side: int) -> float:
-    try:
-        value = at[axis]
-    except (TypeError, IndexError) as error:
-        raise PlacementError(f"`at` must be two positions, x and y; got {at!r}.") from error
+    if not isinstance(at, Sequence) or isinstance(at, str) or len(at) != 2:
+        raise PlacementError(f'`at` must be two positions, such as (640, "80%"); got {at!r}.')
+    value = at[axis]
     if isinstance(value, str) and value.endswith("%"):
         try:
             value = float(value[:-1]) / 100 * side

@@ -200,8 +200,16 @@ def test_arguments_written_by_hand_are_read(tmp_path: Path, encoding: str) -> No
     assert Arguments.load(path) == wanted
 
 
-@pytest.mark.parametrize("text", ['{"brightnes": 0.5}', "{}", '{"brightness": 0.5, "version": 1}'])
-def test_other_mappings_are_refused(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"brightnes": 0.5}', "must name filters, of temperature, .*got 'brightnes'"),
+        ('{"brightness": 0.5, "version": 1}', "must name filters.*got 'version'"),
+        ("{}", "must be an object with"),
+        ('{"look": "warm"}', "must be an object with"),
+    ],
+)
+def test_other_mappings_are_refused(tmp_path: Path, text: str, said: str) -> None:
     (tmp_path / "a.json").write_text(text)
-    with pytest.raises(ArgumentsError, match="must be an object with"):
+    with pytest.raises(ArgumentsError, match=said):
         Arguments.load(tmp_path / "a.json")

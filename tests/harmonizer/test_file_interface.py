@@ -108,7 +108,15 @@ def test_cut_outs_are_placed(here: Path, harmonizer: Harmonizer) -> None:
             "must have at most",
         ),
         (picture(), "m.png", {}, TypeError, "Arrays go to the Harmonizer itself"),
-        (Image.new("CMYK", (90, 90)), "m.png", {}, ImageFileError, "mode that PNG holds"),
+        (Image.new("CMYK", (90, 90)), "m.png", {}, ImageFileError, "it is CMYK. Pass its file"),
+        (Image.new("LAB", (90, 90)), "m.png", {}, ImageFileError, 'is LAB.*convert."RGB"'),
+        (Image.new("RGBa", (90, 90)), "m.png", {}, ImageFileError, 'is RGBa.*convert."RGBA"'),
+        ("c.jpg", Image.new("I", (90, 90)), {}, ImageFileError, r"is I. Scale.*astype.np.uint16"),
+        ("c.jpg", Image.new("F", (90, 90)), {}, ImageFileError, r"is F. Scale.*astype.np.uint16"),
+        (Image.new("RGB", (0, 5)), "m.png", {}, ImageFileError, "one pixel.* has 0x5"),
+        (io.BytesIO(b"x"), "m.png", {}, TypeError, r"got BytesIO. Of an open file pass what its"),
+        ("https://a.b/c.jpg", "m.png", {}, ImageFileError, "https://a.b/c.jpg is an address"),
+        ("c.jpg", Path("http://a.b/m.png"), {}, ImageFileError, "an address.*Download it first"),
     ],
 )
 def test_what_cannot_be_read_is_refused_by_name(
@@ -122,3 +130,21 @@ def test_what_cannot_be_read_is_refused_by_name(
 ) -> None:
     with pytest.raises(error, match=said):
         harmonizer.harmonize_file(composite, mask, **options)
+
+
+def test_damaged_and_closed_pillow_images_are_named(here: Path, harmonizer: Harmonizer) -> None:
+    data = Path("c.jpg").read_bytes()
+    with pytest.raises(ImageFileError, match="the composite must be a complete Pillow image"):
+        harmonizer.harmonize_file(Image.open(io.BytesIO(data[: len(data) * 9 // 10])), "m.png")
+    closed = Image.open("c.jpg")
+    closed.close()
+    with pytest.raises(ImageFileError, match="the composite must be a complete Pillow image"):
+        harmonizer.harmonize_file(closed, "m.png")
+
+
+def test_inverted_mask_is_that_of_the_command(here: Path, harmonizer: Harmonizer) -> None:
+    words = ["image", "c.jpg", "m.png", "--invert-mask", "-o", "o.png", "--model", "model.onnx"]
+    assert main(words) == 0
+    data = harmonizer.harmonize_file("c.jpg", "m.png", invert_mask=True).data
+    assert data == Path("o.png").read_bytes()
+    assert data != harmonizer.harmonize_file("c.jpg", "m.png").data

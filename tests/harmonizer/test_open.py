@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from numpy.typing import NDArray
 from photographs import SRGB, camera_exif, picture
 from PIL import Image, ImageCms
@@ -15,7 +16,7 @@ from tiny_predictor import write_predictor
 import harmonizer
 from harmonizer import Harmonizer, ImageFileError, Placing, StorageError
 from harmonizer.errors import MaskError
-from harmonizer.images.files import Photo, load_photo, save_photo
+from harmonizer.images.files import FORMATS, Photo, load_photo, save_photo
 
 Array = NDArray[Any]
 
@@ -101,6 +102,8 @@ def test_masks_are_read_as_they_are_told(network: Harmonizer, mask: Array) -> No
     Image.fromarray(np.rot90(mask // 255, -1)).save("labels.png")
     with pytest.raises(ImageFileError, match="labels"):
         harmonizer.open("c.jpg", "labels.png")
+    with pytest.raises(ImageFileError, match=r"^the mask must have 255"):
+        harmonizer.open("c.jpg", Path("labels.png").read_bytes())
     opened = harmonizer.open("c.jpg", "labels.png", mask_levels=(0, 1))
     assert np.array_equal(opened.mask, harmonizer.open("c.jpg", "m.png").mask)
     turned = harmonizer.open("c.jpg", "m.png", invert_mask=True)
@@ -115,6 +118,8 @@ def test_masks_are_read_as_they_are_told(network: Harmonizer, mask: Array) -> No
         (picture(), {}, TypeError, "Arrays go to the Harmonizer itself"),
         ("c.jpg", {"depth": 12}, ImageFileError, "`depth` must be 8 or 16.*got 12"),
         ("c.jpg", {"mask_levels": (5, 5)}, MaskError, "black < white"),
+        ("c.jpg", {"mask_levels": 1}, TypeError, "`mask_levels` must be two numbers"),
+        ("c.jpg", {"placing": "bg.jpg"}, TypeError, "`placing` must be a harmonizer.Placing"),
         ("c.jpg", {"max_pixels": 100}, ImageFileError, "at most"),
     ],
 )
@@ -132,12 +137,39 @@ def test_what_cannot_be_opened_is_refused_by_name(
         (lambda x: x.tolist(), "o.png", TypeError, "array of uint8.*got list"),
         (lambda x: x[1:], "o.png", ValueError, "must have the shape of"),
         (lambda x: x, "o.xyz", ImageFileError, "o.xyz"),
+        (lambda x: x, io.BytesIO(), TypeError, "output must be a path.*got BytesIO.*`data`"),
         (lambda x: x, "nowhere/o.png", StorageError, "nowhere"),
     ],
 )
 def test_what_cannot_be_saved_is_refused_by_name(
-    network: Harmonizer, change: Any, output: str, error: type[Exception], said: str
+    network: Harmonizer, change: Any, output: Any, error: type[Exception], said: str
 ) -> None:
     opened = harmonizer.open("c.jpg", "m.png")
     with pytest.raises(error, match=said):
         opened.save(change(opened.image), output)
+
+
+def test_quality_that_is_a_number_is_refused_by_name(network: Harmonizer) -> None:
+    opened = harmonizer.open("c.jpg", "m.png")
+    wrong: Any = 95
+    with pytest.raises(TypeError, match=r"Pass Quality\(95\)"):
+        opened.save(opened.image, form="JPEG", quality=wrong)
+    with pytest.raises(TypeError, match=r"Pass Quality\(95\)"):
+        network.harmonize_file("c.jpg", "m.png", quality=wrong)
+
+
+def test_formats_go_by_name_and_by_suffix(network: Harmonizer) -> None:
+    pytest.importorskip("OpenImageIO", reason="harmonizer[formats] is not installed")
+    opened = harmonizer.open("c.jpg", "m.png")
+    floats = opened.image / np.float32(255)
+    tifffile.imwrite("f.tif", floats, photometric="rgb")
+    light = harmonizer.open("f.tif", Image.new("L", floats.shape[1::-1], 255))
+    for suffix, form in FORMATS.items():
+        picture = light if form == "OpenEXR" else opened
+        by_name = picture.save(picture.image, form=form)
+        assert load_photo(by_name.data, colour_management=True).form == form
+        for name in (suffix, suffix[1:], suffix.upper(), form.lower()):
+            assert picture.save(picture.image, form=name).data == by_name.data
+    none: Any = None
+    with pytest.raises(ImageFileError, match=r"`form` must be one of.*got None"):
+        opened.save(opened.image, form=none)

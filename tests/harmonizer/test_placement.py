@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 import harmonizer
 from harmonizer import PlacementError, place
+from harmonizer.errors import MaskError
 from harmonizer.placement import ANCHORS
 
 Array = NDArray[Any]
@@ -185,12 +186,16 @@ def test_foreground_beyond_the_border_is_cut_off_and_said() -> None:
         ({"at": (500, 10)}, "lies outside of 80x60"),
         ({"at": ("x%", 1)}, 'like "25%"'),
         ({"at": (1,)}, "two positions"),
+        ({"at": (1, 2, 3)}, "two positions"),
+        ({"at": {"x": 1, "y": 2}}, "two positions"),
+        ({"at": "ab"}, "two positions"),
         ({"at": ("10", 1)}, "finite number"),
         ({"scale": 0}, "above 0"),
         ({"scale": float("nan")}, "finite number"),
         ({"scale": 1e9}, "scaled foreground must have at most"),
         ({"rotation": float("inf")}, "finite number"),
         ({"anchor": "centre"}, "top-left"),
+        ({"anchor": ["top"]}, "top-left"),
     ],
 )
 def test_placement_that_cannot_be_is_refused(options: dict[str, Any], said: str) -> None:
@@ -206,6 +211,37 @@ def test_foregrounds_without_coverage_are_refused() -> None:
         place(nothing, grain(20, 20))
     with pytest.raises(ValueError, match="`mask` must have the composite's"):
         place(grain(10, 10), grain(20, 20), np.zeros((3, 3), np.uint8))
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.int64])
+def test_labels_cover_nothing_without_a_scale_and_all_with_one(kind: Any) -> None:
+    """A mask of 0 and 1 would place one part in 255 of the foreground."""
+    foreground, background = disc(30), grain(60, 80)
+    foreground[..., 3] = (foreground[..., 3] > 127) * 255
+    wanted = place(foreground, background)
+    labels = (foreground[..., 3] > 127).astype(kind)
+    with pytest.raises((MaskError, TypeError), match=r"mask_levels=\(0, 1\).*`place`"):
+        place(foreground[..., :3], background, labels)
+    placed = place(foreground[..., :3], background, labels, mask_levels=(0, 1))
+    assert np.array_equal(placed.composite, wanted.composite)
+    assert np.array_equal(placed.mask, wanted.mask)
+
+
+def test_faint_coverage_is_refused_unless_it_is_meant() -> None:
+    foreground, background = disc(30), grain(60, 80)
+    foreground[..., 3] = foreground[..., 3] // 3
+    with pytest.raises(MaskError, match="reach half of it somewhere; its largest value is 85"):
+        place(foreground, background)
+    assert place(foreground, background, mask_levels=(0, 255)).mask.max() == 85
+    assert place(foreground, background, mask_levels=(0, 85)).mask.max() == 255
+
+
+@pytest.mark.parametrize("levels", [5, (1,), (1, 2, 3), "ab"])
+def test_mask_levels_that_are_no_pair_are_refused(levels: Any) -> None:
+    with pytest.raises(TypeError, match="`mask_levels` must be two numbers"):
+        place(disc(30), grain(60, 80), mask_levels=levels)
+    with pytest.raises(TypeError, match="`mask_levels` must be two numbers"):
+        harmonizer.Harmonizer(mask_levels=levels)
 
 
 def test_place_is_public() -> None:

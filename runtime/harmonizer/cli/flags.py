@@ -9,6 +9,7 @@ FLAGS = {
     "associated": "--associated-alpha",
     "at": "--at",
     "backend": "--backend",
+    "background": "--background",
     "clean_edges": "--clean-edges",
     "codec": "--codec",
     "crf": "--crf",

@@ -27,7 +27,7 @@ def add_placing_options(
         type=_point,
         metavar="X,Y",
         help="where the anchor goes on the background: pixels, or shares such as 30%%,80%%; "
-        "default: 50%%,50%%",
+        "default: 50%%,50%%; with a minus as --at=-40,20",
     )
     group.add_argument(
         "--anchor", choices=tuple(ANCHORS), help="point of the foreground that goes there"

@@ -4,10 +4,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from harmonizer.errors import PlacementError
 from harmonizer.images.colour import Colours
 from harmonizer.images.files import Photo, Pixels, load_pair, load_photo, to_depth
 from harmonizer.images.light import Light
 from harmonizer.images.memory import Source, source_of
+from harmonizer.images.raster import DIVIDED
 from harmonizer.masks import Levels
 from harmonizer.placement import Laid, Placed, Position, as_type, lay, put
 
@@ -50,13 +52,14 @@ def load_placed(
 
     Raises:
         ImageFileError, MaskError: As `load_pair` does.
-        PlacementError: As `place` does.
+        PlacementError: As `place` and `check_associated` do.
     """
     foreground = source_of(foreground, "the foreground")
     background = source_of(placing.background, "the background")
     cut, coverage, notes = load_pair(
         foreground, mask, max_pixels, fit_mask, levels, colour_management, invert_mask
     )
+    check_associated(foreground, cut, placing)
     ground = load_photo(background, max_pixels, colour_management)
     said = [*notes, *(f"{background}: {note}" for note in ground.notes)]
     if isinstance(cut.colours, Light):
@@ -76,6 +79,19 @@ def load_placed(
         said.append(f"{background}: its alpha channel is left out")
     composite = replace(ground, pixels=placed.composite, alpha=None, form="")
     return composite, placed.mask, tuple(said)
+
+
+def check_associated(foreground: object, cut: Photo, placing: Placing) -> None:
+    """Refuse to divide colours by their alpha that were divided when their file was read.
+
+    Raises:
+        PlacementError: If that is asked for.
+    """
+    if placing.associated and DIVIDED in cut.notes:
+        raise PlacementError(
+            f"`associated` must be left out for {foreground}: its file says that its colours are "
+            "multiplied by its alpha, and they have been divided by it. Drop `associated`."
+        )
 
 
 def _in_light(laid: Laid, background: Pixels, light: Light) -> Placed:

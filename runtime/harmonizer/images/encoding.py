@@ -44,11 +44,28 @@ class Quality:
         level: 1 to 100, for JPEG, WebP, AVIF and JPEG XL.
         subsampling: Colour resolution of JPEG and AVIF, one of `SUBSAMPLINGS`.
         lossless: WebP (`level` is then the effort) or JPEG XL without loss.
+
+    Raises:
+        TypeError: If the level is no whole number, or `lossless` no bool.
+        ValueError: If the level or the subsampling is another.
     """
 
     level: int = 95
     subsampling: str = "4:4:4"
     lossless: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.level, int) or isinstance(self.level, bool):
+            raise TypeError(f"`level` of Quality must be a whole number; got {self.level!r:.80}.")
+        if not 1 <= self.level <= 100:
+            raise ValueError(f"`level` of Quality must be 1 to 100; got {self.level}.")
+        if self.subsampling not in SUBSAMPLINGS:
+            raise ValueError(
+                f"`subsampling` must be one of {', '.join(SUBSAMPLINGS)}; got "
+                f"{self.subsampling!r:.80}."
+            )
+        if not isinstance(self.lossless, bool):
+            raise TypeError(f"`lossless` must be True or False; got {self.lossless!r:.80}.")
 
 
 def encode(

@@ -83,7 +83,7 @@ def whole_numbers(path: object, pixels: NDArray[Any]) -> Pixels:
         return pixels
     if not (pixels.min() >= 0 and pixels.max() <= 1):
         raise ImageFileError(
-            f"the mask in {path} must have floats in [0, 1]; they lie in [{pixels.min():g}, "
+            f"{_called(path)} must have floats in [0, 1]; they lie in [{pixels.min():g}, "
             f"{pixels.max():g}]. Scale it, or save it with 8 or 16 bits."
         )
     return np.floor(pixels * 65535 + 0.5).astype(np.uint16)
@@ -95,8 +95,11 @@ def check_brightness(path: object, mask: Pixels) -> None:
     Raises:
         ImageFileError: If the mask is faint.
     """
-    complaint = faintness(
-        float(mask.max()), full_value(mask.dtype), f"the mask in {path}", FAINT_REMEDY
-    )
+    complaint = faintness(float(mask.max()), full_value(mask.dtype), _called(path), FAINT_REMEDY)
     if complaint:
         raise ImageFileError(complaint)
+
+
+def _called(path: object) -> str:
+    """What messages call the mask of a file, or of bytes, which are called "the mask"."""
+    return "the mask" if str(path) == "the mask" else f"the mask in {path}"

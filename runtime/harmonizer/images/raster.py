@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 Pixels = NDArray[np.uint8 | np.uint16 | np.float32]
 
 
+DIVIDED = "its colours are multiplied by its alpha, and are divided by it"
+"""The note of a file whose alpha is associated."""
+
+
 @dataclass(frozen=True, slots=True)
 class Raster:
     """A decoded file, as stored: orientation not yet applied.
@@ -111,7 +115,7 @@ def straightened(pixels: Pixels, notes: list[str]) -> Pixels:
     full = full_value(pixels.dtype)
     if alpha.min() == full:
         return pixels
-    notes.append("its colours are multiplied by its alpha, and are divided by it")
+    notes.append(DIVIDED)
 
     def divided(rows: slice) -> Pixels:
         weights = np.where(alpha[rows] > 0, alpha[rows], full).astype(np.float64)

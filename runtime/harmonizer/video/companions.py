@@ -9,7 +9,7 @@ from typing import Any
 import av
 import numpy as np
 
-from harmonizer.images.cutouts import Placing
+from harmonizer.images.cutouts import Placing, check_associated
 from harmonizer.images.files import load_pair, load_photo
 from harmonizer.images.fitting import Fit
 from harmonizer.masks import Levels
@@ -136,6 +136,7 @@ class Companions:
             inputs.colour_management,
             inputs.invert_mask,
         )
+        check_associated(path, photo, how)
         pixels = photo.pixels
         if photo.colours is not None:
             pixels = photo.colours.to_srgb(pixels)

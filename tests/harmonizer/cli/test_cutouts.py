@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from colour_profiles import colours, profile, scene
 from numpy.typing import NDArray
 from photographs import SRGB
@@ -90,6 +91,41 @@ def test_foreground_takes_the_backgrounds_colours(
     assert np.abs(result.astype(int) - wanted)[plain].max() <= 257
 
 
+def test_conversions_are_said_of_the_background_whose_they_are(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pixels = colours("Display P3").from_srgb(scene(80, 120))
+    save_photo("b.tif", pixels, Photo(pixels, icc=profile("Display P3")))
+    words = ["--depth", "16", *LOOK]
+    assert main(["image", "cut.png", "--background", "b.tif", "-o", "o.tif", *words]) == 0
+    said = capsys.readouterr().err
+    assert "note: b.tif: its colours" in said and "cut.png: its colours" not in said
+    assert main(["image", "cut.png", "--background", "photo.png", "-o", "o.png", *words]) == 0
+    assert "note: photo.png: its 8-bit values are widened" in capsys.readouterr().err
+
+
+def test_colours_are_not_divided_by_their_alpha_twice(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file that says that its alpha is associated is divided as it is read."""
+    straight, alpha = cut()[..., :3], cut()[..., 3:]
+    several = np.round(straight * (alpha / 255)).astype(np.uint8)
+    tifffile.imwrite(
+        "said.tif", np.dstack([several, alpha]), photometric="rgb", extrasamples=["assocalpha"]
+    )
+    Image.fromarray(np.dstack([several, alpha])).save("unsaid.png")
+    words = ["--background", "photo.png", "--associated-alpha", *LOOK]
+    assert main(["image", "unsaid.png", "-o", "unsaid.tif", *words]) == 0
+    capsys.readouterr()
+    assert main(["image", "said.tif", "-o", "twice.tif", *words]) == 2
+    said = capsys.readouterr().err
+    assert "said.tif: its file says" in said and "Drop --associated-alpha" in said
+    words.remove("--associated-alpha")
+    assert main(["image", "said.tif", "-o", "once.tif", *words]) == 0
+    once, unsaid = (load_photo(f"{name}.tif").pixels.astype(int) for name in ("once", "unsaid"))
+    assert np.abs(once - unsaid).max() <= 1  # one is rounded as it is read, one as it is placed
+
+
 def test_batch_has_one_background_or_one_each(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -126,7 +162,8 @@ def test_flat_surroundings_are_said(
     save_photo(f"c{suffix}", flat)
     save_photo("m.png", mask)
     assert main(["image", f"c{suffix}", "m.png", "-o", "o.png", *LOOK]) == 0
-    assert "one flat colour" in capsys.readouterr().err
+    assert "one flat colour" in (said := capsys.readouterr().err)
+    assert "Place the foreground on one, as --background does." in said
     assert main(["image", "cut.png", "--background", "photo.png", "-o", "o.png", *LOOK]) == 0
     assert "flat colour" not in capsys.readouterr().err
 

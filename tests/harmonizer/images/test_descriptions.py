@@ -114,6 +114,25 @@ def test_resolution_and_xmp_are_carried(source: str, target: str, tmp_path: Path
     assert notes == () and photo.notes == ()
 
 
+@pytest.mark.parametrize("suffix", [suffix for suffix in SUFFIXES if suffix != ".jxl"])
+def test_pillow_images_have_what_their_files_have(suffix: str, tmp_path: Path) -> None:
+    path = write(tmp_path / f"a{suffix}", (300.0, 150.0), UPRIGHT_XMP)
+    wanted = load_photo(path)
+    with Image.open(path) as image:
+        got = load_photo(image)
+    assert np.array_equal(got.pixels, wanted.pixels)
+    assert got.description.resolution == pytest.approx((300, 150), abs=0.02)
+    assert got.description.xmp == wanted.description.xmp
+    assert b"a shop" in got.description.xmp
+
+
+@pytest.mark.parametrize("dpi", [(0, 0), 72, ("a", "b"), (300,), (float("nan"), 300)])
+def test_what_is_no_resolution_of_a_pillow_image_is_left_out(dpi: Any) -> None:
+    image = Image.fromarray(picture())
+    image.info["dpi"] = dpi
+    assert load_photo(image).description.resolution is None
+
+
 @pytest.mark.parametrize("target", [".png", ".tif", ".jxl"])
 def test_16_bit_files_carry_them_as_well(target: str, tmp_path: Path) -> None:
     pixels = picture().astype(np.uint16) * 257

@@ -2,6 +2,7 @@
 
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -195,3 +196,23 @@ def test_stated_sides_turn_with_the_picture(tmp_path: Path, orientation: int, su
         stated = image.getexif().get_ifd(exif.EXIF_IFD)
         assert (stated[0xA002], stated[0xA003]) == image.size
         assert stated[0x9003] == "2024:05:06"
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "said"),
+    [
+        ((0,), ValueError, "1 to 100; got 0"),
+        ((1000,), ValueError, "1 to 100; got 1000"),
+        ((50.5,), TypeError, "whole number; got 50.5"),
+        ((True,), TypeError, "whole number; got True"),
+        ((95, "4:1:0"), ValueError, "4:4:4, 4:2:2, 4:2:0; got '4:1:0'"),
+        ((95, None), ValueError, "got None"),
+        ((95, "4:4:4", "yes"), TypeError, "True or False; got 'yes'"),
+    ],
+)
+def test_quality_beyond_its_range_is_refused(
+    settings: tuple[Any, ...], error: type[Exception], said: str
+) -> None:
+    """Encoders clamp some of them, and name others after their own settings."""
+    with pytest.raises(error, match=said):
+        Quality(*settings)
