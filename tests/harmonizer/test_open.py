@@ -14,8 +14,7 @@ from PIL import Image, ImageCms
 from tiny_predictor import write_predictor
 
 import harmonizer
-from harmonizer import Harmonizer, ImageFileError, Placing, StorageError
-from harmonizer.errors import MaskError
+from harmonizer import Harmonizer, ImageFileError, MaskError, Placing, StorageError
 from harmonizer.images.files import FORMATS, Photo, load_photo, save_photo
 
 Array = NDArray[Any]
