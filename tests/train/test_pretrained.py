@@ -213,6 +213,19 @@ def test_resident_batches_are_those_of_the_loader(config: DataConfig) -> None:
         assert [torch.equal(d, batches[n].dice) for n, d in enumerate(steps, 2)] == [True] * 3
 
 
+def test_resident_batches_have_the_loaders_reshaped_masks(config: DataConfig) -> None:
+    plain = make_batches(config, batch=4, size=64)
+    batches = make_batches(dataclasses.replace(config, reshape_share=1.0), batch=4, size=64)
+    resident = ResidentBatches(batches, torch.device("cpu"))
+    changed = 0
+    for step in range(4):
+        one, other = fields(batches[step]), fields(resident[step])
+        assert all(torch.equal(one[name], other[name]) for name in one)
+        assert torch.equal(one["photo"], plain[step].photo)
+        changed += int((one["mask"] != plain[step].mask).flatten(1).any(dim=1).sum())
+    assert changed >= 8, "of 16"
+
+
 def test_batches_of_a_kind_ranks_deal_the_batch_out(config: DataConfig) -> None:
     whole = fields(make_batches(config, batch=4, size=64)[3])
     ranks = [make_batches(config, batch=4, size=64, rank=rank, world=2) for rank in range(2)]
@@ -232,6 +245,7 @@ def test_resident_gpu_that_is_too_small_is_refused(monkeypatch: pytest.MonkeyPat
 def test_data_config_combinations_that_cannot_be_are_refused() -> None:
     for settings, message in (
         ({"resident": True}, "give --donors kind"),
+        ({"reshape_share": 0.5}, "give --donors kind"),
         ({"donors": "kind", "pairs": "x"}, "no neighbour table"),
         ({"transfer_share": 0.7, "retouch_share": 0.5}, "must not exceed 1 together"),
     ):

@@ -19,11 +19,11 @@ from torch.utils.data import DataLoader, Dataset
 
 from harmonizer.contract import DEFAULT_LABEL, LABELS
 from harmonizer.ops import check_filters
-from train.data import crops, development, inexact, transfer
+from train.data import crops, development, inexact, reshaping, transfer
 from train.data.config import DataConfig
 from train.data.crops import usable
 from train.data.iharmony4 import open_pairs
-from train.data.neighbours import Neighbours, open_neighbours
+from train.data.neighbours import REGIONS, Neighbours, open_neighbours
 from train.data.packing import PACKED_SIZE
 from train.data.photos import open_photos
 from train.data.regions import random_region
@@ -35,8 +35,10 @@ FILTERED, RECOLOURED, RETOUCHED, PAIRED = range(4)
 DONOR_STEP = PACKED_SIZE // transfer.READ
 """A colour transfer reads every n-th pixel of the donor."""
 
-DICE = 2 * development.DICE + transfer.DICE + inexact.DICE + 12
-"""Random numbers for what `composites.Composer` makes of an image."""
+DICE = 2 * development.DICE + transfer.DICE + inexact.DICE + 12 + reshaping.DICE
+"""Random numbers for what `composites.Composer` makes of an image, and `reshaping` of its mask."""
+
+_RESHAPED = slice(DICE - reshaping.DICE, DICE)
 
 UNTOLD = 0.3
 """Share of the foregrounds whose label is kept back: most users give none."""
@@ -269,7 +271,7 @@ class TrainingBatches(Dataset[Batch]):
         photo, pair = (
             crops.crop_images(_stack(images, planes), drawn, size, smallest)
             for images, planes, drawn in zip(
-                stacked, (4, 7), (draws.crops[:photos], draws.crops[photos:]), strict=True
+                stacked, (self.planes, 7), (draws.crops[:photos], draws.crops[photos:]), strict=True
             )
         )
         target = torch.cat([photo[:, :3], pair[:, 3:6]])
@@ -279,7 +281,7 @@ class TrainingBatches(Dataset[Batch]):
             donor[index] = torch.from_numpy(self._donor(number).astype(np.float32)) / 255
         return Batch(
             photo=target,
-            mask=torch.cat([photo[:, -1:], pair[:, -1:]]),
+            mask=torch.cat([self.outline(photo, draws.dice[:photos]), pair[:, -1:]]),
             # One storage where it can be: workers then send it once.
             composite=torch.cat([target[:photos], pair[:, :3]]) if len(pair) else target,
             donor=donor,
@@ -289,6 +291,24 @@ class TrainingBatches(Dataset[Batch]):
             jitter=draws.jitter,
             dice=draws.dice,
         )
+
+    @property
+    def planes(self) -> int:
+        """Of a stacked photograph: R, G, B, another region where masks are reshaped, the mask."""
+        return 5 if self.config.reshape_share else 4
+
+    def outline(self, photo: Tensor, dice: Tensor) -> Tensor:
+        """The masks of cropped photographs (n, planes, S, S), some of them reshaped."""
+        mask, share = photo[:, -1:], self.config.reshape_share
+        if not share:
+            return mask
+        return reshaping.reshape_masks(mask, photo[:, 3:4], dice[:, _RESHAPED], share)
+
+    def others(self, draws: Draws) -> NDArray[np.int64]:
+        """(n,) for each photograph, the number of another of its regions in the table."""
+        which = draws.dice[:, _RESHAPED][:, reshaping.OTHER].numpy()
+        numbers: NDArray[np.int64] = (which * REGIONS).astype(np.int64)
+        return numbers
 
     def labels(self, draws: Draws) -> Tensor:
         """What the foregrounds of a batch show, as in `Batch`."""
@@ -351,7 +371,11 @@ class TrainingBatches(Dataset[Batch]):
         if len(image) == 7:
             return image[3:]
         if self.neighbours is not None:
-            return self.neighbours.image(image, int(draws.entries[index]))
+            image = self.neighbours.image(image, int(draws.entries[index]))
+            if self.planes == 4:
+                return image
+            other = self.neighbours.region(place, int(self.others(draws)[index]))
+            return np.concatenate([image[:3], other[None], image[3:]])
         source, row = self.streams[0][place]
         random = self._random(_REGION, draws.step, draws.positions[index])
         if usable(source.fractions[row]) and random.random() >= self.config.region_share:

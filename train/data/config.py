@@ -27,6 +27,8 @@ class DataConfig:
             that the foreground alone does not carry an edit's trace; takes the place of jitter.
         jpeg_share: How many whole composites go through JPEG at a random quality.
         region_share: How often a photograph with a mask gets a random region instead.
+        reshape_share: How many of the photographs' masks are replaced by ones that are made of them
+            (see `reshaping`); with the neighbour table, which has the regions for it.
         soft_share: How many whole composites are softened, with their targets.
         inexact_share: How many of the masks that the network is shown are too wide, too tight or
             too soft (see `inexact`); losses keep the exact ones.
@@ -49,6 +51,7 @@ class DataConfig:
     develop_share: float = 0.0
     jpeg_share: float = 0.0
     region_share: float = 0.0
+    reshape_share: float = 0.0
     soft_share: float = 0.0
     inexact_share: float = 0.0
     crop: float = 0.5
@@ -60,7 +63,17 @@ class DataConfig:
     def __post_init__(self) -> None:
         if isinstance(self.photos, str) or isinstance(self.subsets, str):
             raise TypeError("`photos` and `subsets` must be tuples of names; got a string.")
-        shares = ("pair", "transfer", "retouch", "develop", "jpeg", "region", "soft", "inexact")
+        shares = (
+            "pair",
+            "transfer",
+            "retouch",
+            "develop",
+            "jpeg",
+            "region",
+            "reshape",
+            "soft",
+            "inexact",
+        )
         for name in (*(f"{share}_share" for share in shares), "max_corrupt"):
             share = getattr(self, name)
             if not 0 <= share <= 1:
@@ -92,6 +105,10 @@ class DataConfig:
             raise ValueError(
                 "`donors` of a kind are found among `photos`; got `pairs` too, whose real images "
                 "have no neighbour table. Leave out --pairs, or give --donors any."
+            )
+        if self.reshape_share and self.donors != "kind":
+            raise ValueError(
+                "`reshape_share` needs the regions of the neighbour table; give --donors kind."
             )
         if self.resident and self.donors != "kind":
             raise ValueError(

@@ -101,8 +101,12 @@ class Neighbours:
         place, region = self.entries[entry]
         if region < 0:
             return packed[:4]
-        mask = self.regions[place, region].repeat(2, axis=0).repeat(2, axis=1)
-        return np.concatenate([packed[:3], mask[None]])
+        return np.concatenate([packed[:3], self.region(place, region)[None]])
+
+    def region(self, place: int, number: int) -> NDArray[np.uint8]:
+        """(256, 256): one of a photograph's random regions."""
+        region: NDArray[np.uint8] = self.regions[place, number]
+        return region.repeat(2, axis=0).repeat(2, axis=1)
 
 
 def load_neighbours(folder: Path) -> Neighbours:

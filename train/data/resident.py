@@ -79,7 +79,12 @@ class ResidentBatches(Dataset[Batch]):
     def read(self, draws: Draws) -> Batch:
         """The images of a batch, cropped, on the device."""
         config, size = self.batches.config, self.batches.size
-        photo = crops.crop_images(self._images(draws.entries), draws.crops, size, config.crop)
+        images = self._images(draws.entries)
+        if config.reshape_share:
+            places = self.table.entries[draws.entries, 0]
+            other = self._regions(places, self.batches.others(draws))
+            images = torch.cat([images[:, :3], other[:, None], images[:, 3:]], dim=1)
+        photo = crops.crop_images(images, draws.crops, size, config.crop)
         donor = torch.zeros(len(photo), 4, transfer.READ, transfer.READ, device=self.device)
         (its,) = (draws.kind == RECOLOURED).nonzero(as_tuple=True)
         if len(its):
@@ -91,7 +96,7 @@ class ResidentBatches(Dataset[Batch]):
             t.to(self.device, non_blocking=True)
             for t in (draws.kind, labels, draws.arguments, draws.jitter, draws.dice)
         )
-        target, mask = photo[:, :3], photo[:, -1:]
+        target, mask = photo[:, :3], self.batches.outline(photo, dice)
         return Batch(target, mask, target, donor, kind, label, arguments, jitter, dice)
 
     def _images(self, numbers: NDArray[np.int64]) -> Tensor:
@@ -100,11 +105,15 @@ class ResidentBatches(Dataset[Batch]):
         images = self.pixels[torch.from_numpy(places.astype(np.int64)).to(self.device)]
         (drawn,) = np.nonzero(regions >= 0)
         if len(drawn):
-            at = torch.from_numpy(np.stack([places[drawn], regions[drawn]]).astype(np.int64))
-            masks = self.regions[tuple(at.to(self.device))]
             its = torch.from_numpy(drawn).to(self.device)
-            images[its, 3] = masks.repeat_interleave(2, dim=1).repeat_interleave(2, dim=2)
+            images[its, 3] = self._regions(places[drawn], regions[drawn])
         return images
+
+    def _regions(self, places: NDArray[np.int64], numbers: NDArray[np.int64]) -> Tensor:
+        """(n, 256, 256) uint8: random regions of photographs."""
+        at = torch.from_numpy(np.stack([places, numbers]).astype(np.int64))
+        masks = self.regions[tuple(at.to(self.device))]
+        return masks.repeat_interleave(2, dim=1).repeat_interleave(2, dim=2)
 
 
 class _Drawn(Dataset[Draws]):
