@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from harmonizer.ops import DEFAULT_FILTERS
-from train.data import inexact
+from train.data import inexact, reshaping
 from train.data.batches import DICE as BATCH_DICE
 from train.data.batches import Batch
 from train.data.composites import Composer
@@ -143,7 +143,7 @@ def test_composer_shows_inexact_masks_and_softens_composite_and_targets_alike(
     soft, shown, softer = Composer(config, DEFAULT_FILTERS)(batch)
     assert torch.equal(exact, batch.mask)
     assert (shown != batch.mask).flatten(1).any(dim=1).all()
-    amount = batch.dice[:, -inexact.DICE - 1]
+    amount = batch.dice[:, -reshaping.DICE - inexact.DICE - 1]
     torch.testing.assert_close(soft[:4], inexact.soften(plain, amount)[:4])
     for before, after in zip(targets, softer, strict=True):
         count = min(len(before), 4)
