@@ -267,9 +267,9 @@ class TrainingBatches(Dataset[Batch]):
             [self._photograph(draws, index) for index in range(photos)],
             [self._pixels(*draws.places[index]) for index in range(photos, len(draws.places))],
         )
-        size, smallest = self.size, self.config.crop
+        size, config = self.size, self.config
         photo, pair = (
-            crops.crop_images(_stack(images, planes), drawn, size, smallest)
+            crops.crop_images(_stack(images, planes), drawn, size, config.crop, config.whole_share)
             for images, planes, drawn in zip(
                 stacked, (self.planes, 7), (draws.crops[:photos], draws.crops[photos:]), strict=True
             )

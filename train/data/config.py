@@ -34,6 +34,8 @@ class DataConfig:
             too soft (see `inexact`); losses keep the exact ones.
         crop: Smallest side of a random crop as a share of the image's, drawn for each side by
             itself; 1 does not crop.
+        whole_share: How many images are not cropped: at 256 pixels they are not resampled either,
+            and as sharp as what the network will see.
         distribution: Of the filters' arguments: "uniform", "gaussian" or "varied" (see
             `synthesis.draw_arguments`).
         resident: Keep all packed images on the GPU, and crop there.
@@ -55,6 +57,7 @@ class DataConfig:
     soft_share: float = 0.0
     inexact_share: float = 0.0
     crop: float = 0.5
+    whole_share: float = 0.0
     distribution: str = "uniform"
     resident: bool = False
     max_corrupt: float = 0.01
@@ -73,6 +76,7 @@ class DataConfig:
             "reshape",
             "soft",
             "inexact",
+            "whole",
         )
         for name in (*(f"{share}_share" for share in shares), "max_corrupt"):
             share = getattr(self, name)

@@ -18,7 +18,13 @@ def usable(fraction: float) -> bool:
     return MIN_FRACTION < fraction < MAX_FRACTION
 
 
-def crop_images(stacked: Tensor, draws: NDArray[np.float64], size: int, smallest: float) -> Tensor:
+def crop_images(
+    stacked: Tensor,
+    draws: NDArray[np.float64],
+    size: int,
+    smallest: float,
+    whole_share: float = 0.0,
+) -> Tensor:
     """Crop, flip and rotate each image in one sampling; keep a useful foreground.
 
     Args:
@@ -26,12 +32,15 @@ def crop_images(stacked: Tensor, draws: NDArray[np.float64], size: int, smallest
         draws: (n, DRAWS) in [0, 1).
         size: Side of the result.
         smallest: Side of a crop as a share of the image's, at least.
+        whole_share: How many of the images are turned alone.
 
     Returns:
         (n, c, size, size) float32 in [0, 1].
     """
     images = stacked.float()
     scale = smallest + (1 - smallest) * draws[:, :2]
+    # Which half of [0, 1) the number lies in decides on transposition; where in it, on this.
+    scale[2 * draws[:, 6] % 1 < whole_share] = 1.0
     # Reduced images are subsampled, as the colour statistics will: averaging narrows histograms.
     mode = "nearest" if size <= smallest * images.shape[-1] else "bilinear"
     shift = (2 * draws[:, 2:4] - 1) * (1 - scale)

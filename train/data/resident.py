@@ -84,7 +84,7 @@ class ResidentBatches(Dataset[Batch]):
             places = self.table.entries[draws.entries, 0]
             other = self._regions(places, self.batches.others(draws))
             images = torch.cat([images[:, :3], other[:, None], images[:, 3:]], dim=1)
-        photo = crops.crop_images(images, draws.crops, size, config.crop)
+        photo = crops.crop_images(images, draws.crops, size, config.crop, config.whole_share)
         donor = torch.zeros(len(photo), 4, transfer.READ, transfer.READ, device=self.device)
         (its,) = (draws.kind == RECOLOURED).nonzero(as_tuple=True)
         if len(its):

@@ -253,6 +253,25 @@ def test_crop_without_scaling_is_one_of_the_eight_turns_to_the_bit() -> None:
     assert np.array(matches).sum(axis=0).tolist() == [1] * 8
 
 
+def test_whole_images_are_turned_alone_in_the_share_that_was_asked_for() -> None:
+    image = torch.randint(0, 256, (1, 4, 64, 64), generator=torch.Generator().manual_seed(0))
+    stacked = image.to(torch.uint8).expand(400, -1, -1, -1)
+    draws = np.random.default_rng(1).random((400, 7))
+
+    def whole(share: float) -> torch.Tensor:
+        """Which have all values of the image, in whatever order."""
+        cropped = (crop_images(stacked, draws, 64, 0.5, share) * 255).round()
+        values = cropped.flatten(1).sort(dim=1).values
+        return (values == image.flatten().sort().values).all(dim=1)
+
+    assert not whole(0.0).any()
+    assert 140 < int(whole(0.4).sum()) < 180
+    assert whole(1.0).all()
+    # It says nothing about how they are turned.
+    transposed = torch.from_numpy(draws[:, 6] < 0.5)
+    assert 0.4 < float(transposed[whole(0.4)].float().mean()) < 0.6
+
+
 def test_measure_loader_counts_images(both: DataConfig) -> None:
     assert measure_loader(make_batches(both), workers=0, seconds=0.2) > 1
 
