@@ -78,12 +78,15 @@ class Cells(nn.Module):
         """
         step = mask.shape[-1] // SIDE
         semantics = features.flatten(2).transpose(1, 2)
-        moments = torch.cat([composite, composite**2, composite * composite.roll(1, 1)], dim=1)
+        inside, covered = _moments(composite * mask, composite, step), block_means(mask, step)
+        outside = _moments(composite, composite, step) - inside
         cells, shares = [], []
-        for weight, side in ((mask, self.sides[0]), (1 - mask, self.sides[1])):
-            share = block_means(weight, step)
+        for colours, share, side in (
+            (inside, covered, self.sides[0]),
+            (outside, 1 - covered, self.sides[1]),
+        ):
             # Times 4: moments of colours are as large as the features then.
-            colours = 4 * block_means(moments * weight, step) / (share + 1e-3)
+            colours = 4 * colours / (share + 1e-3)
             colours, share = (t.flatten(2).transpose(1, 2) for t in (colours, share))
             cell = torch.cat([semantics, colours, share], dim=2).to(self.embed.weight.dtype)
             cells.append(self.embed(cell) + side + self.places)
@@ -98,3 +101,12 @@ class Cells(nn.Module):
         ]
         compared: Tensor = self.norm(torch.cat(means, dim=1).to(self.norm.weight.dtype))
         return compared.float()
+
+
+def _moments(weighted: Tensor, image: Tensor, step: int) -> Tensor:
+    """(N, 9, SIDE, SIDE): averages of `weighted`, of it times `image`, and times the next channel.
+
+    Three at a time: an image of nine channels would cost more to write than the averages do.
+    """
+    factors = (weighted, weighted * image, weighted * image.roll(1, 1))
+    return torch.cat([block_means(factor, step) for factor in factors], dim=1)

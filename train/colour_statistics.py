@@ -93,7 +93,7 @@ def subsample(image: Tensor, side: int = GRID) -> Tensor:
 def block_means(image: Tensor, side: int) -> Tensor:
     """Averages over blocks of side x side: what `avg_pool2d` gives.
 
-    ONNX Runtime is quicker with a mean over two axes: a twentieth off the network's time.
+    ONNX Runtime is quicker with a mean over one axis and then the other.
 
     Args:
         image: (N, C, H, W), H and W multiples of `side`.
@@ -105,7 +105,7 @@ def block_means(image: Tensor, side: int) -> Tensor:
     if side == 1:
         return image
     height, width = image.shape[-2] // side, image.shape[-1] // side
-    return image.reshape(-1, image.shape[1], height, side, width, side).mean(dim=(3, 5))
+    return image.reshape(-1, image.shape[1], height, side, width, side).mean(dim=5).mean(dim=3)
 
 
 def masked_statistics(composite: Tensor, mask: Tensor) -> Tensor:
