@@ -1,8 +1,8 @@
 /* Draw packed 8-bit pictures, of 3 or 4 bytes a pixel, near memory's speed; docs/cuda-kernels.md
    counts the instructions.
 
-   A warp takes a strip of 512 pixels: it looks at the mask first and leaves the strip alone where
-   that is 0. Then 16-byte loads, side by side, bring the strip into shared memory, from where each
+   A warp takes a strip of 512 pixels. In place it looks at the mask first and leaves the strip alone
+   where that is 0. 16-byte loads, side by side, bring the strip into shared memory, from where each
    lane takes groups of four pixels (three words), draws them and puts them back; 16-byte stores
    bring the strip out. Rows that begin or end between multiples of 16 bytes move those few pixels
    byte by byte, in a group of their own. Of four bytes, the fourth is never changed; a row's last
