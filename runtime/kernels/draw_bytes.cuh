@@ -1,8 +1,8 @@
 /* Draw packed 8-bit pictures, of 3 or 4 bytes a pixel, near memory's speed; docs/cuda-kernels.md
    counts the instructions.
 
-   A warp takes a strip of 512 pixels: it looks at the mask first and leaves the strip alone where
-   that is 0. Then 16-byte loads, side by side, bring the strip into shared memory, from where each
+   A warp takes a strip of 512 pixels. In place it looks at the mask first and leaves the strip alone
+   where that is 0. 16-byte loads, side by side, bring the strip into shared memory, from where each
    lane takes groups of four pixels (three words), draws them and puts them back; 16-byte stores
    bring the strip out. Rows that begin or end between multiples of 16 bytes move those few pixels
    byte by byte, in a group of their own. Of four bytes, the fourth is never changed; a row's last
@@ -24,6 +24,9 @@ struct SharedDrawing {
     hz::Step<float> steps[HZ_MAX_STEPS];
     hz::Step<double> exact_steps[HZ_MAX_STEPS];
     int middle, suffix, count, in_lines, in_float;
+    /* Lines, then saturation above 0 alone, then the curve: as the default filters are. */
+    int usual;
+    float saturation;
 };
 
 __device__ __forceinline__ u32 byte_of(const u32 (&words)[3], int i) {
@@ -42,24 +45,31 @@ __device__ __forceinline__ constexpr int channel_at(int position) {
 }
 
 template <bool reversed>
+__device__ __forceinline__ void through_lines(const SharedDrawing& drawing, const u32 (&words)[3],
+                                              Pixels<float, 4>& pixels) {
+    float* const planes[3] = {pixels.r, pixels.g, pixels.b};
+#pragma unroll
+    for (int c = 0; c < 3; ++c) {
+        const Line line = drawing.lines[c];
+#pragma unroll
+        for (int k = 0; k < 4; ++k)
+            planes[c][k] = on_line(line, float_of_byte(words, 3 * k + channel_at<reversed>(c)));
+    }
+}
+
+template <bool reversed>
 __device__ __forceinline__ void through_prefix(const SharedDrawing& drawing, const u32 (&words)[3],
                                                Pixels<float, 4>& pixels) {
-    float* const planes[3] = {pixels.r, pixels.g, pixels.b};
     if (drawing.in_lines) {
-#pragma unroll
-        for (int c = 0; c < 3; ++c) {
-            const Line line = drawing.lines[c];
-#pragma unroll
-            for (int k = 0; k < 4; ++k)
-                planes[c][k] = on_line(line, float_of_byte(words, 3 * k + channel_at<reversed>(c)));
-        }
-    } else {
-#pragma unroll
-        for (int c = 0; c < 3; ++c)
-#pragma unroll
-            for (int k = 0; k < 4; ++k)
-                planes[c][k] = drawing.prefix[c][byte_of(words, 3 * k + channel_at<reversed>(c))];
+        through_lines<reversed>(drawing, words, pixels);
+        return;
     }
+    float* const planes[3] = {pixels.r, pixels.g, pixels.b};
+#pragma unroll
+    for (int c = 0; c < 3; ++c)
+#pragma unroll
+        for (int k = 0; k < 4; ++k)
+            planes[c][k] = drawing.prefix[c][byte_of(words, 3 * k + channel_at<reversed>(c))];
 }
 
 /* One byte (kLevelByte) of each of four words. */
@@ -210,14 +220,48 @@ __device__ __forceinline__ void draw_four_exactly(const SharedDrawing& drawing,
     }
 }
 
+/* The groups of a strip that are covered in full, by the usual program: what draw_four does, without
+   a question for each group. Returns those that are drawn: where the curve is steep nothing is. */
+template <bool reversed, int size>
+__device__ __forceinline__ u32 draw_full_groups(const SharedDrawing& drawing, u32 full,
+                                                u8* staged) {
+    u32 drawn = 0;
+#pragma unroll 1
+    for (int group = 0; group < kGroups; ++group) {
+        if (!(full >> group & 1)) continue;
+        /* Of 4 bytes: registers are short, so that the lines are not kept. */
+        if constexpr (size == 4) asm volatile("" ::: "memory");
+        u32* const place =
+            reinterpret_cast<u32*>(staged + size * (group * kGroup)) + size * lane_index();
+        const u32 source[3] = {place[0], place[1], place[2]};
+        Pixels<float, 4> pixels;
+        through_lines<reversed>(drawing, source, pixels);
+        const float constants[HZ_CONSTANTS] = {1.0f, drawing.saturation, 0.0f};
+#pragma unroll
+        for (int k = 0; k < 4; ++k)
+            hz::Operation<HZ_OP_SATURATION>::apply(constants, pixels.r[k], pixels.g[k],
+                                                   pixels.b[k]);
+        u32 words[3];
+        if (through_curve<reversed>(drawing, pixels, words)) continue;
+#pragma unroll
+        for (int w = 0; w < 3; ++w) place[w] = words[w];
+        drawn |= 1u << group;
+    }
+    return drawn;
+}
+
 /* The groups of a strip that the mask does not leave out. */
 template <bool reversed, int size>
 __device__ __forceinline__ void draw_groups(const DrawParameters& p, const SharedDrawing& drawing,
                                             const PackedStrip& place, const Seen& seen,
                                             u8* staged) {
+    u32 left = seen.any;
+    /* Not where lanes differ: they would wait for each other, once here and once below. */
+    if (drawing.usual && !__any_sync(kAllLanes, int(seen.any & ~seen.full)))
+        left &= ~draw_full_groups<reversed, size>(drawing, seen.full, staged);
 #pragma unroll 1
     for (int group = 0; group <= kGroups; ++group) {
-        if (!(seen.any >> group & 1)) continue;
+        if (!(left >> group & 1)) continue;
         const int slot = group * kGroup + 4 * lane_index();
         u8* const bytes = staged + size * slot; /* of 4 bytes, three words and the fourth bytes */
         Four four = {p.mask, place, slot, 0};
@@ -229,26 +273,39 @@ __device__ __forceinline__ void draw_groups(const DrawParameters& p, const Share
     }
 }
 
-/* Bring a strip in, draw what the mask does not leave out, and bring it out. */
-template <bool reversed, int size>
-__device__ __forceinline__ void draw_packed(const DrawParameters& p, const SharedDrawing& drawing,
-                                            const PackedStrip& place, const Seen& seen,
-                                            u8* staged) {
-    if constexpr (size == 3) {
-        if (p.in_place && !__any_sync(kAllLanes, int(seen.any))) return;
-        move_strip<true>(place, const_cast<u8*>(place.source), staged);
-        __syncwarp();
-        draw_groups<reversed, size>(p, drawing, place, seen, staged);
-        __syncwarp();
-        move_strip<false>(place, place.target, staged);
-        __syncwarp();
-    } else {
-        constexpr u32 all = (2u << kGroups) - 1;
-        load_fours(place, p.in_place ? seen.any : all, p.in_place, staged);
-        draw_groups<reversed, size>(p, drawing, place, seen, staged);
-        /* Registers are short: the groups are worked out again, not kept. */
-        store_fours(place, opaque(p.in_place) ? seen.any : all, staged);
+/* Bring a strip in, draw what the mask does not leave out, and bring it out. Out of place every
+   pixel is read, so its loads do not wait for the mask's. */
+template <bool reversed>
+__device__ __forceinline__ void draw_threes(const DrawParameters& p, const SharedDrawing& drawing,
+                                            const PackedStrip& place, bool nothing, u8* staged) {
+    Chunks chunks;
+    if (!p.in_place && is_whole(place)) chunks = load_chunks(place);
+    Seen seen = {0, 0};
+    if (!nothing) seen = look_at_strip(p.mask, place, false);
+    if (p.in_place) {
+        if (!__any_sync(kAllLanes, int(seen.any))) return;
+        if (is_whole(place)) chunks = load_chunks(place);
     }
+    stage_strip(place, chunks, staged);
+    __syncwarp();
+    draw_groups<reversed, 3>(p, drawing, place, seen, staged);
+    __syncwarp();
+    store_strip(place, staged);
+    __syncwarp();
+}
+
+template <bool reversed>
+__device__ __forceinline__ void draw_four_bytes(const DrawParameters& p,
+                                                const SharedDrawing& drawing,
+                                                const PackedStrip& place, bool nothing,
+                                                u8* staged) {
+    constexpr u32 all = (2u << kGroups) - 1;
+    Seen seen = {0, 0};
+    if (!nothing) seen = look_at_strip(p.mask, place, p.mask_within);
+    load_fours(place, p.in_place ? seen.any : all, p.in_place, staged);
+    draw_groups<reversed, 4>(p, drawing, place, seen, staged);
+    /* Registers are short: the groups are worked out again, not kept. */
+    store_fours(place, opaque(p.in_place) ? seen.any : all, staged);
 }
 
 __device__ __forceinline__ void load_drawing(const Drawing& drawing, SharedDrawing& shared) {
@@ -269,6 +326,11 @@ __device__ __forceinline__ void load_drawing(const Drawing& drawing, SharedDrawi
         shared.count = drawing.count;
         shared.in_lines = drawing.in_lines;
         shared.in_float = drawing.in_float;
+        const bool single = drawing.suffix == drawing.middle + 1;
+        const hz::Step<float>& middle = drawing.steps[single ? drawing.middle : 0];
+        shared.usual = single && drawing.in_float && drawing.in_lines &&
+                       middle.operation == HZ_OP_SATURATION && middle.constants[0] > 0.0f;
+        shared.saturation = middle.constants[1];
     }
     __syncthreads();
 }
@@ -294,9 +356,11 @@ __device__ __forceinline__ void draw_bytes(const DrawParameters& p, SharedDrawin
         place.whole =
             size == 3 ? place.strip.count / 16 * 16 : (place.strip.count - int(ends_row)) / 4 * 4;
 
-        Seen seen = {0, 0};
-        if (!nothing) seen = look_at_strip(p.mask, place, size == 4 && p.mask_within);
-        draw_packed<reversed, size>(p, shared, place, seen, staged.of_warp[warp_of_block()]);
+        u8* const bytes = staged.of_warp[warp_of_block()];
+        if constexpr (size == 3)
+            draw_threes<reversed>(p, shared, place, nothing, bytes);
+        else
+            draw_four_bytes<reversed>(p, shared, place, nothing, bytes);
     }
 }
 

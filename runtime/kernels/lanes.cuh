@@ -8,8 +8,8 @@ namespace hz_gpu {
 constexpr u32 kAllLanes = 0xffffffffu;
 constexpr int kLanes = 32;
 
-__device__ __forceinline__ int lane_index() { return int(threadIdx.x) % kLanes; }
-__device__ __forceinline__ int warp_of_block() { return int(threadIdx.x) / kLanes; }
+__device__ __forceinline__ int lane_index() { return int(threadIdx.x % kLanes); }
+__device__ __forceinline__ int warp_of_block() { return int(threadIdx.x / kLanes); }
 __device__ __forceinline__ u32 warps_of_grid() { return gridDim.x * (blockDim.x / kLanes); }
 /* Neighbouring warps of one block take neighbouring strips. */
 __device__ __forceinline__ u32 warp_of_grid() {

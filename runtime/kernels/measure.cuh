@@ -34,7 +34,8 @@ __device__ __forceinline__ void count_pixel(const Image& image, i64 row, i64 col
         count_value(counters + c * (kCounters / 3) + lane_index(), pixel[c * image.channel_stride]);
 }
 
-/* A strip of packed pixels: three 16-byte loads a lane, and the ends of the row one by one. */
+/* A strip of packed pixels: three 16-byte loads a lane, and the ends of the row one by one. `__ldg`
+   says that it is global memory: not every compiler sees it. */
 __device__ __forceinline__ void count_packed(const MeasureParameters& p, u32 index, u32* counters) {
     const bool reversed = p.image.channel_stride < 0;
     const u32 row = row_of(p.strips, index);
@@ -51,9 +52,9 @@ __device__ __forceinline__ void count_packed(const MeasureParameters& p, u32 ind
     }
     const uint4* source = reinterpret_cast<const uint4*>(bytes + 3 * strip.first) + lane;
     const uint4 none = {0, 0, 0, 0};
-    const uint4 first = lane < chunks ? source[0] : none;
-    const uint4 second = lane + 32 < chunks ? source[32] : none;
-    const uint4 third = lane + 64 < chunks ? source[64] : none;
+    const uint4 first = lane < chunks ? __ldg(source + 0) : none;
+    const uint4 second = lane + 32 < chunks ? __ldg(source + 32) : none;
+    const uint4 third = lane + 64 < chunks ? __ldg(source + 64) : none;
     if (lane < chunks) count_chunk<0>(first, columns);
     if (lane + 32 < chunks) count_chunk<2>(second, columns);
     if (lane + 64 < chunks) count_chunk<1>(third, columns);

@@ -72,6 +72,7 @@ __device__ __forceinline__ u32 fourth_bytes(const uint4& quad) {
 /* within: the mask is the fourth byte of the picture's pixels. */
 __device__ __forceinline__ Seen look_at_strip(const Mask& mask, const PackedStrip& place,
                                               bool within) {
+    constexpr u32 all = (1u << kGroups) - 1;
     Seen seen = {0, 0};
     const u8* address =
         mask.data + place.strip.row * mask.row_stride + place.strip.first * mask.pixel_stride;
@@ -86,12 +87,15 @@ __device__ __forceinline__ Seen look_at_strip(const Mask& mask, const PackedStri
             found[group] = within ? fourth_bytes(reinterpret_cast<const uint4*>(address - 3)[i])
                                   : reinterpret_cast<const u32*>(address)[i];
         }
+        if ((found[0] & found[1] & found[2] & found[3]) == 0xffffffffu) {
+            seen = {all, all};
+        } else {
 #pragma unroll
-        for (int group = 0; group < kGroups; ++group)
-            seen.add(group, found[group] != 0, is_full(found[group], mask.type));
+            for (int group = 0; group < kGroups; ++group)
+                seen.add(group, found[group] != 0, is_full(found[group], mask.type));
+        }
     }
     const bool everything = !mask.data && place.strip.count == kStrip;
-    constexpr u32 all = (1u << kGroups) - 1;
     if (everything) seen = {all, all};
     const int first = words || everything ? kGroups : 0, end = place.heads ? kGroups + 1 : kGroups;
 #pragma unroll 1
@@ -99,22 +103,75 @@ __device__ __forceinline__ Seen look_at_strip(const Mask& mask, const PackedStri
     return seen;
 }
 
-/* Move a strip of pixels of 3 bytes between memory and shared memory. */
+/* From memory to shared memory, or back. `__ldcs` says that it is global memory, which not every
+   compiler sees, and that the picture is read once. */
 template <bool to_staged>
-__device__ __forceinline__ void move_strip(const PackedStrip& place, u8* row, u8* staged) {
-    const int lane = lane_index(), chunks = place.whole / 16 * 3;
+__device__ __forceinline__ void move_byte(u8* there, u8* here) {
+    if constexpr (to_staged)
+        *here = __ldcs(there);
+    else
+        *there = *here;
+}
+
+/* Three times 16 bytes a lane: the usual strip of pixels of 3 bytes. */
+struct Chunks {
+    uint4 of_lane[3];
+};
+
+__device__ __forceinline__ bool is_whole(const PackedStrip& place) { return place.whole == kStrip; }
+
+/* All loads on their way before the first is looked at. */
+__device__ __forceinline__ Chunks load_chunks(const PackedStrip& place) {
+    const uint4* const there =
+        reinterpret_cast<const uint4*>(place.source + 3 * place.strip.first) + lane_index();
+    return {{__ldcs(there), __ldcs(there + kLanes), __ldcs(there + 2 * kLanes)}};
+}
+
+/* Move a strip that is not whole, and the row's first pixels. */
+template <bool to_staged>
+__device__ __forceinline__ void move_pieces(const PackedStrip& place, u8* row, u8* staged) {
     u8* const bytes = row + 3 * place.strip.first;
-    uint4* const there = reinterpret_cast<uint4*>(bytes) + lane;
-    uint4* const here = reinterpret_cast<uint4*>(staged) + lane;
-#pragma unroll
-    for (int i = 0; i < 96; i += kLanes)
-        if (lane + i < chunks) (to_staged ? here : there)[i] = (to_staged ? there : here)[i];
+    const int lane = lane_index(), chunks = is_whole(place) ? 0 : place.whole / 16 * 3;
+    const int moved = is_whole(place) ? 3 * kStrip : 16 * chunks;
 #pragma unroll 1
-    for (int i = 16 * chunks + lane; i < 3 * place.strip.count; i += kLanes)
-        (to_staged ? staged : bytes)[i] = (to_staged ? bytes : staged)[i];
+    for (int i = lane; i < chunks; i += kLanes) {
+        uint4* const there = reinterpret_cast<uint4*>(bytes) + i;
+        uint4* const here = reinterpret_cast<uint4*>(staged) + i;
+        if constexpr (to_staged)
+            *here = __ldcs(there);
+        else
+            *there = *here;
+    }
+#pragma unroll 1
+    for (int i = moved + lane; i < 3 * place.strip.count; i += kLanes)
+        move_byte<to_staged>(bytes + i, staged + i);
 #pragma unroll 1
     for (int i = lane; i < 3 * place.heads; i += kLanes)
-        (to_staged ? staged + 3 * kStrip : row)[i] = (to_staged ? row : staged + 3 * kStrip)[i];
+        move_byte<to_staged>(row + i, staged + 3 * kStrip + i);
+}
+
+/* chunks: loaded if the strip is whole. */
+__device__ __forceinline__ void stage_strip(const PackedStrip& place, const Chunks& chunks,
+                                            u8* staged) {
+    uint4* const here = reinterpret_cast<uint4*>(staged) + lane_index();
+    if (is_whole(place)) {
+#pragma unroll
+        for (int i = 0; i < 3; ++i) here[i * kLanes] = chunks.of_lane[i];
+        if (!place.heads) return;
+    }
+    move_pieces<true>(place, const_cast<u8*>(place.source), staged);
+}
+
+__device__ __forceinline__ void store_strip(const PackedStrip& place, u8* staged) {
+    uint4* const there =
+        reinterpret_cast<uint4*>(place.target + 3 * place.strip.first) + lane_index();
+    const uint4* const here = reinterpret_cast<const uint4*>(staged) + lane_index();
+    if (is_whole(place)) {
+#pragma unroll
+        for (int i = 0; i < 3; ++i) there[i * kLanes] = here[i * kLanes];
+        if (!place.heads) return;
+    }
+    move_pieces<false>(place, place.target, staged);
 }
 
 /* Pixels of 4 bytes: each lane moves its own four of the groups whose bits are set, so that no lane
@@ -154,8 +211,7 @@ __device__ __forceinline__ void move_single(const PackedStrip& place, u32 groups
         const int valid = place.valid_at(slot);
 #pragma unroll 1
         for (int i = 0; i < 3 * valid; ++i) {
-            u8 &here = staged[4 * slot + i], &there = bytes[i / 3 * 4 + i % 3];
-            (to_staged ? here : there) = to_staged ? there : here;
+            move_byte<to_staged>(bytes + i / 3 * 4 + i % 3, staged + 4 * slot + i);
         }
     }
 }
@@ -170,7 +226,7 @@ __device__ __forceinline__ void load_fours(const PackedStrip& place, u32 groups,
     uint4 loaded[kGroups]; /* all loads on their way before the first is stored */
 #pragma unroll
     for (int group = 0; group < kGroups; ++group)
-        if (whole >> group & 1) loaded[group] = source[group * kLanes];
+        if (whole >> group & 1) loaded[group] = __ldcs(source + group * kLanes);
 #pragma unroll
     for (int group = 0; group < kGroups; ++group)
         if (whole >> group & 1) here[group * kLanes] = packed_four(loaded[group]);

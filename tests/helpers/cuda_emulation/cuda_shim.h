@@ -101,6 +101,16 @@ inline unsigned int atomicExch(unsigned int* address, unsigned int value) {
     return before;
 }
 
+/* What it says of caches changes no value. */
+template <typename T>
+inline T __ldcs(const T* address) {
+    return *address;
+}
+template <typename T>
+inline T __ldg(const T* address) {
+    return *address;
+}
+
 inline unsigned int __float_as_uint(float value) {
     unsigned int bits;
     memcpy(&bits, &value, sizeof bits);
