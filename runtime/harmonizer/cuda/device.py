@@ -117,7 +117,7 @@ class Device:
         Raises:
             DeviceError: If there are none for this GPU and none can be compiled.
         """
-        from harmonizer.cuda.kernels import kernel_image
+        from harmonizer.cuda.compiled_kernels import kernel_image
 
         image = kernel_image(self.gpu.capability)
         try:
