@@ -49,7 +49,7 @@ TARGET = ("-target", "wasm32-wasi")
 EXCEPTIONS = ("-fwasm-exceptions", "-mexception-handling", "-mllvm", "-wasm-enable-eh")
 OWN = ("-std=c++17", "-O3", "-msimd128", "-Wall", "-Wextra", "-fno-math-errno")
 SHARED = ("-matomics", "-mbulk-memory")
-"""For the module with threads. Its memory is `SHARED_MEMORY` of runtime/web/src/library.ts."""
+"""For the module with threads. Its memory is `SHARED_MEMORY` of runtime/web/src/wasm.ts."""
 SHARED_MEMORY = (
     *("-Wl,--shared-memory", "-Wl,--import-memory"),
     *(f"-Wl,--initial-memory={512 * 2**16}", f"-Wl,--max-memory={65535 * 2**16}"),
