@@ -18,11 +18,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bench.results_file import check, commit
+from bench.results_file import write_result
 from bench.service_load import (
     cpu_seconds,
     load,
@@ -31,10 +30,9 @@ from bench.service_load import (
     serving,
     write_pair,
 )
-from harmonizer.bench import SCHEMA_VERSION, environment, judge
+from harmonizer.bench import judge
 from harmonizer.client import multipart
 from harmonizer.latency import Measurement, picture, summarize
-from harmonizer.storage import write_atomically
 
 CLIENTS = (1, 8, 64)
 QUEUE = 16
@@ -249,16 +247,9 @@ def main() -> int:
         figures |= processor_time(pair, data, options.count)
         figures |= scaling(pair, options.count)
         figures |= memory(Path(name), options.requests)
-    circumstances = {"commit": commit(), "load": round(os.getloadavg()[0], 2)}
-    circumstances["available cores"] = len(os.sched_getaffinity(0))
-    document = {
-        "schema_version": SCHEMA_VERSION,
-        "environment": environment(1) | circumstances,
-        "measurements": [asdict(result) for result in results],
-        "figures": [judge(name, value, TARGETS) for name, value in figures.items()],
-    }
-    check(document)
-    write_atomically(options.output, (json.dumps(document, indent=2) + "\n").encode())
+    judged = [judge(name, value, TARGETS) for name, value in figures.items()]
+    cores = {"available cores": len(os.sched_getaffinity(0))}
+    document = write_result(options.output, 1, results, judged, **cores)
     print("\n".join(rows(document)))
     return 0
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harmonizer.backends import BACKENDS
-from harmonizer.bench import SCHEMA_VERSION, environment, judge, run_cases, table
+from harmonizer.bench import SCHEMA_VERSION, environment, judge, run_cases, table, verdicts
 from harmonizer.harmonizer import Harmonizer
 from harmonizer.storage import write_atomically
 from harmonizer.usage import UsageError
@@ -100,9 +100,8 @@ def run(args: argparse.Namespace) -> int:
             results = run_cases(harmonizer, sizes, args.dtype or ["uint8"], args.seconds)
     document["measurements"] = [asdict(result) for result in results]
     print(table(results))
-    for row in document.get("figures", ()):
-        verdict = {True: "met", False: "NOT met"}.get(row.get("met"), "")
-        print(f"{row['name']:64}{row['value']:>10.3f}  {row.get('target', ''):14} {verdict}")
+    if "figures" in document:
+        print(verdicts(document["figures"]))
     if args.output:
         write_atomically(args.output, (json.dumps(document, indent=2) + "\n").encode())
         print(f"wrote {args.output}", file=sys.stderr)
