@@ -8,7 +8,6 @@ and eager PyTorch is given its images as ready float tensors, without conversion
 second pair of ratios includes those, because that is the job that the renderer does).
 """
 
-import argparse
 import statistics
 import subprocess
 import sys
@@ -26,6 +25,7 @@ from harmonizer.arguments import Arguments
 from harmonizer.bench import judge, run_cases
 from harmonizer.harmonizer import Harmonizer
 from harmonizer.latency import TYPICAL, Measurement, picture, rectangle, summarize, time_calls
+from harmonizer.usage import tool_parser
 from train.checkpoints import load_harmonizer, save_checkpoint
 from train.filters import apply_filters, blend
 from train.network import HarmonizerNet
@@ -230,9 +230,7 @@ def compare(checkpoint: Path, threads: int) -> tuple[list[Measurement], dict[str
 
 def main() -> None:
     """Measure, check the result against the schema, write it, print it."""
-    parser = argparse.ArgumentParser(
-        description="This project beside eager PyTorch on the CPU.", allow_abbrev=False
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument("--output", type=Path, required=True, help="result JSON")
     parser.add_argument("--threads", type=int, default=2, help="of every contestant (%(default)s)")
     parser.add_argument("--checkpoint", type=Path, default=ROOT / "models/harmonizer.safetensors")

@@ -9,7 +9,6 @@ job. What is not installed is named and left out. Look-up tables are made before
 one picture.
 """
 
-import argparse
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -28,6 +27,7 @@ from harmonizer.bench import judge
 from harmonizer.harmonizer import Harmonizer
 from harmonizer.latency import TYPICAL, picture, rectangle, summarize, time_calls
 from harmonizer.lut import build_lattice, format_cube
+from harmonizer.usage import tool_parser
 from train.checkpoints import load_harmonizer
 from train.filters import apply_filters
 
@@ -272,7 +272,7 @@ def predicting(
 
 def main() -> None:
     """Measure in turns, check the result against the schema, write it, print it."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
+    parser = tool_parser(__doc__)
     parser.add_argument("--output", type=Path, required=True, help="result JSON")
     parser.add_argument("--threads", type=int, default=2, help="of every contestant (%(default)s)")
     args = parser.parse_args()

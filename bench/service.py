@@ -7,7 +7,6 @@ Everything runs on the cores that this program may use, the clients too. Figures
 where harmonizer[ray] is not installed.
 """
 
-import argparse
 import importlib.util
 import json
 import os
@@ -33,6 +32,7 @@ from bench.service_load import (
 from harmonizer.bench import judge
 from harmonizer.client import multipart
 from harmonizer.latency import Measurement, picture, summarize
+from harmonizer.usage import tool_parser
 
 CLIENTS = (1, 8, 64)
 QUEUE = 16
@@ -225,7 +225,7 @@ def rows(document: dict[str, Any]) -> Iterator[str]:
 
 def main() -> int:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = tool_parser(__doc__)
     parser.add_argument("--output", type=Path, help="result JSON")
     parser.add_argument("--table", type=Path, metavar="FILE.json", help="print tables, measure not")
     parser.add_argument("--size", default="1280x720")

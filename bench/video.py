@@ -8,7 +8,6 @@ Ratios are medians over the rounds, of wall time and of processor time (which a 
 disturbs less). Nothing is subtracted.
 """
 
-import argparse
 import resource
 import statistics
 import subprocess
@@ -28,6 +27,7 @@ from harmonizer.bench import judge
 from harmonizer.harmonizer import Harmonizer
 from harmonizer.latency import Measurement, picture, rectangle, summarize, time_calls
 from harmonizer.recipes import Recipe, Tools
+from harmonizer.usage import tool_parser
 from harmonizer.video import Encoding, Inputs, Job, harmonize_video
 from harmonizer.video.encoders import choose
 from harmonizer.video.feed import Feed
@@ -225,9 +225,7 @@ def run(
 
 def main() -> None:
     """Measure, check the result against the schema, write it, print it."""
-    parser = argparse.ArgumentParser(
-        description="Harmonized video beside plain transcoding.", allow_abbrev=False
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument("--output", type=Path, help="result JSON")
     parser.add_argument("--threads", type=int, default=2, help="of predictor and renderer")
     parser.add_argument("--preset", default="medium", help="of x264 (%(default)s)")

@@ -9,7 +9,6 @@ the first result. All of it in a page as a plain static host serves it, with one
 that is cross-origin isolated, with a thread for each processor.
 """
 
-import argparse
 import shutil
 import statistics
 import sys
@@ -29,6 +28,7 @@ from harmonizer.bench import judge
 from harmonizer.frame import CpuFrame
 from harmonizer.latency import Measurement, picture, rectangle, summarize
 from harmonizer.studio import find_site, make_server
+from harmonizer.usage import tool_parser
 
 WIDTH, HEIGHT = 1920, 1080
 ROUNDS, DROPS, MOVES = 21, 7, 21
@@ -210,7 +210,7 @@ def run(browser: Any) -> tuple[list[Measurement], list[dict[str, object]]]:
 
 def main() -> int:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = tool_parser(__doc__)
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
     program = shutil.which("chromium") or shutil.which("google-chrome")

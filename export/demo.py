@@ -5,8 +5,6 @@ Writes composites made from scikit-image's photographs as files, harmonizes them
 composites of the shared data where those are found, and puts before and after side by side.
 """
 
-import argparse
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +18,8 @@ from PIL import Image, ImageDraw, ImageFont
 from export.samples import PERTURBATIONS, sample_photos
 from harmonizer.endings import ending_well
 from harmonizer.ops import DEFAULT_FILTERS
+from harmonizer.usage import tool_parser
+from train.data.opening import data_folder
 from train.evaluation.metrics import foreground_mse
 from train.filters import apply_filters, blend
 
@@ -112,16 +112,14 @@ def _read(path: Path, mode: str = "RGB") -> Picture:
 
 def main() -> int:
     """Run the demonstration; the exit code is the `harmonizer` command's."""
-    parser = argparse.ArgumentParser(
-        description="Harmonize sample photographs, before and after.", allow_abbrev=False
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument("--model", type=Path, required=True, help="predictor ONNX file")
     parser.add_argument("--output", type=Path, required=True, help="folder for everything made")
     args = parser.parse_args()
     samples, results = args.output / "samples", args.output / "harmonized"
     write_samples(samples)
     inputs = [(samples / "composite", samples / "mask", results, ".png")]
-    real = Path(os.environ.get("HARMONIZER_DATA", "../shared/data")) / "real_composites"
+    real = data_folder() / "real_composites"
     if real.is_dir():
         inputs.append((real / "composite", real / "mask", args.output / "real", ".jpg"))
     else:

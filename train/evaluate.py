@@ -8,7 +8,6 @@ accuracy of video instead (docs/video.md).
 
 import argparse
 import json
-import os
 import platform
 import sys
 from collections.abc import Iterable, Sequence
@@ -22,10 +21,10 @@ from PIL import Image
 
 from harmonizer import __version__
 from harmonizer.endings import ending_well
-from harmonizer.errors import HarmonizerError
 from harmonizer.storage import write_atomically
-from harmonizer.usage import UsageError, check_outputs, check_suffix
+from harmonizer.usage import check_outputs, check_suffix, says_errors
 from train.data.iharmony4 import SUBSETS
+from train.data.opening import data_folder
 from train.evaluation.metrics import PROTOCOLS
 from train.evaluation.predictors import UPSAMPLES, Kind, Method
 from train.evaluation.report import (
@@ -122,8 +121,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     _check_files(args, [args.method.path, args.published])
     check_suffix("--json", args.json, ".json")
     if not args.val and not args.iharmony4:
-        shared = Path(os.environ.get("HARMONIZER_DATA", "../shared/data"))
-        args.val, args.iharmony4 = shared / "val", shared / "iharmony4"
+        args.val, args.iharmony4 = data_folder() / "val", data_folder() / "iharmony4"
     return args
 
 
@@ -233,6 +231,7 @@ def worst_cases(
     return contact_sheet(cases)
 
 
+@says_errors("evaluate")
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; 0 on success, 2 for bad input, 130 when interrupted."""
     words = list(sys.argv[1:] if argv is None else argv)
@@ -240,12 +239,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if words[:1] == ["video"]:
             from train.evaluation import video
 
-            shared = Path(os.environ.get("HARMONIZER_DATA", "../shared/data"))
-            return video.main(words[1:], shared)
+            return video.main(words[1:], data_folder())
         run(parse(argv))
-    except (UsageError, HarmonizerError, OSError, ValueError) as error:
-        print(f"evaluate: error: {error}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         print("evaluate: interrupted; with --csv, --resume continues.", file=sys.stderr)
         return 130

@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage import registration
 
-from harmonizer.errors import HarmonizerError
 from harmonizer.harmonizer import Harmonizer
 from harmonizer.plan import Plan
 from harmonizer.recipes import Recipe, Tools
@@ -307,30 +306,25 @@ def main(argv: Sequence[str], default: Path) -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="all figures")
     args = parser.parse_args(argv)
     if args.clips < 1 or args.frames < 3:
-        print("evaluate: error: --clips must be at least 1, --frames 3.", file=sys.stderr)
-        return 2
-    try:
-        check_outputs({"--json": args.json}, [args.model])
-        check_suffix("--json", args.json, ".json")
-        groups: dict[str, list[Score]] = {}
-        with Harmonizer(args.model, "cpu", 1) as harmonizer:
-            sets = {
-                "known answer": [
-                    *synthetic_clips(args.data / "val", args.clips, args.frames, args.seed),
-                    *recoloured_clips(args.data / "video/davis_horsejump", 3, args.seed),
-                ],
-                "real composite": [composed_clip(args.data / "video/harmonizer_demo")],
-            }
-            for name, clips in sets.items():
-                groups[name] = []
-                for clip in clips:
-                    session = Session(harmonizer, clip)
-                    scores = [*session.references(), *map(session.score, VARIANTS)]
-                    groups[name] += scores
-                    print(f"{clip.name}: {len(clip.times)} frames", file=sys.stderr)
-    except (UsageError, HarmonizerError, OSError, ValueError) as error:
-        print(f"evaluate: error: {error}", file=sys.stderr)
-        return 2
+        raise UsageError("--clips must be at least 1, --frames 3.")
+    check_outputs({"--json": args.json}, [args.model])
+    check_suffix("--json", args.json, ".json")
+    groups: dict[str, list[Score]] = {}
+    with Harmonizer(args.model, "cpu", 1) as harmonizer:
+        sets = {
+            "known answer": [
+                *synthetic_clips(args.data / "val", args.clips, args.frames, args.seed),
+                *recoloured_clips(args.data / "video/davis_horsejump", 3, args.seed),
+            ],
+            "real composite": [composed_clip(args.data / "video/harmonizer_demo")],
+        }
+        for name, clips in sets.items():
+            groups[name] = []
+            for clip in clips:
+                session = Session(harmonizer, clip)
+                scores = [*session.references(), *map(session.score, VARIANTS)]
+                groups[name] += scores
+                print(f"{clip.name}: {len(clip.times)} frames", file=sys.stderr)
     document = {}
     for name, scores in groups.items():
         rows = summarise(scores)

@@ -9,7 +9,6 @@ trained on composites that they do not contain, so what it gains shows on real c
 import argparse
 import dataclasses
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 from harmonizer.ops import PHOTO_FILTERS
 from harmonizer.storage import write_atomically
 from train.checkpoints import load_checkpoint
+from train.data.opening import data_folder
 from train.evaluation.triplets import benchmark_composites, validation_composites
 from train.fitting.config import (
     ConfigError,
@@ -128,7 +128,6 @@ def table(name: str, config: FitConfig, rows: Mapping[str, Mapping[str, Any]]) -
 
 def main(arguments: Sequence[str]) -> int:
     """Run an ablation as the flags say; print and write its table."""
-    shared = Path(os.environ.get("HARMONIZER_DATA", "../shared/data"))
     parser = Parser("python -m train ablate", "Variants of one choice at equal budget.")
     parser.add_argument(
         "name", choices=dict.fromkeys(n for names in ABLATIONS.values() for n in names)
@@ -146,7 +145,7 @@ def main(arguments: Sequence[str]) -> int:
     variants = ABLATIONS[model][options.name]
     check_flags(options, variants)
     device = default_device()
-    val = Path(config.val or shared / "val")
+    val = Path(config.val or data_folder() / "val")
     sets = {"val": Validation(validation_composites(val), device)}
     if options.iharmony4:
         sets["iHarmony4"] = Validation(benchmark_composites(options.iharmony4), device)
