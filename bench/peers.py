@@ -27,6 +27,7 @@ from harmonizer.bench import judge
 from harmonizer.harmonizer import Harmonizer
 from harmonizer.latency import TYPICAL, picture, rectangle, summarize, time_calls
 from harmonizer.lut import build_lattice, format_cube
+from harmonizer.predictor import plain_session
 from harmonizer.usage import tool_parser
 from train.checkpoints import load_harmonizer
 from train.filters import apply_filters
@@ -241,8 +242,6 @@ def predicting(
     Yields:
         A name and what it does.
     """
-    import onnxruntime
-
     mask = rectangle(*HD, 1.0)
     yield "harmonizer, predicting", lambda: np.asarray(harmonizer(image, mask), np.uint8)
 
@@ -256,9 +255,7 @@ def predicting(
     yield "eager PyTorch, predicting", eager_job
     path = folder / "end_to_end.onnx"
     export(CHECKPOINT, path, "end-to-end")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    session = plain_session(path, threads)
     names = [entry.name for entry in session.get_inputs()]
 
     def whole_graph() -> Bytes:

@@ -29,7 +29,7 @@ import onnx
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from calibration.graph import PredictorGraph, load_graph
+from calibration.graph import PredictorGraph, copied, load_graph
 from calibration.images import ImageSet, load_images
 from calibration.inputs import Feed
 from calibration.outputs import prepare_outputs
@@ -128,9 +128,7 @@ def _unshared(graph: PredictorGraph) -> onnx.ModelProto:
     ONNX Runtime's tools turn each Gemm into a MatMul by transposing its weight in place: a weight
     of three looks would be transposed three times. Shapes noted in the file would contradict that.
     """
-    model = onnx.ModelProto()
-    model.CopyFrom(graph.model)
-    del model.graph.value_info[:]
+    model = copied(graph.model)
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
     weighted, seen = {layer.node for layer in graph.layers}, set()
     for node in model.graph.node:
