@@ -9,14 +9,12 @@ is kept, but on a part of the images only (--limit), which proves nothing.
 
 import argparse
 import json
-import math
 import platform
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -32,7 +30,7 @@ from harmonizer.errors import brief
 from harmonizer.storage import write_atomically
 from harmonizer.usage import says_errors, tool_parser
 from train.data.opening import data_folder
-from train.evaluation.report import markdown
+from train.evaluation.report import jsonable, markdown
 from train.evaluation.triplets import Triplet, benchmark_triplets, validation_triplets
 
 PARTLY = 3
@@ -146,7 +144,7 @@ def run(args: argparse.Namespace) -> bool:
     }
     print(text_report(document))
     if args.json:
-        text = json.dumps(_without_infinities(document), indent=1) + "\n"
+        text = json.dumps(jsonable(document), indent=1) + "\n"
         write_atomically(args.json, text.encode())
     if args.html:
         write_html(args.html, document, judgement, sensitivity)
@@ -175,15 +173,6 @@ def _check_sensitivity(path: Path, document: Row, models: Iterable[Model]) -> No
             f"{document.get('source')} (SHA-256 {str(document.get('source_sha256'))[:16]}...). "
             "Name the report beside the quantised model, or leave --sensitivity out."
         )
-
-
-def _without_infinities(value: Any) -> Any:
-    """JSON has neither infinities nor NaN: they become None."""
-    if isinstance(value, dict):
-        return {key: _without_infinities(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_without_infinities(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def text_report(document: Row) -> str:

@@ -172,7 +172,7 @@ def run(args: argparse.Namespace) -> None:
         title = f"{name}, {'256x256' if size == '256' else 'original size'}"
         print(f"\n{title}, protocol {args.protocol}, composite -> harmonized\n")
         print(summary_table(rows))
-        tables.append({"set": name, "size": size, "rows": [jsonable(row) for row in rows]})
+        tables.append({"set": name, "size": size, "rows": rows})
     if skipped:
         print(f"\nskipped for an empty mask: {len(skipped)}: {', '.join(skipped)}")
     published: list[Row] = []
@@ -198,9 +198,9 @@ def run(args: argparse.Namespace) -> None:
             "tables": tables,
             "published": published,
             "skipped": skipped,
-            "images": [jsonable(asdict(score)) for score in scores],
+            "images": [asdict(score) for score in scores],
         }
-        write_atomically(args.json, (json.dumps(document, indent=2) + "\n").encode())
+        write_atomically(args.json, (json.dumps(jsonable(document), indent=2) + "\n").encode())
     if args.sheet:
         sheet = worst_cases(args, tasks, scores)
         write_atomically(args.sheet, picture_bytes(sheet, args.sheet))
@@ -227,7 +227,7 @@ def worst_cases(
         composite, mask, real, output = scorer.images(tasks[index])
         if output is not None:
             caption = f"{score.name}: fMSE {score.fmse_before:.0f} -> {score.fmse_after:.0f}"
-            cases.append((caption, (composite, mask, output, real)))
+            cases.append(([caption], (composite, mask, output, real)))
     return contact_sheet(cases)
 
 

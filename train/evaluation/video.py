@@ -27,6 +27,7 @@ from harmonizer.video.planes import foreground_box
 from harmonizer.video.planning import Tally, VideoFrame, interpolated, planned, predicted, replayed
 from harmonizer.video.smoothing import OFF, Smoothing
 from harmonizer.video.track import Track
+from train.evaluation.report import jsonable
 from train.evaluation.video_clips import (
     Clip,
     composed_clip,
@@ -331,6 +332,6 @@ def main(argv: Sequence[str], default: Path) -> int:
         document[name] = {"means": rows, "clips": [asdict(score) for score in scores]}
         print(f"\n{name}\n\n{table(rows)}")
     if args.json:
-        text = json.dumps(document, indent=1).replace("NaN", "null") + "\n"
+        text = json.dumps(jsonable(document), indent=1) + "\n"
         write_atomically(args.json, text.encode())
     return 0

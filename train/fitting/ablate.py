@@ -17,6 +17,7 @@ from harmonizer.ops import PHOTO_FILTERS
 from harmonizer.storage import write_atomically
 from train.checkpoints import load_checkpoint
 from train.data.opening import data_folder
+from train.evaluation.report import markdown
 from train.evaluation.triplets import benchmark_composites, validation_composites
 from train.fitting.config import (
     ConfigError,
@@ -112,18 +113,16 @@ def check_flags(options: argparse.Namespace, variants: Mapping[str, Mapping[str,
 
 def table(name: str, config: FitConfig, rows: Mapping[str, Mapping[str, Any]]) -> str:
     """The results in Markdown, with the budget that they hold for."""
-    columns = list(next(iter(rows.values())))
-    lines = [
-        f"| {name} | {' | '.join(columns)} |",
-        "|---" * (len(columns) + 1) + "|",
+    body = [
+        [label, *(f"{v:,}" if isinstance(v, int) else f"{v:.4g}" for v in row.values())]
+        for label, row in rows.items()
     ]
-    for label, row in rows.items():
-        cells = [f"{v:,}" if isinstance(v, int) else f"{v:.4g}" for v in row.values()]
-        lines.append(f"| {label} | {' | '.join(cells)} |")
     budget = f"{config.epochs} epochs" if config.samples is None else f"{config.samples:,} images"
-    lines += ["", f"fMSE, mean over images, 256x256; one run each of {budget} at {config.size}x"]
-    lines[-1] += f"{config.size}, batch {config.batch}, seed {config.seed}."
-    return "\n".join(lines) + "\n"
+    return (
+        f"{markdown([name, *next(iter(rows.values()))], body)}\n\nfMSE, mean over images, 256x256; "
+        f"one run each of {budget} at {config.size}x{config.size}, batch {config.batch}, seed "
+        f"{config.seed}.\n"
+    )
 
 
 def main(arguments: Sequence[str]) -> int:
