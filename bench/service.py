@@ -22,9 +22,9 @@ from typing import Any
 
 from bench.results_file import write_result
 from bench.service_load import (
+    Request,
     cpu_seconds,
     load,
-    request,
     resident_mb,
     serving,
     write_pair,
@@ -58,15 +58,15 @@ def percentile(times: list[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
-def loads(data: bytes, size: tuple[int, int], total: int) -> tuple[list[Measurement], Figures]:
+def loads(request: Request, size: tuple[int, int], total: int) -> tuple[list[Measurement], Figures]:
     """Answers to 1, 8 and 64 clients."""
     results: list[Measurement] = []
     figures: Figures = {}
     with serving("--jobs", "1", "--threads", "1", "--queue", str(QUEUE)) as (port, process):
-        load(port, data, 1, 5)
+        load(port, request, 1, 5)
         for clients in CLIENTS:
             before = cpu_seconds(process)
-            seconds, times, statuses = load(port, data, clients, total)
+            seconds, times, statuses = load(port, request, clients, total)
             if statuses.keys() - {200, 429, 503} or len(times) != total:
                 raise RuntimeError(f"{total} of 200, and 429 and 503 were expected; got {statuses}")
             milliseconds = [1e3 * each for each in times]
@@ -85,16 +85,16 @@ def loads(data: bytes, size: tuple[int, int], total: int) -> tuple[list[Measurem
     return results, figures
 
 
-def processor_time(pair: tuple[Path, Path], data: bytes, count: int) -> Figures:
+def processor_time(pair: tuple[Path, Path], request: Request, count: int) -> Figures:
     """Of a picture in a batch and in the service, by turns, without the start."""
     batches, services = [], []
     with serving("--jobs", "1", "--threads", "1") as (port, process):
-        load(port, data, 1, 5)
+        load(port, request, 1, 5)
         for _ in range(5):
             used = [_children(lambda n=n: run_batches(pair, [n])) for n in (count + 2, 2)]
             batches.append((used[0] - used[1]) / count)
             before = cpu_seconds(process)
-            load(port, data, 1, count)
+            load(port, request, 1, count)
             services.append((cpu_seconds(process) - before) / count)
     ratios = [service / batch for service, batch in zip(services, batches, strict=True)]
     each = statistics.median(batches)
@@ -178,11 +178,11 @@ def memory(folder: Path, count: int) -> Figures:
     pair = write_pair(folder / "small", 96, 64)
     files = {"image": pair[0], "mask": pair[1]}
     body, kind = multipart(files, {"arguments": '{"brightness": 0.2}'})
-    data = request("/render", body, kind)
+    request = Request("/render", body, kind)
     readings = []
     with serving("--jobs", "1", "--threads", "1") as (port, process):
         for _ in range(10):
-            load(port, data, 4, count // 10)
+            load(port, request, 4, count // 10)
             readings.append(resident_mb(process))
     return {
         "memory: requests": count // 10 * 10,
@@ -242,9 +242,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         pair = write_pair(Path(name), width, height)
         body, kind = multipart({"image": pair[0], "mask": pair[1]}, {})
-        data = request("/harmonize", body, kind)
-        results, figures = loads(data, (width, height), options.total)
-        figures |= processor_time(pair, data, options.count)
+        request = Request("/harmonize", body, kind)
+        results, figures = loads(request, (width, height), options.total)
+        figures |= processor_time(pair, request, options.count)
         figures |= scaling(pair, options.count)
         figures |= memory(Path(name), options.requests)
     judged = [judge(name, value, TARGETS) for name, value in figures.items()]
