@@ -9,7 +9,6 @@ that draws too REPOSITORY/harmonizer_end_to_end. docs/serving.md has a client th
 """
 
 import argparse
-import hashlib
 import json
 import sys
 from collections.abc import Sequence
@@ -170,13 +169,14 @@ def write_predictor(
             takes smaller batches.
         StorageError: If a file cannot be written.
     """
-    _, contract, data = read_model(model)
+    file = read_model(model)
+    filters = file.contract.filters
     inputs, outputs = read_tensors(model)
     if engine is None:
-        config = describe(NAME, "onnxruntime", inputs, outputs, contract.filters, serving)
-        return _write(repository, NAME, version, "model.onnx", data, config)
-    plan = _check_engine(engine, model, hashlib.sha256(data).hexdigest(), serving)
-    config = describe(NAME, "tensorrt", inputs, outputs, contract.filters, serving)
+        config = describe(NAME, "onnxruntime", inputs, outputs, filters, serving)
+        return _write(repository, NAME, version, "model.onnx", file.data, config)
+    plan = _check_engine(engine, model, file.sha256, serving)
+    config = describe(NAME, "tensorrt", inputs, outputs, filters, serving)
     return _write(repository, NAME, version, "model.plan", plan, config)
 
 
