@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from skimage import registration
 
 from harmonizer.harmonizer import Harmonizer
-from harmonizer.plan import Plan
 from harmonizer.recipes import Recipe, Tools
 from harmonizer.storage import write_atomically
 from harmonizer.usage import UsageError, check_outputs, check_suffix
@@ -178,7 +177,8 @@ class Session:
         for video_frame in self._plans(variant):
             drawn.append(self._draw(video_frame))
             if video_frame.plan is not None:
-                plans.append(_numbers(video_frame.plan))
+                numbers = [to_numbers(step.argument) for step in video_frame.plan.steps]
+                plans.append(np.concatenate(numbers))
         jitter = float(np.abs(np.diff(plans, axis=0)).mean())
         lag = [
             _foreground_mean(np.abs(d.astype(np.float32) - p).mean(axis=2), m)
@@ -242,10 +242,6 @@ class Session:
         if video_frame.plan is None:
             return video_frame.image
         return video_frame.opened.draw(video_frame.plan)
-
-
-def _numbers(plan: Plan) -> NDArray[np.float64]:
-    return np.concatenate([to_numbers(step.argument) for step in plan.steps])
 
 
 def _foreground_mean(values: NDArray[Any], mask: Pixels) -> float:
