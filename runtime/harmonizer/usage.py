@@ -12,7 +12,7 @@ from typing import ParamSpec
 from harmonizer.errors import HarmonizerError
 from harmonizer.storage import check_writable
 
-Words = ParamSpec("Words")
+_Words = ParamSpec("_Words")
 
 _SECRETS = re.compile(r"(?<=://)[^/@\s]*@")
 
@@ -75,12 +75,12 @@ def tool_parser(page: str | None, prog: str | None = None) -> argparse.ArgumentP
     return argparse.ArgumentParser(prog=prog, description=description, allow_abbrev=False)
 
 
-def says_errors(tool: str) -> Callable[[Callable[Words, int]], Callable[Words, int]]:
+def says_errors(tool: str) -> Callable[[Callable[_Words, int]], Callable[_Words, int]]:
     """Of a tool's `main`: what is wrong with its input is one line on stderr, and the code is 2."""
 
-    def saying(main: Callable[Words, int]) -> Callable[Words, int]:
+    def saying(main: Callable[_Words, int]) -> Callable[_Words, int]:
         @functools.wraps(main)
-        def run(*words: Words.args, **named: Words.kwargs) -> int:
+        def run(*words: _Words.args, **named: _Words.kwargs) -> int:
             try:
                 return main(*words, **named)
             except (UsageError, HarmonizerError, OSError, ValueError) as error:
