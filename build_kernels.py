@@ -11,6 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from harmonizer.cuda.compiled_kernels import IMAGE, write_image
 from harmonizer.cuda.compiler import (
     MAIN_SOURCE,
     compile_kernels,
@@ -18,7 +19,6 @@ from harmonizer.cuda.compiler import (
     load_nvrtc,
     read_sources,
 )
-from harmonizer.cuda.kernels import IMAGE, write_image
 from harmonizer.errors import DeviceError
 
 ARCHITECTURES = (75, 80, 86, 89, 90, 100, 120)

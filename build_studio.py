@@ -6,7 +6,6 @@ threads and once with them (docs/decisions/0014, 0017). The rest needs Node.js w
 
 import argparse
 import hashlib
-import importlib.util
 import json
 import shutil
 import subprocess
@@ -14,7 +13,7 @@ import sys
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).parent))  # a build front end does not put it there
-from cross_targets import ZIG
+from cross_targets import ZIG, find_zig
 
 ROOT = Path(__file__).parent
 WEB = ROOT / "runtime" / "web"
@@ -49,7 +48,7 @@ TARGET = ("-target", "wasm32-wasi")
 EXCEPTIONS = ("-fwasm-exceptions", "-mexception-handling", "-mllvm", "-wasm-enable-eh")
 OWN = ("-std=c++17", "-O3", "-msimd128", "-Wall", "-Wextra", "-fno-math-errno")
 SHARED = ("-matomics", "-mbulk-memory")
-"""For the module with threads. Its memory is `SHARED_MEMORY` of runtime/web/src/library.ts."""
+"""For the module with threads. Its memory is `SHARED_MEMORY` of runtime/web/src/wasm.ts."""
 SHARED_MEMORY = (
     *("-Wl,--shared-memory", "-Wl,--import-memory"),
     *(f"-Wl,--initial-memory={512 * 2**16}", f"-Wl,--max-memory={65535 * 2**16}"),
@@ -76,12 +75,13 @@ def build_wasm(target: Path = MODULE, threads: bool = False) -> Path:
         threads: Whether its memory can be shared, and helpers draw with it.
 
     Raises:
-        BuildError: If Zig is not installed, or something does not compile.
+        BuildError: If something does not compile.
+        ModuleNotFoundError: If Zig is not installed.
     """
     digest, made_from = f"{_digest()} {threads}", target.with_suffix(".sha256")
     if target.is_file() and made_from.is_file() and made_from.read_text() == digest:
         return target
-    zig = find_zig()
+    zig = find_zig("compiling to WebAssembly")
     OBJECTS.mkdir(parents=True, exist_ok=True)
     shared = SHARED if threads else ()
     objects = [_compile(zig, *part, *shared) for part in _parts(zig.parent / "lib", threads)]
@@ -104,20 +104,6 @@ def _digest() -> str:
     paths = sorted({*headers, *own, *(WEB / "wasm").iterdir(), Path(__file__)})
     parts = [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
     return hashlib.sha256(" ".join((ZIG, read_version(), *parts)).encode()).hexdigest()
-
-
-def find_zig() -> Path:
-    """Zig's program.
-
-    Raises:
-        BuildError: If it is not installed.
-    """
-    package = importlib.util.find_spec("ziglang")
-    if package is None or package.origin is None:
-        raise BuildError(
-            f"compiling to WebAssembly needs Zig; it is not installed. Run: pip install {ZIG}"
-        )
-    return Path(package.origin).with_name("zig")
 
 
 def _parts(library: Path, threads: bool) -> list[tuple[Path, tuple[str, ...]]]:
@@ -170,7 +156,8 @@ def build_package() -> Path:
     """Build `@harmonizer/web`: the modules, the scripts as one file, and the helpers' script.
 
     Raises:
-        BuildError: If Node.js or Zig is missing, or something does not compile.
+        BuildError: If Node.js is missing, or as `build_wasm` does.
+        ModuleNotFoundError: If Zig is missing.
     """
     install_packages()
     build_modules()
@@ -184,7 +171,7 @@ def build_modules() -> tuple[Path, Path]:
     """Compile the module without threads, and the one with them.
 
     Raises:
-        BuildError: As `build_wasm` does.
+        BuildError, ModuleNotFoundError: As `build_wasm` does.
     """
     return build_wasm(MODULE), build_wasm(THREADED, threads=True)
 
@@ -218,7 +205,7 @@ def build_site(target: Path = SITE) -> Path:
         target: A folder, made anew.
 
     Raises:
-        BuildError: As `build_package` does, or if a model is missing.
+        BuildError, ModuleNotFoundError: As `build_package` does, or if a model is missing.
     """
     install_packages()
     modules = build_modules()
@@ -256,7 +243,7 @@ def main() -> int:
     options = parser.parse_args()
     try:
         print(build_package() if options.wasm else build_site())
-    except BuildError as error:
+    except (BuildError, ModuleNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0

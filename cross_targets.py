@@ -60,18 +60,25 @@ def find_target(name: str) -> Target:
     return TARGETS[name]
 
 
+def find_zig(purpose: str) -> Path:
+    """Zig's program.
+
+    Raises:
+        ModuleNotFoundError: If it is not installed.
+    """
+    package = importlib.util.find_spec("ziglang")
+    if package is None or package.origin is None:
+        raise ModuleNotFoundError(f"{purpose} needs Zig; it is not installed. pip install {ZIG}")
+    return Path(package.origin).with_name("zig")
+
+
 def cmake_settings(target: Target, folder: Path) -> list[str]:
     """CMake's flags for a target; its compiler's wrappers are put into `folder`.
 
     Raises:
         ModuleNotFoundError: If Zig is not installed.
     """
-    package = importlib.util.find_spec("ziglang")
-    if package is None or package.origin is None:
-        raise ModuleNotFoundError(
-            f"building for another system needs Zig; it is not installed. pip install {ZIG}"
-        )
-    zig = Path(package.origin).with_name("zig")
+    zig = find_zig("building for another system")
     tools = {"cxx": f"c++ -target {target.triple}", "ar": "ar", "ranlib": "ranlib"}
     folder.mkdir(parents=True, exist_ok=True)
     for name, words in tools.items():

@@ -8,29 +8,24 @@ and eager PyTorch is given its images as ready float tensors, without conversion
 second pair of ratios includes those, because that is the job that the renderer does).
 """
 
-import argparse
-import json
-import os
 import statistics
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
-import jsonschema
 import numpy as np
 import torch
 from PIL import Image
 
-from bench.results_file import ROOT, SCHEMA, commit
+from bench.results_file import ROOT, show, write_result
 from export.to_onnx import export
 from harmonizer.arguments import Arguments
-from harmonizer.bench import SCHEMA_VERSION, environment, judge, run_cases, table
+from harmonizer.bench import judge, run_cases
 from harmonizer.harmonizer import Harmonizer
 from harmonizer.latency import TYPICAL, Measurement, picture, rectangle, summarize, time_calls
-from harmonizer.storage import write_atomically
+from harmonizer.usage import tool_parser
 from train.checkpoints import load_harmonizer, save_checkpoint
 from train.filters import apply_filters, blend
 from train.network import HarmonizerNet
@@ -177,11 +172,8 @@ def compare(checkpoint: Path, threads: int) -> tuple[list[Measurement], dict[str
         network = load_harmonizer(checkpoint)
         eager = Eager(network, image, full)
 
-        def render(mask: np.ndarray = full) -> object:
-            return harmonizer.render(image, mask, TYPICAL, out)
-
-        def render_quarter() -> object:
-            return render(quarter)
+        def render(mask: np.ndarray = full, arguments: Arguments = TYPICAL) -> object:
+            return harmonizer.render(image, mask, arguments, out)
 
         plan = harmonizer.renderer.measure(image, TYPICAL)
 
@@ -195,15 +187,6 @@ def compare(checkpoint: Path, threads: int) -> tuple[list[Measurement], dict[str
         deep, deep_out = picture(*HD, dtype="uint16"), np.empty_like(image, dtype=np.uint16)
         real, real_out = picture(*HD, dtype="float32"), np.empty_like(image, dtype=np.float32)
 
-        def render_deep() -> object:
-            return harmonizer.render(deep, full, TYPICAL, deep_out)
-
-        def render_float() -> object:
-            return harmonizer.render(real, full, TYPICAL, real_out)
-
-        def render_extreme() -> object:
-            return harmonizer.render(image, full, EXTREME, out)
-
         def whole() -> object:
             arguments, _ = harmonizer.examine(image, full)
             return harmonizer.render(image, full, arguments, out)
@@ -212,7 +195,7 @@ def compare(checkpoint: Path, threads: int) -> tuple[list[Measurement], dict[str
             "render: eager filters / renderer": (eager.filters, render),
             "render: eager, same job / renderer": (eager.same_job, render),
             "predict+render: eager / harmonizer": (eager.predict_and_filter, whole),
-            "render: full mask / 25 % mask": (render, render_quarter),
+            "render: full mask / 25 % mask": (render, lambda: render(quarter)),
             "draw: full mask / 25 % mask": (lambda: draw(full), lambda: draw(quarter)),
             "render: 3840x2160 / 1920x1080": (render_large, render),
             "render: renderer / copy of the image": (render, lambda: np.copyto(out, image)),
@@ -221,9 +204,15 @@ def compare(checkpoint: Path, threads: int) -> tuple[list[Measurement], dict[str
                 lambda: np.copyto(large_out, large),
             ),
             "render: soft mask / hard mask": (lambda: render(soft), render),
-            "render: uint16 / uint8": (render_deep, render),
-            "render: float32 / uint8": (render_float, render),
-            "render: extreme arguments / ordinary ones": (render_extreme, render),
+            "render: uint16 / uint8": (
+                lambda: harmonizer.render(deep, full, TYPICAL, deep_out),
+                render,
+            ),
+            "render: float32 / uint8": (
+                lambda: harmonizer.render(real, full, TYPICAL, real_out),
+                render,
+            ),
+            "render: extreme arguments / ordinary ones": (lambda: render(full, EXTREME), render),
         }
         for name, (first, second) in pairs.items():
             first_ms, _, figures[name] = paired(first, second)
@@ -241,30 +230,14 @@ def compare(checkpoint: Path, threads: int) -> tuple[list[Measurement], dict[str
 
 def main() -> None:
     """Measure, check the result against the schema, write it, print it."""
-    parser = argparse.ArgumentParser(
-        description="This project beside eager PyTorch on the CPU.", allow_abbrev=False
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument("--output", type=Path, required=True, help="result JSON")
     parser.add_argument("--threads", type=int, default=2, help="of every contestant (%(default)s)")
     parser.add_argument("--checkpoint", type=Path, default=ROOT / "models/harmonizer.safetensors")
     args = parser.parse_args()
     results, figures = compare(args.checkpoint, args.threads)
-    document = {
-        "schema_version": SCHEMA_VERSION,
-        "environment": environment(args.threads)
-        | {"torch": torch.__version__, "commit": commit(), "load": round(os.getloadavg()[0], 2)},
-        "measurements": [asdict(result) for result in results],
-        "figures": [judge(name, value, TARGETS) for name, value in figures.items()],
-    }
-    jsonschema.validate(document, json.loads(SCHEMA.read_text(encoding="utf-8")))
-    args.output.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(args.output, (json.dumps(document, indent=2) + "\n").encode())
-    print(table(results), end="\n\n")
-    for figure in document["figures"]:  # type: ignore[attr-defined]
-        verdict = {True: "met", False: "NOT met"}.get(figure.get("met"), "")
-        print(
-            f"{figure['name']:52}{figure['value']:>9.2f}  {figure.get('target', ''):14} {verdict}"
-        )
+    judged = [judge(name, value, TARGETS) for name, value in figures.items()]
+    show(write_result(args.output, args.threads, results, judged, torch=torch.__version__))
 
 
 if __name__ == "__main__":

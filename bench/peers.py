@@ -9,12 +9,9 @@ job. What is not installed is named and left out. Look-up tables are made before
 one picture.
 """
 
-import argparse
-import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -24,19 +21,24 @@ import torch
 from numpy.typing import NDArray
 
 from bench.cpu import HD, Eager
-from bench.results_file import ROOT, check, commit
+from bench.results_file import ROOT, show, write_result
 from export.to_onnx import export
-from harmonizer.bench import SCHEMA_VERSION, environment, judge, table
+from harmonizer.bench import judge
 from harmonizer.harmonizer import Harmonizer
 from harmonizer.latency import TYPICAL, picture, rectangle, summarize, time_calls
 from harmonizer.lut import build_lattice, format_cube
-from harmonizer.storage import write_atomically
+from harmonizer.predictor import plain_session
+from harmonizer.usage import tool_parser
 from train.checkpoints import load_harmonizer
 from train.filters import apply_filters
 
 CHECKPOINT = ROOT / "models/harmonizer.safetensors"
 ROUNDS = 5
 EPSILON = 1e-6
+
+TEMPERATURE, BRIGHTNESS, CONTRAST, SATURATION, HIGHLIGHT, SHADOW = TYPICAL.array().tolist()
+GAIN = 1 / (1 - BRIGHTNESS + EPSILON) if BRIGHTNESS >= 0 else 1 + BRIGHTNESS
+SLOPE = 255 / (256 - np.floor(255 * CONTRAST)) - 1 if CONTRAST > 0 else CONTRAST
 
 Bytes = NDArray[np.uint8]
 Contestant = Callable[[], Bytes]
@@ -56,34 +58,38 @@ def tensor_to_bytes(tensor: torch.Tensor) -> Bytes:
     return rounded
 
 
+def temperature_gains(means: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Factors of the three channels."""
+    size = abs(TEMPERATURE)
+    moved = means + np.array([max(-TEMPERATURE, 0), size / 2, max(TEMPERATURE, 0)])
+    gains: NDArray[np.float64] = (
+        moved.mean() / (moved + EPSILON) + 1 - means.mean() / (means + EPSILON)
+    )
+    return gains
+
+
 def opencv(image: Bytes) -> Contestant:
     """The formulas in OpenCV's and NumPy's whole-array steps, float32."""
     import cv2
 
-    temperature, brightness, contrast, saturation, highlight, shadow = TYPICAL.array().tolist()
-
     def run() -> Bytes:
         x: Any = cv2.multiply(image, (1 / 255,) * 4, dtype=cv2.CV_32F)
-        means = np.array(cv2.mean(x)[:3])
-        moved = means + np.array([max(-temperature, 0), abs(temperature) / 2, max(temperature, 0)])
-        gains = moved.mean() / (moved + EPSILON) + 1 - means.mean() / (means + EPSILON)
+        gains = temperature_gains(np.array(cv2.mean(x)[:3]))
         x = np.minimum(cv2.multiply(x, (*gains, 0)), 1)
-        gain = 1 / (1 - brightness + EPSILON) if brightness >= 0 else 1 + brightness
-        x = np.minimum(x * np.float32(gain), 1)
+        x = np.minimum(x * np.float32(GAIN), 1)
         mean = float(np.mean(cv2.mean(x)[:3]))
-        slope = 255 / (256 - np.floor(255 * contrast)) - 1 if contrast > 0 else contrast
-        x = np.clip(x + (x - np.float32(mean)) * np.float32(slope), 0, 1)
+        x = np.clip(x + (x - np.float32(mean)) * np.float32(SLOPE), 0, 1)
         r, g, b = cv2.split(x)
         high, low = cv2.max(cv2.max(r, g), b), cv2.min(cv2.min(r, g), b)
         light = (high + low) / 2
         chroma = (high - low) / (np.minimum(high + low, 2 - high - low) + np.float32(EPSILON))
-        if saturation >= 0:
-            factor = 1 / (np.maximum(chroma, np.float32(1 - saturation)) + np.float32(EPSILON))
+        if SATURATION >= 0:
+            factor = 1 / (np.maximum(chroma, np.float32(1 - SATURATION)) + np.float32(EPSILON))
         else:
-            factor = np.full_like(light, 1 + saturation)
+            factor = np.full_like(light, 1 + SATURATION)
         x = cv2.merge([np.clip(light + (c - light) * factor, 0, 1) for c in (r, g, b)])
-        x = 1 - np.minimum(cv2.pow(1 - x + np.float32(1e-9), highlight + 1), 1)
-        x = np.minimum(cv2.pow(x + np.float32(1e-9), 1 - shadow), 1)
+        x = 1 - np.minimum(cv2.pow(1 - x + np.float32(1e-9), HIGHLIGHT + 1), 1)
+        x = np.minimum(cv2.pow(x + np.float32(1e-9), 1 - SHADOW), 1)
         return np.asarray((x * 255 + np.float32(0.5)).astype(np.uint8))
 
     return run
@@ -93,15 +99,13 @@ def kornia_filters(image: Bytes) -> Contestant:
     """The nearest filters that kornia has: its formulas are others."""
     import kornia.enhance as enhance
 
-    _, brightness, contrast, saturation, _, shadow = TYPICAL.array().tolist()
-
     def run() -> Bytes:
         with torch.inference_mode():
             x = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
-            x = enhance.adjust_brightness_accumulative(x, 1 + brightness)
-            x = enhance.adjust_contrast_with_mean_subtraction(x, 1 + contrast)
-            x = enhance.adjust_saturation(x, 1 + saturation)
-            x = enhance.adjust_gamma(x, 1 - shadow)
+            x = enhance.adjust_brightness_accumulative(x, 1 + BRIGHTNESS)
+            x = enhance.adjust_contrast_with_mean_subtraction(x, 1 + CONTRAST)
+            x = enhance.adjust_saturation(x, 1 + SATURATION)
+            x = enhance.adjust_gamma(x, 1 - SHADOW)
             return tensor_to_bytes(x.clamp(0, 1))
 
     return run
@@ -111,8 +115,6 @@ def libvips(image: Bytes, threads: int) -> Contestant:
     """The formulas in libvips' arithmetic, float32, in its own threads."""
     os.environ["VIPS_CONCURRENCY"] = str(threads)
     import pyvips
-
-    temperature, brightness, contrast, saturation, highlight, shadow = TYPICAL.array().tolist()
 
     def clip(x: Any) -> Any:
         x = (x > 1).ifthenelse(1, x)
@@ -126,22 +128,18 @@ def libvips(image: Bytes, threads: int) -> Contestant:
 
     def run() -> Bytes:
         x = pyvips.Image.new_from_array(image).linear(1 / 255, 0)
-        means = np.array([x[c].avg() for c in range(3)])
-        moved = means + np.array([max(-temperature, 0), abs(temperature) / 2, max(temperature, 0)])
-        gains = moved.mean() / (moved + EPSILON) + 1 - means.mean() / (means + EPSILON)
+        gains = temperature_gains(np.array([x[c].avg() for c in range(3)]))
         x = clip(x.linear(gains.tolist(), [0, 0, 0]))
-        gain = 1 / (1 - brightness + EPSILON) if brightness >= 0 else 1 + brightness
-        x = clip(x.linear(gain, 0))
-        slope = 255 / (256 - np.floor(255 * contrast)) - 1 if contrast > 0 else contrast
-        x = clip(x.linear(1 + slope, -slope * x.avg()))
+        x = clip(x.linear(GAIN, 0))
+        x = clip(x.linear(1 + SLOPE, -SLOPE * x.avg()))
         r, g, b = x.bandsplit()
         high, low = larger(larger(r, g), b), smaller(smaller(r, g), b)
         light = (high + low) / 2
         chroma = (high - low) / (smaller(high + low, 2 - high - low) + EPSILON)
-        factor = 1 / (larger(chroma, 1 - saturation) + EPSILON)
+        factor = 1 / (larger(chroma, 1 - SATURATION) + EPSILON)
         x = clip((x - light) * factor + light)
-        x = clip(1 - clip((1 - x + 1e-9) ** (highlight + 1)))
-        x = clip((x + 1e-9) ** (1 - shadow))
+        x = clip(1 - clip((1 - x + 1e-9) ** (HIGHLIGHT + 1)))
+        x = clip((x + 1e-9) ** (1 - SHADOW))
         return np.asarray((x * 255 + 0.5).cast("uchar").numpy())
 
     return run
@@ -244,8 +242,6 @@ def predicting(
     Yields:
         A name and what it does.
     """
-    import onnxruntime
-
     mask = rectangle(*HD, 1.0)
     yield "harmonizer, predicting", lambda: np.asarray(harmonizer(image, mask), np.uint8)
 
@@ -259,9 +255,7 @@ def predicting(
     yield "eager PyTorch, predicting", eager_job
     path = folder / "end_to_end.onnx"
     export(CHECKPOINT, path, "end-to-end")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    session = plain_session(path, threads)
     names = [entry.name for entry in session.get_inputs()]
 
     def whole_graph() -> Bytes:
@@ -275,7 +269,7 @@ def predicting(
 
 def main() -> None:
     """Measure in turns, check the result against the schema, write it, print it."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
+    parser = tool_parser(__doc__)
     parser.add_argument("--output", type=Path, required=True, help="result JSON")
     parser.add_argument("--threads", type=int, default=2, help="of every contestant (%(default)s)")
     args = parser.parse_args()
@@ -300,19 +294,7 @@ def main() -> None:
                     off = np.abs(run().astype(np.float64) - truth)
                     figures.append(judge(f"{who}: mean levels off", off.mean(), {}))
                     figures.append(judge(f"{who}: most levels off", off.max(), {}))
-    document = {
-        "schema_version": SCHEMA_VERSION,
-        "environment": environment(args.threads)
-        | {"torch": torch.__version__, "commit": commit(), "load": round(os.getloadavg()[0], 2)},
-        "measurements": [asdict(result) for result in results],
-        "figures": figures,
-    }
-    check(document)
-    args.output.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(args.output, (json.dumps(document, indent=2) + "\n").encode())
-    print(table(results), end="\n\n")
-    for figure in figures:
-        print(f"{figure['name']:56}{figure['value']:>9.3f}")
+    show(write_result(args.output, args.threads, results, figures, torch=torch.__version__))
 
 
 if __name__ == "__main__":

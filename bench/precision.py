@@ -10,7 +10,6 @@ once, in another order each time, so that whatever else the machine does meets a
 ratios are of one round's times.
 """
 
-import argparse
 import importlib
 import importlib.util
 import json
@@ -30,16 +29,16 @@ import onnx
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from calibration.graph import PredictorGraph, load_graph
+from calibration.graph import PredictorGraph, copied, load_graph
 from calibration.images import ImageSet, load_images
 from calibration.inputs import Feed
 from calibration.outputs import prepare_outputs
 from calibration.pictures import compare, draw
 from export.tolerances import CALIBRATION_IMAGES
-from harmonizer.errors import HarmonizerError
 from harmonizer.predictor import OnnxPredictor, import_onnxruntime
 from harmonizer.renderer import CpuRenderer
 from harmonizer.storage import write_atomically
+from harmonizer.usage import says_errors, tool_parser
 from train.evaluation.report import markdown
 
 Predict = Callable[[Feed], NDArray[np.float32]]
@@ -129,9 +128,7 @@ def _unshared(graph: PredictorGraph) -> onnx.ModelProto:
     ONNX Runtime's tools turn each Gemm into a MatMul by transposing its weight in place: a weight
     of three looks would be transposed three times. Shapes noted in the file would contradict that.
     """
-    model = onnx.ModelProto()
-    model.CopyFrom(graph.model)
-    del model.graph.value_info[:]
+    model = copied(graph.model)
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
     weighted, seen = {layer.node for layer in graph.layers}, set()
     for node in model.graph.node:
@@ -285,13 +282,10 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     return markdown(header, body)
 
 
+@says_errors("precision")
 def main(words: Sequence[str] | None = None) -> int:
     """The command line; 0 on success, 2 for bad input."""
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.precision",
-        description=(__doc__ or "").splitlines()[0],
-        allow_abbrev=False,
-    )
+    parser = tool_parser(__doc__, "python -m bench.precision")
     parser.add_argument("model", type=Path, metavar="MODEL.onnx", help="float32 predictor")
     parser.add_argument("--images", type=Path, required=True, metavar="DIR")
     parser.add_argument("--count", type=int, default=CALIBRATION_IMAGES)
@@ -305,32 +299,28 @@ def main(words: Sequence[str] | None = None) -> int:
     args = parser.parse_args(words)
     if args.count < CALIBRATION_IMAGES:
         parser.error(f"--count must be at least {CALIBRATION_IMAGES}; got {args.count}.")
-    try:
-        kept = {f"{name} of --save": args.save and args.save / name for name in KEPT}
-        prepare_outputs({"--json": args.json, **kept}, [args.model])
-        graph = load_graph(args.model)
-        images = load_images(args.images, args.count, graph.contract)
-        with tempfile.TemporaryDirectory() as folder:
-            variants = build_variants(graph, images, args.save or Path(folder), args.threads)
-            measure_times(variants, images.feeds, args.seconds, args.clock)
-            rows = summarise(variants, measure_errors(variants, images))
-        if args.json:
-            packages = ["numpy", "onnxruntime"]
-            packages += ["openvino"] if importlib.util.find_spec("openvino") else []
-            document = {
-                "format": "harmonizer-cpu-precision",
-                "format_version": 1,
-                "model_sha256": graph.sha256,
-                "threads": args.threads,
-                "clock": args.clock,
-                "machine": platform.machine(),
-                "versions": {name: version(name) for name in packages},
-                "rows": rows,
-            }
-            write_atomically(args.json, (json.dumps(document, indent=1) + "\n").encode())
-    except (HarmonizerError, OSError, ValueError) as error:
-        print(f"cpu: error: {error}", file=sys.stderr)
-        return 2
+    kept = {f"{name} of --save": args.save and args.save / name for name in KEPT}
+    prepare_outputs({"--json": args.json, **kept}, [args.model])
+    graph = load_graph(args.model)
+    images = load_images(args.images, args.count, graph.contract)
+    with tempfile.TemporaryDirectory() as folder:
+        variants = build_variants(graph, images, args.save or Path(folder), args.threads)
+        measure_times(variants, images.feeds, args.seconds, args.clock)
+        rows = summarise(variants, measure_errors(variants, images))
+    if args.json:
+        packages = ["numpy", "onnxruntime"]
+        packages += ["openvino"] if importlib.util.find_spec("openvino") else []
+        document = {
+            "format": "harmonizer-cpu-precision",
+            "format_version": 1,
+            "model_sha256": graph.sha256,
+            "threads": args.threads,
+            "clock": args.clock,
+            "machine": platform.machine(),
+            "versions": {name: version(name) for name in packages},
+            "rows": rows,
+        }
+        write_atomically(args.json, (json.dumps(document, indent=1) + "\n").encode())
     print(table(rows))
     faster = [row["variant"] for row in rows if row["clearly_faster"]]
     print(

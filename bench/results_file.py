@@ -4,20 +4,21 @@ python -m bench.results_file FILE.json ...     holds results against the schema
 """
 
 import json
+import os
 import sys
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 
-from harmonizer.bench import measured_commit
+from harmonizer.bench import SCHEMA_VERSION, environment, measured_commit, table, verdicts
+from harmonizer.latency import Measurement
+from harmonizer.storage import write_atomically
 
 ROOT = Path(__file__).resolve().parents[1]
 SCHEMA = Path(__file__).with_name("schema.json")
-
-
-def commit() -> str:
-    """The commit that was measured, marked if the tree differs from it."""
-    return measured_commit(ROOT)
 
 
 def check(document: object) -> None:
@@ -27,6 +28,45 @@ def check(document: object) -> None:
         jsonschema.ValidationError: If it does not keep it.
     """
     jsonschema.validate(document, json.loads(SCHEMA.read_text(encoding="utf-8")))
+
+
+def write_result(
+    output: Path | None,
+    threads: int,
+    results: Sequence[Measurement],
+    figures: list[dict[str, object]],
+    **about: object,
+) -> dict[str, Any]:
+    """Hold a result against the schema, and write it.
+
+    Args:
+        output: Where; None to keep it.
+        threads: Of what was measured.
+        results: Latencies.
+        figures: What `judge` made of the others.
+        about: Further versions and circumstances.
+
+    Returns:
+        The document.
+    """
+    circumstances = {"commit": measured_commit(ROOT), "load": round(os.getloadavg()[0], 2)}
+    document = {
+        "schema_version": SCHEMA_VERSION,
+        "environment": environment(threads) | about | circumstances,
+        "measurements": [asdict(result) for result in results],
+        "figures": figures,
+    }
+    check(document)
+    if output is not None:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(output, (json.dumps(document, indent=2) + "\n").encode())
+    return document
+
+
+def show(document: dict[str, Any]) -> None:
+    """Print latencies and figures."""
+    print(table([Measurement(**row) for row in document["measurements"]]), end="\n\n")
+    print(verdicts(document["figures"]))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ Everything runs on the cores that this program may use, the clients too. Figures
 where harmonizer[ray] is not installed.
 """
 
-import argparse
 import importlib.util
 import json
 import os
@@ -18,23 +17,22 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bench.results_file import check, commit
+from bench.results_file import write_result
 from bench.service_load import (
+    Request,
     cpu_seconds,
     load,
-    request,
     resident_mb,
     serving,
     write_pair,
 )
-from harmonizer.bench import SCHEMA_VERSION, environment, judge
+from harmonizer.bench import judge
 from harmonizer.client import multipart
 from harmonizer.latency import Measurement, picture, summarize
-from harmonizer.storage import write_atomically
+from harmonizer.usage import tool_parser
 
 CLIENTS = (1, 8, 64)
 QUEUE = 16
@@ -60,15 +58,15 @@ def percentile(times: list[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
-def loads(data: bytes, size: tuple[int, int], total: int) -> tuple[list[Measurement], Figures]:
+def loads(request: Request, size: tuple[int, int], total: int) -> tuple[list[Measurement], Figures]:
     """Answers to 1, 8 and 64 clients."""
     results: list[Measurement] = []
     figures: Figures = {}
     with serving("--jobs", "1", "--threads", "1", "--queue", str(QUEUE)) as (port, process):
-        load(port, data, 1, 5)
+        load(port, request, 1, 5)
         for clients in CLIENTS:
             before = cpu_seconds(process)
-            seconds, times, statuses = load(port, data, clients, total)
+            seconds, times, statuses = load(port, request, clients, total)
             if statuses.keys() - {200, 429, 503} or len(times) != total:
                 raise RuntimeError(f"{total} of 200, and 429 and 503 were expected; got {statuses}")
             milliseconds = [1e3 * each for each in times]
@@ -87,16 +85,16 @@ def loads(data: bytes, size: tuple[int, int], total: int) -> tuple[list[Measurem
     return results, figures
 
 
-def processor_time(pair: tuple[Path, Path], data: bytes, count: int) -> Figures:
+def processor_time(pair: tuple[Path, Path], request: Request, count: int) -> Figures:
     """Of a picture in a batch and in the service, by turns, without the start."""
     batches, services = [], []
     with serving("--jobs", "1", "--threads", "1") as (port, process):
-        load(port, data, 1, 5)
+        load(port, request, 1, 5)
         for _ in range(5):
             used = [_children(lambda n=n: run_batches(pair, [n])) for n in (count + 2, 2)]
             batches.append((used[0] - used[1]) / count)
             before = cpu_seconds(process)
-            load(port, data, 1, count)
+            load(port, request, 1, count)
             services.append((cpu_seconds(process) - before) / count)
     ratios = [service / batch for service, batch in zip(services, batches, strict=True)]
     each = statistics.median(batches)
@@ -180,11 +178,11 @@ def memory(folder: Path, count: int) -> Figures:
     pair = write_pair(folder / "small", 96, 64)
     files = {"image": pair[0], "mask": pair[1]}
     body, kind = multipart(files, {"arguments": '{"brightness": 0.2}'})
-    data = request("/render", body, kind)
+    request = Request("/render", body, kind)
     readings = []
     with serving("--jobs", "1", "--threads", "1") as (port, process):
         for _ in range(10):
-            load(port, data, 4, count // 10)
+            load(port, request, 4, count // 10)
             readings.append(resident_mb(process))
     return {
         "memory: requests": count // 10 * 10,
@@ -227,7 +225,7 @@ def rows(document: dict[str, Any]) -> Iterator[str]:
 
 def main() -> int:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = tool_parser(__doc__)
     parser.add_argument("--output", type=Path, help="result JSON")
     parser.add_argument("--table", type=Path, metavar="FILE.json", help="print tables, measure not")
     parser.add_argument("--size", default="1280x720")
@@ -244,21 +242,14 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         pair = write_pair(Path(name), width, height)
         body, kind = multipart({"image": pair[0], "mask": pair[1]}, {})
-        data = request("/harmonize", body, kind)
-        results, figures = loads(data, (width, height), options.total)
-        figures |= processor_time(pair, data, options.count)
+        request = Request("/harmonize", body, kind)
+        results, figures = loads(request, (width, height), options.total)
+        figures |= processor_time(pair, request, options.count)
         figures |= scaling(pair, options.count)
         figures |= memory(Path(name), options.requests)
-    circumstances = {"commit": commit(), "load": round(os.getloadavg()[0], 2)}
-    circumstances["available cores"] = len(os.sched_getaffinity(0))
-    document = {
-        "schema_version": SCHEMA_VERSION,
-        "environment": environment(1) | circumstances,
-        "measurements": [asdict(result) for result in results],
-        "figures": [judge(name, value, TARGETS) for name, value in figures.items()],
-    }
-    check(document)
-    write_atomically(options.output, (json.dumps(document, indent=2) + "\n").encode())
+    judged = [judge(name, value, TARGETS) for name, value in figures.items()]
+    cores = {"available cores": len(os.sched_getaffinity(0))}
+    document = write_result(options.output, 1, results, judged, **cores)
     print("\n".join(rows(document)))
     return 0
 

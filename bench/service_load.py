@@ -2,7 +2,6 @@
 
 import os
 import re
-import socket
 import subprocess
 import sys
 import tempfile
@@ -11,6 +10,8 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from http.client import HTTPConnection
 from pathlib import Path
 
 import numpy as np
@@ -51,36 +52,25 @@ def serving(*words: str) -> Iterator[tuple[int, int]]:
             process.wait()
 
 
-def request(path: str, body: bytes, kind: str) -> bytes:
+@dataclass(frozen=True)
+class Request:
     """A POST whose answer is a JPEG."""
-    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nAccept: image/jpeg\r\nContent-Type: {kind}\r\n"
-    return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
+    path: str
+    body: bytes
+    kind: str
 
-def ask(connection: socket.socket, data: bytes) -> tuple[int, float]:
-    """Send a request over a connection that stays; the status, and the seconds of Retry-After."""
-    connection.sendall(data)
-    answer = b""
-    while b"\r\n\r\n" not in answer:
-        answer += _received(connection)
-    head, _, body = answer.partition(b"\r\n\r\n")
-    length = re.search(rb"content-length: (\d+)", head)
-    left = int(length[1]) - len(body) if length else 0
-    while left > 0:
-        left -= len(_received(connection))
-    wait = re.search(rb"retry-after: (\d+)", head)
-    return int(head.split()[1]), float(wait[1]) if wait else 0.1
-
-
-def _received(connection: socket.socket) -> bytes:
-    data = connection.recv(1 << 20)
-    if not data:
-        raise ConnectionError("the service ended the connection")
-    return data
+    def ask(self, connection: HTTPConnection) -> tuple[int, float]:
+        """Ask over a connection that stays; the status, and the seconds of Retry-After."""
+        heads = {"Accept": "image/jpeg", "Content-Type": self.kind}
+        connection.request("POST", self.path, self.body, heads)
+        answer = connection.getresponse()
+        answer.read()
+        return answer.status, float(answer.getheader("Retry-After") or 0.1)
 
 
 def load(
-    port: int, data: bytes, clients: int, total: int
+    port: int, request: Request, clients: int, total: int
 ) -> tuple[float, list[float], Counter[int]]:
     """Ask as often as `total` from so many clients; seconds, those of each answer, statuses.
 
@@ -91,27 +81,24 @@ def load(
     statuses: Counter[int] = Counter()
 
     def client() -> None:
-        connection = None
+        connection = HTTPConnection("127.0.0.1", port, timeout=600)
         while True:
             with lock:
                 if not left[0]:
                     return
                 left[0] -= 1
-            while True:
+            status = 0
+            while status != 200:
                 began = time.perf_counter()
-                if connection is None:
-                    connection = socket.create_connection(("127.0.0.1", port), timeout=600)
-                status, wait = ask(connection, data)
+                status, wait = request.ask(connection)
                 seconds = time.perf_counter() - began
                 with lock:
                     statuses[status] += 1
-                    if status == 200:
-                        times.append(seconds)
-                if status == 200:
-                    break
-                connection.close()
-                connection = None
-                time.sleep(wait)
+                if status != 200:
+                    connection.close()
+                    time.sleep(wait)
+            with lock:
+                times.append(seconds)
 
     began = time.perf_counter()
     threads = [threading.Thread(target=client) for _ in range(clients)]

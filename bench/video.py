@@ -8,9 +8,6 @@ Ratios are medians over the rounds, of wall time and of processor time (which a 
 disturbs less). Nothing is subtracted.
 """
 
-import argparse
-import json
-import os
 import resource
 import statistics
 import subprocess
@@ -18,21 +15,19 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import av
-import jsonschema
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.results_file import SCHEMA, commit
-from harmonizer.bench import SCHEMA_VERSION, environment, judge, table
+from bench.results_file import show, write_result
+from harmonizer.bench import judge
 from harmonizer.harmonizer import Harmonizer
 from harmonizer.latency import Measurement, picture, rectangle, summarize, time_calls
 from harmonizer.recipes import Recipe, Tools
-from harmonizer.storage import write_atomically
+from harmonizer.usage import tool_parser
 from harmonizer.video import Encoding, Inputs, Job, harmonize_video
 from harmonizer.video.encoders import choose
 from harmonizer.video.feed import Feed
@@ -230,9 +225,7 @@ def run(
 
 def main() -> None:
     """Measure, check the result against the schema, write it, print it."""
-    parser = argparse.ArgumentParser(
-        description="Harmonized video beside plain transcoding.", allow_abbrev=False
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument("--output", type=Path, help="result JSON")
     parser.add_argument("--threads", type=int, default=2, help="of predictor and renderer")
     parser.add_argument("--preset", default="medium", help="of x264 (%(default)s)")
@@ -240,23 +233,8 @@ def main() -> None:
     parser.add_argument("--no-memory", action="store_true", help="leave out the long run")
     args = parser.parse_args()
     results, figures = run(args.threads, args.preset, args.frames, not args.no_memory)
-    document: dict[str, Any] = {
-        "schema_version": SCHEMA_VERSION,
-        "environment": environment(args.threads)
-        | {"av": av.__version__, "commit": commit(), "load": round(os.getloadavg()[0], 2)},
-        "measurements": [asdict(result) for result in results],
-        "figures": [judge(name, value, TARGETS) for name, value in figures.items()],
-    }
-    jsonschema.validate(document, json.loads(SCHEMA.read_text(encoding="utf-8")))
-    if args.output:
-        args.output.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(args.output, (json.dumps(document, indent=2) + "\n").encode())
-    print(table(results), end="\n\n")
-    for figure in document["figures"]:
-        verdict = {True: "met", False: "NOT met"}.get(figure.get("met"), "")
-        print(
-            f"{figure['name']:72}{figure['value']:>8.2f}  {figure.get('target', ''):13} {verdict}"
-        )
+    judged = [judge(name, value, TARGETS) for name, value in figures.items()]
+    show(write_result(args.output, args.threads, results, judged, av=av.__version__))
 
 
 if __name__ == "__main__":

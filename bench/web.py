@@ -9,31 +9,26 @@ the first result. All of it in a page as a plain static host serves it, with one
 that is cross-origin isolated, with a thread for each processor.
 """
 
-import argparse
-import json
-import os
 import shutil
 import statistics
 import sys
 import tempfile
 import threading
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from bench.results_file import SCHEMA, commit
+from bench.results_file import show, write_result
 from harmonizer import Arguments
-from harmonizer.bench import SCHEMA_VERSION, environment, judge, table
+from harmonizer.bench import judge
 from harmonizer.frame import CpuFrame
 from harmonizer.latency import Measurement, picture, rectangle, summarize
-from harmonizer.storage import write_atomically
 from harmonizer.studio import find_site, make_server
+from harmonizer.usage import tool_parser
 
 WIDTH, HEIGHT = 1920, 1080
 ROUNDS, DROPS, MOVES = 21, 7, 21
@@ -215,7 +210,7 @@ def run(browser: Any) -> tuple[list[Measurement], list[dict[str, object]]]:
 
 def main() -> int:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = tool_parser(__doc__)
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
     program = shutil.which("chromium") or shutil.which("google-chrome")
@@ -227,20 +222,9 @@ def main() -> int:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         measurements, figures = run(browser)
-        about = environment(1) | {"commit": commit(), "browser": f"Chromium {browser.version}"}
-        about["load"] = round(os.getloadavg()[0], 2)
+        version = f"Chromium {browser.version}"
         browser.close()
-    document = {
-        "schema_version": SCHEMA_VERSION,
-        "environment": about,
-        "measurements": [asdict(row) for row in measurements],
-        "figures": figures,
-    }
-    jsonschema.validate(document, json.loads(SCHEMA.read_text(encoding="utf-8")))
-    write_atomically(options.output, (json.dumps(document, indent=2) + "\n").encode())
-    print(table(measurements))
-    for figure in figures:
-        print(figure)
+    show(write_result(options.output, 1, measurements, figures, browser=version))
     return 0
 
 

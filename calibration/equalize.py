@@ -13,12 +13,11 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 from tqdm import tqdm
 
-from calibration.graph import PredictorGraph, fully_connected
+from calibration.graph import PredictorGraph, copied, fully_connected, put_nodes
 from calibration.inputs import Feed
 from calibration.ranges import open_session, run_tensors, with_outputs
 from calibration.rewrite import EXPONENTS, LEVELS, quantize_weight
@@ -52,8 +51,7 @@ def equalize(graph: PredictorGraph, feeds: Sequence[Feed]) -> PredictorGraph:
             divisor = divisors(weight, rows, exponent)
             inverses[name] = (1 / divisor).astype(np.float32)
             weights[name] = np.ascontiguousarray(np.moveaxis(weight * divisor, 0, axis))
-    model = onnx.ModelProto()
-    model.CopyFrom(graph.model)
+    model = copied(graph.model)
     for tensor in model.graph.initializer:
         if tensor.name in inverses:
             tensor.CopyFrom(numpy_helper.from_array(weights[tensor.name], tensor.name))
@@ -69,8 +67,7 @@ def equalize(graph: PredictorGraph, feeds: Sequence[Feed]) -> PredictorGraph:
             factors = inverse_name(layer.weight)
             nodes.append(helper.make_node("Mul", [layer.activation, factors], [node.input[0]]))
         nodes.append(node)
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
+    put_nodes(model, nodes)
     changed = tuple(
         replace(layer, activation=f"{layer.node}.equalized") if layer.node in divided else layer
         for layer in graph.layers

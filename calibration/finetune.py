@@ -32,7 +32,7 @@ from calibration.rows import scale_rows
 from export.to_onnx import export
 from export.tolerances import CALIBRATION_IMAGES
 from harmonizer.endings import ending_well
-from harmonizer.errors import HarmonizerError
+from harmonizer.usage import says_errors, tool_parser
 from train.checkpoints import load_harmonizer, save_checkpoint
 from train.data.batches import Batch
 from train.data.config import DataConfig
@@ -148,11 +148,7 @@ def finetune(
 
 def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line; exits with 2 where it contradicts itself."""
-    parser = argparse.ArgumentParser(
-        prog="python -m calibration.finetune",
-        description=(__doc__ or "").splitlines()[0],
-        allow_abbrev=False,
-    )
+    parser = tool_parser(__doc__, "python -m calibration.finetune")
     add = parser.add_argument
     add("checkpoint", type=Path, metavar="CKPT")
     add("--images", type=Path, required=True, metavar="DIR", help="photographs to train on")
@@ -173,36 +169,33 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     return args
 
 
+@says_errors("finetune")
 def main(words: Sequence[str] | None = None) -> int:
     """The command line; 0 on success, 2 for bad input or a diverged run, 130 if interrupted."""
     args = parse(words)
-    try:
-        prepare_outputs({"--output": args.output}, [args.checkpoint])
-        network = load_harmonizer(args.checkpoint)
-        with tempfile.TemporaryDirectory() as folder:
-            exported = Path(folder) / "model.onnx"
-            export(args.checkpoint, exported)
-            graph = load_graph(exported)
-            images = load_images(args.images, args.count, graph.contract)
-            graph = equalize(graph, images.feeds)
-            graph = scale_rows(graph, graph.blocks)
-            ranges = calibrate(graph, images, args.method)
-        config = FitConfig(
-            data=DataConfig(photos=(str(args.images),), distribution="varied", cache=args.cache),
-            network=network.config,
-            init=str(args.checkpoint),
-            samples=args.samples,
-            size=args.size,
-            batch=args.batch,
-            learning_rate=args.learning_rate,
-            schedule="cosine",
-            channels_last=False,
-            tensorboard=False,
-        )
-        losses = finetune(config, args.output, graph, ranges, args.keep)
-    except (HarmonizerError, OSError, ValueError) as error:
-        print(f"finetune: error: {error}", file=sys.stderr)
-        return 2
+    prepare_outputs({"--output": args.output}, [args.checkpoint])
+    network = load_harmonizer(args.checkpoint)
+    with tempfile.TemporaryDirectory() as folder:
+        exported = Path(folder) / "model.onnx"
+        export(args.checkpoint, exported)
+        graph = load_graph(exported)
+        images = load_images(args.images, args.count, graph.contract)
+        graph = equalize(graph, images.feeds)
+        graph = scale_rows(graph, graph.blocks)
+        ranges = calibrate(graph, images, args.method)
+    config = FitConfig(
+        data=DataConfig(photos=(str(args.images),), distribution="varied", cache=args.cache),
+        network=network.config,
+        init=str(args.checkpoint),
+        samples=args.samples,
+        size=args.size,
+        batch=args.batch,
+        learning_rate=args.learning_rate,
+        schedule="cosine",
+        channels_last=False,
+        tensorboard=False,
+    )
+    losses = finetune(config, args.output, graph, ranges, args.keep)
     tenth = max(1, len(losses) // 10)
     print(
         f"{args.output}: loss {sum(losses[:tenth]) / tenth:.5f} in the first tenth of "

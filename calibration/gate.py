@@ -9,15 +9,12 @@ is kept, but on a part of the images only (--limit), which proves nothing.
 
 import argparse
 import json
-import math
-import os
 import platform
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -29,9 +26,11 @@ from harmonizer import __version__
 from harmonizer.documents import read_document
 from harmonizer.endings import ending_well
 from harmonizer.engine.files import description_path
-from harmonizer.errors import HarmonizerError, brief
+from harmonizer.errors import brief
 from harmonizer.storage import write_atomically
-from train.evaluation.report import markdown
+from harmonizer.usage import says_errors, tool_parser
+from train.data.opening import data_folder
+from train.evaluation.report import jsonable, markdown
 from train.evaluation.triplets import Triplet, benchmark_triplets, validation_triplets
 
 PARTLY = 3
@@ -42,11 +41,7 @@ PACKAGES = ("numpy", "onnxruntime", "scikit-image", "torch")
 
 def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line; exits with 2 where it contradicts itself."""
-    parser = argparse.ArgumentParser(
-        prog="python -m calibration.gate",
-        description=(__doc__ or "").splitlines()[0],
-        allow_abbrev=False,
-    )
+    parser = tool_parser(__doc__, "python -m calibration.gate")
     parser.add_argument("reference", type=Path, help="what the pictures are to be like")
     parser.add_argument("candidate", type=Path, help="what is judged")
     parser.add_argument("--budget", choices=list(LIMITS), help="the candidate's own by default")
@@ -87,8 +82,7 @@ def evaluation_sets(args: argparse.Namespace) -> dict[str, list[Triplet]]:
     """
     folders: dict[str, Path | None] = {"val": args.val, "iharmony4": args.iharmony4}
     if not any(folders.values()):
-        data = Path(os.environ.get("HARMONIZER_DATA", "../shared/data"))
-        folders = dict(default_sets(data))
+        folders = dict(default_sets(data_folder()))
     read = {"val": validation_triplets, "iharmony4": benchmark_triplets}
     sets = {name: read[name](folder) for name, folder in folders.items() if folder is not None}
     return {name: triplets[: args.limit] for name, triplets in sets.items()}
@@ -150,7 +144,7 @@ def run(args: argparse.Namespace) -> bool:
     }
     print(text_report(document))
     if args.json:
-        text = json.dumps(_without_infinities(document), indent=1) + "\n"
+        text = json.dumps(jsonable(document), indent=1) + "\n"
         write_atomically(args.json, text.encode())
     if args.html:
         write_html(args.html, document, judgement, sensitivity)
@@ -179,15 +173,6 @@ def _check_sensitivity(path: Path, document: Row, models: Iterable[Model]) -> No
             f"{document.get('source')} (SHA-256 {str(document.get('source_sha256'))[:16]}...). "
             "Name the report beside the quantised model, or leave --sensitivity out."
         )
-
-
-def _without_infinities(value: Any) -> Any:
-    """JSON has neither infinities nor NaN: they become None."""
-    if isinstance(value, dict):
-        return {key: _without_infinities(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_without_infinities(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def text_report(document: Row) -> str:
@@ -241,6 +226,7 @@ def text_report(document: Row) -> str:
     return "\n".join(lines)
 
 
+@says_errors("gate")
 def main(words: Sequence[str] | None = None) -> int:
     """The command line.
 
@@ -255,9 +241,6 @@ def main(words: Sequence[str] | None = None) -> int:
         if not run(args):
             return 1
         return 0 if args.limit is None else PARTLY
-    except (HarmonizerError, OSError, ValueError) as error:
-        print(f"gate: error: {error}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         print("gate: interrupted; nothing was judged", file=sys.stderr)
         return 130

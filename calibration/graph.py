@@ -10,7 +10,7 @@ a look are corrected by the looks that follow it, so the last one is the delicat
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -116,6 +116,21 @@ def load_graph(path: str | Path) -> PredictorGraph:
         )
     sha256 = hashlib.sha256(data).hexdigest()
     return PredictorGraph(path, model, sha256, metadata, contract, layers, weights)
+
+
+def copied(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy to change, without the shapes that the file notes of tensors inside."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    del copy.graph.value_info[:]
+    return copy
+
+
+def put_nodes(model: onnx.ModelProto, nodes: Iterable[onnx.NodeProto]) -> None:
+    """Give a model these nodes in place of its own, of which they may be some."""
+    kept = list(nodes)
+    del model.graph.node[:]
+    model.graph.node.extend(kept)
 
 
 def fully_connected(graph: PredictorGraph) -> list[Layer]:

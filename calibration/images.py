@@ -1,7 +1,6 @@
 """The images that ranges are measured on: composites as the model will see them, checked first."""
 
 import hashlib
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +17,7 @@ from export.tolerances import CALIBRATION_IMAGES
 from harmonizer.contract import THUMBNAIL_SIZE, Contract
 from harmonizer.errors import ImageFileError
 from train.data.iharmony4 import SUBSETS, Subset, read_pair
+from train.data.opening import data_folder
 from train.data.photos import list_photos, read_photo
 from train.data.synthesis import draw_arguments, synthesize
 
@@ -113,7 +113,7 @@ def load_images(folder: str | Path, count: int, contract: Contract, probes: int 
 
 
 def _refuse_evaluation(folder: Path) -> None:
-    shared = Path(os.environ.get("HARMONIZER_DATA", "../shared/data"))
+    shared = data_folder()
     own = folder.resolve()
     judged = [(shared / name).resolve() for name in ("val", "iharmony4")]
     inside = any(own.is_relative_to(each) or each.is_relative_to(own) for each in judged)

@@ -111,7 +111,8 @@ class Judgement:
 
     def worst(self) -> list[Case]:
         """The cases that kept their pictures, the worst first."""
-        return sorted((c for c in self.cases if c.pictures), key=_badness, reverse=True)
+        kept = (case for case in self.cases if case.pictures)
+        return sorted(kept, key=lambda case: (case.delta_e_mean, case.delta_e_max), reverse=True)
 
     def arguments(self) -> Row:
         """Absolute differences of the arguments over all images, and per filter."""
@@ -154,10 +155,6 @@ class Judgement:
             "fmse_candidate": fmse[2],
             "fmse_change": _relative(fmse[1], fmse[2]),
         }
-
-
-def _badness(case: Case) -> tuple[float, float]:
-    return case.delta_e_mean, case.delta_e_max
 
 
 def _relative(reference: float, candidate: float) -> float:

@@ -41,8 +41,8 @@ from calibration.search import (
 from export.tolerances import CALIBRATION_IMAGES
 from harmonizer import __version__
 from harmonizer.endings import ending_well
-from harmonizer.errors import HarmonizerError
 from harmonizer.storage import write_atomically
+from harmonizer.usage import says_errors, tool_parser
 
 IMAGES = 128
 PROBES = 64
@@ -171,9 +171,7 @@ def _describe(model: onnx.ModelProto, precision: str, facts: dict[str, Any]) -> 
 
 def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line; exits with 2 where it contradicts itself."""
-    parser = argparse.ArgumentParser(
-        description=(__doc__ or "").splitlines()[0], allow_abbrev=False
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument("model", type=Path, metavar="MODEL.onnx", help="float32 predictor")
     parser.add_argument(
         "--images",
@@ -216,6 +214,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     return args
 
 
+@says_errors("quantize")
 def main(words: Sequence[str] | None = None) -> int:
     """The command line; 0 on success, 1 if no graph fits, 2 for bad input, 130 if interrupted."""
     args = parse(words)
@@ -245,9 +244,6 @@ def main(words: Sequence[str] | None = None) -> int:
     except BudgetError as error:
         print(f"quantize: no file written: {error}", file=sys.stderr)
         return 1
-    except (HarmonizerError, OSError, ValueError) as error:
-        print(f"quantize: error: {error}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         print("quantize: interrupted; nothing written but caches", file=sys.stderr)
         return 130

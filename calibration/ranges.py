@@ -24,7 +24,7 @@ from calibration.graph import PredictorGraph
 from calibration.images import ImageSet
 from calibration.inputs import Feed
 from calibration.rewrite import EXPONENTS, LEVELS
-from harmonizer.predictor import import_onnxruntime
+from harmonizer.predictor import plain_session
 
 Method = Literal["minmax", "percentile", "entropy", "mse"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -40,19 +40,12 @@ SMALLEST = 0.2
 Counts = NDArray[np.float64]
 
 
-def open_session(model: onnx.ModelProto, threads: int = 1) -> Any:
+def open_session(model: onnx.ModelProto) -> Any:
     """ONNX Runtime on a model in memory, with Q/DQ computed as written, in float.
 
     ONNX Runtime would fuse Q/DQ into its own integer kernels, whose rounding is not TensorRT's.
     """
-    onnxruntime = import_onnxruntime()
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = threads
-    options.add_session_config_entry("session.disable_quant_qdq", "1")
-    return onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    return plain_session(model.SerializeToString(), 1, disable_quant_qdq="1")
 
 
 def calibrate(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from calibration.errors import CalibrationError
-from calibration.graph import Layer, PredictorGraph
+from calibration.graph import Layer, PredictorGraph, copied, put_nodes
 
 LEVELS = 127
 """Largest magnitude of a symmetric signed 8-bit value; -128 is left unused."""
@@ -58,9 +58,7 @@ class _Quantizer:
 
     def rewrite(self, blocks: Collection[str]) -> onnx.ModelProto:
         chosen = {layer.node: layer for layer in self.graph.layers if layer.block in blocks}
-        model = onnx.ModelProto()
-        model.CopyFrom(self.graph.model)
-        del model.graph.value_info[:]
+        model = copied(self.graph.model)
         nodes: list[NodeProto] = []
         emitted: set[str] = set()
 
@@ -83,8 +81,7 @@ class _Quantizer:
                     if side in self.pairs and other in chosen and other not in self.pairs:
                         node.input[place] = self.pairs[side][-1].output[0]
             nodes.append(node)
-        del model.graph.node[:]
-        model.graph.node.extend(nodes)
+        put_nodes(model, nodes)
         _drop_unused(model.graph, self.initializers)
         return model
 
@@ -164,9 +161,7 @@ def halve_blocks(graph: PredictorGraph, blocks: Collection[str]) -> onnx.ModelPr
     Raises:
         CalibrationError: If a weight exceeds half precision's range.
     """
-    model = onnx.ModelProto()
-    model.CopyFrom(graph.model)
-    del model.graph.value_info[:]
+    model = copied(graph.model)
     half = _half_nodes(graph, blocks)
     halved = {output for node in half.values() for output in node.output}
     outputs = {value.name for value in model.graph.output}
@@ -195,8 +190,7 @@ def halve_blocks(graph: PredictorGraph, blocks: Collection[str]) -> onnx.ModelPr
             for name in plain
             if name in read_as_float
         )
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
+    put_nodes(model, nodes)
     _drop_unused(model.graph, list(constants.values()))
     return model
 

@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from calibration.graph import PredictorGraph, fully_connected
+from calibration.graph import PredictorGraph, copied, fully_connected, put_nodes
 
 SMALLEST = 1e-6
 """Smallest magnitude that a row is divided by: a row of zeros stays one."""
@@ -34,9 +34,7 @@ def scale_rows(graph: PredictorGraph, blocks: Collection[str]) -> PredictorGraph
     chosen = {layer.node: layer for layer in fully_connected(graph) if layer.block in blocks}
     if not chosen:
         return graph
-    model = onnx.ModelProto()
-    model.CopyFrom(graph.model)
-    del model.graph.value_info[:]
+    model = copied(graph.model)
     constants = {"rows.axis": np.array([1]), "rows.smallest": np.array(SMALLEST, np.float32)}
     model.graph.initializer.extend(
         numpy_helper.from_array(value, name) for name, value in constants.items()
@@ -66,7 +64,6 @@ def scale_rows(graph: PredictorGraph, blocks: Collection[str]) -> PredictorGraph
         if bias:
             nodes.append(helper.make_node("Add", [sized, *bias], [layer.node]))
         changed[layer.node] = replace(layer, node=product, activation=scaled)
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
+    put_nodes(model, nodes)
     layers = tuple(changed.get(layer.node, layer) for layer in graph.layers)
     return replace(graph, model=model, weights={**graph.weights, **constants}, layers=layers)

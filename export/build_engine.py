@@ -16,15 +16,14 @@ from harmonizer.engine.options import COMPATIBILITIES, COMPUTE_CAPABILITIES
 from harmonizer.engine.progress import BuildProgress
 from harmonizer.errors import HarmonizerError
 from harmonizer.gpu import has_gpu
+from harmonizer.usage import tool_parser
 
 ONLY_BUILDING = ("workspace", "optimization_level", "timing_cache", "compute_capability", "tf32")
 
 
 def parse(words: list[str] | None = None) -> argparse.Namespace:
     """Read the command line; exits with 2 where it contradicts itself."""
-    parser = argparse.ArgumentParser(
-        description=(__doc__ or "").splitlines()[0], allow_abbrev=False
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument("model", type=Path, metavar="MODEL.onnx")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--output", type=Path, metavar="FILE.engine", help="build this engine")

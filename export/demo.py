@@ -5,8 +5,6 @@ Writes composites made from scikit-image's photographs as files, harmonizes them
 composites of the shared data where those are found, and puts before and after side by side.
 """
 
-import argparse
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,17 +13,18 @@ import numpy as np
 import skimage.data
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from export.samples import PERTURBATIONS, sample_photos
 from harmonizer.endings import ending_well
 from harmonizer.ops import DEFAULT_FILTERS
+from harmonizer.usage import tool_parser
+from train.data.opening import data_folder
 from train.evaluation.metrics import foreground_mse
+from train.evaluation.report import contact_sheet
 from train.filters import apply_filters, blend
 
 ROW_HEIGHT = 300
-GAP = 8
-CAPTION = 26
 REAL_COMPOSITES = 6
 Picture = NDArray[np.uint8]
 
@@ -74,35 +73,13 @@ def place_cutout(folder: Path, model: Path) -> Path:
     with Image.open(folder / "cutout.png") as cutout:
         alone.paste(cutout, mask=cutout.getchannel("A"))
     row = [np.asarray(alone), _read(folder / "composite.png"), _read(folder / "result.jpg")]
-    picture = folder / "cutout.jpg"
-    sheet([row], ["cut-out", "on a photograph", "harmonized"]).save(picture, quality=92)
+    picture, captions = folder / "cutout.jpg", ["cut-out", "on a photograph", "harmonized"]
+    contact_sheet([(captions, row)], ROW_HEIGHT).save(picture, quality=92)
     return picture
 
 
 def _tensor(pixels: Picture) -> torch.Tensor:
     return torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 255
-
-
-def sheet(rows: list[list[Picture]], captions: list[str]) -> Image.Image:
-    """Rows of pictures at one height, captions above the columns."""
-    scaled = [
-        [
-            Image.fromarray(p).resize((round(p.shape[1] * ROW_HEIGHT / p.shape[0]), ROW_HEIGHT))
-            for p in row
-        ]
-        for row in rows
-    ]
-    width = max(sum(p.width + GAP for p in row) for row in scaled) - GAP
-    canvas = Image.new("RGB", (width, len(rows) * (ROW_HEIGHT + GAP + CAPTION) - GAP), "white")
-    draw = ImageDraw.Draw(canvas)
-    font = ImageFont.load_default(18)
-    for index, row in enumerate(scaled):
-        left, top = 0, index * (ROW_HEIGHT + GAP + CAPTION)
-        for picture, caption in zip(row, captions, strict=True):
-            draw.text((left + 4, top + 2), caption, "black", font)
-            canvas.paste(picture, (left, top + CAPTION))
-            left += picture.width + GAP
-    return canvas
 
 
 def _read(path: Path, mode: str = "RGB") -> Picture:
@@ -112,16 +89,14 @@ def _read(path: Path, mode: str = "RGB") -> Picture:
 
 def main() -> int:
     """Run the demonstration; the exit code is the `harmonizer` command's."""
-    parser = argparse.ArgumentParser(
-        description="Harmonize sample photographs, before and after.", allow_abbrev=False
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument("--model", type=Path, required=True, help="predictor ONNX file")
     parser.add_argument("--output", type=Path, required=True, help="folder for everything made")
     args = parser.parse_args()
     samples, results = args.output / "samples", args.output / "harmonized"
     write_samples(samples)
     inputs = [(samples / "composite", samples / "mask", results, ".png")]
-    real = Path(os.environ.get("HARMONIZER_DATA", "../shared/data")) / "real_composites"
+    real = data_folder() / "real_composites"
     if real.is_dir():
         inputs.append((real / "composite", real / "mask", args.output / "real", ".jpg"))
     else:
@@ -134,23 +109,26 @@ def main() -> int:
             return code
 
     print("\nfMSE of the foreground against the original photograph (0..255 scale)")
-    rows = []
+    rows: list[tuple[list[str], list[Picture]]] = []
+    captions = ["composite", "harmonized", "original photograph"]
     for path in sorted((samples / "composite").glob("*.png")):
         before, after = _read(path), _read(results / path.name)
         target = _read(samples / "photograph" / path.name)
         mask = _tensor(_read(samples / "mask" / path.name, "L")[:, :, None])
         errors = [foreground_mse(_tensor(p), _tensor(target), mask).item() for p in (before, after)]
         print(f"  {path.stem:12} composite {errors[0]:7.1f}   harmonized {errors[1]:7.1f}")
-        rows.append([before, after, target])
+        rows.append((captions, [before, after, target]))
     picture = args.output / "before_after.jpg"
-    sheet(rows, ["composite", "harmonized", "original photograph"]).save(picture, quality=92)
+    contact_sheet(rows, ROW_HEIGHT).save(picture, quality=92)
     print(f"before and after: {picture}")
     print(f"a cut-out on a photograph: {place_cutout(args.output / 'cutout', args.model)}")
     if real.is_dir():
         paths = sorted((args.output / "real").glob("*.jpg"))[:: max(1, 25 // REAL_COMPOSITES)]
-        rows = [[_read(real / "composite" / p.name), _read(p)] for p in paths[:REAL_COMPOSITES]]
+        pairs = [[_read(real / "composite" / p.name), _read(p)] for p in paths[:REAL_COMPOSITES]]
         picture = args.output / "real_before_after.jpg"
-        sheet(rows, ["composite", "harmonized"]).save(picture, quality=92)
+        contact_sheet([(captions[:2], pair) for pair in pairs], ROW_HEIGHT).save(
+            picture, quality=92
+        )
         print(f"real composites: {picture}")
     return 0
 

@@ -3,28 +3,24 @@
 python export/hashes.py models
 """
 
-import argparse
 import sys
 from pathlib import Path
 
-from harmonizer.errors import HarmonizerError
 from harmonizer.onnx_files import HASHES, hashes_of
 from harmonizer.storage import write_atomically
+from harmonizer.usage import says_errors, tool_parser
 
 SUFFIXES = (".onnx", ".safetensors")
 
 
+@says_errors("hashes")
 def main() -> int:
     """The command line; 0 on success, 2 for bad input."""
-    parser = argparse.ArgumentParser(description="Write the hashes of models.", allow_abbrev=False)
+    parser = tool_parser(__doc__)
     parser.add_argument("folder", type=Path, help="folder of the models")
     folder: Path = parser.parse_args().folder
-    try:
-        models = (path for path in folder.iterdir() if path.suffix in SUFFIXES)
-        write_atomically(folder / HASHES, hashes_of(models))
-    except (HarmonizerError, OSError) as error:
-        print(f"hashes: error: {error}", file=sys.stderr)
-        return 2
+    models = (path for path in folder.iterdir() if path.suffix in SUFFIXES)
+    write_atomically(folder / HASHES, hashes_of(models))
     print(folder / HASHES)
     return 0
 

@@ -4,7 +4,6 @@ python export/to_onnx.py --checkpoint CKPT --output FILE.onnx [--model harmonize
     [--variant predictor|end-to-end] [--precision fp32|fp16]
 """
 
-import argparse
 import sys
 import warnings
 from pathlib import Path
@@ -18,8 +17,8 @@ from export.regions import traced_thumbnails
 from export.verify import ParityError, ParityReport, verify
 from harmonizer.contract import LABELS
 from harmonizer.endings import ending_well
-from harmonizer.errors import HarmonizerError
 from harmonizer.storage import Temporary, resolved
+from harmonizer.usage import says_errors, tool_parser
 from train.checkpoints import CheckpointError, load_checkpoint
 from train.filters import apply_filters, blend
 from train.network import THUMBNAIL, HarmonizerNet
@@ -164,11 +163,10 @@ def export(
     return report
 
 
+@says_errors("to_onnx")
 def main() -> int:
     """The command line; 0 on success, 1 if parity fails, 2 for bad input."""
-    parser = argparse.ArgumentParser(
-        description="Export a checkpoint to ONNX, parity proven.", allow_abbrev=False
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument("--checkpoint", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True, help="FILE.onnx")
     parser.add_argument("--model", choices=MODELS, help="refuse checkpoints of another one")
@@ -187,9 +185,6 @@ def main() -> int:
     except ParityError as error:
         print(f"to_onnx: parity failed, no file written: {error}", file=sys.stderr)
         return 1
-    except (HarmonizerError, OSError, ValueError) as error:
-        print(f"to_onnx: error: {error}", file=sys.stderr)
-        return 2
     print(f"{args.output} ({args.output.stat().st_size / 1e6:.1f} MB): {report}")
     return 0
 

@@ -9,7 +9,6 @@ that draws too REPOSITORY/harmonizer_end_to_end. docs/serving.md has a client th
 """
 
 import argparse
-import hashlib
 import json
 import sys
 from collections.abc import Sequence
@@ -21,9 +20,10 @@ import onnx
 from harmonizer.contract import END_TO_END_FORMAT
 from harmonizer.endings import ending_well
 from harmonizer.engine.files import read_description, read_engine_file, read_model
-from harmonizer.errors import EngineError, HarmonizerError, ModelError
+from harmonizer.errors import EngineError, ModelError
 from harmonizer.onnx_files import read_onnx
 from harmonizer.storage import make_folder, write_file
+from harmonizer.usage import says_errors, tool_parser
 
 NAME, END_TO_END = "harmonizer", "harmonizer_end_to_end"
 _KINDS = {onnx.TensorProto.FLOAT: "TYPE_FP32", onnx.TensorProto.FLOAT16: "TYPE_FP16"}
@@ -169,13 +169,14 @@ def write_predictor(
             takes smaller batches.
         StorageError: If a file cannot be written.
     """
-    _, contract, data = read_model(model)
+    file = read_model(model)
+    filters = file.contract.filters
     inputs, outputs = read_tensors(model)
     if engine is None:
-        config = describe(NAME, "onnxruntime", inputs, outputs, contract.filters, serving)
-        return _write(repository, NAME, version, "model.onnx", data, config)
-    plan = _check_engine(engine, model, hashlib.sha256(data).hexdigest(), serving)
-    config = describe(NAME, "tensorrt", inputs, outputs, contract.filters, serving)
+        config = describe(NAME, "onnxruntime", inputs, outputs, filters, serving)
+        return _write(repository, NAME, version, "model.onnx", file.data, config)
+    plan = _check_engine(engine, model, file.sha256, serving)
+    config = describe(NAME, "tensorrt", inputs, outputs, filters, serving)
     return _write(repository, NAME, version, "model.plan", plan, config)
 
 
@@ -221,11 +222,10 @@ def write_end_to_end(model: Path, repository: Path, version: int, serving: Servi
     return _write(repository, END_TO_END, version, "model.onnx", model.read_bytes(), config)
 
 
+@says_errors("triton")
 def main(words: list[str] | None = None) -> int:
     """The command line; 0 on success, 2 for bad input."""
-    parser = argparse.ArgumentParser(
-        description=(__doc__ or "").splitlines()[0], allow_abbrev=False
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument("model", type=Path, metavar="MODEL.onnx")
     parser.add_argument("--output", type=Path, required=True, metavar="REPOSITORY")
     parser.add_argument("--engine", type=Path, metavar="FILE.engine", help="run by TensorRT")
@@ -240,13 +240,9 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
     args = parser.parse_args(words)
     serving = Serving(args.max_batch, args.delay_us, args.instances, args.device)
-    try:
-        folders = [write_predictor(args.model, args.output, args.version, serving, args.engine)]
-        if args.end_to_end is not None:
-            folders.append(write_end_to_end(args.end_to_end, args.output, args.version, serving))
-    except (HarmonizerError, OSError, ValueError) as error:
-        print(f"triton: error: {error}", file=sys.stderr)
-        return 2
+    folders = [write_predictor(args.model, args.output, args.version, serving, args.engine)]
+    if args.end_to_end is not None:
+        folders.append(write_end_to_end(args.end_to_end, args.output, args.version, serving))
     for folder in folders:
         print(f"{folder}: version {args.version}; it was not loaded by a server")
     return 0

@@ -3,7 +3,6 @@
 python export/verify.py MODEL.onnx --checkpoint CKPT
 """
 
-import argparse
 import sys
 import time
 from collections.abc import Iterator
@@ -30,6 +29,7 @@ from harmonizer.contract import LABELS
 from harmonizer.endings import ending_well
 from harmonizer.errors import HarmonizerError, ModelError
 from harmonizer.images.files import load_photo
+from harmonizer.usage import says_errors, tool_parser
 from train.checkpoints import load_checkpoint
 from train.data.synthesis import draw_arguments, synthesize
 from train.filters import apply_filters
@@ -231,11 +231,10 @@ def verify(
     return report
 
 
+@says_errors("verify")
 def main() -> int:
     """The command line; 0 if the file keeps its tolerances, 1 if not, 2 for bad input."""
-    parser = argparse.ArgumentParser(
-        description="Parity of an exported ONNX file with torch.", allow_abbrev=False
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument("model", type=Path)
     parser.add_argument("--checkpoint", type=Path, required=True)
     parser.add_argument("--images", type=Path, help="folder of photographs to check on")
@@ -247,9 +246,6 @@ def main() -> int:
     except ParityError as error:
         print(f"verify: parity failed: {error}", file=sys.stderr)
         return 1
-    except (HarmonizerError, OSError, ValueError) as error:
-        print(f"verify: error: {error}", file=sys.stderr)
-        return 2
     return 0
 
 

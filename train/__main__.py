@@ -73,13 +73,9 @@ def run_fit(arguments: Sequence[str]) -> int:
     with join_processes() as processes:
         path = fit(config, output, options.resume, processes)
         if processes.rank == 0:
-            _report(path)
+            parameters = sum(p.numel() for p in load_checkpoint(path).parameters())
+            print(f"{path}: {parameters:,} parameters")
     return 0
-
-
-def _report(path: Path) -> None:
-    parameters = sum(p.numel() for p in load_checkpoint(path).parameters())
-    print(f"{path}: {parameters:,} parameters")
 
 
 if __name__ == "__main__":

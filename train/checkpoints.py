@@ -60,7 +60,7 @@ def checkpoint_bytes(
         "format": FORMAT,
         "model": network.config.model,
         "config": json.dumps(dataclasses.asdict(network.config)),
-        "statistics": json.dumps(LAYOUT if _has_statistics(network) else None),
+        "statistics": json.dumps(LAYOUT if getattr(network.config, "statistics", False) else None),
         "notes": json.dumps(notes or {}),
     }
     tensors = {name: t.detach().cpu().contiguous() for name, t in network.state_dict().items()}
@@ -71,10 +71,6 @@ def checkpoint_bytes(
         }
     content: bytes = save(tensors, metadata)
     return content
-
-
-def _has_statistics(network: Network) -> bool:
-    return getattr(network.config, "statistics", False)
 
 
 def load_checkpoint(path: str | Path) -> Network:

@@ -8,7 +8,6 @@ accuracy of video instead (docs/video.md).
 
 import argparse
 import json
-import os
 import platform
 import sys
 from collections.abc import Iterable, Sequence
@@ -22,10 +21,10 @@ from PIL import Image
 
 from harmonizer import __version__
 from harmonizer.endings import ending_well
-from harmonizer.errors import HarmonizerError
 from harmonizer.storage import write_atomically
-from harmonizer.usage import UsageError, check_outputs, check_suffix
+from harmonizer.usage import check_outputs, check_suffix, says_errors
 from train.data.iharmony4 import SUBSETS
+from train.data.opening import data_folder
 from train.evaluation.metrics import PROTOCOLS
 from train.evaluation.predictors import UPSAMPLES, Kind, Method
 from train.evaluation.report import (
@@ -122,8 +121,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     _check_files(args, [args.method.path, args.published])
     check_suffix("--json", args.json, ".json")
     if not args.val and not args.iharmony4:
-        shared = Path(os.environ.get("HARMONIZER_DATA", "../shared/data"))
-        args.val, args.iharmony4 = shared / "val", shared / "iharmony4"
+        args.val, args.iharmony4 = data_folder() / "val", data_folder() / "iharmony4"
     return args
 
 
@@ -174,7 +172,7 @@ def run(args: argparse.Namespace) -> None:
         title = f"{name}, {'256x256' if size == '256' else 'original size'}"
         print(f"\n{title}, protocol {args.protocol}, composite -> harmonized\n")
         print(summary_table(rows))
-        tables.append({"set": name, "size": size, "rows": [jsonable(row) for row in rows]})
+        tables.append({"set": name, "size": size, "rows": rows})
     if skipped:
         print(f"\nskipped for an empty mask: {len(skipped)}: {', '.join(skipped)}")
     published: list[Row] = []
@@ -200,9 +198,9 @@ def run(args: argparse.Namespace) -> None:
             "tables": tables,
             "published": published,
             "skipped": skipped,
-            "images": [jsonable(asdict(score)) for score in scores],
+            "images": [asdict(score) for score in scores],
         }
-        write_atomically(args.json, (json.dumps(document, indent=2) + "\n").encode())
+        write_atomically(args.json, (json.dumps(jsonable(document), indent=2) + "\n").encode())
     if args.sheet:
         sheet = worst_cases(args, tasks, scores)
         write_atomically(args.sheet, picture_bytes(sheet, args.sheet))
@@ -229,10 +227,11 @@ def worst_cases(
         composite, mask, real, output = scorer.images(tasks[index])
         if output is not None:
             caption = f"{score.name}: fMSE {score.fmse_before:.0f} -> {score.fmse_after:.0f}"
-            cases.append((caption, (composite, mask, output, real)))
+            cases.append(([caption], (composite, mask, output, real)))
     return contact_sheet(cases)
 
 
+@says_errors("evaluate")
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; 0 on success, 2 for bad input, 130 when interrupted."""
     words = list(sys.argv[1:] if argv is None else argv)
@@ -240,12 +239,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if words[:1] == ["video"]:
             from train.evaluation import video
 
-            shared = Path(os.environ.get("HARMONIZER_DATA", "../shared/data"))
-            return video.main(words[1:], shared)
+            return video.main(words[1:], data_folder())
         run(parse(argv))
-    except (UsageError, HarmonizerError, OSError, ValueError) as error:
-        print(f"evaluate: error: {error}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         print("evaluate: interrupted; with --csv, --resume continues.", file=sys.stderr)
         return 130

@@ -2,13 +2,13 @@
 
 import importlib.util
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import onnxruntime
 import torch
 from torch import Tensor, nn
 
 from harmonizer.errors import HarmonizerError
+from harmonizer.predictor import plain_session
 
 if TYPE_CHECKING:
     from train.efficientnet import DepthEncoder
@@ -55,7 +55,7 @@ class FrozenStages:
                 "is not installed. Install harmonizer[export], or give --frozen torch."
             )
         self.encoder = encoder
-        self.sessions: dict[tuple[int, ...], onnxruntime.InferenceSession] = {}
+        self.sessions: dict[tuple[int, ...], Any] = {}
 
     def __call__(self, composite: Tensor) -> list[Tensor]:
         """(N, 3, S, S) in [0, 1], float32, to the frozen depths' features and the last stage's.
@@ -74,7 +74,7 @@ class FrozenStages:
         given = {"composite": composite.detach().float().contiguous().numpy()}
         return [torch.from_numpy(array) for array in self.sessions[shape].run(None, given)]
 
-    def _build(self, composite: Tensor) -> onnxruntime.InferenceSession:
+    def _build(self, composite: Tensor) -> Any:
         off = torch.autocast("cpu", enabled=False)
         with warnings.catch_warnings(), torch.no_grad(), off:
             warnings.simplefilter("ignore")
@@ -87,8 +87,4 @@ class FrozenStages:
             )
         if program is None:
             raise FrozenError("torch.onnx.export returned no program. Give --frozen torch.")
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
-        return onnxruntime.InferenceSession(
-            program.model_proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
+        return plain_session(program.model_proto.SerializeToString(), torch.get_num_threads())

@@ -64,13 +64,11 @@ def read_published(path: Path, data: bytes) -> dict[str, Tensor]:
 def own_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Tensors of the published checkpoint, or a wrapped one, under this project's names."""
     found = dict(tensors)
-    while prefix := next((p for p in _PREFIXES if _all_begin(found, p)), ""):
+    while prefix := next(
+        (p for p in _PREFIXES if found and all(n.startswith(p) for n in found)), ""
+    ):
         found = {name.removeprefix(prefix): tensor for name, tensor in found.items()}
     return {_from_published(name): tensor for name, tensor in found.items()}
-
-
-def _all_begin(tensors: Mapping[str, Tensor], prefix: str) -> bool:
-    return bool(tensors) and all(name.startswith(prefix) for name in tensors)
 
 
 def _check_archive(path: Path, data: bytes) -> None:

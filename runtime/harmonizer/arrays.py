@@ -1,4 +1,4 @@
-"""What numpy arrays may be images, masks and outputs: their types, shapes and values.
+"""What numpy arrays may be images and outputs: their types, shapes and values; `masks` has masks.
 
 Images are display-referred sRGB, (H, W, 3) in channel order R, G, B: uint8 (255 stands for 1),
 uint16 (65535 stands for 1) or float32 in [0, 1]. They may have any strides - flips, crops,
@@ -26,11 +26,17 @@ _ON_THE_CPU = 1
 """DLPack's kDLCPU."""
 
 
-def _size(array: Array) -> str:
+def size_of(array: Array) -> str:
+    """Height and width, as messages say them."""
     return f"{array.shape[0]}x{array.shape[1]}"
 
 
-def _check_array(array: object, name: str, types: dict[Any, int]) -> None:
+def check_type(array: object, name: str, types: dict[Any, int]) -> None:
+    """Refuse what is no plain numpy array of one of these types.
+
+    Raises:
+        TypeError: If it is not.
+    """
     if not isinstance(array, np.ndarray):
         raise TypeError(
             f"`{name}` must be a numpy array; got {type(array).__name__}.{_way_to_numpy(array)}"
@@ -83,8 +89,12 @@ def _is_planar(shape: tuple[int, ...]) -> bool:
     return len(shape) == 3 and shape[0] in (3, 4) and shape[2] not in (3, 4)
 
 
-def _check_unit_range(array: Array, name: str) -> None:
-    """Refuse NaN and values outside [0, 1]; the first look at the array makes no copy of it."""
+def check_unit_range(array: Array, name: str) -> None:
+    """Refuse NaN and values outside [0, 1]; the first look at the array makes no copy of it.
+
+    Raises:
+        ValueError: If it is float32 and has some.
+    """
     if array.dtype.type is not np.float32:
         return
     # Numpy reads backwards many times slower, and the order does not matter.
@@ -107,7 +117,7 @@ def check_image(image: Array, name: str) -> None:
     Raises:
         TypeError, ValueError: If it is not.
     """
-    _check_array(image, name, IMAGE_TYPES)
+    check_type(image, name, IMAGE_TYPES)
     if image.ndim != 3 or image.shape[2] != 3:
         remedy = "Take the three colour channels, such as rgba[..., :3]."
         if image.ndim == 2 or image.shape[2:] == (1,):
@@ -118,28 +128,8 @@ def check_image(image: Array, name: str) -> None:
             remedy = "Pass one picture, or each of them to `Harmonizer.batch`."
         raise ValueError(f"`{name}` must have shape (H, W, 3); got {image.shape}. {remedy}")
     if 0 in image.shape:
-        raise ValueError(f"`{name}` must have at least one pixel; got {_size(image)}.")
-    _check_unit_range(image, name)
-
-
-def check_mask(mask: Array, image: Array) -> None:
-    """Refuse what is no (H, W) numpy mask of an image's size.
-
-    Raises:
-        TypeError, ValueError: If it is not.
-    """
-    _check_array(mask, "mask", MASK_TYPES)
-    if mask.ndim != 2:
-        channel = "mask[0]" if mask.shape[:1] == (1,) else "mask[..., 0]"
-        raise ValueError(
-            f"`mask` must have shape (H, W); got {mask.shape}. Take one channel, such as {channel}."
-        )
-    if mask.shape != image.shape[:2]:
-        raise ValueError(
-            "`mask` must have the composite's height and width; got "
-            f"{_size(mask)} for a {_size(image)} composite. Resize it."
-        )
-    _check_unit_range(mask, "mask")
+        raise ValueError(f"`{name}` must have at least one pixel; got {size_of(image)}.")
+    check_unit_range(image, name)
 
 
 def check_out(out: Array, image: Array) -> None:
@@ -149,7 +139,7 @@ def check_out(out: Array, image: Array) -> None:
         TypeError, ValueError: If it has not the image's shape and type, is read-only, or its
             elements overlap.
     """
-    _check_array(out, "out", IMAGE_TYPES)
+    check_type(out, "out", IMAGE_TYPES)
     if out.shape != image.shape or out.dtype != image.dtype:
         raise ValueError(
             f"`out` must have the image's shape and dtype; got {out.shape} {out.dtype} for an "

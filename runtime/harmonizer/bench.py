@@ -7,10 +7,11 @@ Files are neither read nor written while the clock runs.
 import os
 import platform
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -133,3 +134,12 @@ def judge(
         met = value >= target if bound == "at least" else value <= target
         row |= {"target": f"{bound} {target:g}", "met": met}
     return row
+
+
+def verdicts(figures: Iterable[Mapping[str, Any]]) -> str:
+    """Figures that `judge` made, as text, a line each."""
+    said = {True: "met", False: "NOT met", None: ""}
+    return "\n".join(
+        f"{row['name']:64}{row['value']:>10.3f}  {row.get('target', ''):14} {said[row.get('met')]}"
+        for row in figures
+    )

@@ -204,7 +204,7 @@ def _describe_kernel_file() -> str:
 
 
 def _describe_kernels(capability: tuple[int, int]) -> str:
-    from harmonizer.cuda.kernels import kernel_image
+    from harmonizer.cuda.compiled_kernels import kernel_image
 
     image = kernel_image(capability)
     return f"{_describe_kernel_file()}; {len(image):,} bytes for this GPU"

@@ -31,14 +31,14 @@ def parse_document(data: bytes | str) -> Any:
     return document
 
 
-def read_document(path: str | Path, limit: int = DOCUMENT_LIMIT) -> Any:
+def read_document(path: str | Path) -> Any:
     """Parse a file of JSON.
 
     Raises:
-        OSError: If it cannot be read, is no regular file, or has more than `limit` bytes.
+        OSError: If it cannot be read, is no regular file, or has more than `DOCUMENT_LIMIT` bytes.
         ValueError: As `parse_document` does.
     """
-    return parse_document(read_regular(path, limit))
+    return parse_document(read_regular(path, DOCUMENT_LIMIT))
 
 
 def _check_depth(document: object) -> None:

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from harmonizer import _native
 from harmonizer.arguments import Arguments
-from harmonizer.arrays import IMAGE_TYPES, MASK_TYPES, Array, check_image, check_mask, check_out
+from harmonizer.arrays import IMAGE_TYPES, MASK_TYPES, Array, check_image, check_out
 from harmonizer.concerns import EMPTY_MASK, FULL_MASK, VANISHED_MASK
 from harmonizer.contract import LABELS, THUMBNAIL_SIZE, Contract
 from harmonizer.errors import MaskError
+from harmonizer.masks import check_mask
 from harmonizer.ops import OPERATIONS
 from harmonizer.plan import STATISTICS_COUNTS, Plan, Step
 
@@ -181,7 +182,7 @@ class CpuFrame:
         checked: Whether the arrays have been checked.
 
     Raises:
-        TypeError, ValueError: If an array is not as `harmonizer.arrays` says.
+        TypeError, ValueError: If an array is not as `harmonizer.arrays` and `masks` say.
     """
 
     def __init__(
@@ -353,7 +354,7 @@ def check_pair(image: Array, mask: Array | None) -> None:
     """Refuse arrays that are no picture and its mask.
 
     Raises:
-        TypeError, ValueError: If they are not as `harmonizer.arrays` says.
+        TypeError, ValueError: If they are not as `harmonizer.arrays` and `masks` say.
     """
     check_image(image, "image")
     if mask is not None:

@@ -1,4 +1,4 @@
-"""What the values of a mask mean: where black and white lie, and what a lossy file did to them.
+"""What a mask may be, what its values mean, and what a lossy file did to them.
 
 One rule for files, arrays and videos: the largest value of the mask's type is full foreground, and
 a mask whose brightest value is below half of that is refused, because it nearly always has another
@@ -12,11 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harmonizer.arrays import is_on_cpu
+from harmonizer.arrays import MASK_TYPES, Array, check_type, check_unit_range, is_on_cpu, size_of
 from harmonizer.checks import is_number
 from harmonizer.errors import MaskError
-
-Array = NDArray[Any]
 
 BRIGHT = 0.5
 """Part of full foreground that the brightest value of a mask must reach."""
@@ -52,6 +50,26 @@ _FLAT = 0.05
 
 _BLOCK = 8
 """Side of a JPEG's blocks, in pixels; ringing does not reach further."""
+
+
+def check_mask(mask: Array, image: Array) -> None:
+    """Refuse what is no (H, W) numpy mask of an image's size.
+
+    Raises:
+        TypeError, ValueError: If it is not.
+    """
+    check_type(mask, "mask", MASK_TYPES)
+    if mask.ndim != 2:
+        channel = "mask[0]" if mask.shape[:1] == (1,) else "mask[..., 0]"
+        raise ValueError(
+            f"`mask` must have shape (H, W); got {mask.shape}. Take one channel, such as {channel}."
+        )
+    if mask.shape != image.shape[:2]:
+        raise ValueError(
+            "`mask` must have the composite's height and width; got "
+            f"{size_of(mask)} for a {size_of(image)} composite. Resize it."
+        )
+    check_unit_range(mask, "mask")
 
 
 @dataclass(frozen=True, slots=True)

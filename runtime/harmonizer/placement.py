@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harmonizer.arrays import check_image, check_mask
+from harmonizer.arrays import check_image
 from harmonizer.checks import finite
 from harmonizer.errors import PlacementError
 from harmonizer.images.light import to_encoded, to_linear
 from harmonizer.limits import MAX_PIXELS
-from harmonizer.masks import full_value, levels_of, settled
+from harmonizer.masks import check_mask, full_value, levels_of, settled
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -270,6 +270,23 @@ def _share_memory() -> bool:
     return True
 
 
+def plain_session(model: str | bytes | Path, threads: int, **entries: str) -> Any:
+    """ONNX Runtime on the CPU as it is, for graphs that are no predictor of this project.
+
+    Args:
+        model: A file, or its bytes.
+        threads: Of a run.
+        entries: Of the session's configuration, without `session.`.
+    """
+    onnxruntime = import_onnxruntime()
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = threads
+    for name, value in entries.items():
+        options.add_session_config_entry(f"session.{name}", value)
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
 def _open_session(file: OnnxFile, threads: int | None) -> Any:
     onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()

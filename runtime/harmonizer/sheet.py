@@ -13,7 +13,7 @@ from string import Template
 import numpy as np
 
 from harmonizer.errors import HarmonizerError
-from harmonizer.images.files import Photo, Pixels, load_photo, to_depth
+from harmonizer.images.files import Pixels, load_photo, to_depth
 from harmonizer.pairing import Item, Outcome
 from harmonizer.storage import write_file
 
@@ -69,7 +69,7 @@ def write_sheet(
         else:
             try:
                 before = load(item)
-                after = srgb_of(load_photo(item.output, colour_management=True))
+                after = load_photo(item.output, colour_management=True).in_srgb()
             except HarmonizerError as error:
                 notes.append(f"{item.output} cannot be shown: {error}")
                 continue
@@ -110,8 +110,3 @@ def _picture(pixels: Pixels) -> str:
     buffer = BytesIO()
     image.save(buffer, "JPEG", quality=_QUALITY)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
-
-
-def srgb_of(photo: Photo) -> Pixels:
-    """A photograph's pixels in sRGB's colours, as the page shows them."""
-    return photo.pixels if photo.colours is None else photo.colours.to_srgb(photo.pixels)

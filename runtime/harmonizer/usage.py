@@ -1,11 +1,18 @@
 """What every command line checks before any work, of this package and of the toolchain."""
 
+import argparse
+import functools
 import os
 import re
-from collections.abc import Iterable
+import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import ParamSpec
 
+from harmonizer.errors import HarmonizerError
 from harmonizer.storage import check_writable
+
+_Words = ParamSpec("_Words")
 
 _SECRETS = re.compile(r"(?<=://)[^/@\s]*@")
 
@@ -60,3 +67,26 @@ def check_suffix(flag: str, path: Path | None, suffix: str) -> None:
     """
     if path is not None and path.suffix.lower() != suffix:
         raise UsageError(f"{flag} must end in {suffix}; got {path}. Rename it.")
+
+
+def tool_parser(page: str | None, prog: str | None = None) -> argparse.ArgumentParser:
+    """The parser of a tool, whose help begins with the first line of its module's docstring."""
+    description = (page or "").partition("\n")[0]
+    return argparse.ArgumentParser(prog=prog, description=description, allow_abbrev=False)
+
+
+def says_errors(tool: str) -> Callable[[Callable[_Words, int]], Callable[_Words, int]]:
+    """Of a tool's `main`: what is wrong with its input is one line on stderr, and the code is 2."""
+
+    def saying(main: Callable[_Words, int]) -> Callable[_Words, int]:
+        @functools.wraps(main)
+        def run(*words: _Words.args, **named: _Words.kwargs) -> int:
+            try:
+                return main(*words, **named)
+            except (UsageError, HarmonizerError, OSError, ValueError) as error:
+                print(f"{tool}: error: {error}", file=sys.stderr)
+                return 2
+
+        return run
+
+    return saying

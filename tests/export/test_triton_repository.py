@@ -3,7 +3,6 @@
 No Triton server runs here: one of its protocol takes its place, with ONNX Runtime behind it.
 """
 
-import hashlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -144,11 +143,11 @@ def test_engine_is_served_by_tensorrt_where_it_is_the_models(
     words = [str(model), "--engine", str(engine), "--output", str(tmp_path / "r"), *more.split()]
     assert main(words) == 2
     assert "must be described as built from" in capsys.readouterr().err
-    metadata, _, data = read_model(model)
+    file = read_model(model)
     facts = make_description(
         read_engine_file(engine),
-        hashlib.sha256(data).hexdigest(),
-        metadata,
+        file.sha256,
+        file.metadata,
         None,
         {"batch": [1, 16]},
     )

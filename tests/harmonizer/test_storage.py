@@ -245,14 +245,14 @@ def test_folder_of_another_user_is_not_trusted(tmp_path: Path) -> None:
 def test_kernels_of_a_folder_that_others_may_write_are_not_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from harmonizer.cuda import kernels
+    from harmonizer.cuda import compiled_kernels
 
     folder = tmp_path / "kernels"
-    write: Callable[[Path, bytes], None] = kernels._write_cached
+    write: Callable[[Path, bytes], None] = compiled_kernels._write_cached
     write(folder / "entry", b"image")
-    assert kernels._read_cached(folder / "entry") == b"image"
+    assert compiled_kernels._read_cached(folder / "entry") == b"image"
     folder.chmod(0o777)
-    assert kernels._read_cached(folder / "entry") is None
+    assert compiled_kernels._read_cached(folder / "entry") is None
     with pytest.raises(OSError, match="yours alone"):
         write(folder / "entry", b"image")
 

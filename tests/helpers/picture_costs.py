@@ -13,6 +13,7 @@ from tiny_predictor import write_curve_predictor, write_predictor
 from video_clips import HEIGHT, WIDTH, disc, picture, write_clip
 
 from harmonizer import Harmonizer, arrays
+from harmonizer import masks as mask_checks
 from harmonizer.cli import main
 from harmonizer.video import Smoothing, harmonize_frames
 
@@ -52,8 +53,10 @@ def counted() -> Iterator[Costs]:
 
     with pytest.MonkeyPatch.context() as patch:
         for name, owner, method, place in (
-            ("checks", arrays, "_check_array", 0),
-            ("scans", arrays, "_check_unit_range", 0),
+            ("checks", arrays, "check_type", 0),
+            ("checks", mask_checks, "check_type", 0),
+            ("scans", arrays, "check_unit_range", 0),
+            ("scans", mask_checks, "check_unit_range", 0),
             ("uploads", Slot, "upload", 2),
             ("downloads", Slot, "download", 3),
         ):

@@ -12,7 +12,7 @@ from repository import ROOT
 
 import build_kernels
 from harmonizer.c_header import c_header
-from harmonizer.cuda import compiler, kernels
+from harmonizer.cuda import compiled_kernels, compiler
 from harmonizer.errors import DeviceError, HarmonizerWarning
 from harmonizer.ops import OPERATIONS
 from harmonizer.private import CACHE_VARIABLE, cache_folder
@@ -55,7 +55,7 @@ def sources(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     folder.mkdir()
     (folder / compiler.MAIN_SOURCE).write_bytes(NOTHING)
     monkeypatch.setattr(compiler, "kernel_folder", lambda: folder)
-    monkeypatch.setattr(kernels, "IMAGE", tmp_path / "hz_kernels.fatbin")
+    monkeypatch.setattr(compiled_kernels, "IMAGE", tmp_path / "hz_kernels.fatbin")
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
     return folder
 
@@ -132,33 +132,33 @@ def test_operation_without_pixel_maths_does_not_compile(tmp_path: Path) -> None:
 def test_image_is_compiled_once_and_then_read_from_the_cache(
     sources: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    image = kernels.kernel_image((9, 0))
+    image = compiled_kernels.kernel_image((9, 0))
     assert image.startswith(b"\x7fELF") and b"nothing" in image
-    monkeypatch.setattr(kernels, "compile_kernels", None)
-    assert kernels.kernel_image((9, 0)) == image
+    monkeypatch.setattr(compiled_kernels, "compile_kernels", None)
+    assert compiled_kernels.kernel_image((9, 0)) == image
 
 
 def test_image_for_other_sources_gpus_or_compilers_is_another_entry(
     sources: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kernels.kernel_image((9, 0))
-    kernels.kernel_image((8, 6))
+    compiled_kernels.kernel_image((9, 0))
+    compiled_kernels.kernel_image((8, 6))
     (sources / "unused.cuh").write_text("")
-    kernels.kernel_image((9, 0))
+    compiled_kernels.kernel_image((9, 0))
     (sources / "unused.cuh").write_text("// edited")
-    kernels.kernel_image((9, 0))
-    monkeypatch.setattr(kernels, "compiler_version", lambda: (99, 0))
-    kernels.kernel_image((9, 0))
+    compiled_kernels.kernel_image((9, 0))
+    monkeypatch.setattr(compiled_kernels, "compiler_version", lambda: (99, 0))
+    compiled_kernels.kernel_image((9, 0))
     assert len(list(cache_folder("kernels").iterdir())) == 5
 
 
 @pytest.mark.parametrize("damage", [b"", b"short", b"\0" * 5000])
 def test_image_from_a_damaged_cache_entry_is_compiled_again(sources: Path, damage: bytes) -> None:
-    image = kernels.kernel_image((9, 0))
+    image = compiled_kernels.kernel_image((9, 0))
     (entry,) = cache_folder("kernels").iterdir()
     whole = entry.read_bytes()
     entry.write_bytes(damage)
-    assert kernels.kernel_image((9, 0)) == image
+    assert compiled_kernels.kernel_image((9, 0)) == image
     assert entry.read_bytes() == whole
 
 
@@ -168,28 +168,30 @@ def test_image_with_an_unwritable_cache_is_returned_with_a_warning(
     (tmp_path / "file").touch()  # a folder's permissions do not stop root
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "file"))
     with pytest.warns(HarmonizerWarning, match=CACHE_VARIABLE):
-        assert kernels.kernel_image((9, 0)).startswith(b"\x7fELF")
+        assert compiled_kernels.kernel_image((9, 0)).startswith(b"\x7fELF")
 
 
 def test_image_for_a_gpu_newer_than_the_compiler_is_ptx(sources: Path) -> None:
-    image = kernels.kernel_image((99, 0))
+    image = compiled_kernels.kernel_image((99, 0))
     assert b".visible .entry nothing" in image and image.endswith(b"\0")
 
 
 def test_image_for_a_gpu_that_is_too_old_is_refused(sources: Path) -> None:
     with pytest.raises(DeviceError, match=r"compute capability 7.5 or newer; it has 3.5"):
-        kernels.kernel_image((3, 5))
+        compiled_kernels.kernel_image((3, 5))
 
 
 def test_image_made_ahead_of_time_is_used_while_its_sources_are_the_same(
     sources: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kernels.write_image(kernels.IMAGE, b"made before", compiler.digest_of(compiler.read_sources()))
-    assert kernels.kernel_image((9, 0)) == b"made before"
-    kernels.IMAGE.write_bytes(b"made bef")
-    assert kernels.kernel_image((9, 0)).startswith(b"\x7fELF")
-    kernels.write_image(kernels.IMAGE, b"made before", "of other sources")
-    assert kernels.kernel_image((9, 0)).startswith(b"\x7fELF")
+    compiled_kernels.write_image(
+        compiled_kernels.IMAGE, b"made before", compiler.digest_of(compiler.read_sources())
+    )
+    assert compiled_kernels.kernel_image((9, 0)) == b"made before"
+    compiled_kernels.IMAGE.write_bytes(b"made bef")
+    assert compiled_kernels.kernel_image((9, 0)).startswith(b"\x7fELF")
+    compiled_kernels.write_image(compiled_kernels.IMAGE, b"made before", "of other sources")
+    assert compiled_kernels.kernel_image((9, 0)).startswith(b"\x7fELF")
 
 
 def test_image_without_compiler_or_made_ahead_of_time_names_both_ways_out(
@@ -199,7 +201,7 @@ def test_image_without_compiler_or_made_ahead_of_time_names_both_ways_out(
     compiler.load_nvrtc.cache_clear()
     try:
         with pytest.raises(DeviceError, match=r"is missing.*pip install.*make cuda"):
-            kernels.kernel_image((9, 0))
+            compiled_kernels.kernel_image((9, 0))
     finally:
         compiler.load_nvrtc.cache_clear()
 
@@ -207,7 +209,7 @@ def test_image_without_compiler_or_made_ahead_of_time_names_both_ways_out(
 def test_sources_that_do_not_compile_raise_with_the_log(sources: Path) -> None:
     (sources / compiler.MAIN_SOURCE).write_text("this is no kernel")
     with pytest.raises(DeviceError, match=r"must compile with NVRTC[\s\S]*error"):
-        kernels.kernel_image((9, 0))
+        compiled_kernels.kernel_image((9, 0))
 
 
 def test_wheel_carries_the_sources(tmp_path: Path) -> None:
@@ -223,4 +225,4 @@ def test_fatbin_holds_every_architecture(tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "build_kernels.py"), "--output", str(target)]
     subprocess.run(command, check=True, capture_output=True)
     digest = compiler.digest_of(compiler.read_sources())
-    assert kernels.read_image(target, digest) == target.read_bytes()
+    assert compiled_kernels.read_image(target, digest) == target.read_bytes()

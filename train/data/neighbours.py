@@ -9,7 +9,6 @@ nearer than a near-duplicate would be is left out, and so is the photograph itse
 import hashlib
 import json
 import multiprocessing
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -21,11 +20,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from harmonizer.private import locked
 from harmonizer.systems import available_cores
 from train.data.crops import usable
 from train.data.labels import labels_of
-from train.data.packing import PACKED_SIZE, PackedImages, in_parallel
+from train.data.packing import PACKED_SIZE, PackedImages, in_parallel, remove_cache, to_be_made
 from train.data.regions import random_region
 from train.pretrained import SHA256, Embedder
 
@@ -146,12 +144,11 @@ def open_neighbours(sources: Sequence[PackedImages], cache: str | Path) -> Neigh
     names = json.dumps([source.folder.name for source in sources])
     text = f"{FORMAT} {SHA256} {names}"
     folder = Path(cache) / f"neighbours-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
-    if not folder.is_dir():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with locked(folder.with_suffix(".lock")):
-            if not folder.is_dir():
-                _make(folder, sources)
-                _remove_orphans(folder.parent)
+    with to_be_made(folder) as unfinished:
+        if unfinished is not None:
+            _make(unfinished, sources)
+    if unfinished is not None:
+        _remove_orphans(folder.parent)
     return load_neighbours(folder)
 
 
@@ -164,40 +161,31 @@ def _remove_orphans(cache: Path) -> None:
     """Remove tables of photographs whose packed images are gone."""
     for path in cache.glob(f"neighbours-*/{_SOURCES}"):
         if not all((cache / name).is_dir() for name in json.loads(path.read_text("utf-8"))):
-            shutil.rmtree(path.parent)
-            path.parent.with_suffix(".lock").unlink(missing_ok=True)
+            remove_cache(path.parent)
 
 
 def _make(folder: Path, sources: Sequence[PackedImages]) -> None:
     places = places_of(sources)
     embedder = Embedder()  # first, since it may be absent
-    unfinished = folder.with_suffix(".partial")
-    shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was killed
-    try:
-        unfinished.mkdir()
-        shape = (len(places), REGIONS, REGION_SIDE, REGION_SIDE)
-        regions = np.lib.format.open_memmap(unfinished / "regions.npy", "w+", np.uint8, shape)
-        for place, masks in enumerate(_all_regions(sources)):
-            regions[place] = masks
-        regions.flush()
-        entries = np.array(
-            [
-                (place, region)
-                for place, (source, row) in enumerate(places)
-                for region in range(-1 if usable(source.fractions[row]) else 0, REGIONS)
-            ],
-            np.int32,
-        )
-        vectors, labels = _embed(embedder, places, entries, regions)
-        made_of = (entries, nearest(vectors, entries), labels.to(torch.uint8).cpu().numpy())
-        for name, table in zip(_TABLES, made_of, strict=True):
-            np.save(unfinished / f"{name}.npy", table)
-        names = json.dumps([source.folder.name for source in sources])
-        (unfinished / _SOURCES).write_text(names, encoding="utf-8")
-        unfinished.rename(folder)
-    except BaseException:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        raise
+    shape = (len(places), REGIONS, REGION_SIDE, REGION_SIDE)
+    regions = np.lib.format.open_memmap(folder / "regions.npy", "w+", np.uint8, shape)
+    for place, masks in enumerate(_all_regions(sources)):
+        regions[place] = masks
+    regions.flush()
+    entries = np.array(
+        [
+            (place, region)
+            for place, (source, row) in enumerate(places)
+            for region in range(-1 if usable(source.fractions[row]) else 0, REGIONS)
+        ],
+        np.int32,
+    )
+    vectors, labels = _embed(embedder, places, entries, regions)
+    made_of = (entries, nearest(vectors, entries), labels.to(torch.uint8).cpu().numpy())
+    for name, table in zip(_TABLES, made_of, strict=True):
+        np.save(folder / f"{name}.npy", table)
+    names = json.dumps([source.folder.name for source in sources])
+    (folder / _SOURCES).write_text(names, encoding="utf-8")
 
 
 def _all_regions(sources: Sequence[PackedImages]) -> Iterator[NDArray[np.uint8]]:

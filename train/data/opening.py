@@ -1,5 +1,6 @@
-"""Open image files of data sets as the runtime opens a user's: regular files within limits."""
+"""Where data sets lie, and their images, opened as the runtime opens a user's: within limits."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -9,6 +10,11 @@ from PIL import Image
 
 from harmonizer.limits import MAX_PIXELS, check_size, max_file_bytes
 from harmonizer.reading import read_regular
+
+
+def data_folder() -> Path:
+    """Where data lies: $HARMONIZER_DATA, by default ../shared/data."""
+    return Path(os.environ.get("HARMONIZER_DATA", "../shared/data"))
 
 
 @contextmanager

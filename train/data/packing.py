@@ -12,6 +12,7 @@ import shutil
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -130,15 +131,45 @@ def open_packed(
     """
     names = [str(record[0]) for record in records]
     folder = Path(cache) / f"{kind}-{fingerprint(root, records, planes)}"
-    if not folder.is_dir():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with locked(folder.with_suffix(".lock")):
-            if not folder.is_dir():
-                _pack(folder, kind, root, names, read, planes, max_corrupt)
-                _remove_older(folder, kind)
+    with to_be_made(folder) as unfinished:
+        if unfinished is not None:
+            _pack(unfinished, kind, root, names, read, planes, max_corrupt)
+    if unfinished is not None:
+        _remove_older(folder, kind)
     packed = load_packed(folder)
     _check_share(packed.skipped, len(names), kind, max_corrupt)
     return packed
+
+
+@contextmanager
+def to_be_made(folder: Path) -> Iterator[Path | None]:
+    """The folder under another name, for what is to be in it; None if it is there already.
+
+    Of several processes one makes it, and the others wait. It gets its name once it is whole.
+    """
+    if folder.is_dir():
+        yield None
+        return
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = folder.with_suffix(".partial")
+    with locked(folder.with_suffix(".lock")):
+        if folder.is_dir():
+            yield None
+            return
+        shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was killed
+        try:
+            unfinished.mkdir()
+            yield unfinished
+            unfinished.rename(folder)
+        except BaseException:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            raise
+
+
+def remove_cache(folder: Path) -> None:
+    """Remove what `to_be_made` made."""
+    shutil.rmtree(folder)
+    folder.with_suffix(".lock").unlink(missing_ok=True)
 
 
 def fingerprint(root: Path, records: Sequence[Record], planes: int) -> str:
@@ -197,8 +228,7 @@ def _remove_older(folder: Path, kind: str) -> None:
         except (OSError, ValueError, KeyError):
             continue  # not known to be of the same files
         if same and path.parent != folder:
-            shutil.rmtree(path.parent)
-            path.parent.with_suffix(".lock").unlink(missing_ok=True)
+            remove_cache(path.parent)
 
 
 def _pack(
@@ -210,52 +240,44 @@ def _pack(
     planes: int,
     max_corrupt: float,
 ) -> None:
-    unfinished = folder.with_suffix(".partial")
-    shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was killed
     needed, free = len(names) * planes * PLANE, shutil.disk_usage(folder.parent).free
     if needed > free:
         raise OSError(
             f"packing {len(names):,} {kind} needs {needed / 1e9:.2g} GB in {folder.parent}; "
             f"{free / 1e9:.2g} GB are free. Name another folder with --cache."
         )
-    try:
-        unfinished.mkdir()
-        path = unfinished / "pixels.npy"
-        shape = (len(names), planes, PACKED_SIZE, PACKED_SIZE)
-        pixels = np.lib.format.open_memmap(path, "w+", np.uint8, shape)
-        with path.open("r+b") as file:
-            # Claims the space now: a disk that fills up later would kill the process, as writing
-            # to a mapped page has no other way to fail.
-            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    path = folder / "pixels.npy"
+    shape = (len(names), planes, PACKED_SIZE, PACKED_SIZE)
+    pixels = np.lib.format.open_memmap(path, "w+", np.uint8, shape)
+    with path.open("r+b") as file:
+        # Claims the space now: a disk that fills up later would kill the process, as writing
+        # to a mapped page has no other way to fail.
+        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
-        def pack_one(row: int) -> tuple[float, str]:
-            try:
-                image, fraction = read(row)
-            except Exception as error:  # damaged files make decoders raise nearly anything
-                return 0.0, " ".join(str(error).split()) or type(error).__name__
-            pixels[row] = image
-            return fraction, ""
+    def pack_one(row: int) -> tuple[float, str]:
+        try:
+            image, fraction = read(row)
+        except Exception as error:  # damaged files make decoders raise nearly anything
+            return 0.0, " ".join(str(error).split()) or type(error).__name__
+        pixels[row] = image
+        return fraction, ""
 
-        fractions, skipped = [], {}
-        results = in_parallel(pack_one, range(len(names)), f"packing {kind}")
-        for row, (fraction, reason) in enumerate(results):
-            fractions.append(fraction)
-            if reason:
-                skipped[str(row)] = reason
-                lines = [f"{names[int(at)]}: {why}" for at, why in skipped.items()]
-                _check_share(lines, len(names), kind, max_corrupt)
-        pixels.flush()
-        index = {
-            "root": str(root.resolve()),
-            "names": list(names),
-            "fractions": fractions,
-            "skipped": skipped,
-        }
-        (unfinished / _INDEX).write_text(json.dumps(index), encoding="utf-8")
-        unfinished.rename(folder)
-    except BaseException:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        raise
+    fractions, skipped = [], {}
+    results = in_parallel(pack_one, range(len(names)), f"packing {kind}")
+    for row, (fraction, reason) in enumerate(results):
+        fractions.append(fraction)
+        if reason:
+            skipped[str(row)] = reason
+            lines = [f"{names[int(at)]}: {why}" for at, why in skipped.items()]
+            _check_share(lines, len(names), kind, max_corrupt)
+    pixels.flush()
+    index = {
+        "root": str(root.resolve()),
+        "names": list(names),
+        "fractions": fractions,
+        "skipped": skipped,
+    }
+    (folder / _INDEX).write_text(json.dumps(index), encoding="utf-8")
 
 
 def in_parallel(

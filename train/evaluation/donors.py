@@ -3,7 +3,6 @@
 python -m train.evaluation.donors VAL TRAIN [--output FILE.csv]
 """
 
-import argparse
 import csv
 import io
 import sys
@@ -14,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harmonizer.errors import HarmonizerError
 from harmonizer.storage import write_atomically
+from harmonizer.usage import says_errors, tool_parser
 from train.data.neighbours import DUPLICATE, NEAREST, crop_foreground
 from train.data.packing import in_parallel
 from train.data.photos import list_photos, read_photo
@@ -25,18 +24,15 @@ from train.pretrained import Embedder
 SEED = 2210
 
 
+@says_errors("donors")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the list; 2 for bad input."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = tool_parser(__doc__)
     parser.add_argument("val", type=Path, help="folder whose photographs are recoloured")
     parser.add_argument("train", type=Path, help="folder beside it that donors come from")
     parser.add_argument("--output", type=Path, default=DONORS)
     options = parser.parse_args(arguments)
-    try:
-        write_atomically(options.output, choose(options.val, options.train).encode())
-    except (HarmonizerError, OSError, ValueError) as error:
-        print(f"donors: error: {error}", file=sys.stderr)
-        return 2
+    write_atomically(options.output, choose(options.val, options.train).encode())
     return 0
 
 

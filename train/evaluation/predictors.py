@@ -9,6 +9,7 @@ many processes share the machine.
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -21,7 +22,7 @@ from torch import Tensor
 from harmonizer import Harmonizer
 from harmonizer.contract import DEFAULT_LABEL, END_TO_END_FORMAT, FORMAT
 from harmonizer.errors import ModelError, shortened
-from harmonizer.predictor import import_onnxruntime
+from harmonizer.predictor import plain_session
 from train.checkpoints import load_checkpoint
 from train.evaluation.triplets import planes
 from train.filters import apply_filters, blend, split_arguments
@@ -231,15 +232,11 @@ def _channels(value: Any) -> int | None:
 def _open_session(path: Path) -> Any:
     if not path.is_file():
         raise ModelError(f"the model must be an ONNX file; there is none at {path}.")
-    onnxruntime = import_onnxruntime()
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = 1
     try:
-        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        return plain_session(path, 1)
     except Exception as error:  # ONNX Runtime's error classes share no public base
         raise ModelError(
-            f"{path} must be an ONNX model that ONNX Runtime {onnxruntime.__version__} can run; "
+            f"{path} must be an ONNX model that ONNX Runtime {version('onnxruntime')} can run; "
             f"it is not ({shortened(error)})."
         ) from error
 

@@ -4,7 +4,9 @@ import csv
 import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -157,12 +159,13 @@ def markdown(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
     )
 
 
-def jsonable(row: Mapping[str, object]) -> Row:
+def jsonable(value: Any) -> Any:
     """Without infinities and NaN, which JSON does not have: they become None."""
-    return {
-        key: None if isinstance(value, float) and not math.isfinite(value) else value
-        for key, value in row.items()
-    }
+    if isinstance(value, dict):
+        return {key: jsonable(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [jsonable(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def picture_bytes(picture: Image.Image, path: Path) -> bytes:
@@ -173,27 +176,32 @@ def picture_bytes(picture: Image.Image, path: Path) -> bytes:
     return buffer.getvalue()
 
 
-def contact_sheet(cases: Sequence[tuple[str, Sequence[Array]]]) -> Image.Image:
-    """Rows of composite, mask, harmonized image and photograph, each under its caption.
+def contact_sheet(
+    cases: Sequence[tuple[Sequence[str], Sequence[Array]]], height: int = PICTURE_HEIGHT
+) -> Image.Image:
+    """Rows of pictures at one height, under their captions.
 
     Args:
-        cases: Caption and pictures, (H, W, 3) or (H, W), uint8 or float32 in [0, 1].
+        cases: A caption for each picture, or one for all, and the pictures, (H, W, 3) or (H, W),
+            uint8 or float32 in [0, 1].
+        height: Of a picture.
     """
-    rows = [(caption, [_scaled(picture) for picture in pictures]) for caption, pictures in cases]
+    rows = [(captions, [_scaled(p, height) for p in pictures]) for captions, pictures in cases]
     width = max(sum(p.width + GAP for p in pictures) for _, pictures in rows) - GAP
-    sheet = Image.new("RGB", (width, len(rows) * (CAPTION + PICTURE_HEIGHT + GAP)), "white")
+    sheet = Image.new("RGB", (width, len(rows) * (CAPTION + height + GAP)), "white")
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(16)
-    for index, (caption, pictures) in enumerate(rows):
-        left, top = 0, index * (CAPTION + PICTURE_HEIGHT + GAP)
-        draw.text((4, top + 2), caption, "black", font)
-        for picture in pictures:
-            sheet.paste(picture, (left, top + CAPTION))
-            left += picture.width + GAP
+    for index, (captions, pictures) in enumerate(rows):
+        left, top = 0, index * (CAPTION + height + GAP)
+        for caption, picture in zip_longest(captions, pictures, fillvalue=""):
+            draw.text((left + 4, top + 2), str(caption), "black", font)
+            if isinstance(picture, Image.Image):
+                sheet.paste(picture, (left, top + CAPTION))
+                left += picture.width + GAP
     return sheet
 
 
-def _scaled(picture: Array) -> Image.Image:
+def _scaled(picture: Array, height: int) -> Image.Image:
     if picture.dtype != np.uint8:
         picture = (picture * 255 + 0.5).astype(np.uint8)
     image = Image.fromarray(picture)
-    return image.resize((max(1, image.width * PICTURE_HEIGHT // image.height), PICTURE_HEIGHT))
+    return image.resize((max(1, round(image.width * height / image.height)), height))

@@ -370,11 +370,9 @@ def named_thumbnails(triplets: Iterable[Triplet]) -> Iterator[Named]:
         yield (triplet.name, *triplet.thumbnails())
 
 
-def validation_composites(
-    folder: Path, filters: tuple[str, ...] = DEFAULT_FILTERS
-) -> Iterator[Named]:
+def validation_composites(folder: Path) -> Iterator[Named]:
     """The thumbnails of `validation_triplets`."""
-    return named_thumbnails(validation_triplets(folder, filters))
+    return named_thumbnails(validation_triplets(folder))
 
 
 def benchmark_composites(folder: Path) -> Iterator[Named]:

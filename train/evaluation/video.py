@@ -17,9 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage import registration
 
-from harmonizer.errors import HarmonizerError
 from harmonizer.harmonizer import Harmonizer
-from harmonizer.plan import Plan
 from harmonizer.recipes import Recipe, Tools
 from harmonizer.storage import write_atomically
 from harmonizer.usage import UsageError, check_outputs, check_suffix
@@ -28,6 +26,7 @@ from harmonizer.video.planes import foreground_box
 from harmonizer.video.planning import Tally, VideoFrame, interpolated, planned, predicted, replayed
 from harmonizer.video.smoothing import OFF, Smoothing
 from harmonizer.video.track import Track
+from train.evaluation.report import jsonable
 from train.evaluation.video_clips import (
     Clip,
     composed_clip,
@@ -178,7 +177,8 @@ class Session:
         for video_frame in self._plans(variant):
             drawn.append(self._draw(video_frame))
             if video_frame.plan is not None:
-                plans.append(_numbers(video_frame.plan))
+                numbers = [to_numbers(step.argument) for step in video_frame.plan.steps]
+                plans.append(np.concatenate(numbers))
         jitter = float(np.abs(np.diff(plans, axis=0)).mean())
         lag = [
             _foreground_mean(np.abs(d.astype(np.float32) - p).mean(axis=2), m)
@@ -244,10 +244,6 @@ class Session:
         return video_frame.opened.draw(video_frame.plan)
 
 
-def _numbers(plan: Plan) -> NDArray[np.float64]:
-    return np.concatenate([to_numbers(step.argument) for step in plan.steps])
-
-
 def _foreground_mean(values: NDArray[Any], mask: Pixels) -> float:
     weight = mask.astype(np.float64)
     return float((values * weight).sum() / max(weight.sum(), 1.0))
@@ -307,36 +303,31 @@ def main(argv: Sequence[str], default: Path) -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="all figures")
     args = parser.parse_args(argv)
     if args.clips < 1 or args.frames < 3:
-        print("evaluate: error: --clips must be at least 1, --frames 3.", file=sys.stderr)
-        return 2
-    try:
-        check_outputs({"--json": args.json}, [args.model])
-        check_suffix("--json", args.json, ".json")
-        groups: dict[str, list[Score]] = {}
-        with Harmonizer(args.model, "cpu", 1) as harmonizer:
-            sets = {
-                "known answer": [
-                    *synthetic_clips(args.data / "val", args.clips, args.frames, args.seed),
-                    *recoloured_clips(args.data / "video/davis_horsejump", 3, args.seed),
-                ],
-                "real composite": [composed_clip(args.data / "video/harmonizer_demo")],
-            }
-            for name, clips in sets.items():
-                groups[name] = []
-                for clip in clips:
-                    session = Session(harmonizer, clip)
-                    scores = [*session.references(), *map(session.score, VARIANTS)]
-                    groups[name] += scores
-                    print(f"{clip.name}: {len(clip.times)} frames", file=sys.stderr)
-    except (UsageError, HarmonizerError, OSError, ValueError) as error:
-        print(f"evaluate: error: {error}", file=sys.stderr)
-        return 2
+        raise UsageError("--clips must be at least 1, --frames 3.")
+    check_outputs({"--json": args.json}, [args.model])
+    check_suffix("--json", args.json, ".json")
+    groups: dict[str, list[Score]] = {}
+    with Harmonizer(args.model, "cpu", 1) as harmonizer:
+        sets = {
+            "known answer": [
+                *synthetic_clips(args.data / "val", args.clips, args.frames, args.seed),
+                *recoloured_clips(args.data / "video/davis_horsejump", 3, args.seed),
+            ],
+            "real composite": [composed_clip(args.data / "video/harmonizer_demo")],
+        }
+        for name, clips in sets.items():
+            groups[name] = []
+            for clip in clips:
+                session = Session(harmonizer, clip)
+                scores = [*session.references(), *map(session.score, VARIANTS)]
+                groups[name] += scores
+                print(f"{clip.name}: {len(clip.times)} frames", file=sys.stderr)
     document = {}
     for name, scores in groups.items():
         rows = summarise(scores)
         document[name] = {"means": rows, "clips": [asdict(score) for score in scores]}
         print(f"\n{name}\n\n{table(rows)}")
     if args.json:
-        text = json.dumps(document, indent=1).replace("NaN", "null") + "\n"
+        text = json.dumps(jsonable(document), indent=1) + "\n"
         write_atomically(args.json, text.encode())
     return 0

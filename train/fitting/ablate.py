@@ -9,7 +9,6 @@ trained on composites that they do not contain, so what it gains shows on real c
 import argparse
 import dataclasses
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,8 @@ from typing import Any
 from harmonizer.ops import PHOTO_FILTERS
 from harmonizer.storage import write_atomically
 from train.checkpoints import load_checkpoint
+from train.data.opening import data_folder
+from train.evaluation.report import markdown
 from train.evaluation.triplets import benchmark_composites, validation_composites
 from train.fitting.config import (
     ConfigError,
@@ -112,23 +113,20 @@ def check_flags(options: argparse.Namespace, variants: Mapping[str, Mapping[str,
 
 def table(name: str, config: FitConfig, rows: Mapping[str, Mapping[str, Any]]) -> str:
     """The results in Markdown, with the budget that they hold for."""
-    columns = list(next(iter(rows.values())))
-    lines = [
-        f"| {name} | {' | '.join(columns)} |",
-        "|---" * (len(columns) + 1) + "|",
+    body = [
+        [label, *(f"{v:,}" if isinstance(v, int) else f"{v:.4g}" for v in row.values())]
+        for label, row in rows.items()
     ]
-    for label, row in rows.items():
-        cells = [f"{v:,}" if isinstance(v, int) else f"{v:.4g}" for v in row.values()]
-        lines.append(f"| {label} | {' | '.join(cells)} |")
     budget = f"{config.epochs} epochs" if config.samples is None else f"{config.samples:,} images"
-    lines += ["", f"fMSE, mean over images, 256x256; one run each of {budget} at {config.size}x"]
-    lines[-1] += f"{config.size}, batch {config.batch}, seed {config.seed}."
-    return "\n".join(lines) + "\n"
+    return (
+        f"{markdown([name, *next(iter(rows.values()))], body)}\n\nfMSE, mean over images, 256x256; "
+        f"one run each of {budget} at {config.size}x{config.size}, batch {config.batch}, seed "
+        f"{config.seed}.\n"
+    )
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run an ablation as the flags say; print and write its table."""
-    shared = Path(os.environ.get("HARMONIZER_DATA", "../shared/data"))
     parser = Parser("python -m train ablate", "Variants of one choice at equal budget.")
     parser.add_argument(
         "name", choices=dict.fromkeys(n for names in ABLATIONS.values() for n in names)
@@ -146,7 +144,7 @@ def main(arguments: Sequence[str]) -> int:
     variants = ABLATIONS[model][options.name]
     check_flags(options, variants)
     device = default_device()
-    val = Path(config.val or shared / "val")
+    val = Path(config.val or data_folder() / "val")
     sets = {"val": Validation(validation_composites(val), device)}
     if options.iharmony4:
         sets["iHarmony4"] = Validation(benchmark_composites(options.iharmony4), device)

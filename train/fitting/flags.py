@@ -4,14 +4,13 @@ import argparse
 import dataclasses
 import functools
 import inspect
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import is_dataclass
-from pathlib import Path
 from typing import Any, Literal, NoReturn, get_args, get_origin, get_type_hints
 
 from train.data.config import DataConfig
+from train.data.opening import data_folder
 from train.fitting.config import (
     ConfigError,
     FitConfig,
@@ -119,19 +118,14 @@ def fit_config(options: argparse.Namespace, stored: Mapping[str, Any] | None = N
         base = {**MODELS[name].recipe, **base}
     data = base.setdefault("data", {})
     if isinstance(data, dict) and not (data.get("photos") or data.get("pairs")):
-        data["photos"] = [str(Path(data_folder(), "train"))]
+        data["photos"] = [str(data_folder() / "train")]
     return from_dict(FitConfig, base)
-
-
-def data_folder() -> str:
-    """Where training data lies: $HARMONIZER_DATA, by default ../shared/data."""
-    return os.environ.get("HARMONIZER_DATA", "../shared/data")
 
 
 def with_data_folder(value: Any) -> Any:
     """A configuration whose texts say $HARMONIZER_DATA, with the folder in its place."""
     if isinstance(value, str):
-        return value.replace("$HARMONIZER_DATA", data_folder())
+        return value.replace("$HARMONIZER_DATA", str(data_folder()))
     if isinstance(value, list):
         return [with_data_folder(item) for item in value]
     if isinstance(value, dict):

@@ -4,7 +4,6 @@ python -m train pieces RUN --output DIR         cut
 python -m train pieces DIR --output RUN --join  join; then --resume goes on
 """
 
-import argparse
 import hashlib
 import json
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from harmonizer.documents import read_document
 from harmonizer.errors import HarmonizerError, brief
 from harmonizer.reading import CHECKPOINT_LIMIT, read_regular
 from harmonizer.storage import make_folder, write_atomically
+from harmonizer.usage import tool_parser
 from train.fitting.log import LOG
 from train.fitting.state import BEST, CHECKPOINT, CONFIG, STATE
 
@@ -97,9 +97,7 @@ def _read_index(path: Path) -> dict[str, tuple[list[str], str]]:
 
 def main(arguments: Sequence[str]) -> int:
     """Cut or join, and say what was written."""
-    parser = argparse.ArgumentParser(
-        "python -m train pieces", description="Cut a run's files into pieces, or join them."
-    )
+    parser = tool_parser(__doc__, "python -m train pieces")
     parser.add_argument("source", type=Path, help="the run, or with --join the pieces' folder")
     parser.add_argument("--output", type=Path, required=True, help="folder for what is written")
     parser.add_argument("--join", action="store_true", help="put the run together again")

@@ -6,8 +6,6 @@ further operations (docs/decisions/0004-two-more-operations.md).
     python -m train.research.ceiling --filters temperature,brightness,...
 """
 
-import argparse
-import os
 from pathlib import Path
 
 import torch
@@ -15,6 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from harmonizer.ops import DEFAULT_FILTERS, check_filters
+from harmonizer.usage import tool_parser
+from train.data.opening import data_folder
 from train.evaluation.metrics import foreground_mse
 from train.evaluation.triplets import benchmark_composites
 from train.filters import apply_filters, blend
@@ -56,11 +56,8 @@ def optimise(
 
 def main() -> None:
     """Print mean and median fMSE over the triplets of an iHarmony4-style folder."""
-    shared = Path(os.environ.get("HARMONIZER_DATA", "../shared/data"))
-    parser = argparse.ArgumentParser(
-        description="fMSE that a filter list could reach.", allow_abbrev=False
-    )
-    parser.add_argument("--iharmony4", type=Path, default=shared / "iharmony4")
+    parser = tool_parser(__doc__)
+    parser.add_argument("--iharmony4", type=Path, default=data_folder() / "iharmony4")
     parser.add_argument("--filters", default=",".join(DEFAULT_FILTERS))
     parser.add_argument("--steps", type=int, default=300)
     args = parser.parse_args()

@@ -1,6 +1,5 @@
 """`python -m train curves`: a run's log as a picture."""
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +9,7 @@ mpl.use("agg")  # pictures go to files; no display is needed
 
 from matplotlib import pyplot as plt
 
+from harmonizer.usage import tool_parser
 from train.fitting.log import LOG, LogError, read_log
 
 SMOOTHING = 0.9
@@ -21,9 +21,7 @@ HEADROOM = 1.05
 
 def main(arguments: Sequence[str]) -> int:
     """Draw the curves of a run."""
-    parser = argparse.ArgumentParser(
-        prog="python -m train curves", description=__doc__, allow_abbrev=False
-    )
+    parser = tool_parser(__doc__, "python -m train curves")
     parser.add_argument("run", type=Path, help="folder of a run, with log.jsonl")
     parser.add_argument("--output", type=Path, required=True, help="picture to write (.png, .svg)")
     options = parser.parse_args(arguments)

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harmonizer.backends import BACKENDS
-from harmonizer.bench import SCHEMA_VERSION, environment, judge, run_cases, table
+from harmonizer.bench import SCHEMA_VERSION, environment, judge, run_cases, table, verdicts
+from harmonizer.cli.options import number, thread_count
 from harmonizer.harmonizer import Harmonizer
 from harmonizer.storage import write_atomically
 from harmonizer.usage import UsageError
@@ -25,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", type=Path, help="predictor ONNX file (the shipped one)")
     parser.add_argument("--backend", choices=BACKENDS, default="auto")
     parser.add_argument(
-        "--threads", type=_threads, default=os.cpu_count() or 1, help="(%(default)s)"
+        "--threads", type=thread_count, default=os.cpu_count() or 1, help="(%(default)s)"
     )
     parser.add_argument(
         "--size",
@@ -59,17 +60,8 @@ def _size(text: str) -> tuple[int, int]:
     return width, height
 
 
-def _threads(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number above 0; got {text!r}")
-    return int(text)
-
-
 def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
+    value = number(text)
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"must be a number of seconds above 0; got {text!r}")
     return value
@@ -100,9 +92,8 @@ def run(args: argparse.Namespace) -> int:
             results = run_cases(harmonizer, sizes, args.dtype or ["uint8"], args.seconds)
     document["measurements"] = [asdict(result) for result in results]
     print(table(results))
-    for row in document.get("figures", ()):
-        verdict = {True: "met", False: "NOT met"}.get(row.get("met"), "")
-        print(f"{row['name']:64}{row['value']:>10.3f}  {row.get('target', ''):14} {verdict}")
+    if "figures" in document:
+        print(verdicts(document["figures"]))
     if args.output:
         write_atomically(args.output, (json.dumps(document, indent=2) + "\n").encode())
         print(f"wrote {args.output}", file=sys.stderr)

@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import math
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -12,7 +11,7 @@ from typing import Any
 from harmonizer.batch import Record, Worker
 from harmonizer.cli import FAILURE, SUCCESS
 from harmonizer.cli.following import follow, report
-from harmonizer.cli.options import read_file_options, read_opening
+from harmonizer.cli.options import number, read_file_options, read_opening
 from harmonizer.pairing import Item, Outcome
 from harmonizer.picture import FileOptions
 from harmonizer.recipes import Recipe
@@ -157,10 +156,7 @@ def _absolute(item: Item) -> Item:
 
 
 def _share(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
+    value = number(text)
     if not 0 < value <= 64 or (value > 1 and value != int(value)):
         raise argparse.ArgumentTypeError(
             f"must be a whole number, or lie above 0 and below 1; got {text[:40]!r}"

@@ -73,8 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Harmonize the composite; print the arguments on stdout."""
-    if options.fit_mask and options.mask is None:
-        raise UsageError("--fit-mask scales a MASK; there is none. Name one, or drop --fit-mask.")
+    check_masks(options.composite, options.mask, options.fit_mask)
     placing = read_placing(options)
     for flag in ("save_composite", "save_mask"):
         path = getattr(options, flag)
@@ -83,7 +82,6 @@ def run(options: argparse.Namespace) -> int:
             raise UsageError(f"{name} writes what --background makes; there is none. Drop it.")
         if path is not None:
             output_format(path)
-    check_masks(options.composite, options.mask)
     output = _output(options)
     check_format_options(options, output_format(output))
     for flag in ("save_arguments", "save_plan"):

@@ -17,7 +17,7 @@ from harmonizer.cli.options import (
 from harmonizer.images.files import Photo, Pixels, load_pair
 from harmonizer.plan import Plan
 from harmonizer.recipes import Tools
-from harmonizer.usage import UsageError, check_outputs, check_suffix
+from harmonizer.usage import check_outputs, check_suffix
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +65,7 @@ def open_look(options: argparse.Namespace, suffixes: Mapping[str, str]) -> Look:
         UsageError: If the flags do not go together.
         HarmonizerError: If a file cannot be read or there is no answer from the model.
     """
-    if options.fit_mask and options.mask is None:
-        raise UsageError("--fit-mask scales a MASK; there is none. Name one, or drop --fit-mask.")
-    check_masks(options.composite, options.mask)
+    check_masks(options.composite, options.mask, options.fit_mask)
     outputs = {flag: getattr(options, flag[2:].replace("-", "_")) for flag in suffixes}
     for flag, suffix in suffixes.items():
         check_suffix(flag, outputs[flag], suffix)

@@ -217,12 +217,14 @@ def check_format_options(options: argparse.Namespace, form: str) -> None:
         raise UsageError("--lossless has no --quality; drop one of the two.")
 
 
-def check_masks(composite: Path, mask: Path | None) -> None:
+def check_masks(composite: Path, mask: Path | None, fit_mask: bool = False) -> None:
     """Refuse a mask (or folder of masks) that is the composite (or folder of composites) itself.
 
     Raises:
-        UsageError: If both are one file or folder.
+        UsageError: If both are one file or folder, or there is no mask to fit.
     """
+    if fit_mask and mask is None:
+        raise UsageError("--fit-mask scales a MASK; there is none. Name one, or drop --fit-mask.")
     if mask is not None and os.path.realpath(mask) == os.path.realpath(composite):
         raise UsageError(
             f"the mask must be another file or folder than the composite; {mask} is both. Name the "
@@ -320,29 +322,31 @@ def _quality(text: str) -> int:
     return value
 
 
-def _strength(text: str) -> float:
+def number(text: str) -> float:
+    """A number that an option gives; NaN, which no range holds, for what is none."""
     try:
-        value = float(text)
+        return float(text)
     except ValueError:
-        value = math.nan
+        return math.nan
+
+
+def _strength(text: str) -> float:
+    value = number(text)
     if not 0 <= value <= MAX_STRENGTH:
         raise argparse.ArgumentTypeError(f"must lie in [0, {MAX_STRENGTH:g}]; got {text!r}")
     return value
 
 
 def _assignment(text: str) -> tuple[str, float]:
-    name, _, number = text.partition("=")
+    name, _, given = text.partition("=")
     if name not in PHOTO_FILTERS:
         raise argparse.ArgumentTypeError(
             f"must be NAME=VALUE with a name among {', '.join(PHOTO_FILTERS)}; got {text!r}"
         )
     operation = OPERATIONS[name]
-    try:
-        value = float(number)
-    except ValueError:
-        value = math.nan
+    value = number(given)
     if not operation.minimum <= value <= operation.maximum:
         raise argparse.ArgumentTypeError(
-            f"{name} must lie in [{operation.minimum:g}, {operation.maximum:g}]; got {number!r}"
+            f"{name} must lie in [{operation.minimum:g}, {operation.maximum:g}]; got {given!r}"
         )
     return name, value

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harmonizer.backends import BACKENDS
 from harmonizer.cli import SUCCESS
-from harmonizer.cli.options import count, thread_count
+from harmonizer.cli.options import count, number, thread_count
 from harmonizer.contract import LABELS
 from harmonizer.systems import available_cores, return_large_blocks
 from harmonizer.usage import UsageError
@@ -138,10 +138,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
+    value = number(text)
     if not 0 < value <= 3600:
         raise argparse.ArgumentTypeError(f"must lie above 0 and up to 3600; got {text[:40]!r}")
     return value

@@ -183,9 +183,7 @@ def run(options: argparse.Namespace) -> int:
     from harmonizer.video import Track, harmonize_video
     from harmonizer.video.images import check_pattern, is_image_output
 
-    if options.fit_mask and options.mask is None:
-        raise UsageError("--fit-mask scales a MASK; there is none. Name one, or drop --fit-mask.")
-    check_masks(options.composite, options.mask)
+    check_masks(options.composite, options.mask, options.fit_mask)
     inputs = _read_inputs(options)
     check_suffix("--save-arguments", options.save_arguments, ".jsonl")
     images = is_image_output(options.output)

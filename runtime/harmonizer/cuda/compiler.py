@@ -35,13 +35,13 @@ def kernel_folder() -> Path:
     )
 
 
-def read_sources(folder: Path | None = None) -> dict[str, bytes]:
+def read_sources() -> dict[str, bytes]:
     """The bytes of each source by file name, in alphabetical order.
 
     Raises:
         DeviceError: As in `kernel_folder`.
     """
-    paths = sorted((folder or kernel_folder()).iterdir())
+    paths = sorted(kernel_folder().iterdir())
     return {path.name: path.read_bytes() for path in paths if path.suffix in _SUFFIXES}
 
 

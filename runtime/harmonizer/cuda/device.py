@@ -17,8 +17,6 @@ from typing import Any, Protocol
 from harmonizer.errors import DeviceError, DeviceMemoryError
 from harmonizer.gpu import check_packages, find_gpu, load_driver
 
-_NO_KERNEL_IMAGE = ("invalid image", "no kernel image", "unsupported ptx", "ptx")
-
 _contexts: dict[int, Any] = {}
 _owners: "weakref.WeakSet[Releasable]" = weakref.WeakSet()
 _lock = threading.Lock()
@@ -117,7 +115,7 @@ class Device:
         Raises:
             DeviceError: If there are none for this GPU and none can be compiled.
         """
-        from harmonizer.cuda.kernels import kernel_image
+        from harmonizer.cuda.compiled_kernels import kernel_image
 
         image = kernel_image(self.gpu.capability)
         try:

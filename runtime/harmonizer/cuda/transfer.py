@@ -77,11 +77,6 @@ class DeviceImage:
         }
 
 
-def _image_like(device: Device, view: View) -> tuple[DeviceImage, View]:
-    image = DeviceImage(device, (view.height, view.width, 3), view.type)
-    return image, packed(image.pointer, view.height, view.width, 3, view.type)
-
-
 def _surface_like(device: Device, image: Surface, view: SurfaceView) -> tuple[Surface, SurfaceView]:
     """Planes like a picture's; rows begin at multiples of two samples, as they must."""
     kind = _native.U8 if view.bits == 8 else _native.U16
@@ -225,7 +220,8 @@ def bind_out(slot: Slot, device: Device, bound: Bound, image: Any, out: Any | No
             made.out, made.result, made.producers = surface.view, out, [*surface.streams]
             made.owners += surface.owners
     elif out is None:
-        made.result, made.out = _image_like(device, view)
+        made.result = image = DeviceImage(device, (view.height, view.width, 3), view.type)
+        made.out = packed(image.pointer, view.height, view.width, 3, view.type)
     else:
         target = borrow_out(out, view, device, slot.handle)
         made.out, made.result, made.producers = target.view, out, _streams(target)

@@ -9,7 +9,6 @@ import math
 import re
 import time
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -18,6 +17,7 @@ from harmonizer.engine import rtx
 from harmonizer.engine.checks import check_contract, engine_name
 from harmonizer.engine.files import (
     EngineFile,
+    Model,
     description_path,
     make_description,
     publish,
@@ -44,15 +44,6 @@ _REMEDIES = {
     "Turing": "Leave compute capability 7.5 out: there TensorRT-RTX has no float32 matrices.",
 }
 _REMEDY = "Try another version of it, or another precision of the model."
-
-
-@dataclass(frozen=True, slots=True)
-class _Model:
-    path: Path
-    data: bytes
-    sha256: str
-    metadata: dict[str, str]
-    contract: Contract
 
 
 def build_engine(
@@ -89,8 +80,7 @@ def build_engine(
     path, output = Path(onnx), Path(output)
     if output.is_dir():
         raise EngineError(f"the engine must be a file; {output} is a folder. Name a file in it.")
-    metadata, contract, data = read_model(path)
-    model = _Model(path, data, hashlib.sha256(data).hexdigest(), metadata, contract)
+    model = read_model(path)
     chosen = choose_module(module)
     options.check_module(chosen)
     if timing_cache is not None and chosen == "tensorrt_rtx":
@@ -103,23 +93,26 @@ def build_engine(
     trt = import_tensorrt(chosen)
     with listening() as heard:
         serialised, report = _build(trt, model, options, timing_cache, progress, heard)
-        stored = EngineFile(output, serialised, chosen, _version(serialised), _sha256(serialised))
+        sha256 = hashlib.sha256(serialised).hexdigest()
+        stored = EngineFile(output, serialised, chosen, _version(serialised), sha256)
         report |= {
             "engine": {"file": output.name, "bytes": len(serialised), "sha256": stored.sha256},
             "onnx": {
                 "file": path.name,
-                "bytes": len(data),
+                "bytes": len(model.data),
                 "sha256": model.sha256,
-                "precision": metadata.get("harmonizer.precision"),
+                "precision": model.metadata.get("harmonizer.precision"),
             },
             "module": chosen,
             "version": trt.__version__,
             "gpu": None if gpu is None else gpu.kind(),
             "options": options.as_dict(),
-            "inspected": _inspect(trt, stored, contract, heard),
+            "inspected": _inspect(trt, stored, model.contract, heard),
             "messages": sorted(set(heard)),
         }
-    description = make_description(stored, model.sha256, metadata, report["gpu"], options.as_dict())
+    description = make_description(
+        stored, model.sha256, model.metadata, report["gpu"], options.as_dict()
+    )
     publish(
         {
             report_path(output): to_json(report),
@@ -132,7 +125,7 @@ def build_engine(
 
 def _build(
     trt: Any,
-    model: _Model,
+    model: Model,
     options: BuildOptions,
     timing_cache: str | Path | None,
     progress: BuildProgress | None,
@@ -296,10 +289,6 @@ def _inspect(trt: Any, stored: EngineFile, contract: Contract, heard: list[str])
 
 def _version(serialised: bytes) -> str:
     return ".".join(str(number) for number in serialised[24:28])
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
 
 
 def _name(value: Any) -> str:

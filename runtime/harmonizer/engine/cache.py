@@ -1,6 +1,5 @@
 """Engines built once per model, TensorRT, GPU and options, in the user's cache folder."""
 
-import hashlib
 import os
 import warnings
 from pathlib import Path
@@ -50,9 +49,8 @@ def cached_engine(
     chosen = choose_module(module)
     options.check_module(chosen)
     gpu = current_gpu(cuda_of(chosen)) if chosen == "tensorrt" else None
-    *_, data = read_model(Path(onnx))
     wanted = {
-        "onnx_sha256": hashlib.sha256(data).hexdigest(),
+        "onnx_sha256": read_model(Path(onnx)).sha256,
         "module": chosen,
         "version": import_tensorrt(chosen).__version__,
         "gpu": None if gpu is None else gpu.kind(),

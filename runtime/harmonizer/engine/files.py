@@ -190,8 +190,19 @@ def read_description(stored: EngineFile) -> dict[str, Any] | None:
     return dict(facts)
 
 
-def read_model(onnx: Path) -> tuple[dict[str, str], Contract, bytes]:
-    """Metadata, contract and bytes of a predictor's ONNX file, checked against the contract.
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A predictor's ONNX file, held to its contract; `sha256` is of its bytes."""
+
+    path: Path
+    data: bytes
+    sha256: str
+    metadata: dict[str, str]
+    contract: Contract
+
+
+def read_model(onnx: Path) -> Model:
+    """Read a predictor's ONNX file.
 
     Raises:
         ModelError: If it is no predictor of this project.
@@ -203,7 +214,8 @@ def read_model(onnx: Path) -> tuple[dict[str, str], Contract, bytes]:
             "it was built from."
         )
     with OnnxPredictor(onnx, threads=1) as predictor:
-        return predictor.metadata, predictor.contract, predictor.read_again()
+        data, sha256 = predictor.read_again(), predictor.sha256()
+        return Model(onnx, data, sha256, predictor.metadata, predictor.contract)
 
 
 def describe_engine(
@@ -235,8 +247,8 @@ def describe_engine(
         here, and stays.
     """
     stored = read_engine_file(Path(engine))
-    metadata, _, data = read_model(Path(onnx))
-    sha256 = hashlib.sha256(data).hexdigest()
+    model = read_model(Path(onnx))
+    sha256 = model.sha256
     named = re.search(NAME_PREFIX.encode() + rb"([0-9a-f]{64})", stored.data)
     if named and named[1].decode() != sha256:
         raise EngineError(
@@ -249,7 +261,7 @@ def describe_engine(
     facts = make_description(
         stored,
         sha256,
-        metadata,
+        model.metadata,
         None,
         {
             "hardware_compatibility": hardware_compatibility,

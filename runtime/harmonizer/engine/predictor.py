@@ -3,7 +3,6 @@
 The addresses and the stream are plain integers, so that PyCUDA, torch or CuPy may own them.
 """
 
-import hashlib
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -222,14 +221,13 @@ def _describe(stored: EngineFile, onnx: str | Path | None) -> dict[str, Any]:
                 f"export/build_engine.py MODEL.onnx --describe {stored.path.name}"
             )
         return found
-    metadata, _, data = read_model(Path(onnx))
-    sha256 = hashlib.sha256(data).hexdigest()
+    model = read_model(Path(onnx))
     if found is None:
-        return make_description(stored, sha256, metadata, None, {})
-    if found["onnx_sha256"] != sha256:
+        return make_description(stored, model.sha256, model.metadata, None, {})
+    if found["onnx_sha256"] != model.sha256:
         raise EngineError(
             f"{stored.path} was built from the ONNX file with SHA-256 "
-            f"{str(found['onnx_sha256'])[:16]}...; {onnx} has {sha256[:16]}.... Name the model "
-            "that it was built from, or build it again."
+            f"{str(found['onnx_sha256'])[:16]}...; {onnx} has {model.sha256[:16]}.... Name the "
+            "model that it was built from, or build it again."
         )
     return found

@@ -1,8 +1,8 @@
 """Decode image files to arrays, refusing what would have to be guessed.
 
 Pillow reads JPEG, WebP and 8-bit PNG; imagecodecs (libpng) reads 16-bit PNG, which Pillow cuts to
-8 bits; `tiff` reads TIFF (docs/decisions/0003-image-files.md). The plug-ins are called directly:
-the file's first bytes say which, and no other is imported. Before a decoder sees a file,
+8 bits; `tiff_reading` reads TIFF (docs/decisions/0003-image-files.md). The plug-ins are called
+directly: the file's first bytes say which, and no other is imported. Before a decoder sees a file,
 `inspection` has looked through it.
 """
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from harmonizer import mistaken
 from harmonizer.errors import ImageFileError, brief
-from harmonizer.images import exif, further, tiff
+from harmonizer.images import exif, further, tiff_reading
 from harmonizer.images.describing import describe
 from harmonizer.images.inspection import Size, inspect
 from harmonizer.images.lossy import noise_of
@@ -151,7 +151,7 @@ def read_size(path: Path | Blob, max_pixels: int) -> Size:
 
 def _measured(path: Path | Blob, form: str, data: bytes, max_pixels: int) -> Size:
     if form == "TIFF":
-        return tiff.read_layout(path, data, max_pixels).size
+        return tiff_reading.read_layout(path, data, max_pixels).size
     if form in further.FORMS:
         return further.size_of(path, form, data, max_pixels)
     return inspect(path, form, data, max_pixels)
@@ -252,19 +252,19 @@ def _decode_png(path: Path | Blob, data: bytes, form: str, max_pixels: int) -> R
 
 
 def _decode_tiff(path: Path | Blob, data: bytes, form: str, max_pixels: int) -> Raster:
-    layout = tiff.read_layout(path, data, max_pixels)
+    layout = tiff_reading.read_layout(path, data, max_pixels)
     notes: list[str] = []
     if layout.pages > 1:
         notes.append(f"it holds {layout.pages} pages; the first is used")
     kept = _tiff_channels(layout, notes)
-    pixels = tiff.read_pixels(data, layout, kept)
-    if layout.photometric == tiff.WHITE_IS_0:
+    pixels = tiff_reading.read_pixels(data, layout, kept)
+    if layout.photometric == tiff_reading.WHITE_IS_0:
         pixels = inverted(pixels)
     if layout.colours is not None:
         notes.append("its palette colours are converted to RGB")
         indices = pixels[..., 0] if layout.bits > 1 else pixels[..., 0] // 255
         pixels = (layout.colours.T[indices] >> 8).astype(np.uint8)
-    inks = layout.photometric == tiff.CMYK
+    inks = layout.photometric == tiff_reading.CMYK
     has_alpha = len(kept) == (5 if inks else 4) or len(kept) == 2
     if has_alpha and layout.extra[kept[-1] - len(kept) + 1] == 1:
         pixels = straightened(pixels, notes)
@@ -290,13 +290,15 @@ def _decode_tiff(path: Path | Blob, data: bytes, form: str, max_pixels: int) -> 
     )
 
 
-def _tiff_channels(layout: tiff.Layout, notes: list[str]) -> list[int]:
+def _tiff_channels(layout: tiff_reading.Layout, notes: list[str]) -> list[int]:
     """Which samples of a TIFF are its colours and its alpha."""
-    colours = {tiff.RGB: 3, tiff.YCBCR: 3, tiff.CMYK: 4}.get(layout.photometric, 1)
+    colours = {tiff_reading.RGB: 3, tiff_reading.YCBCR: 3, tiff_reading.CMYK: 4}.get(
+        layout.photometric, 1
+    )
     count = layout.samples - colours
     if count < 0:
         raise ValueError(f"it has {layout.samples} values a pixel for {colours} colours")
-    if layout.photometric == tiff.PALETTE and count:
+    if layout.photometric == tiff_reading.PALETTE and count:
         raise ValueError(f"it has {layout.samples} values a pixel for a palette")
     # TIFF 6.0, ExtraSamples: 1 is alpha that colours are multiplied by, 2 straight alpha; 0, or no
     # entry, may be anything.

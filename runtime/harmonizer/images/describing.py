@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from harmonizer.errors import printable
 from harmonizer.images import exif
 from harmonizer.images.code_points import Stated, by_code, by_numbers
-from harmonizer.images.containers import TiffTags, jpeg_segments, png_chunks, webp_chunks
+from harmonizer.images.containers import jpeg_segments, png_chunks, webp_chunks
 from harmonizer.images.icc import is_srgb, profile_name
+from harmonizer.images.tiff_directory import Directory
 
 _INCH_CM, _INCH_M = 2.54, 0.0254
 
@@ -170,14 +171,12 @@ def _png_colours(chunks: dict[bytes, bytes]) -> tuple[Stated | None, tuple[bytes
 
 
 def _of_tiff(data: bytes) -> Description:
-    tags, lost = TiffTags(data), dict[str, None]()
-    across, down, unit = tags.number(282), tags.number(283), tags.number(296)
-    resolution = None
-    if across and down:
-        resolution = _per_inch(across, down, {1: 0, 3: _INCH_CM}.get(int(unit or 2), 1.0))
-    if 33723 in tags or 34377 in tags:
+    directory, lost = Directory(data), dict[str, None]()
+    across, down, unit = (directory.leading(tag) for tag in (282, 283, 296))
+    resolution = _per_inch(across, down, {1: 0, 3: _INCH_CM}.get(int(unit), 1.0))
+    if directory.content(33723) or directory.content(34377):
         lost["its IPTC or Photoshop data"] = None
-    return Description(resolution, tags.content(700), "", _not_carried(lost))
+    return Description(resolution, directory.content(700), "", _not_carried(lost))
 
 
 def _of_webp(data: bytes) -> Description:

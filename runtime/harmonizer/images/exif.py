@@ -41,7 +41,7 @@ _DESCRIPTIVE_TAGS = frozenset(
 )
 """First-directory tags that describe the picture; the rest describe how the file stores it."""
 
-_TYPE_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
+TYPE_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ def read_directory(structure: bytes, offset: int, order: str) -> Directory:
         (count,) = struct.unpack_from(order + "H", structure, offset)
         for at in range(offset + 2, offset + 2 + 12 * count, 12):
             tag, kind, values = struct.unpack_from(order + "HHI", structure, at)
-            size = _TYPE_SIZES.get(kind, 0) * values
+            size = TYPE_SIZES.get(kind, 0) * values
             start = at + 8
             if size > 4:
                 (start,) = struct.unpack_from(order + "I", structure, start)

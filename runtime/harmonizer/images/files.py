@@ -88,6 +88,13 @@ class Photo:
     description: Description = NOTHING
     colours: Colours | Light | None = None
 
+    def in_srgb(self) -> Pixels:
+        """The pixels in sRGB's colours, in their own depth; converted floats in 16 bits."""
+        if self.colours is None:
+            return self.pixels
+        depth = 8 if self.pixels.dtype == np.uint8 else 16
+        return to_depth(self.colours.to_srgb(self.pixels), depth)
+
 
 def load_photo(
     path: Source, max_pixels: int = MAX_PIXELS, colour_management: bool = False

@@ -3,7 +3,8 @@
 import math
 from collections.abc import Sequence
 
-from harmonizer.images.containers import TiffTags, jpeg_segments, webp_chunks
+from harmonizer.images.containers import jpeg_segments, webp_chunks
+from harmonizer.images.tiff_directory import Directory
 
 WEBP_NOISE = 8.0
 """Standard deviation in levels for lossy WebP, which does not state its quality plainly; five of it
@@ -49,11 +50,11 @@ def _of_table(table: Sequence[int]) -> float:
 
 
 def _of_tiff(data: bytes) -> float:
-    tags = TiffTags(data)
-    compression = tags.number(_COMPRESSION)
+    directory = Directory(data)
+    compression = directory.leading(_COMPRESSION)
     if compression in _JPEG_IN_TIFF:
-        first = int(tags.number(_STRIP_OFFSETS) or tags.number(_TILE_OFFSETS) or 0)
-        parts = (tags.content(_JPEG_TABLES), data[first : first + _BEFORE_TABLE])
+        first = int(directory.leading(_STRIP_OFFSETS) or directory.leading(_TILE_OFFSETS))
+        parts = (directory.content(_JPEG_TABLES), data[first : first + _BEFORE_TABLE])
         return next(filter(None, (_of_table(_first_table(part)) for part in parts)), UNKNOWN_NOISE)
     return UNKNOWN_NOISE if compression in _LOSSY_IN_TIFF else 0.0
 

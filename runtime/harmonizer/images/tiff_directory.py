@@ -2,13 +2,14 @@
 
 import struct
 
+from harmonizer.images.exif import TYPE_SIZES
 from harmonizer.limits import MAX_METADATA, MAX_PAGES
 
 _FORMATS = {1: "B", 2: "B", 3: "H", 4: "I", 6: "b", 7: "B", 8: "h", 9: "i", 13: "I", 16: "Q"}
 """struct codes of the types that structural tags have; rationals and floats describe."""
 
-_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
-_SIZES |= {16: 8, 17: 8, 18: 8}
+_SIZES = {**TYPE_SIZES, 16: 8, 17: 8, 18: 8}
+_RATIONAL = 5
 _PARTS = {273, 279, 324, 325}
 """Tags whose length follows from the number of strips and tiles."""
 
@@ -94,6 +95,16 @@ class Directory:
         if not values:
             raise ValueError(f"tag {tag} is missing")
         return values[0]
+
+    def leading(self, tag: int) -> float:
+        """The first integer or rational of a tag; 0 if there is none."""
+        kind, count, place = self._entries.get(tag, (0, 0, 0))
+        if count and kind in _FORMATS:
+            return float(struct.unpack_from(self.order + _FORMATS[kind], self._data, place)[0])
+        if count and kind == _RATIONAL:
+            above, below = struct.unpack_from(self.order + "II", self._data, place)
+            return above / below if below else 0.0
+        return 0.0
 
     def content(self, tag: int) -> bytes:
         """The bytes of a tag."""

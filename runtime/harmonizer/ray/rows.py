@@ -17,9 +17,6 @@ from harmonizer.ray.objects import Folder
 from harmonizer.recipes import Recipe
 from harmonizer.systems import return_large_blocks
 
-ADDED = ("harmonized", "arguments", "notes", "error")
-"""Columns that rows come back with."""
-
 
 class _Rows:
     """One worker's process."""

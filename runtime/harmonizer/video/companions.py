@@ -21,7 +21,7 @@ from harmonizer.video.masks import Brightness, luma_mask
 from harmonizer.video.matching import Companion, Follower, Still, too_short
 from harmonizer.video.orientation import UPRIGHT, Orientation, orientation_of
 from harmonizer.video.planes import Mask
-from harmonizer.video.sequence import SequenceReader, is_still, srgb_of, still_mask
+from harmonizer.video.sequence import SequenceReader, is_still, still_mask
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +201,7 @@ class Companions:
         photo = load_photo(path, self._inputs.max_pixels, self._inputs.colour_management)
         if photo.colours is not None:
             self._note(path, (f"its colours ({photo.colours.name}) are converted to sRGB",))
-        pixels = self._stored(srgb_of(photo))
+        pixels = self._stored(photo.in_srgb())
         if pixels.shape[:2] != leader.size:
             raise VideoError(_other_size(path, pixels.shape, leader.size))
         return self._as_leader(pixels)

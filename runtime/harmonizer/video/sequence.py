@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harmonizer.errors import ImageFileError
-from harmonizer.images.files import FORMATS, Photo, Pixels, load_mask, load_photo, to_depth
+from harmonizer.images.files import FORMATS, load_mask, load_photo, to_depth
 from harmonizer.limits import MAX_FRAME_PIXELS
 from harmonizer.masks import Levels, full_value
 from harmonizer.video.errors import VideoError
@@ -189,7 +189,7 @@ class SequenceReader:
             photo = self._read(lambda file, most: load_photo(file, most, self._managed), path)
             if photo is None:
                 continue
-            pixels, alpha = srgb_of(photo), photo.alpha
+            pixels, alpha = photo.in_srgb(), photo.alpha
             if alpha is not None and alpha.dtype != pixels.dtype:
                 alpha = to_depth(alpha, 8 * pixels.itemsize)
             frame = frame_of(pixels, alpha)
@@ -232,14 +232,6 @@ class SequenceReader:
             if not self._skip:
                 raise
             return None
-
-
-def srgb_of(photo: Photo) -> Pixels:
-    """A photograph's pixels in sRGB's colours, in its own depth; floats in 16 bits."""
-    if photo.colours is None:
-        return photo.pixels
-    depth = 8 if photo.pixels.dtype == np.uint8 else 16
-    return to_depth(photo.colours.to_srgb(photo.pixels), depth)
 
 
 def still_mask(

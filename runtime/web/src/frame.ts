@@ -2,7 +2,7 @@
 
 import { type Arguments, clamped, scaled } from "./arguments.ts";
 import { InvalidError } from "./errors.ts";
-import type { Library, Placed, Region, Samples } from "./library.ts";
+import type { Library, Placed, Region, Samples } from "./wasm.ts";
 import type { Plan } from "./plan.ts";
 import type { Predictor } from "./predictor.ts";
 

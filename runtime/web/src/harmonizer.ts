@@ -3,7 +3,7 @@
 import type { Arguments } from "./arguments.ts";
 import { InvalidError } from "./errors.ts";
 import { Frame, type Picture } from "./frame.ts";
-import { Library } from "./library.ts";
+import { Library } from "./wasm.ts";
 import { cube } from "./lut.ts";
 import type { Plan } from "./plan.ts";
 import { configureRuntime, Predictor, type RuntimeOptions } from "./predictor.ts";

@@ -1,6 +1,6 @@
 /** Save a plan's colours as a .cube LUT, and its curves, as lut.py and curves.py do. */
 
-import type { Library } from "./library.ts";
+import type { Library } from "./wasm.ts";
 import type { Plan } from "./plan.ts";
 
 /** Draw colours that are no picture: (n, 3) float32 in [0, 1]. */

@@ -4,7 +4,7 @@
  * as the nearest that sRGB has, and what it had beyond that is added again afterwards.
  */
 
-import type { Region } from "../src/library.ts";
+import type { Region } from "../src/wasm.ts";
 
 type Matrix = readonly (readonly [number, number, number])[];
 

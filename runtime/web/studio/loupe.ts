@@ -1,6 +1,6 @@
 /** A glass that shows the whole picture's pixels, one to one: before on the left, after right. */
 
-import type { Region } from "../src/library.ts";
+import type { Region } from "../src/wasm.ts";
 import { drawOn } from "./elements.ts";
 import { latest } from "./session.ts";
 import type { Point, View } from "./view.ts";

@@ -37,10 +37,6 @@ export class Placing {
     canvas.addEventListener("keydown", (event) => this.#key(event));
   }
 
-  get hasCutout(): boolean {
-    return this.#bitmap !== null;
-  }
-
   take(bitmap: ImageBitmap): void {
     this.#bitmap?.close();
     this.#bitmap = bitmap;

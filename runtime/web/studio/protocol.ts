@@ -1,7 +1,7 @@
 /** What the page asks of its worker, and what comes back. */
 
 import type { Arguments } from "../src/arguments.ts";
-import type { Region } from "../src/library.ts";
+import type { Region } from "../src/wasm.ts";
 
 /** Where a cut-out stands on its background: its middle in background pixels, clockwise degrees. */
 export interface Placement {

@@ -2,7 +2,7 @@
 
 import type { Arguments } from "../src/arguments.ts";
 import { Frame, type Picture } from "../src/frame.ts";
-import type { Library, Region, Samples } from "../src/library.ts";
+import type { Library, Region, Samples } from "../src/wasm.ts";
 import type { Plan } from "../src/plan.ts";
 import { type Drawn, inOwnColours16, inOwnColours8, isWide, type Srgb, toSrgb } from "./colours.ts";
 import { makeCanvas } from "./reading.ts";

@@ -1,7 +1,7 @@
 /** The page's worker: files, networks and pixels, so that the page never waits. */
 
 import { InvalidError, MemoryError, ModelError } from "../src/errors.ts";
-import { Library, MOST_THREADS, type Samples } from "../src/library.ts";
+import { Library, MOST_THREADS, type Samples } from "../src/wasm.ts";
 import { cube, greys } from "../src/lut.ts";
 import type { Plan } from "../src/plan.ts";
 import { configureRuntime, Predictor } from "../src/predictor.ts";

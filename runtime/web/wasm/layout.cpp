@@ -5,7 +5,7 @@
 
 extern "C" const int32_t* hz_web_layout(void);
 
-/* In the order of FIELDS in runtime/web/src/library.ts. */
+/* In the order of FIELDS in runtime/web/src/wasm.ts. */
 const int32_t* hz_web_layout(void) {
     static const int32_t places[] = {
         sizeof(hz_image),

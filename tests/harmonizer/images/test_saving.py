@@ -111,8 +111,8 @@ def test_save_photo_encoder_failure_names_the_remedy(
     def broken(*_: object) -> bytes:
         raise RuntimeError("no such luck")
 
-    for name in ("_encode_with_pillow", "_encode_tiff", "_encode_png16"):
-        monkeypatch.setattr(f"harmonizer.images.encoding.{name}", broken)
+    for name in ("encoding._encode_with_pillow", "encoding._encode_png16", "tiff_writing.encode"):
+        monkeypatch.setattr(f"harmonizer.images.{name}", broken)
     pixels = picture16() if suffix.startswith("16") else picture()
     with pytest.raises(ImageFileError, match=r"encoder must take.*no such luck.*another format"):
         save_photo(tmp_path / f"a{suffix}", pixels)

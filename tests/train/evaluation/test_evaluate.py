@@ -108,7 +108,7 @@ def test_compare_published_counts_the_common_images(tmp_path: Path) -> None:
 def test_contact_sheet_shows_the_pictures_at_one_height() -> None:
     red = np.zeros((40, 40, 3), np.uint8)
     red[:, :, 0] = 255
-    sheet = contact_sheet([("one", (red, np.ones((20, 40), np.float32)))])
+    sheet = contact_sheet([(["one"], (red, np.ones((20, 40), np.float32)))])
     assert sheet.getpixel((5, sheet.height - 20)) == (255, 0, 0)
     assert sheet.getpixel((sheet.width - 5, sheet.height - 20)) == (255, 255, 255)
     assert sheet.width == 220 + 6 + 440
