@@ -70,6 +70,8 @@ def kind_of(head: bytes) -> str:
         return "a safetensors checkpoint"
     if re.match(rb"P[1-7][\s#]", head):
         return "Netpbm"
+    if own := re.match(rb'\{\s*"format":\s*"(harmonizer-[a-z-]+)"', text):
+        return f"a {own[1].decode()} file in the place of another: look which option takes those"
     if text.startswith((b"{", b"[")):
         return f"JSON text, perhaps a server's answer in place of the file: {_DOWNLOAD}"
     return ""

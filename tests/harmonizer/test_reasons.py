@@ -30,6 +30,7 @@ HEADS = {
     "MP4": b"\0\0\0\x20ftypisom\0\0\x02\0",
     "AppleDouble": b"\0\x05\x16\x07\0\x02\0\0",
     "server's answer": b'{"error": "Unauthorized"}',
+    "harmonizer-arguments": b'{\n  "format": "harmonizer-arguments",\n  "version": 1,',
 }
 
 
@@ -77,7 +78,9 @@ def test_long_message_keeps_its_end() -> None:
     assert shortened("one\n  two") == "one two"
 
 
-@pytest.mark.parametrize("name", ["web page", "server's answer", "nothing but zeros", "PDF"])
+@pytest.mark.parametrize(
+    "name", ["web page", "server's answer", "harmonizer-arguments", "nothing but zeros", "PDF"]
+)
 def test_video_that_is_something_else_is_named(
     name: str, scene: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
