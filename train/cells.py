@@ -54,10 +54,14 @@ class Cells(nn.Module):
         features: Channels of the encoder's features.
         layers: How many attention layers there are.
         dropout: In training, the share of hidden units that is left out.
+        cell_dropout: In training, the share of the cells that is left out.
     """
 
-    def __init__(self, features: int, layers: int, dropout: float = 0.0) -> None:
+    def __init__(
+        self, features: int, layers: int, dropout: float = 0.0, cell_dropout: float = 0.0
+    ) -> None:
         super().__init__()
+        self.cell_dropout = cell_dropout
         self.embed = nn.Linear(features + COLOURS, WIDTH)
         self.sides = nn.Parameter(torch.zeros(2, WIDTH))
         self.places = nn.Parameter(torch.randn(SIDE**2, WIDTH) * 0.02)
@@ -92,6 +96,8 @@ class Cells(nn.Module):
             cells.append(self.embed(cell) + side + self.places)
             shares.append(share)
         x, share = torch.cat(cells, dim=1), torch.cat(shares, dim=1)
+        if self.training and self.cell_dropout:
+            share = share * (torch.rand_like(share) >= self.cell_dropout)
         hidden = ((share < LEAST).to(x.dtype) * _MASKED).transpose(1, 2)[:, None]
         for layer in self.layers:
             x = layer(x, hidden)

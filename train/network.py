@@ -54,6 +54,8 @@ class NetworkConfig:
             of the image that the arguments so far would draw, as a correction of them.
         cascade: Whether each argument is predicted from the one before; otherwise each for itself.
         dropout: In training, the share of hidden units of statistics and cells that is left out.
+        cell_dropout: In training, the share of the cells that is left out.
+        feature_dropout: In training, the share of the encoder's pooled features that is left out.
         model: Which network this is the configuration of.
     """
 
@@ -67,6 +69,8 @@ class NetworkConfig:
     looks: int = 1
     cascade: bool = True
     dropout: float = 0.0
+    cell_dropout: float = 0.0
+    feature_dropout: float = 0.0
     model: Literal["harmonizer"] = "harmonizer"
 
     def __post_init__(self) -> None:
@@ -78,8 +82,9 @@ class NetworkConfig:
             )
         if not (self.encoder or self.statistics):
             raise ValueError("a network needs encoder or statistics; got neither. Enable one.")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout must lie in [0, 1); got {self.dropout}.")
+        for name in ("dropout", "cell_dropout", "feature_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must lie in [0, 1); got {getattr(self, name)}.")
         if self.region_pooling and not (self.encoder and not self.depths):
             raise ValueError(
                 "region_pooling pools the published encoder's features; name an encoder too, "
@@ -125,6 +130,12 @@ class NetworkConfig:
             )
         if self.cells < 0:
             raise ValueError(f"cells must be at least 0; got {self.cells}.")
+        for name, of in (("cell_dropout", "cells"), ("feature_dropout", "depths")):
+            if getattr(self, name) and not getattr(self, of):
+                raise ValueError(
+                    f"{name} is for networks with {of}; got {getattr(self, name)} without any. "
+                    f"Leave it out, or give {of}."
+                )
 
     @property
     def features(self) -> int:
@@ -238,7 +249,8 @@ class HarmonizerNet(nn.Module):
             seen = 2 * sum(self.encoder.widths)
             if self.config.cells:
                 width = sum(self.encoder.widths[-2:])
-                self.cells = Cells(width, self.config.cells, self.config.dropout)
+                left_out = self.config.dropout, self.config.cell_dropout
+                self.cells = Cells(width, self.config.cells, *left_out)
                 seen += 2 * CELL_WIDTH
         elif name is not None:
             self.encoder = TwoStemEncoder()
@@ -309,7 +321,10 @@ class HarmonizerNet(nn.Module):
                 subsample(image, self.config.encoder_size) for image in (composite, mask)
             )
             depths = [f.float() for f in self.encoder(composite.to(precision))]
-            seen = [pool_regions(features, mask) for features in depths]
+            seen = [
+                F.dropout(pool_regions(features, mask), self.config.feature_dropout, self.training)
+                for features in depths
+            ]
             if self.cells is not None:
                 semantics = torch.cat([_to_cells(f) for f in depths[-2:]], dim=1)
                 seen.append(self.cells(semantics, composite, mask))

@@ -1,5 +1,6 @@
 """The network and its checkpoints."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +171,38 @@ def test_network_config_without_any_input_is_refused() -> None:
     for network in impossible:
         with pytest.raises(ValueError, match="looks must be at least 1"):
             NetworkConfig(**network)
+
+
+@pytest.mark.parametrize(
+    "network, complaint",
+    [
+        ({"dropout": 1.0}, "dropout must lie in"),
+        ({"cell_dropout": -0.1}, "cell_dropout must lie in"),
+        ({"cell_dropout": 0.1}, "cell_dropout is for networks with cells"),
+        ({"feature_dropout": 0.1}, "feature_dropout is for networks with depths"),
+    ],
+)
+def test_network_config_dropout_of_nothing_is_refused(
+    network: dict[str, Any], complaint: str
+) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        NetworkConfig(statistics=True, **network)
+
+
+@pytest.mark.parametrize("name", ["dropout", "cell_dropout", "feature_dropout"])
+def test_network_dropout_acts_in_training_alone(name: str) -> None:
+    torch.manual_seed(4)
+    plain = HarmonizerNet(CONFIGS[-1])
+    network = HarmonizerNet(dataclasses.replace(CONFIGS[-1], **{name: 0.5}))
+    network.load_state_dict(plain.state_dict())
+    composite, mask = inputs(2, 256)
+    with torch.no_grad():
+        expected = plain.eval()(composite, mask)
+        assert torch.equal(network.eval()(composite, mask), expected)
+        for part in network.modules():  # batch norm changes in training as well
+            part.training = not isinstance(part, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d)
+        first, second = network(composite, mask), network(composite, mask)
+    assert not torch.equal(first, second) and not torch.equal(first, expected)
 
 
 def test_load_checkpoint_trained_on_other_statistics_is_refused(

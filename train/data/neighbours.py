@@ -24,14 +24,14 @@ from harmonizer.systems import available_cores
 from train.data.crops import usable
 from train.data.labels import labels_of
 from train.data.packing import PACKED_SIZE, PackedImages, in_parallel, remove_cache, to_be_made
-from train.data.regions import random_region
+from train.data.regions import enlarge, random_region
 from train.pretrained import SHA256, Embedder
 
 REGIONS = 3
 """Random regions of each photograph."""
 
 REGION_SIDE = PACKED_SIZE // 2
-"""They are kept at half the size."""
+"""They are kept at half the size, and enlarged without stairs."""
 
 NEAREST = 24
 """Donors to draw from."""
@@ -43,7 +43,7 @@ MARGIN = 1 / 8
 LOOK = 128
 """Side of the crop that is embedded."""
 
-FORMAT = 2
+FORMAT = 3
 """Counts changes of what the table holds; part of its name."""
 
 _TABLES = ("entries", "near", "labels")
@@ -103,8 +103,7 @@ class Neighbours:
 
     def region(self, place: int, number: int) -> NDArray[np.uint8]:
         """(256, 256): one of a photograph's random regions."""
-        region: NDArray[np.uint8] = self.regions[place, number]
-        return region.repeat(2, axis=0).repeat(2, axis=1)
+        return _enlarged(self.regions[place, number])
 
 
 def load_neighbours(folder: Path) -> Neighbours:
@@ -231,6 +230,11 @@ def _regions(place: Place, number: int) -> NDArray[np.uint8]:
     return np.stack(masks)[:, ::2, ::2]
 
 
+def _enlarged(region: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    whole: NDArray[np.uint8] = enlarge(torch.from_numpy(np.array(region))[None])[0].numpy()
+    return whole
+
+
 def _embed(
     embedder: Embedder,
     places: Sequence[Place],
@@ -245,7 +249,7 @@ def _embed(
         place, region = entries[entry]
         source, row = places[place]
         image = source.pixels[row]
-        mask = image[3] if region < 0 else regions[place, region].repeat(2, 0).repeat(2, 1)
+        mask = image[3] if region < 0 else _enlarged(regions[place, region])
         return crop_foreground(image[:3], mask)
 
     def batches() -> Iterator[Tensor]:

@@ -8,9 +8,12 @@ the area of a real object. Its edge thus follows edges of the picture, as a cut-
 from typing import Any
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 from skimage.segmentation import slic
+from torch import Tensor
 
 SEGMENTS = 150
 """Superpixels asked for; what comes is 70 to 170, and must stay below 256."""
@@ -89,6 +92,27 @@ def random_region(
         (2 * mask.width, 2 * mask.height), Image.Resampling.BILINEAR
     )
     return np.asarray(mask.point(_STEEP))
+
+
+def enlarge(masks: Tensor) -> Tensor:
+    """Masks of twice the size, without stairs: every pixel three quarters its own, one quarter its
+    neighbour's, along either axis.
+
+    In whole numbers, so that every device gives the same bytes.
+
+    Args:
+        masks: (n, S, S) uint8.
+
+    Returns:
+        (n, 2S, 2S) uint8; what lies beyond the edge counts as the pixel at it.
+    """
+    wide = F.pad(masks[:, None].float(), (1, 1, 1, 1), mode="replicate")[:, 0].to(torch.int16)
+    for axis in (1, 2):
+        own = wide.narrow(axis, 1, wide.shape[axis] - 2)
+        before, after = (wide.narrow(axis, at, own.shape[axis]) for at in (0, 2))
+        halves = torch.stack([3 * own + before, 3 * own + after], dim=axis + 1)
+        wide = halves.flatten(axis, axis + 1)
+    return ((wide + 8) >> 4).to(torch.uint8)
 
 
 def _borders(labels: NDArray[np.int64], count: int) -> NDArray[np.int64]:

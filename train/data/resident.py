@@ -22,6 +22,7 @@ from train.data.batches import (
     ignore_signals,
 )
 from train.data.packing import PACKED_SIZE, PLANE
+from train.data.regions import enlarge
 
 SPARE = 12 << 30
 """Bytes of a GPU that training itself may need."""
@@ -112,8 +113,7 @@ class ResidentBatches(Dataset[Batch]):
     def _regions(self, places: NDArray[np.int64], numbers: NDArray[np.int64]) -> Tensor:
         """(n, 256, 256) uint8: random regions of photographs."""
         at = torch.from_numpy(np.stack([places, numbers]).astype(np.int64))
-        masks = self.regions[tuple(at.to(self.device))]
-        return masks.repeat_interleave(2, dim=1).repeat_interleave(2, dim=2)
+        return enlarge(self.regions[tuple(at.to(self.device))])
 
 
 class _Drawn(Dataset[Draws]):

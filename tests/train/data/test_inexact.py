@@ -46,10 +46,13 @@ def test_make_inexact_draws_share_direction_and_softness() -> None:
 
 
 def test_make_inexact_errors_are_shares_of_the_picture() -> None:
-    dice = torch.tensor([[0.0, 0.0, 0.0, 1.0]])
-    small = make_inexact(square(128, 32, 96, 32, 96), dice, 1.0)
-    large = make_inexact(square(256, 64, 192, 64, 192), dice, 1.0)
-    assert small.mean() == large.mean() > 0.25
+    far = torch.tensor([0.0, 0.99])  # the least and the most that is drawn
+    dice = torch.stack([torch.zeros(2), far, torch.zeros(2), torch.ones(2)], dim=1)
+    small = make_inexact(square(128, 32, 96, 32, 96).expand(2, -1, -1, -1), dice, 1.0)
+    large = make_inexact(square(256, 64, 192, 64, 192).expand(2, -1, -1, -1), dice, 1.0)
+    least, most = small.mean(dim=(1, 2, 3)), large.mean(dim=(1, 2, 3))
+    assert least[1] == most[1] == (70 / 128) ** 2
+    assert least[0] == (66 / 128) ** 2 and most[0] == (130 / 256) ** 2
 
 
 def test_soften_keeps_flat_colours_and_blurs_by_the_amount() -> None:

@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+import torch
+import torch.nn.functional as F
 from PIL import Image
 from scipy import ndimage
 
 from export.samples import sample_photos
-from train.data.regions import LARGEST, SMALLEST, random_region, superpixels
+from train.data.regions import LARGEST, SMALLEST, enlarge, random_region, superpixels
 
 
 def test_random_region_is_connected_whole_and_of_a_plausible_area() -> None:
@@ -58,3 +60,13 @@ def test_random_region_along_the_whole_edge_does_not_swallow_the_picture() -> No
         for seed in range(300)
     ]
     assert max(areas) < LARGEST + 0.1
+
+
+def test_enlarge_is_bilinear_to_the_nearest_level() -> None:
+    masks = torch.randint(0, 256, (5, 12, 12), generator=torch.Generator().manual_seed(2))
+    wanted = F.interpolate(masks.double()[:, None], scale_factor=2, mode="bilinear")[:, 0]
+    enlarged = enlarge(masks.to(torch.uint8))
+    assert enlarged.dtype == torch.uint8 and enlarged.shape == wanted.shape
+    assert (enlarged.double() - wanted).abs().max() <= 0.5
+    full = torch.full((1, 4, 4), 255, dtype=torch.uint8)
+    assert torch.equal(enlarge(full), torch.full((1, 8, 8), 255, dtype=torch.uint8))
