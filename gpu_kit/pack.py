@@ -33,18 +33,29 @@ TESTING = (
     *("mako", "pytools", "siphash24", "polygraphy", "nvidia-nvfatbin", "shtab", "imagecodecs"),
     *("av", "tifffile", "psd-tools"),
 )
-ENGINES = ("onnxruntime-gpu", "tensorrt_rtx")
+ENGINES = ("onnxruntime-gpu", "tensorrt_rtx_cu13_libs", "tensorrt_rtx_cu13_bindings")
 SDISTS = {"testing": ("pycuda",)}
+PURE = {"engines": ("tensorrt_rtx_cu13",)}
+"""Python alone, but published as source: made a wheel here, which any Python takes."""
 ARCHIVES = {"training": TRAINING, "photographs": (), "testing": TESTING, "engines": ENGINES}
 FOLDERS = ("train", "train2", "val", "real_pairs")
 """Of the data set, what a run fits to and is judged by."""
 
 
-def download(names: Sequence[str], folder: Path, sdists: Sequence[str] = ()) -> list[Path]:
+def download(
+    names: Sequence[str], folder: Path, sdists: Sequence[str] = (), pure: Sequence[str] = ()
+) -> list[Path]:
     """Wheels for the machine there, and source packages that are built there.
+
+    Args:
+        names: Packages that are published as wheels.
+        folder: Where to.
+        sdists: Packages whose source is taken along.
+        pure: Packages of Python alone whose source is made a wheel.
 
     Raises:
         subprocess.CalledProcessError: If pip fails; its message goes to stderr.
+        SystemExit: If a wheel that is made here is for this machine alone.
     """
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder)]
     pinned = ["-c", str(ROOT / "constraints.txt")]
@@ -54,6 +65,11 @@ def download(names: Sequence[str], folder: Path, sdists: Sequence[str] = ()) -> 
         subprocess.run([*pip, *pinned, *wheels, *names], check=True)
     for name in sdists:
         subprocess.run([*pip, "--no-binary", name, name], check=True)
+    for name in pure:
+        words = ("wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), *pinned, name)
+        subprocess.run([*pip[:3], *words], check=True)
+        if not any(folder.glob(f"{name}-*-py3-none-any.whl")):
+            sys.exit(f"gpu-kit: error: {name} must be Python alone; its wheel is for one machine.")
     return sorted(path for path in folder.iterdir() if path.is_file())
 
 
@@ -111,7 +127,9 @@ def pack(data: Path, output: Path, archives: Sequence[str]) -> None:
             with tarfile.open(path, "w") as archive:
                 wheels = Path(scratch) / "wheels"
                 wheels.mkdir()
-                for file in download(ARCHIVES[name], wheels, SDISTS.get(name, ())):
+                for file in download(
+                    ARCHIVES[name], wheels, SDISTS.get(name, ()), PURE.get(name, ())
+                ):
                     archive.add(file, f"wheels/{name}/{file.name}")
                 if name == "training":
                     code = Path(scratch) / "code.tar"
