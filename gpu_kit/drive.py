@@ -32,6 +32,10 @@ EVERY = 60
 """Seconds between two looks at the training run, whose files then go to --out."""
 
 
+BASICS = "basics"
+"""The archive of what many machines have anyway; its wheels come behind those of the others."""
+
+
 @dataclass(frozen=True)
 class Kit:
     """Where things are.
@@ -81,7 +85,7 @@ class Kit:
 
     def environment(self) -> dict[str, str]:
         """For the project's programs."""
-        paths = [self.code / "runtime", self.code, self.work / "site"]
+        paths = [self.code / "runtime", self.code, self.work / "site", self.work / BASICS]
         return {
             **os.environ,
             "PYTHONPATH": os.pathsep.join(map(str, paths)),
@@ -91,6 +95,19 @@ class Kit:
             "HARMONIZER_COMMIT": str(self.index()["commit"]),
             "TORCHINDUCTOR_CACHE_DIR": str(self.work / "inductor"),
         }
+
+    def absent(self, modules: tuple[str, ...]) -> list[str]:
+        """Which modules the project's programs would not find."""
+        words = (
+            *(sys.executable, "-c"),
+            "import sys; from importlib.util import find_spec\n"
+            "print(*[name for name in sys.argv[1:] if not find_spec(name)])",
+            *modules,
+        )
+        found = subprocess.run(
+            words, env=self.environment(), capture_output=True, text=True, check=True
+        )
+        return found.stdout.split()
 
     def call(self, log: str, *words: str, seconds: float = LIMIT) -> bool:
         """Run a program of the project, its output in a log of --out; whether it ended well."""
@@ -157,7 +174,7 @@ def unpack(kit: Kit, name: str, pieces: list[Path]) -> None:
     wheels = sorted(map(str, (kit.work / "wheels" / name).glob("*.whl")))
     if wheels:
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps"]
-        where = ["--upgrade", "--target", str(kit.work / "site")]
+        where = ["--upgrade", "--target", str(kit.work / (BASICS if name == BASICS else "site"))]
         subprocess.run([*pip, *where, *wheels], check=True)
     (kit.work / f"{name}.unpacked").touch()
 
@@ -276,22 +293,33 @@ def engine(kit: Kit) -> bool:
 
 @dataclass(frozen=True)
 class Step:
-    """What is done once, and what must have come in for it."""
+    """What is done once, and what it needs.
+
+    Attributes:
+        does: It; whether it ended well.
+        needs: Archives that must have come in.
+        modules: Of the machine's Python, or of the archive `BASICS`.
+        alone: Whether it measures time, so that no run may be beside it.
+    """
 
     does: Callable[[Kit], bool]
     needs: tuple[str, ...]
+    modules: tuple[str, ...]
     alone: bool = False
-    """Whether it measures time, so that no run may be beside it."""
+
+
+_LEARNING = ("torch", "torchvision", "timm", "safetensors", "numpy", "scipy", "skimage", "onnx")
+_TESTS = (*_LEARNING, "pytest", "xdist", "onnxruntime")
 
 
 STEPS = {
-    "train": Step(train, ("training", "photographs")),
-    "tools": Step(tools, ("training", "testing")),
-    "smoke": Step(smoke, ("training", "testing")),
-    "test": Step(test, ("training", "testing")),
-    "bench": Step(bench, ("training", "testing"), alone=True),
-    "profile": Step(profile, ("training", "testing"), alone=True),
-    "engine": Step(engine, ("training", "testing", "engines")),
+    "train": Step(train, ("training", "photographs"), (*_LEARNING, "onnxruntime")),
+    "tools": Step(tools, ("training", "testing"), ("numpy",)),
+    "smoke": Step(smoke, ("training", "testing"), _TESTS),
+    "test": Step(test, ("training", "testing"), _TESTS),
+    "bench": Step(bench, ("training", "testing"), _TESTS, alone=True),
+    "profile": Step(profile, ("training", "testing"), _TESTS, alone=True),
+    "engine": Step(engine, ("training", "testing", "engines"), _LEARNING),
 }
 """The most precious first."""
 
@@ -305,6 +333,9 @@ def run(kit: Kit, names: list[str]) -> None:
         lacking = [archive for archive in step.needs if not kit.has(archive)]
         if lacking:
             print(f"{name}: waits for {', '.join(lacking)}", flush=True)
+        elif absent := kit.absent(step.modules):
+            lack = f"waits for {BASICS}" if not kit.has(BASICS) else "cannot run here"
+            print(f"{name}: {lack}: this Python lacks {', '.join(absent)}", flush=True)
         elif step.alone and process_of(kit) is not None:
             print(f"{name}: waits for the end of training", flush=True)
         elif step.does(kit):

@@ -1,9 +1,10 @@
 """Pack what half an hour on a GPU machine without a network needs: `make gpu-kit`.
 
 The kit is a folder of pieces that fit through a narrow way in, and `drive.py`, which joins them
-there and runs the steps. The machine there must have Python 3.12, PyTorch for CUDA, nvcc and a C++
-compiler; what else is needed travels. Archives, the most precious first: what training needs, the
-photographs, what the tests need, and inference engines.
+there and runs the steps. The machine there must have Python 3.12, PyTorch and torchvision for CUDA,
+nvcc, cmake and a C++ compiler; what else is needed travels. Archives, the most precious first: what
+training needs, the photographs, what the tests need, inference engines, and what many machines
+have anyway.
 """
 
 import argparse
@@ -37,7 +38,19 @@ ENGINES = ("onnxruntime-gpu", "tensorrt_rtx_cu13_libs", "tensorrt_rtx_cu13_bindi
 SDISTS = {"testing": ("pycuda",)}
 PURE = {"engines": ("tensorrt_rtx_cu13",)}
 """Python alone, but published as source: made a wheel here, which any Python takes."""
-ARCHIVES = {"training": TRAINING, "photographs": (), "testing": TESTING, "engines": ENGINES}
+BASICS = (
+    *("numpy", "scipy", "scikit-image", "lazy-loader", "imageio", "networkx", "packaging"),
+    *("safetensors", "timm", "pyyaml", "pytest", "pluggy", "iniconfig", "pygments"),
+    *("pytest-xdist", "execnet", "onnx", "ml_dtypes", "typing_extensions", "protobuf"),
+    *("onnxruntime", "flatbuffers"),
+)
+ARCHIVES = {
+    "training": TRAINING,
+    "photographs": (),
+    "testing": TESTING,
+    "engines": ENGINES,
+    "basics": BASICS,
+}
 FOLDERS = ("train", "train2", "val", "real_pairs")
 """Of the data set, what a run fits to and is judged by."""
 

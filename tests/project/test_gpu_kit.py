@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from repository import ROOT
 
+from gpu_kit import drive as driver
 from gpu_kit import pack
-from gpu_kit.drive import Kit, process_of
+from gpu_kit.drive import BASICS, STEPS, Kit, Step, process_of
 
 DRIVE = ROOT / "gpu_kit" / "drive.py"
 
@@ -108,3 +109,23 @@ def test_kit_data_set_that_lacks_a_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="it lacks train2, val, real_pairs"):
         pack.pack(tmp_path, tmp_path / "kit", ["photographs"])
     assert not (tmp_path / "kit").exists()
+
+
+def test_kit_step_whose_modules_the_machine_lacks_says_which(
+    kit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert drive(tmp_path, "receive", str(kit)).returncode == 0
+    there = Kit(tmp_path / "work", tmp_path / "out", 0.0, [])
+    made: list[str] = []
+    step = Step(lambda _: not made.append("done"), (), ("json", "no_such_module"))
+    monkeypatch.setitem(STEPS, "smoke", step)
+    driver.run(there, ["smoke"])
+    assert "smoke: waits for basics: this Python lacks no_such_module" in capsys.readouterr().out
+    (there.work / f"{BASICS}.unpacked").touch()
+    driver.run(there, ["smoke"])
+    assert "smoke: cannot run here: this Python lacks no_such_module" in capsys.readouterr().out
+    assert not made
+    (there.work / BASICS).mkdir()
+    (there.work / BASICS / "no_such_module.py").touch()
+    driver.run(there, ["smoke"])
+    assert made and "smoke: done" in capsys.readouterr().out

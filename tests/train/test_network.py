@@ -189,11 +189,17 @@ def test_network_config_dropout_of_nothing_is_refused(
         NetworkConfig(statistics=True, **network)
 
 
-@pytest.mark.parametrize("name", ["dropout", "cell_dropout", "feature_dropout"])
-def test_network_dropout_acts_in_training_alone(name: str) -> None:
+@pytest.mark.parametrize(
+    "config",
+    [
+        dataclasses.replace(CONFIGS[-1], dropout=0.5),
+        dataclasses.replace(CONFIGS[-1], cell_dropout=0.5),
+        dataclasses.replace(CONFIGS[-1], feature_dropout=0.5),
+    ],
+)
+def test_network_dropout_acts_in_training_alone(config: NetworkConfig) -> None:
     torch.manual_seed(4)
-    plain = HarmonizerNet(CONFIGS[-1])
-    network = HarmonizerNet(dataclasses.replace(CONFIGS[-1], **{name: 0.5}))
+    plain, network = HarmonizerNet(CONFIGS[-1]), HarmonizerNet(config)
     network.load_state_dict(plain.state_dict())
     composite, mask = inputs(2, 256)
     with torch.no_grad():
