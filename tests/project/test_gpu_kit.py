@@ -116,9 +116,13 @@ def test_kit_step_whose_modules_the_machine_lacks_says_which(
 ) -> None:
     assert drive(tmp_path, "receive", str(kit)).returncode == 0
     there = Kit(tmp_path / "work", tmp_path / "out", 0.0, [])
-    made: list[str] = []
-    step = Step(lambda _: not made.append("done"), (), ("json", "no_such_module"))
-    monkeypatch.setitem(STEPS, "smoke", step)
+    made: list[Kit] = []
+
+    def make(kit: Kit) -> bool:
+        made.append(kit)
+        return True
+
+    monkeypatch.setitem(STEPS, "smoke", Step(make, (), ("json", "no_such_module")))
     driver.run(there, ["smoke"])
     assert "smoke: waits for basics: this Python lacks no_such_module" in capsys.readouterr().out
     (there.work / f"{BASICS}.unpacked").touch()
