@@ -18,6 +18,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import sysconfig
 import tarfile
 import time
 from collections.abc import Callable
@@ -34,6 +35,10 @@ EVERY = 60
 
 BASICS = "basics"
 """The archive of what many machines have anyway; its wheels come behind those of the others."""
+
+ENGINES = "engines"
+"""The archive of inference engines. Its wheels come first, but only where they are asked for: ONNX
+Runtime for CUDA takes the place of the CPU's, which what is proven without it runs with."""
 
 
 @dataclass(frozen=True)
@@ -83,11 +88,17 @@ class Kit:
         """Whether an archive is complete and unpacked."""
         return (self.work / f"{archive}.unpacked").is_file()
 
-    def environment(self) -> dict[str, str]:
-        """For the project's programs."""
-        paths = [self.code / "runtime", self.code, self.work / "site", self.work / BASICS]
+    def environment(self, engines: bool = False) -> dict[str, str]:
+        """For the project's programs, with or without the inference engines."""
+        wheels = ([ENGINES] if engines else []) + ["site", BASICS]
+        paths = [self.code / "runtime", self.code, *(self.work / name for name in wheels)]
+        # CUDA's libraries, if they are wheels: those of PyTorch, which finds them by itself.
+        nvidia = Path(sysconfig.get_path("purelib")) / "nvidia"
+        libraries = [str(folder) for folder in sorted(nvidia.glob("*/lib"))] if engines else []
+        libraries += [found] if (found := os.environ.get("LD_LIBRARY_PATH")) else []
         return {
             **os.environ,
+            "LD_LIBRARY_PATH": os.pathsep.join(libraries),
             "PYTHONPATH": os.pathsep.join(map(str, paths)),
             "PYTHONUNBUFFERED": "1",
             "HARMONIZER_DATA": str(self.work / "data"),
@@ -109,14 +120,14 @@ class Kit:
         )
         return found.stdout.split()
 
-    def call(self, log: str, *words: str, seconds: float = LIMIT) -> bool:
+    def call(self, log: str, *words: str, seconds: float = LIMIT, engines: bool = False) -> bool:
         """Run a program of the project, its output in a log of --out; whether it ended well."""
         with (self.out / log).open("ab") as file:
             try:
                 done = subprocess.run(
                     words,
                     cwd=self.code,
-                    env=self.environment(),
+                    env=self.environment(engines),
                     stdout=file,
                     stderr=subprocess.STDOUT,
                     timeout=min(seconds, self.left),
@@ -174,7 +185,8 @@ def unpack(kit: Kit, name: str, pieces: list[Path]) -> None:
     wheels = sorted(map(str, (kit.work / "wheels" / name).glob("*.whl")))
     if wheels:
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps"]
-        where = ["--upgrade", "--target", str(kit.work / (BASICS if name == BASICS else "site"))]
+        folder = kit.work / (name if name in (BASICS, ENGINES) else "site")
+        where = ["--upgrade", "--target", str(folder)]
         subprocess.run([*pip, *where, *wheels], check=True)
     (kit.work / f"{name}.unpacked").touch()
 
@@ -247,11 +259,13 @@ def tools(kit: Kit) -> bool:
     return all(kit.call("tools.log", *command) for command in commands)
 
 
+_CHOSEN = "test_render_equals or test_draw_host_array_equals_cpu or video_frame"
+_SMOKE = ("-m", "pytest", "-q", "-x", "-m", "gpu", "tests/gpu", "-k", _CHOSEN)
+
+
 def smoke(kit: Kit) -> bool:
     """One picture and one frame, equal to the CPU's."""
-    chosen = "test_render_equals or test_draw_host_array_equals_cpu or video_frame"
-    words = ("-m", "pytest", "-q", "-x", "-m", "gpu", "tests/gpu", "-k", chosen)
-    return kit.call("smoke.log", sys.executable, *words, seconds=120)
+    return kit.call("smoke.log", sys.executable, *_SMOKE, seconds=120)
 
 
 def test(kit: Kit) -> bool:
@@ -285,10 +299,25 @@ def profile(kit: Kit) -> bool:
 
 
 def engine(kit: Kit) -> bool:
-    """A TensorRT-RTX engine of the shipped predictor, built there."""
-    words = ("export/build_engine.py", "models/harmonizer.onnx", "--module", "tensorrt_rtx")
-    output = str(kit.work / "harmonizer.engine")
-    return kit.call("engine.log", sys.executable, *words, "--output", output)
+    """A TensorRT-RTX engine of the shipped predictor, built there, and times: gpu-engine.json."""
+    built, output = str(kit.work / "harmonizer.engine"), str(kit.out / "gpu-engine.json")
+    commands = (
+        ("export/build_engine.py", "models/harmonizer.onnx", "--module", "tensorrt_rtx"),
+        ("-m", "harmonizer.cli", "bench", "--backend", "cuda", "--model", built),
+    )
+    return all(
+        kit.call("engine.log", sys.executable, *words, "--output", where, engines=True)
+        for words, where in zip(commands, (built, output), strict=True)
+    )
+
+
+def provider(kit: Kit) -> bool:
+    """The smoke test with ONNX Runtime's CUDA provider, and times: gpu-onnxruntime.json."""
+    output = str(kit.out / "gpu-onnxruntime.json")
+    words = ("-m", "harmonizer.cli", "bench", "--backend", "cuda", "-o", output)
+    return kit.call(
+        "provider.log", sys.executable, *_SMOKE, seconds=180, engines=True
+    ) and kit.call("provider.log", sys.executable, *words, engines=True)
 
 
 @dataclass(frozen=True)
@@ -319,7 +348,8 @@ STEPS = {
     "test": Step(test, ("training", "testing"), _TESTS),
     "bench": Step(bench, ("training", "testing"), _TESTS, alone=True),
     "profile": Step(profile, ("training", "testing"), _TESTS, alone=True),
-    "engine": Step(engine, ("training", "testing", "engines"), _LEARNING),
+    "engine": Step(engine, ("training", "testing", ENGINES), _TESTS, alone=True),
+    "provider": Step(provider, ("training", "testing", ENGINES), _TESTS, alone=True),
 }
 """The most precious first."""
 

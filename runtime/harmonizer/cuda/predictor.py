@@ -4,9 +4,11 @@ Three kinds: a TensorRT engine (`harmonizer.engine.EnginePredictor`), ONNX Runti
 and ONNX Runtime on the CPU, which costs a copy of the thumbnail to the host and a wait.
 """
 
+import contextlib
 import importlib.util
 import logging
 import math
+import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -87,6 +89,9 @@ class OnnxCudaPredictor:
         self._device = device
         self._lock = threading.Lock()
         onnxruntime = import_onnxruntime()
+        if hasattr(onnxruntime, "preload_dlls"):  # from 1.21: CUDA's and cuDNN's wheels
+            with contextlib.redirect_stdout(sys.stderr):  # where a picture may be on its way
+                onnxruntime.preload_dlls()
         with device.current():
             non_blocking = 1
             self._stream: Any = device.pycuda.Stream(non_blocking)
