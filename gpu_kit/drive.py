@@ -136,6 +136,9 @@ class Kit:
             except subprocess.TimeoutExpired:
                 print(f"{log}: out of time", flush=True)
                 return False
+            except FileNotFoundError:  # the next steps need not suffer from that
+                print(f"{log}: there is no program {words[0]} here", flush=True)
+                return False
         tail = (self.out / log).read_text(encoding="utf-8", errors="replace").strip()
         print(f"{log}: exit {done.returncode}: {tail.splitlines()[-1][:200] if tail else ''}")
         return done.returncode == 0
@@ -376,6 +379,7 @@ def run(kit: Kit, names: list[str]) -> None:
         bring_home(kit)
     if process_of(kit) is None and (kit.work / "run.ended").is_file():
         bring_home(kit)
+        (kit.work / "train.done").touch()
     show(kit)
 
 

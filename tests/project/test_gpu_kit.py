@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import tarfile
+import time
 from pathlib import Path
 
 import pytest
@@ -133,3 +134,13 @@ def test_kit_step_whose_modules_the_machine_lacks_says_which(
     (there.work / BASICS / "no_such_module.py").touch()
     driver.run(there, ["smoke"])
     assert made and "smoke: done" in capsys.readouterr().out
+
+
+def test_kit_program_that_is_absent_fails_its_step_alone(
+    kit: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert drive(tmp_path, "receive", str(kit)).returncode == 0
+    there = Kit(tmp_path / "work", tmp_path / "out", time.monotonic() + 60, [])
+    assert not there.call("profile.log", "no-such-profiler", "--csv")
+    assert "profile.log: there is no program no-such-profiler here" in capsys.readouterr().out
+    assert there.call("python.log", sys.executable, "-c", "print(1)")
