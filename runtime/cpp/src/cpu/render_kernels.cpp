@@ -42,14 +42,16 @@ void draw_left(const Block& block, const __mmask16 (&left)[kBlock / 16], Planes<
     const hz_image& image = block.job.image;
     Planes<T> planes;
     int index[kBlock], count = 0;
-    for (int i = 0; i < block.n; ++i) {
-        if (!(left[i / 16] >> (i % 16) & 1)) continue;
-        const char* pixel = block.in + i * image.pixel_stride;
-        planes.r[count] = unit_value<T>(load<S>(pixel));
-        planes.g[count] = unit_value<T>(load<S>(pixel + image.channel_stride));
-        planes.b[count] = unit_value<T>(load<S>(pixel + 2 * image.channel_stride));
-        index[count++] = i;
-    }
+    for (int first = 0; first < block.n; first += 16)
+        for (unsigned bits = left[first / 16]; bits; bits &= bits - 1) {
+            const int i = first + __builtin_ctz(bits);
+            if (i >= block.n) break;
+            const char* pixel = block.in + i * image.pixel_stride;
+            planes.r[count] = unit_value<T>(load<S>(pixel));
+            planes.g[count] = unit_value<T>(load<S>(pixel + image.channel_stride));
+            planes.b[count] = unit_value<T>(load<S>(pixel + 2 * image.channel_stride));
+            index[count++] = i;
+        }
     planes.pad_from(count);
     run_steps(*block.job.steps, 0, block.job.steps->count, count, planes);
     for (int k = 0; k < count; ++k) {
