@@ -18,6 +18,7 @@ from harmonizer.values import (
     Value,
     check_value,
     check_within,
+    clamped,
     describe,
     nested,
     of_numbers,
@@ -253,7 +254,8 @@ class Arguments(Mapping[str, Value]):
 
     def clamped(self) -> "Arguments":
         """The arguments as they are drawn: each clamped to its operation's range."""
-        return self._each(lambda value, op: np.clip(value, op.minimum, op.maximum))
+        pairs = zip(self.filters, self.numbers, strict=True)
+        return Arguments(self.filters, tuple(clamped(name, value) for name, value in pairs))
 
     @property
     def sizes(self) -> tuple[int, ...]:

@@ -38,6 +38,14 @@ def nested(name: str, value: Value) -> object:
     return np.reshape(value, (-1, 3, CURVE_KNOTS)).tolist()
 
 
+def clamped(name: str, value: Value) -> Value:
+    """The value as it is drawn: within its operation's range."""
+    operation = OPERATIONS[name]
+    if isinstance(value, float):
+        return min(max(value, operation.minimum), operation.maximum)
+    return of_numbers(np.clip(to_numbers(value), operation.minimum, operation.maximum))
+
+
 def describe(name: str, value: Value) -> str:
     """A value in a few characters, as it is drawn: clamped to its operation's range.
 
@@ -99,7 +107,10 @@ def check_within(name: str, value: Value) -> None:
     Raises:
         ArgumentsError: If a number is.
     """
-    operation, numbers = OPERATIONS[name], to_numbers(value)
+    operation = OPERATIONS[name]
+    if isinstance(value, float) and operation.minimum <= value <= operation.maximum:
+        return
+    numbers = to_numbers(value)
     wrong = numbers[~((numbers >= operation.minimum) & (numbers <= operation.maximum))]
     if wrong.size:
         raise ArgumentsError(
@@ -110,15 +121,15 @@ def check_within(name: str, value: Value) -> None:
 
 def _finite(name: str, value: object) -> float:
     """A filter's argument as a finite float, or ArgumentsError."""
+    number = finite(value)
+    if number is not None:
+        return number
     operation = OPERATIONS[name]
     remedy = f"Write a number between {operation.minimum:g} and {operation.maximum:g}."
     if not is_number(value):
         raise ArgumentsError(
             f"argument `{name}` must be a number; got {value!r} ({type(value).__name__}). {remedy}"
         )
-    number = finite(value)
-    if number is None:
-        raise ArgumentsError(
-            f"argument `{name}` must be a finite number; got {str(value)[:20]}. {remedy}"
-        )
-    return number
+    raise ArgumentsError(
+        f"argument `{name}` must be a finite number; got {str(value)[:20]}. {remedy}"
+    )
