@@ -102,6 +102,13 @@ struct MaskBlock {
             for (int i = 0; i < n; ++i) values[i] = unit_value<T>(load<M>(data + i * stride));
     }
 
+    /* One pixel's, in double. */
+    double coverage(int i) const {
+        alignas(64) double values[kVectorBytes / sizeof(double)];
+        MaskBlock{data + i * stride, stride, type}.read(1, values);
+        return values[0];
+    }
+
     bool is_zero(int i) const {
         const char* value = data + i * stride;
         switch (type) {
@@ -115,9 +122,12 @@ struct MaskBlock {
     }
 };
 
+struct Doubts;
+
 /* One block of the source and where it goes. */
 struct Block {
     const RenderJob& job;
+    Doubts* doubts; /* null for other types than HZ_U8 */
     const char* in;
     char* out;
     MaskBlock mask;
@@ -127,6 +137,7 @@ struct Block {
     Block part(int first, int end) const {
         const char* mask_data = mask.data ? mask.data + first * mask.stride : nullptr;
         return {job,
+                doubts,
                 in + first * job.image.pixel_stride,
                 out + first * job.out.pixel_stride,
                 {mask_data, mask.stride, mask.type},

@@ -257,13 +257,42 @@ bool draw_in_float(const Block& block, Cover cover, const float* coverage, Word*
     return round_planes(planes, n, words) >> kDoubtShift;
 }
 
-/* Draw again, in double from the source bytes, the pixels in doubt. */
-void draw_doubtful(const Block& block, Cover cover, Word* words) {
-    const ByteDrawing& drawing = *block.job.byte_drawing;
+/* Pixels in doubt, of any blocks, until they fill vectors: few blocks have more than one. */
+struct Doubts {
     Planes<double> planes, source;
-    int index[kBlock], count = 0;
+    alignas(64) double coverage[kBlock];
+    char* targets[kBlock];
+    int count = 0;
+};
+
+/* Draw them in double, from what their source bytes were, over what has been stored. */
+void draw_doubtful(const RenderJob& job, Doubts& doubts) {
+    const int count = doubts.count;
+    doubts.planes.pad_from(count);
+    doubts.source.pad_from(count);
+    pad(doubts.coverage, count);
+    run_steps(*job.steps, job.byte_drawing->middle, job.steps->count, count, doubts.planes);
+    blend(doubts.coverage, doubts.source, count, doubts.planes);
+    const Quantise<uint8_t, double> level;
+    for (int k = 0; k < count; ++k) {
+        char* const pixel = doubts.targets[k];
+        store(pixel, level(doubts.planes.r[k]));
+        store(pixel + job.out.channel_stride, level(doubts.planes.g[k]));
+        store(pixel + 2 * job.out.channel_stride, level(doubts.planes.b[k]));
+    }
+    doubts.count = 0;
+}
+
+/* Put down the pixels in doubt, whose words lose the mark. */
+void note_doubtful(const Block& block, Cover cover, Word* words) {
+    const ByteDrawing& drawing = *block.job.byte_drawing;
+    Doubts& doubts = *block.doubts;
     constexpr int kAtOnce = 16; /* few pixels are in doubt */
     for (int i = block.n; i < kBlock; ++i) words[i] = 0;
+    int marked = 0;
+    for (int i = 0; i < kBlock; ++i) marked += words[i] >> kDoubtShift != 0;
+    /* Blocks before this one have been stored; this one has not. */
+    if (doubts.count + marked > kBlock) draw_doubtful(block.job, doubts);
     for (int i = 0; i < block.n; ++i) {
         if (i % kAtOnce == 0) {
             Word some = 0;
@@ -274,29 +303,20 @@ void draw_doubtful(const Block& block, Cover cover, Word* words) {
             }
         }
         if (!(words[i] >> kDoubtShift)) continue;
+        words[i] &= (Word(1) << kDoubtShift) - 1;
+        if (cover != Cover::all && block.mask.is_zero(i)) continue;
+        const int k = doubts.count++;
         const Word word = source_word(block, i);
         const uint8_t r = uint8_t(word), g = uint8_t(word >> 8), b = uint8_t(word >> 16);
-        planes.r[count] = drawing.prefix[0][r];
-        planes.g[count] = drawing.prefix[1][g];
-        planes.b[count] = drawing.prefix[2][b];
-        source.r[count] = unit_value<double>(r);
-        source.g[count] = unit_value<double>(g);
-        source.b[count] = unit_value<double>(b);
-        index[count++] = i;
+        doubts.planes.r[k] = drawing.prefix[0][r];
+        doubts.planes.g[k] = drawing.prefix[1][g];
+        doubts.planes.b[k] = drawing.prefix[2][b];
+        doubts.source.r[k] = unit_value<double>(r);
+        doubts.source.g[k] = unit_value<double>(g);
+        doubts.source.b[k] = unit_value<double>(b);
+        doubts.coverage[k] = cover == Cover::soft ? block.mask.coverage(i) : 1;
+        doubts.targets[k] = block.out + i * block.job.out.pixel_stride;
     }
-    planes.pad_from(count);
-    source.pad_from(count);
-    run_steps(*block.job.steps, drawing.middle, block.job.steps->count, count, planes);
-    if (cover == Cover::soft) {
-        double coverage[kBlock];
-        block.mask.read(block.n, coverage);
-        for (int k = 0; k < count; ++k) coverage[k] = coverage[index[k]];
-        pad(coverage, count);
-        blend(coverage, source, count, planes);
-    }
-    const Quantise<uint8_t, double> level;
-    for (int k = 0; k < count; ++k)
-        words[index[k]] = word_of(level(planes.r[k]), level(planes.g[k]), level(planes.b[k]));
 }
 
 void store_words(const Block& block, const Word* words) {
@@ -327,8 +347,8 @@ void draw_byte_block(const Block& block, Cover cover) {
     if (cover != Cover::all) block.mask.read(block.n, coverage);
     if (cover != Cover::soft && drawing.middle == block.job.steps->count) {
         look_up_bytes(block, words);
-    } else if (draw_in_float(block, cover, coverage, words)) {
-        draw_doubtful(block, cover, words);
+    } else if (draw_in_float(block, cover, cover == Cover::all ? nullptr : coverage, words)) {
+        note_doubtful(block, cover, words);
     }
     if (cover != Cover::all && any_zero(coverage, block.n))
         for (int i = 0; i < block.n; ++i)

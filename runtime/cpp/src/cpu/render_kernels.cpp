@@ -120,12 +120,13 @@ HZ_FN void fetch_ahead(const Block& block) {
 
 template <typename S>
 void render_rows(const RenderJob& job, int64_t first, int64_t end,
-                 void (*draw)(const Block&, Cover)) {
+                 void (*draw)(const Block&, Cover), Doubts* doubts = nullptr) {
     for (int64_t y = first; y < end; ++y)
         for (int64_t x = 0; x < job.image.width; x += kBlock) {
             const char* mask = static_cast<const char*>(job.mask.data);
             if (mask) mask += y * job.mask.row_stride + x * job.mask.pixel_stride;
             const Block block = {job,
+                                 doubts,
                                  static_cast<const char*>(job.image.data) +
                                      y * job.image.row_stride + x * job.image.pixel_stride,
                                  static_cast<char*>(job.out.data) + y * job.out.row_stride +
@@ -138,9 +139,11 @@ void render_rows(const RenderJob& job, int64_t first, int64_t end,
 }
 
 void render(const RenderJob& job, int64_t first, int64_t end) {
-    if (job.image.type == HZ_U8)
-        render_rows<uint8_t>(job, first, end, draw_byte_block);
-    else if (job.image.type == HZ_U16)
+    if (job.image.type == HZ_U8) {
+        Doubts doubts;
+        render_rows<uint8_t>(job, first, end, draw_byte_block, &doubts);
+        if (doubts.count) draw_doubtful(job, doubts);
+    } else if (job.image.type == HZ_U16)
         render_rows<uint16_t>(job, first, end, draw_any_block<uint16_t>);
     else
         render_rows<float>(job, first, end, draw_any_block<float>);
