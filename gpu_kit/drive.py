@@ -274,7 +274,17 @@ def smoke(kit: Kit) -> bool:
 def test(kit: Kit) -> bool:
     """Every GPU test and compute-sanitizer: gpu-test.json."""
     output = str(kit.out / "gpu-test.json")
-    words = ("tests/gpu/run_gpu.py", "--allow-missing", "--output", output, "--", "-n", "4")
+    within = ("--sanitizer-seconds", "100")
+    words = (
+        "tests/gpu/run_gpu.py",
+        "--allow-missing",
+        "--output",
+        output,
+        *within,
+        "--",
+        "-n",
+        "4",
+    )
     return kit.call("test.log", sys.executable, *words) or (kit.out / "gpu-test.json").is_file()
 
 

@@ -39,6 +39,7 @@ SANITIZERS = {
     # Whether memory is page-locked is asked by a call that answers "invalid value" where it is not.
     "memcheck": ("--report-api-errors", "no"),
     "racecheck": (),
+    "initcheck": (),
 }
 """compute-sanitizer's tools, and their options."""
 
@@ -144,26 +145,29 @@ def main() -> int:
     began = time.monotonic()
     outcomes = Outcomes()
     code = int(pytest.main(["-m", "gpu", "-q", "--tb=short", *args.tests], [outcomes]))
-    tools = SANITIZERS if args.sanitizer_seconds else ()
-    sanitized = {tool: sanitize(tool, args.sanitizer_seconds, args.sanitized) for tool in tools}
-    missing = [tool for tool, result in sanitized.items() if result["outcome"] == "missing"]
-    passed = (
-        code == 0
-        and outcomes.counts["passed"] > 0
-        and not any(result["outcome"] == "failed" for result in sanitized.values())
-        and (args.allow_missing or not (missing or outcomes.counts["skipped"]))
-    )
-    document = {
-        "passed": passed,
-        "environment": environment,
-        "seconds": round(time.monotonic() - began, 1),
-        "counts": dict(outcomes.counts),
-        "sanitizers": sanitized,
-        "not_passed": outcomes.details,
-    }
+    tools = list(SANITIZERS) if args.sanitizer_seconds else []
+    sanitized = {tool: {"outcome": "failed", "reason": "not done"} for tool in tools}
     args.output.parent.mkdir(parents=True, exist_ok=True)
-    text = without_places(json.dumps(document, indent=2))
-    args.output.write_text(text + "\n", encoding="utf-8")
+    for tool in (None, *tools):  # written after each: a GPU may be lent for minutes
+        if tool:
+            sanitized[tool] = sanitize(tool, args.sanitizer_seconds, args.sanitized)
+        missing = [name for name, result in sanitized.items() if result["outcome"] == "missing"]
+        passed = (
+            code == 0
+            and outcomes.counts["passed"] > 0
+            and not any(result["outcome"] == "failed" for result in sanitized.values())
+            and (args.allow_missing or not (missing or outcomes.counts["skipped"]))
+        )
+        document = {
+            "passed": passed,
+            "environment": environment,
+            "seconds": round(time.monotonic() - began, 1),
+            "counts": dict(outcomes.counts),
+            "sanitizers": sanitized,
+            "not_passed": outcomes.details,
+        }
+        text = without_places(json.dumps(document, indent=2))
+        args.output.write_text(text + "\n", encoding="utf-8")
     print(f"{'passed' if passed else 'FAILED'}: {dict(outcomes.counts)}; wrote {args.output}")
     return 0 if passed else 1
 
