@@ -3,10 +3,7 @@
    Included by files that are compiled once for each instruction set; see blocks.h. */
 #pragma once
 
-#include "cpu/blocks.h"
-#if defined(__AVX512BW__)
-#include "cpu/packed_avx512.h"
-#endif
+#include "cpu/loading.h"
 
 namespace HZ_NAMESPACE {
 
@@ -147,13 +144,7 @@ struct Block {
 
 template <typename T, typename S>
 void load_source(const Block& block, Planes<T>& planes) {
-    const hz_image& image = block.job.image;
-#if defined(__AVX512BW__)
-    if (load_packed_pixels<T, S>(block.in, image.pixel_stride, image.channel_stride, block.n,
-                                 planes))
-        return;
-#endif
-    load_pixels<T, S>(block.in, image.pixel_stride, image.channel_stride, block.n, planes);
+    load_block<T, S>(block.in, block.job.image, block.n, planes);
 }
 
 template <typename S>

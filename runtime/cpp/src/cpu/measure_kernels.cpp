@@ -1,5 +1,5 @@
 /* Histograms and sums over rows; compiled once for each instruction set. */
-#include "cpu/blocks.h"
+#include "cpu/loading.h"
 #if defined(__AVX512BW__)
 #include "cpu/sums_avx512.h"
 #endif
@@ -85,19 +85,50 @@ bool sum_values(const hz_image& image, const uint8_t (&limits)[3], int64_t first
     return true;
 }
 
-/* The same order of additions for every block, eight running sums to fill a vector. */
+constexpr int kSums = 8;
+
+/* Eight running sums, then the values after `i`, added up in order. */
 template <typename T>
-double sum_plane(const T* plane, int n) {
-    constexpr int kSums = 8;
-    double lanes[kSums] = {};
-    int i = 0;
-    for (; i + kSums <= n; i += kSums)
-        for (int j = 0; j < kSums; ++j) lanes[j] += double(plane[i + j]);
+double add_up(const double (&lanes)[kSums], const T* plane, int i, int n) {
     double sum = 0;
     for (int j = 0; j < kSums; ++j) sum += lanes[j];
     for (; i < n; ++i) sum += double(plane[i]);
     return sum;
 }
+
+/* The same order of additions for every block, eight running sums to fill a vector. */
+template <typename T>
+double sum_plane(const T* plane, int n) {
+    double lanes[kSums] = {};
+    int i = 0;
+    for (; i + kSums <= n; i += kSums)
+        for (int j = 0; j < kSums; ++j) lanes[j] += double(plane[i + j]);
+    return add_up(lanes, plane, i, n);
+}
+
+template <typename T>
+void sum_planes(const Planes<T>& planes, int n, double* sums) {
+    const T* const channels[3] = {planes.r, planes.g, planes.b};
+    for (int c = 0; c < 3; ++c) sums[c] += sum_plane(channels[c], n);
+}
+#if defined(__AVX512BW__)
+/* The same sums side by side: each addition waits for the one before. */
+template <>
+void sum_planes<float>(const Planes<float>& planes, int n, double* sums) {
+    const float* const channels[3] = {planes.r, planes.g, planes.b};
+    __m512d running[3] = {_mm512_setzero_pd(), _mm512_setzero_pd(), _mm512_setzero_pd()};
+    int i = 0;
+    for (; i + kSums <= n; i += kSums)
+        for (int c = 0; c < 3; ++c)
+            running[c] =
+                _mm512_add_pd(running[c], _mm512_cvtps_pd(_mm256_load_ps(channels[c] + i)));
+    for (int c = 0; c < 3; ++c) {
+        alignas(64) double lanes[kSums];
+        _mm512_store_pd(lanes, running[c]);
+        sums[c] += add_up(lanes, channels[c], i, n);
+    }
+}
+#endif
 
 template <typename T, typename S>
 void sum_rows(const hz_image& image, const Steps& steps, int64_t first, int64_t end, double* sums) {
@@ -106,12 +137,9 @@ void sum_rows(const hz_image& image, const Steps& steps, int64_t first, int64_t 
         const char* row = static_cast<const char*>(image.data) + y * image.row_stride;
         for (int64_t x = 0; x < image.width; x += kBlock) {
             const int n = int(image.width - x < kBlock ? image.width - x : kBlock);
-            load_pixels<T, S>(row + x * image.pixel_stride, image.pixel_stride,
-                              image.channel_stride, n, planes);
+            load_block<T, S>(row + x * image.pixel_stride, image, n, planes);
             run_steps(steps, 0, steps.count, n, planes);
-            sums[0] += sum_plane(planes.r, n);
-            sums[1] += sum_plane(planes.g, n);
-            sums[2] += sum_plane(planes.b, n);
+            sum_planes(planes, n, sums);
         }
     }
 }

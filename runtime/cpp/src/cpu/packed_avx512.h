@@ -65,6 +65,45 @@ HZ_FN bool load_packed_pixels<float, float>(const char* pixels, int64_t pixel_st
     return true;
 }
 
+/* Where 16 pixels' channels are among 48 words. */
+struct SplitWords {
+    alignas(64) uint16_t index[3][32];
+    constexpr SplitWords() : index{} {
+        for (int k = 0; k < 3; ++k)
+            for (int i = 0; i < 16; ++i) index[k][i] = uint16_t(3 * i + k);
+    }
+};
+
+template <>
+HZ_FN bool load_packed_pixels<float, uint16_t>(const char* pixels, int64_t pixel_stride,
+                                               int64_t channel_stride, int n,
+                                               Planes<float>& planes) {
+    const bool reversed = channel_stride == -2;
+    if (pixel_stride != 6 || (channel_stride != 2 && !reversed)) return false;
+    static constexpr SplitWords order;
+    float* const targets[3] = {reversed ? planes.b : planes.r, planes.g,
+                               reversed ? planes.r : planes.b};
+    const char* from = pixels - (reversed ? 4 : 0);
+    const __m512 full = _mm512_set1_ps(65535), inverse = _mm512_set1_ps(1 / 65535.0f);
+    for (int i = 0; i < n; i += 16, from += 96) {
+        const int left = n - i < 16 ? 3 * (n - i) : 48;
+        const uint64_t there = (uint64_t{1} << left) - 1;
+        const __m512i low = _mm512_maskz_loadu_epi16(__mmask32(there), from),
+                      high = _mm512_maskz_loadu_epi16(__mmask32(there >> 32), from + 64);
+        for (int k = 0; k < 3; ++k) {
+            const __m512i words =
+                _mm512_permutex2var_epi16(low, _mm512_load_si512(order.index[k]), high);
+            const __m512 value =
+                _mm512_cvtepi32_ps(_mm512_cvtepu16_epi32(_mm512_castsi512_si256(words)));
+            /* As `quotient` divides. */
+            const __m512 near = _mm512_mul_ps(value, inverse);
+            _mm512_store_ps(targets[k] + i,
+                            _mm512_fmadd_ps(_mm512_fnmadd_ps(full, near, value), inverse, near));
+        }
+    }
+    return true;
+}
+
 template <typename V, typename Convert>
 HZ_FN bool store_packed(char*, const hz_image&, int, const V* const (&)[3], const Convert&) {
     return false;
