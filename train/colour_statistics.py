@@ -6,15 +6,16 @@ distributed beside the background's, and on what changes across the mask's edge,
 convolutional encoder learns slowly.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 GRID = 64
-"""Statistics are taken on this many pixels a side. Larger thumbnails are subsampled, not averaged:
-averaging would narrow the histograms, and measured worse."""
+"""Side in pixels of what lengths here are given for; in an image twice as large they are twice as
+long. Thumbnails are subsampled, not averaged: averaging would narrow the histograms, and measured
+worse."""
 
 BINS = 16
 """Soft-histogram bins per colour channel."""
@@ -61,11 +62,10 @@ LAYOUT = {
 REGION_COUNT = 3 * BINS + 2 * TONE_BINS + CHROMA_BINS**2 + 9 + 1
 """Numbers that describe one region."""
 
-COUNT = (
-    REGIONS * REGION_COUNT
-    + 7 * CELLS**2
-    + len(WINDOWS) * (3 * (EDGE_BINS**2 + 2 * EDGE_BINS + STEP_BINS + 3) + 1)
-)
+EDGE_COUNT = 3 * (EDGE_BINS**2 + 2 * EDGE_BINS + STEP_BINS + 3) + 1
+"""Numbers that describe an edge in windows of one size."""
+
+COUNT = REGIONS * REGION_COUNT + 7 * CELLS**2 + len(WINDOWS) * EDGE_COUNT
 """How many numbers `masked_statistics` returns."""
 
 FOREGROUND_COUNT = 2 * REGION_COUNT + 3 * CELLS**2
@@ -118,29 +118,38 @@ def masked_statistics(composite: Tensor, mask: Tensor) -> Tensor:
     Returns:
         (N, COUNT) float32.
     """
-    blocks = average_blocks(composite, mask)
+    windows = [window * scale_of(composite) for window in WINDOWS]
+    blocks = average_blocks(composite, mask, windows[-1] // 2)
     step = composite.shape[-1] // CELLS
     cells = blocks[step] if step in blocks else block_means(blocks[1], step)
     inside, share, outside = cells[:, :3], cells[:, 3:4], cells[:, 4:]
     layout = torch.cat([inside + outside, share, inside], dim=1)
     parts = [measure_regions(composite, mask), layout.flatten(1)]
-    return torch.cat([*parts, measure_edges(blocks)], dim=1)
+    return torch.cat([*parts, measure_edges(blocks, windows)], dim=1)
 
 
-def average_blocks(composite: Tensor, mask: Tensor) -> dict[int, Tensor]:
+def scale_of(image: Tensor) -> int:
+    """Pixels of an image, (N, C, S, S), that one of the grid's stands for."""
+    return max(1, image.shape[-1] // GRID)
+
+
+def average_blocks(composite: Tensor, mask: Tensor, largest: int) -> dict[int, Tensor]:
     """Averages of foreground, mask and background over blocks, from one another.
 
     Args:
         composite: (N, 3, S, S) in [0, 1].
         mask: (N, 1, S, S) in [0, 1].
+        largest: Side of the largest blocks, a power of 2.
 
     Returns:
-        By block side b = 1, 2, 4, 8, (N, 7, S/b, S/b): composite * mask, mask, composite *
-        (1 - mask).
+        By block side b = 1, 2, 4 up to the largest, (N, 7, S/b, S/b): composite * mask, mask,
+        composite * (1 - mask).
     """
     blocks = {1: torch.cat([composite * mask, mask, composite * (1 - mask)], dim=1)}
-    for side in (2, 4, 8):
-        blocks[side] = block_means(blocks[side // 2], 2)
+    side = 1
+    while side < largest:
+        blocks[2 * side] = block_means(blocks[side], 2)
+        side *= 2
     return blocks
 
 
@@ -199,8 +208,9 @@ def measure_regions(composite: Tensor, mask: Tensor) -> Tensor:
     Returns:
         (N, REGIONS * (3 BINS + 2 TONE_BINS + CHROMA_BINS^2 + 10)).
     """
-    near, far = dilate(mask, NEAR), dilate(mask, FAR)
-    rim = mask * dilate(1 - mask, NEAR)
+    reach, further = (pixels * scale_of(mask) for pixels in (NEAR, FAR))
+    near, far = dilate(mask, reach), dilate(mask, further)
+    rim = mask * dilate(1 - mask, reach)
     regions = torch.cat([mask, rim, near - mask, far - mask, 1 - mask], dim=1)
     return describe_regions(composite, regions)
 
@@ -274,7 +284,7 @@ def describe_regions(composite: Tensor, regions: Tensor) -> Tensor:
     return torch.cat([(sums / (areas.unsqueeze(2) + _AREA_FLOOR)).flatten(1), areas], dim=1)
 
 
-def measure_edges(blocks: Mapping[int, Tensor]) -> Tensor:
+def measure_edges(blocks: Mapping[int, Tensor], windows: Sequence[int]) -> Tensor:
     """What changes from one side of the mask's edge to the other.
 
     In a photograph, neighbouring pixels are alike even across an object's outline, so that the
@@ -284,13 +294,14 @@ def measure_edges(blocks: Mapping[int, Tensor]) -> Tensor:
     the background's and the step's histograms, the step's moments, and how much edge there is.
 
     Args:
-        blocks: From `average_blocks`.
+        blocks: From `average_blocks`, up to half of the largest window.
+        windows: Their sides in pixels of what was averaged.
 
     Returns:
-        (N, len(WINDOWS) * (3 (EDGE_BINS^2 + 2 EDGE_BINS + STEP_BINS + 3) + 1)).
+        (N, len(windows) * EDGE_COUNT).
     """
     parts = []
-    for window in WINDOWS:
+    for window in windows:
         # Windows overlap by half: each is the mean of four blocks.
         means = F.avg_pool2d(blocks[window // 2], 2, stride=1).flatten(2)
         share = means[:, 3:4]

@@ -19,7 +19,13 @@ from harmonizer.ops import DEFAULT_FILTERS, PHOTO_FILTERS, check_filters
 from train.cells import SIDE as CELLS_SIDE
 from train.cells import WIDTH as CELL_WIDTH
 from train.cells import Cells
-from train.colour_statistics import COUNT, block_means, masked_statistics, subsample
+from train.colour_statistics import (
+    COUNT,
+    GRID,
+    block_means,
+    masked_statistics,
+    subsample,
+)
 from train.efficientnet import PUBLISHED, STAGES, DepthEncoder, TwoStemEncoder, check_encoder
 from train.filters import apply_filters, blend
 from train.regions import check_images
@@ -50,6 +56,7 @@ class NetworkConfig:
         region_pooling: Pool the published encoder's features over foreground and background
             separately instead of over the whole thumbnail.
         statistics: Whether masked colour statistics are an input.
+        statistics_size: Side in pixels of what they are taken on: every n-th pixel of a thumbnail.
         looks: How often the arguments are predicted: from the second look on, from the statistics
             of the image that the arguments so far would draw, as a correction of them.
         cascade: Whether each argument is predicted from the one before; otherwise each for itself.
@@ -66,6 +73,7 @@ class NetworkConfig:
     cells: int = 0
     region_pooling: bool = False
     statistics: bool = False
+    statistics_size: int = GRID
     looks: int = 1
     cascade: bool = True
     dropout: float = 0.0
@@ -91,6 +99,17 @@ class NetworkConfig:
                 "without depths, which are always pooled so."
             )
         self._check_encoder()
+        sizes = tuple(GRID << shift for shift in range(3))
+        if self.statistics_size not in sizes:
+            raise ValueError(
+                f"statistics_size must be one of {', '.join(map(str, sizes))}; got "
+                f"{self.statistics_size}."
+            )
+        if self.statistics_size != GRID and not self.statistics:
+            raise ValueError(
+                f"statistics_size is for networks with statistics; got {self.statistics_size} "
+                "without. Leave it out, or enable statistics."
+            )
         if self.looks < 1 or (self.looks > 1 and not self.statistics):
             raise ValueError(
                 f"looks must be at least 1, and more than 1 needs statistics; got {self.looks}. "
@@ -294,7 +313,8 @@ class HarmonizerNet(nn.Module):
         if self.statistics is None:
             return [self.regressor(encoded[0])]
         seen, beside = (encoded, []) if self.config.depths else ([], encoded)
-        composite, mask = subsample(composite), subsample(mask)
+        size = self.config.statistics_size
+        composite, mask = subsample(composite, size), subsample(mask, size)
         arguments = composite.new_zeros(composite.shape[0], len(self.config.filters))
         looks = []
         for look in range(self.config.looks):

@@ -28,6 +28,7 @@ CONFIGS = [
         statistics=True,
         looks=2,
     ),
+    NetworkConfig(encoder=None, statistics=True, statistics_size=128, looks=2),
 ]
 
 
@@ -167,6 +168,10 @@ def test_network_config_without_any_input_is_refused() -> None:
         NetworkConfig(encoder=None)
     with pytest.raises(ValueError, match="name an encoder too"):
         NetworkConfig(encoder=None, statistics=True, region_pooling=True)
+    with pytest.raises(ValueError, match="statistics_size is for networks with statistics; got"):
+        NetworkConfig(statistics_size=128)
+    with pytest.raises(ValueError, match="statistics_size must be one of 64, 128, 256; got 100"):
+        NetworkConfig(statistics=True, statistics_size=100)
     impossible: tuple[dict[str, Any], ...] = ({"looks": 2}, {"looks": 0, "statistics": True})
     for network in impossible:
         with pytest.raises(ValueError, match="looks must be at least 1"):
@@ -192,14 +197,14 @@ def test_network_config_dropout_of_nothing_is_refused(
 @pytest.mark.parametrize(
     "config",
     [
-        dataclasses.replace(CONFIGS[-1], dropout=0.5),
-        dataclasses.replace(CONFIGS[-1], cell_dropout=0.5),
-        dataclasses.replace(CONFIGS[-1], feature_dropout=0.5),
+        dataclasses.replace(CONFIGS[4], dropout=0.5),
+        dataclasses.replace(CONFIGS[4], cell_dropout=0.5),
+        dataclasses.replace(CONFIGS[4], feature_dropout=0.5),
     ],
 )
 def test_network_dropout_acts_in_training_alone(config: NetworkConfig) -> None:
     torch.manual_seed(4)
-    plain, network = HarmonizerNet(CONFIGS[-1]), HarmonizerNet(config)
+    plain, network = HarmonizerNet(CONFIGS[4]), HarmonizerNet(config)
     network.load_state_dict(plain.state_dict())
     composite, mask = inputs(2, 256)
     with torch.no_grad():

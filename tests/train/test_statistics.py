@@ -5,9 +5,8 @@ import torch
 
 from train.colour_statistics import (
     COUNT,
-    EDGE_BINS,
+    EDGE_COUNT,
     REGIONS,
-    STEP_BINS,
     WINDOWS,
     average_blocks,
     histogram_sums,
@@ -18,13 +17,10 @@ from train.colour_statistics import (
     subsample,
 )
 
-EDGES = 3 * (EDGE_BINS**2 + 2 * EDGE_BINS + STEP_BINS + 3) + 1
-"""Numbers for each window size."""
 
-
-def scene(inside: float, outside: float) -> tuple[torch.Tensor, torch.Tensor]:
-    mask = torch.zeros(1, 1, 64, 64)
-    mask[:, :, 16:48, 8:40] = 1
+def scene(inside: float, outside: float, scale: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
+    mask = torch.zeros(1, 1, 64 * scale, 64 * scale)
+    mask[:, :, 16 * scale : 48 * scale, 8 * scale : 40 * scale] = 1
     return (inside * mask + outside * (1 - mask)).expand(-1, 3, -1, -1), mask
 
 
@@ -72,7 +68,8 @@ def test_measure_regions_means_and_areas_are_those_of_the_picture() -> None:
 
 @pytest.mark.parametrize(("inside", "outside"), [(0.5, 0.5), (0.4, 0.6), (0.7, 0.6)])
 def test_measure_edges_finds_the_step_across_the_mask(inside: float, outside: float) -> None:
-    statistics = measure_edges(average_blocks(*scene(inside, outside)))[0].view(len(WINDOWS), EDGES)
+    edges = measure_edges(average_blocks(*scene(inside, outside), 8), WINDOWS)
+    statistics = edges[0].view(len(WINDOWS), EDGE_COUNT)
     step = inside - outside
     for numbers in statistics:
         # The moments stand before the last number: three means, three squares, three products.
@@ -84,4 +81,11 @@ def test_measure_edges_finds_the_step_across_the_mask(inside: float, outside: fl
 
 def test_measure_edges_without_an_edge_are_zero() -> None:
     composite, mask = scene(0.3, 0.6)
-    assert (measure_edges(average_blocks(composite, 0 * mask)).abs() < 1e-6).all()
+    blocks = average_blocks(composite, 0 * mask, 8)
+    assert (measure_edges(blocks, WINDOWS).abs() < 1e-6).all()
+
+
+def test_statistics_of_twice_the_pixels_are_the_same_picture_s() -> None:
+    """Regions and windows cover the same parts of the picture, whatever the pixels."""
+    once, twice = (masked_statistics(*scene(0.3, 0.6, scale)) for scale in (1, 2))
+    torch.testing.assert_close(twice, once, rtol=0.1, atol=0.02)
