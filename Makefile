@@ -54,8 +54,7 @@ train: setup
 	$(BIN)/python -m train --output runs/cpu $(if $(wildcard runs/cpu/state.pt),--resume,--config recipes/cpu.json)
 
 train-gpu: setup
-	$(BIN)/python -m train --output runs/gpu $(if $(wildcard runs/gpu/state.pt),--resume,--config recipes/gpu.json)
-	$(BIN)/python -m train pieces runs/gpu --output runs/gpu-pieces
+	$(BIN)/python -m train --output runs/gpu --pieces runs/gpu-pieces $(if $(wildcard runs/gpu/state.pt),--resume,--config recipes/gpu.json)
 
 model: setup
 	$(BIN)/python export/to_onnx.py --checkpoint models/harmonizer.safetensors --output models/harmonizer.onnx

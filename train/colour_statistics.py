@@ -226,7 +226,7 @@ def measure_foreground(foreground: Tensor) -> Tensor:
     Returns:
         (N, FOREGROUND_COUNT) float32.
     """
-    own = _presence(foreground)
+    own = presence(foreground)
     rim = own * dilate(1 - own, NEAR)
     described = describe_regions(foreground, torch.cat([own, rim], dim=1))
     return torch.cat([described, _layout(foreground)], dim=1)
@@ -241,13 +241,13 @@ def measure_background(background: Tensor) -> Tensor:
     Returns:
         (N, BACKGROUND_COUNT) float32.
     """
-    around = _presence(background)
+    around = presence(background)
     near, far = (around * dilate(1 - around, reach) for reach in (NEAR, FAR))
     described = describe_regions(background, torch.cat([near, far - near, around], dim=1))
     return torch.cat([described, _layout(background)], dim=1)
 
 
-def _presence(image: Tensor) -> Tensor:
+def presence(image: Tensor) -> Tensor:
     """(N, 1, S, S) in [0, 1]: where a thumbnail that is black elsewhere shows something."""
     return (image.amax(dim=1, keepdim=True) / DARKEST).clamp(max=1)
 

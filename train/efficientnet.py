@@ -40,6 +40,16 @@ def check_encoder(name: str) -> str:
     return name
 
 
+def check_depths(depths: tuple[int, ...]) -> None:
+    """Refuse depths that are not stages of an EfficientNet in rising order.
+
+    Raises:
+        ValueError: If they are not.
+    """
+    if list(depths) != sorted(set(depths) & set(range(STAGES))):
+        raise ValueError(f"depths must rise within 0..{STAGES - 1}; got {depths}.")
+
+
 def build_body(name: str) -> Any:
     """timm's network of that name, with fresh weights.
 

@@ -6,13 +6,10 @@ and Zisserman, arXiv 1409.1556, configuration D. All weights start at random (He
 """
 
 from collections.abc import Callable
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-
-Backbone = Literal["squeezenet", "vgg16"]
 
 WIDTH = 512
 """Channels of either encoder's features."""
@@ -63,11 +60,11 @@ def vgg16() -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-ENCODERS: dict[Backbone, Callable[[], nn.Sequential]] = {"squeezenet": squeezenet, "vgg16": vgg16}
+ENCODERS: dict[str, Callable[[], nn.Sequential]] = {"squeezenet": squeezenet, "vgg16": vgg16}
 """(N, 3, S, S) to (N, 512, h, w), S a multiple of 32, by their names in a configuration."""
 
 
-def build_encoder(name: Backbone) -> nn.Sequential:
+def build_encoder(name: str) -> nn.Sequential:
     """An encoder with fresh weights, which keep the size of what passes through all layers.
 
     No normalisation corrects it later, so torch's own start, whose features fade by a third from

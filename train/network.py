@@ -26,7 +26,13 @@ from train.colour_statistics import (
     masked_statistics,
     subsample,
 )
-from train.efficientnet import PUBLISHED, STAGES, DepthEncoder, TwoStemEncoder, check_encoder
+from train.efficientnet import (
+    PUBLISHED,
+    DepthEncoder,
+    TwoStemEncoder,
+    check_depths,
+    check_encoder,
+)
 from train.filters import apply_filters, blend
 from train.regions import check_images
 from train.regressors import CascadeRegressor, SeparateRegressor, as_one_layer
@@ -129,8 +135,7 @@ class NetworkConfig:
                 "depths are an encoder's, read beside the statistics; name an encoder and enable "
                 "statistics."
             )
-        if list(self.depths) != sorted(set(self.depths) & set(range(STAGES))):
-            raise ValueError(f"depths must rise within 0..{STAGES - 1}; got {self.depths}.")
+        check_depths(self.depths)
         sizes = tuple(THUMBNAIL_SIZE >> shift for shift in range(3))
         if self.encoder_size not in sizes:
             raise ValueError(

@@ -21,11 +21,13 @@ from train.colour_statistics import (
     FOREGROUND_COUNT,
     measure_background,
     measure_foreground,
+    presence,
     subsample,
 )
-from train.encoders import WIDTH, Backbone, build_encoder
+from train.efficientnet import DepthEncoder, check_depths
+from train.encoders import ENCODERS, WIDTH, build_encoder
 from train.filters import blend, curve_stages, normalize_slopes
-from train.network import STATISTICS_WIDTH, StatisticsHead
+from train.network import STATISTICS_WIDTH, StatisticsHead, pool_regions
 from train.regions import check_images, check_regions, region_thumbnails
 
 FILTERS = ("piecewise_curve",)
@@ -44,7 +46,10 @@ class S2CRNetConfig:
     """What distinguishes one S2CRNet from another; stored in every checkpoint.
 
     Attributes:
-        backbone: The encoder: squeezenet (SqueezeNet1.1) or vgg16.
+        backbone: The encoder: the paper's squeezenet (SqueezeNet1.1) or vgg16, which start at
+            random, or tf_efficientnet_lite0, which may start pretrained.
+        depths: Stages of tf_efficientnet_lite0, counted from 0, whose features are averaged over
+            what a thumbnail shows and read beside the statistics; the others have none.
         stages: Curves that are predicted and drawn in turn, 1 to 3; 1 is the plain curve module.
         semantic: Whether a label of what the foreground shows is an input.
         statistics: Whether colour statistics of both thumbnails are an input.
@@ -53,7 +58,8 @@ class S2CRNetConfig:
         model: Which network this is the configuration of.
     """
 
-    backbone: Backbone = "squeezenet"
+    backbone: Literal["squeezenet", "vgg16", "tf_efficientnet_lite0"] = "squeezenet"
+    depths: tuple[int, ...] = ()
     stages: int = 2
     semantic: bool = True
     statistics: bool = False
@@ -69,6 +75,7 @@ class S2CRNetConfig:
                 f"encoder_size must be 32, 64, 128 or 256; got {self.encoder_size}: thumbnails are "
                 "averaged over whole blocks."
             )
+        self._check_depths()
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must lie in [0, 1); got {self.dropout}.")
         if self.dropout and not self.statistics:
@@ -76,6 +83,21 @@ class S2CRNetConfig:
                 f"dropout acts in the statistics' layers alone, which this network does not have; "
                 f"got {self.dropout}. Enable statistics, or leave dropout out."
             )
+
+    def _check_depths(self) -> None:
+        paper = ", ".join(ENCODERS)
+        if self.depths and self.backbone in ENCODERS:
+            raise ValueError(
+                f"depths are for a backbone with several, {paper} have one; got {self.backbone} "
+                f"with depths {self.depths}. Leave them out, or take tf_efficientnet_lite0."
+            )
+        if self.backbone not in ENCODERS and not (self.depths and self.statistics):
+            raise ValueError(
+                f"{self.backbone} is looked at in several depths, read beside the statistics; got "
+                f"depths {self.depths or 'none'} and statistics {self.statistics}. Give depths "
+                f"such as 1,2,4,6 and statistics, or take {paper}."
+            )
+        check_depths(self.depths)
 
     @property
     def filters(self) -> tuple[str, ...]:
@@ -109,9 +131,9 @@ class CurveModule(nn.Module):
     s = W_2 ReLU(W_1 label) is the semantic branch; without it, theta = W_b b + W_f f.
     """
 
-    def __init__(self, inputs: int, semantic: bool) -> None:
+    def __init__(self, around: int, inputs: int, semantic: bool) -> None:
         super().__init__()
-        self.background = nn.Linear(WIDTH, SLOPES)
+        self.background = nn.Linear(around, SLOPES)
         self.foreground = nn.Linear(inputs + (LABEL_WIDTH if semantic else 0), SLOPES)
         self.label = None
         if semantic:
@@ -126,7 +148,7 @@ class CurveModule(nn.Module):
         nn.init.ones_(self.background.bias)
 
     def forward(self, f: Tensor, b: Tensor, label: Tensor | None) -> Tensor:
-        """(N, inputs), (N, 512) and (N, 5) to (N, 192) slopes, normalised."""
+        """(N, inputs), (N, around) and (N, 5) to (N, 192) slopes, normalised."""
         if self.label is not None:
             f = torch.cat([f, self.label(label)], dim=1)
         theta = self.background(b) + self.foreground(f)
@@ -144,17 +166,23 @@ class S2CRNet(nn.Module):
     def __init__(self, config: S2CRNetConfig | None = None) -> None:
         super().__init__()
         self.config = config or S2CRNetConfig()
-        self.encoder = build_encoder(self.config.backbone)
-        inputs = WIDTH
+        self.encoder: nn.Sequential | DepthEncoder
+        # What each side is seen as, and how much of the foreground's the curves read themselves.
+        if self.config.depths:
+            self.encoder = DepthEncoder(self.config.backbone, self.config.depths)
+            seen = sum(self.encoder.widths)
+            inputs = 0
+        else:
+            self.encoder = build_encoder(self.config.backbone)
+            seen = inputs = WIDTH
         self.statistics = None
         if self.config.statistics:
-            self.statistics = StatisticsHead(
-                0, STATISTICS_WIDTH, self.config.dropout, FOREGROUND_COUNT + BACKGROUND_COUNT
-            )
+            measured = FOREGROUND_COUNT + BACKGROUND_COUNT + (2 * seen if self.config.depths else 0)
+            self.statistics = StatisticsHead(0, STATISTICS_WIDTH, self.config.dropout, measured)
             inputs += STATISTICS_WIDTH
         self._measures: list[Callable[[Tensor], Tensor]] = [measure_foreground, measure_background]
         self.curves = nn.ModuleList(
-            CurveModule(inputs, self.config.semantic) for _ in range(self.config.stages)
+            CurveModule(seen, inputs, self.config.semantic) for _ in range(self.config.stages)
         )
 
     def forward(
@@ -177,14 +205,19 @@ class S2CRNet(nn.Module):
         """
         b = self._encode(background, amp)
         around = [] if self.statistics is None else [self._measure(1, background)]
+        if self.config.depths:
+            around.append(b)
         slopes: list[Tensor] = []
         for module in self.curves:
             if slopes:
                 foreground = draw_curves(foreground, slopes[-1])[-1]
             f = self._encode(foreground, amp)
             if self.statistics is not None:
-                statistics = torch.cat([self._measure(0, foreground), *around], dim=1)
-                f = torch.cat([f, self.statistics.features(statistics)], dim=1)
+                measured = [self._measure(0, foreground), *around]
+                if self.config.depths:
+                    f = self.statistics.features(torch.cat([*measured, f], dim=1))
+                else:
+                    f = torch.cat([f, self.statistics.features(torch.cat(measured, dim=1))], dim=1)
             slopes.append(module(f, b, label))
         return torch.cat(slopes, dim=1)
 
@@ -197,13 +230,20 @@ class S2CRNet(nn.Module):
         return self._measures[side](subsample(image))
 
     def _encode(self, image: Tensor, amp: torch.dtype | None) -> Tensor:
-        """(N, 512) float32: the encoder's features, averaged over the thumbnail."""
+        """The encoder's features, averaged: (N, 512) float32 over all of the thumbnail.
+
+        With depths, (N, sum of the widths) over what it shows, since most of it may be black.
+        """
         precision = next(self.encoder.parameters()).dtype
         if image.shape[-1] > self.config.encoder_size:
             image = F.avg_pool2d(image, image.shape[-1] // self.config.encoder_size)
         with torch.autocast(image.device.type, dtype=amp, enabled=amp is not None):
-            features: Tensor = self.encoder(image.to(precision))
-        return features.float().mean(dim=(2, 3))
+            features = self.encoder(image.to(precision))
+            if isinstance(features, Tensor):
+                return features.float().mean(dim=(2, 3))
+        shown = presence(image)
+        pooled = [pool_regions(f.float(), shown)[:, : f.shape[1]] for f in features]
+        return torch.cat(pooled, dim=1)
 
     def prepare(
         self,

@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from safetensors.torch import save_file
 from harmonizer.contract import LABELS
 from harmonizer.ops import CURVE_KNOTS, CURVE_LEAST_MEAN, OPERATIONS
 from train.checkpoints import CheckpointError, load_checkpoint, load_harmonizer, save_checkpoint
+from train.efficientnet import DepthEncoder
 from train.filters import apply_filters, curve_stages, normalize_slopes, piecewise_curve
 from train.network import HarmonizerNet, NetworkConfig
 from train.regions import bounding_box, region_thumbnails
@@ -23,6 +25,9 @@ CONFIGS = [
     S2CRNetConfig(),
     S2CRNetConfig(stages=1, semantic=False),
     S2CRNetConfig(stages=3, statistics=True, encoder_size=32),
+    S2CRNetConfig(
+        backbone="tf_efficientnet_lite0", depths=(1, 4), statistics=True, encoder_size=64
+    ),
 ]
 KNOT = 1 / CURVE_KNOTS
 
@@ -198,8 +203,9 @@ def test_network_begins_near_the_identity_and_every_parameter_learns(
     assert (stages[-1] - composite).abs().max() < 0.05
     target = composite**1.5
     sum((stage - target).pow(2).sum() for stage in stages).backward()
-    idle = [n for n, p in network.named_parameters() if p.grad is None or not p.grad.any()]
-    assert not idle
+    idle = {n for n, p in network.named_parameters() if p.grad is None or not p.grad.any()}
+    # Of a timm network's, batch norm stays.
+    assert {n for n in idle if ".bn" not in n} == set()
 
 
 def test_network_second_stage_looks_at_what_the_first_draws() -> None:
@@ -225,6 +231,42 @@ def test_network_encoder_size_averages_the_thumbnails() -> None:
     with torch.inference_mode():
         at_64 = small._encode(F.avg_pool2d(thumbnails[0], 4), None)
         torch.testing.assert_close(small._encode(thumbnails[0], None), at_64)
+
+
+def test_network_with_depths_sees_what_a_thumbnail_shows_whatever_its_share() -> None:
+    """The background's features are the same however large the black hole in a plain picture is."""
+    network = S2CRNet(CONFIGS[3]).eval()
+    assert isinstance(network.encoder, DepthEncoder)
+    plain = torch.tensor([0.7, 0.4, 0.2]).view(1, 3, 1, 1).expand(1, 3, 256, 256)
+    shown = torch.ones(1, 1, 256, 256)
+    shown[..., 64:192, 64:192] = 0
+    with torch.inference_mode():
+        whole, holed = (network._encode(image, None) for image in (plain, plain * shown))
+        everywhere = [f.mean(dim=(2, 3)) for f in network.encoder(plain[..., ::4, ::4])]
+    assert whole.shape == holed.shape == (1, sum(network.encoder.widths))
+    torch.testing.assert_close(whole, torch.cat(everywhere, dim=1), rtol=2e-3, atol=1e-5)
+    first = network.encoder.widths[0]
+    nearby = (holed - whole)[:, :first].abs().mean() / whole[:, :first].abs().mean()
+    assert nearby < 0.5, "the hole's edge alone changes it"
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"depths": (1, 4), "statistics": True}, "Leave them out, or take tf_efficientnet_lite0"),
+        ({"backbone": "tf_efficientnet_lite0", "statistics": True}, "Give depths such as 1,2,4,6"),
+        ({"backbone": "tf_efficientnet_lite0", "depths": (1, 4)}, "statistics False. Give depths"),
+        (
+            {"backbone": "tf_efficientnet_lite0", "depths": (4, 1), "statistics": True},
+            "depths must rise within",
+        ),
+    ],
+)
+def test_config_depths_that_do_not_fit_the_backbone_are_refused(
+    fields: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(ValueError, match=said):
+        S2CRNetConfig(**fields)
 
 
 def test_labels_change_the_prediction_and_unknown_ones_are_refused() -> None:
@@ -254,8 +296,11 @@ def test_harmonizer_config_with_curves_points_to_this_model() -> None:
     assert OPERATIONS["piecewise_curve"].sizes == (192, 384, 576)
 
 
-def test_halve_keeps_curve_modules_in_float32_and_the_prediction_near() -> None:
-    network = S2CRNet(CONFIGS[2]).eval()
+@pytest.mark.parametrize("config", CONFIGS[2:])
+def test_halve_keeps_curve_modules_in_float32_and_the_prediction_near(
+    config: S2CRNetConfig,
+) -> None:
+    network = S2CRNet(config).eval()
     composite, mask = scenes()
     before = network.predict_arguments(composite, mask)
     network.halve()

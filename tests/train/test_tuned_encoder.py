@@ -136,6 +136,18 @@ def test_config_quick_ways_without_frozen_stages_are_refused(
         workshop.config(network=NETWORK, **change)
 
 
+@pytest.mark.parametrize(("size", "of"), [(192, 128), (224, 256), (128, 256), (224, 64)])
+def test_config_sizes_that_statistics_cannot_be_taken_on_are_refused(
+    workshop: Workshop, size: int, of: int
+) -> None:
+    network = NetworkConfig(statistics=True, statistics_size=of)
+    said = f"a multiple of statistics_size, {of}, .* got {size}. Give --size 256"
+    with pytest.raises(ConfigError, match=said):
+        workshop.config(network=network, size=size)
+    for fitting in (256, of, 2 * of):
+        assert workshop.config(network=network, size=fitting).size == fitting
+
+
 @pytest.fixture(scope="module")
 def quick(workshop: Workshop) -> FitConfig:
     return workshop.config(

@@ -11,9 +11,10 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 from harmonizer.documents import read_document
 from harmonizer.errors import HarmonizerError
+from train.colour_statistics import CELLS, GRID
 from train.data.config import DataConfig
 from train.efficientnet import STAGES
-from train.network import NetworkConfig
+from train.network import THUMBNAIL, NetworkConfig
 from train.registry import DEFAULT_MODEL, MODELS, Config
 
 T = TypeVar("T")
@@ -69,6 +70,7 @@ class FitConfig:
         log_every: Steps between lines of the log.
         save_every: Steps between checkpoints, pictures and validations.
         save_minutes: Also save when so many minutes have passed since the last time; 0 does not.
+        pieces: Folder that gets whatever is saved in files of at most 14 MiB too.
         val: Folder like val/: measure the sets made of it, and `real_pairs` beside it, whenever a
             checkpoint is saved, and keep the best one.
         tensorboard: Write scalars, histograms and pictures for TensorBoard.
@@ -107,6 +109,7 @@ class FitConfig:
     log_every: int = 50
     save_every: int = 1000
     save_minutes: float = 0.0
+    pieces: str | None = None
     val: str | None = None
     tensorboard: bool = True
 
@@ -127,6 +130,7 @@ class FitConfig:
             )
         if self.size < 32 or self.size % 32:
             raise ConfigError(f"size must be a multiple of 32; got {self.size}.")
+        self._check_statistics()
         if not (0 < self.learning_rate < 1 and 0 <= self.ema < 1):
             raise ConfigError(
                 f"learning_rate must lie in (0, 1) and ema in [0, 1); got {self.learning_rate} "
@@ -141,12 +145,12 @@ class FitConfig:
                 f"loss_size must divide size {self.size}, or be 0 for all pixels; got "
                 f"{self.loss_size}."
             )
-        depths = isinstance(self.network, NetworkConfig) and self.network.depths
-        if (self.pretrained or self.tune_from or self.encoder_rate != 1) and not depths:
+        apart = self.pretrained or self.tune_from or self.encoder_rate != 1
+        if apart and not self.network.depths:
             raise ConfigError(
                 "pretrained, tune_from and encoder_rate are for encoders that are looked at in "
-                "several depths; this network has none. Give --encoder tf_efficientnet_lite0 "
-                "--depths 1,2,4,6, or leave them out."
+                "several depths; this network has none. Give --encoder tf_efficientnet_lite0 (of "
+                "s2crnet --backbone) and --depths 1,2,4,6, or leave them out."
             )
         if not 0 <= self.tune_from <= STAGES:
             raise ConfigError(f"tune_from must lie in 0..{STAGES}; got {self.tune_from}.")
@@ -166,10 +170,25 @@ class FitConfig:
                 "network has none. Give --amp off."
             )
 
+    def _check_statistics(self) -> None:
+        """Statistics are taken on every n-th pixel, in blocks that must fit."""
+        network = self.network
+        if not (isinstance(network, NetworkConfig) and network.statistics):
+            return
+        wanted = network.statistics_size
+        step = max(1, self.size // wanted)
+        side = len(range(step // 2, self.size, step))
+        if side % CELLS or (wanted > GRID and side != wanted):
+            raise ConfigError(
+                f"size must be a multiple of statistics_size, {wanted}, for statistics of every "
+                f"n-th pixel; got {self.size}. Give --size {THUMBNAIL}, or another "
+                "--statistics-size."
+            )
+
 
 FREE = frozenset(
     {"epochs", "samples", "workers", "log_every", "save_every", "save_minutes", "val"}
-    | {"tensorboard", "data.cache", "data.resident"}
+    | {"pieces", "tensorboard", "data.cache", "data.resident"}
 )
 """What may differ when a run is resumed: it moves the end, or does not touch the weights."""
 
@@ -196,7 +215,9 @@ def without_paths(settings: Mapping[str, Any]) -> dict[str, Any]:
     data["photos"] = [Path(folder).name for folder in data["photos"]]
     data["pairs"] = data["pairs"] and Path(data["pairs"]).name
     del data["cache"]
-    shortened = {name: settings[name] and Path(settings[name]).name for name in ("init", "val")}
+    shortened = {
+        name: settings[name] and Path(settings[name]).name for name in ("init", "val", "pieces")
+    }
     return {**settings, **shortened, "data": data}
 
 

@@ -28,7 +28,16 @@ from train.fitting.config import ConfigError, FitConfig, to_json
 from train.fitting.distributed import Processes, synchronize_batch_norm
 from train.fitting.monitor import Monitor, Validation, WatchError
 from train.fitting.objective import build_objective
-from train.fitting.state import CHECKPOINT, CONFIG, STATE, State, check_folder, initial_network
+from train.fitting.pieces import cut
+from train.fitting.state import (
+    CHECKPOINT,
+    CONFIG,
+    STATE,
+    SaveError,
+    State,
+    check_folder,
+    initial_network,
+)
 from train.fitting.step import Stepper
 from train.frozen import FrozenStages
 from train.registry import Network
@@ -103,7 +112,8 @@ def fit(
                     name: Validation(named_thumbnails(triplets), processes.device)
                     for name, triplets in yardsticks(Path(config.val)).items()
                 }
-            make_folder(output)
+            for folder in (output, *([Path(config.pieces)] if config.pieces else [])):
+                make_folder(folder)
             write_atomically(output / CONFIG, to_json(config).encode())
             monitor = stack.enter_context(Monitor(output, config, state.step, steps, validations))
             monitor.note("left out as unusable", data.skipped)
@@ -143,6 +153,7 @@ def _loop(
                     saved = time.monotonic()
                     if monitor.review(state, outcome):
                         state.keep(output)
+                    _cut(state, output, config)
             except WatchError as error:
                 state.save(output, config)
                 raise WatchError(
@@ -155,6 +166,20 @@ def _loop(
                 f"--output {output} --resume."
             )
         began = time.monotonic()
+
+
+def _cut(state: State, output: Path, config: FitConfig) -> None:
+    """Put what was saved into the folder of pieces, if there is one."""
+    if config.pieces is None:
+        return
+    try:
+        cut(output, Path(config.pieces))
+    except OSError as error:
+        raise SaveError(
+            f"step {state.step} is saved in {output}, but its pieces cannot be written to "
+            f"{config.pieces}: {error.strerror or error}. Make room there, then continue with "
+            "--resume."
+        ) from error
 
 
 def default_device() -> torch.device:

@@ -12,7 +12,7 @@ from pathlib import Path
 from harmonizer.documents import read_document
 from harmonizer.errors import HarmonizerError, brief
 from harmonizer.reading import CHECKPOINT_LIMIT, read_regular
-from harmonizer.storage import make_folder, write_atomically
+from harmonizer.storage import make_folder, write_atomically, write_set
 from harmonizer.usage import tool_parser
 from train.fitting.log import LOG
 from train.fitting.state import BEST, CHECKPOINT, CONFIG, STATE
@@ -21,7 +21,7 @@ SIZE = 14 << 20
 """Bytes of a piece at most."""
 
 INDEX = "pieces.json"
-"""Names each file's pieces and its SHA-256; written last, so that what it names is there."""
+"""Names each file's pieces and its SHA-256."""
 
 
 class PiecesError(HarmonizerError, ValueError):
@@ -29,10 +29,11 @@ class PiecesError(HarmonizerError, ValueError):
 
 
 def cut(run: Path, output: Path, size: int = SIZE) -> list[str]:
-    """Cut a run's files into pieces; their names.
+    """Cut a run's files into pieces; their names. All are of one save, whenever one looks.
 
     Raises:
         PiecesError: If there is no run.
+        OSError: If they cannot be written; those of before are intact then.
     """
     files = [
         run / name for name in (CHECKPOINT, BEST, STATE, CONFIG, LOG) if (run / name).is_file()
@@ -40,15 +41,15 @@ def cut(run: Path, output: Path, size: int = SIZE) -> list[str]:
     if run / STATE not in files:
         raise PiecesError(f"{run} must hold a run; there is no {STATE} in it.")
     make_folder(output)
-    index = {}
+    index, written = {}, {}
     for file in files:
         content = file.read_bytes()
         names = []
         for number, first in enumerate(range(0, len(content), size)):
             names.append(f"{file.name}.{number:03}")
-            write_atomically(output / names[-1], content[first : first + size])
+            written[output / names[-1]] = content[first : first + size]
         index[file.name] = {"pieces": names, "sha256": hashlib.sha256(content).hexdigest()}
-    write_atomically(output / INDEX, (json.dumps(index, indent=2) + "\n").encode())
+    write_set(written | {output / INDEX: (json.dumps(index, indent=2) + "\n").encode()})
     return [name for entry in index.values() for name in entry["pieces"]]
 
 

@@ -19,6 +19,7 @@ from harmonizer.errors import HarmonizerError
 from harmonizer.reading import CHECKPOINT_LIMIT, read_regular
 from harmonizer.storage import sweep, write_set
 from train.checkpoints import CheckpointError, checkpoint_bytes, load_checkpoint
+from train.efficientnet import DepthEncoder
 from train.fitting.config import (
     ConfigError,
     FitConfig,
@@ -28,9 +29,9 @@ from train.fitting.config import (
     to_dict,
     without_paths,
 )
-from train.network import HarmonizerNet
 from train.pretrained import start_pretrained
-from train.registry import Network, build_network
+from train.registry import Config, Network, build_network
+from train.s2crnet import S2CRNetConfig
 
 CHECKPOINT, BEST = "checkpoint.safetensors", "best.safetensors"
 STATE, CONFIG = "state.pt", "config.json"
@@ -44,7 +45,8 @@ def initial_network(config: FitConfig) -> Network:
     """A fresh network, with the tensors of `config.init`.
 
     It may have parts that the checkpoint lacks. The regressor's first layers read the concatenated
-    features, so their columns are copied for the parts that both networks have.
+    features, so their columns are copied for the parts that both networks have. A checkpoint of
+    the other model gives its encoder alone.
 
     Raises:
         CheckpointError: If the checkpoint is another model's, has another encoder or other
@@ -52,12 +54,15 @@ def initial_network(config: FitConfig) -> Network:
     """
     torch.manual_seed(config.seed)
     network = build_network(config.network)
-    if config.pretrained and isinstance(network, HarmonizerNet):
-        assert network.encoder is not None
-        start_pretrained(network.encoder, network.config.encoder)
+    encoder, name = network.encoder, _encoder_of(config.network)
+    if config.pretrained and encoder is not None:
+        start_pretrained(encoder, name)
     if config.init is None:
         return network
     source = load_checkpoint(config.init)
+    if source.config.model != config.network.model and isinstance(encoder, DepthEncoder):
+        _take_encoder(encoder, source, config)
+        return network
     for name in ("model", "backbone", "encoder"):
         its, wanted = (getattr(c, name, None) for c in (source.config, config.network))
         if its != wanted and not (name == "encoder" and its is None):
@@ -96,6 +101,26 @@ def initial_network(config: FitConfig) -> Network:
         )
     network.load_state_dict(state)
     return network
+
+
+def _take_encoder(encoder: DepthEncoder, source: Network, config: FitConfig) -> None:
+    """Give an encoder the weights of another model's."""
+    wanted, its = (
+        f"{_encoder_of(c)} in depths {','.join(map(str, c.depths)) or 'none'}"
+        for c in (config.network, source.config)
+    )
+    if wanted != its or source.encoder is None:
+        raise CheckpointError(
+            f"{config.init} is of another model, {source.config.model}, and can give its encoder "
+            f"alone, which must be this run's, {wanted}; it has {its}. Give a checkpoint of "
+            f"{config.network.model}, or another encoder."
+        )
+    encoder.load_state_dict(source.encoder.state_dict())
+
+
+def _encoder_of(config: Config) -> str | None:
+    """timm's or the paper's name of a network's encoder."""
+    return config.backbone if isinstance(config, S2CRNetConfig) else config.encoder
 
 
 def _widened(old: Tensor, new: Tensor, arguments: int) -> Tensor:

@@ -18,11 +18,14 @@ from repository import ROOT
 from training_data import write_photos
 from training_runs import BOTH, CPU, Workshop, command, log_lines
 
+from harmonizer.errors import StorageError
 from train.checkpoints import load_checkpoint, save_checkpoint
 from train.fitting.config import ConfigError, FitConfig, to_json
 from train.fitting.fit import InterruptedFitError, fit, prepare
 from train.fitting.log import LogError
 from train.fitting.monitor import WatchError
+from train.fitting.pieces import join
+from train.fitting.state import SaveError
 from train.fitting.step import Stepper
 
 STEPS = 8
@@ -213,6 +216,51 @@ def test_resume_restores_the_loss_scaler(workshop: Workshop, tmp_path: Path) -> 
     assert state.scaler.state_dict() != kept
     state.load(tmp_path)
     assert state.scaler.state_dict() == kept
+
+
+def test_resume_from_pieces_that_were_fetched_while_the_run_went_on(
+    workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever comes after a save, its pieces are whole; here the power goes."""
+    config = workshop.config(samples=24, save_every=2, pieces=str(tmp_path / "pieces"))
+    whole = Stepper.__call__
+
+    def step(self: Stepper, *arguments: Any) -> Any:
+        if self.state.step == 5:
+            raise SystemExit("power")
+        return whole(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Stepper, "__call__", step)
+        with pytest.raises(SystemExit):
+            fit(config, tmp_path / "run")
+    join(tmp_path / "pieces", tmp_path / "elsewhere")
+    assert torch.load(tmp_path / "elsewhere" / "state.pt", weights_only=True)["step"] == 4
+    one, other = (
+        load_checkpoint(fit(config, tmp_path / name, resume=True)).state_dict()
+        for name in ("run", "elsewhere")
+    )
+    assert_same(one, other)
+
+
+def test_resume_where_pieces_cannot_be_written_the_state_is_saved(
+    workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = workshop.config(samples=16, save_every=2, pieces=str(tmp_path / "pieces"))
+
+    def fail(_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("train.fitting.pieces.write_set", fail)
+        with pytest.raises(SaveError, match=r"step 2 is saved in .*/pieces: No space.*--resume"):
+            fit(config, tmp_path / "run")
+    fit(config, tmp_path / "run", resume=True)
+    assert [line["step"] for line in log_lines(tmp_path / "run")][-1] == 4
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StorageError, match="file must be a folder"):
+        fit(dataclasses.replace(config, pieces=str(tmp_path / "file")), tmp_path / "new")
+    assert not (tmp_path / "new" / "state.pt").exists(), "refused before the first step"
 
 
 @pytest.mark.parametrize(("after", "told"), [(0, "nothing is saved"), (2, "go on from the last")])

@@ -1,5 +1,6 @@
 """S2CRNet in the loop that trains every network: command line, loss, resuming, ablations."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,7 @@ def test_flags_file_goes_before_the_recipe(tmp_path: Path) -> None:
         ("--model s2crnet --stages 4", "stages must lie in 1..3; got 4"),
         ("--model s2crnet --dropout 0.1", "dropout acts in the statistics' layers alone"),
         ("--model s2crnet --backbone resnet", "invalid choice"),
+        ("--model s2crnet --pretrained", "this network has none. Give --encoder"),
         ("--model gan", "invalid choice"),
     ],
 )
@@ -175,6 +177,43 @@ def test_initial_network_from_another_network_is_refused(
     save_checkpoint(network, path)
     with pytest.raises(CheckpointError, match=message):
         initial_network(config(workshop, network=S2CRNetConfig(), init=str(path)))
+
+
+SEEING = S2CRNetConfig(
+    backbone="tf_efficientnet_lite0", depths=(1, 4), statistics=True, encoder_size=32
+)
+
+
+def test_fit_with_a_frozen_encoder_moves_all_but_the_encoder(
+    workshop: Workshop, tmp_path: Path
+) -> None:
+    run = config(workshop, network=SEEING, tune_from=7, frozen="onnxruntime", samples=8)
+    before = initial_network(run).state_dict()
+    after = load_checkpoint(fit(run, tmp_path)).state_dict()
+    same = {name.split(".")[0] for name in before if before[name].equal(after[name])}
+    moved = {name.split(".")[0] for name in before if not before[name].equal(after[name])}
+    assert "encoder" in same and moved == {"statistics", "curves"}
+
+
+def test_initial_network_takes_the_other_model_s_encoder_alone(
+    workshop: Workshop, tmp_path: Path
+) -> None:
+    path = tmp_path / "harmonizer.safetensors"
+    stored = NetworkConfig(encoder="tf_efficientnet_lite0", depths=(1, 4), statistics=True)
+    save_checkpoint(source := HarmonizerNet(stored), path)
+    run = config(workshop, network=SEEING, init=str(path), seed=3)
+    state, fresh = initial_network(run).state_dict(), S2CRNet(SEEING).state_dict()
+    for name, tensor in source.state_dict().items():
+        if name.startswith("encoder."):
+            assert torch.equal(state[name], tensor)
+    name = "encoder.conv_stem.weight"
+    assert not torch.equal(state[name], fresh[name])
+    deeper = dataclasses.replace(SEEING, depths=(1, 2, 4))
+    said = (
+        r"alone, which must be this run's, tf_efficientnet_lite0 in depths 1,2,4; it has .* 1,4\."
+    )
+    with pytest.raises(CheckpointError, match=said):
+        initial_network(config(workshop, network=deeper, init=str(path)))
 
 
 # Ablations
