@@ -50,6 +50,24 @@ def exported(
     return paths
 
 
+@pytest.mark.parametrize(
+    "config",
+    [NetworkConfig(), NetworkConfig(encoder=None, statistics=True, statistics_size=128, looks=2)],
+    ids=["published", "finer statistics"],
+)
+def test_export_other_networks_than_the_shipped_one(config: NetworkConfig, tmp_path: Path) -> None:
+    """Parity is part of `export`; the file then answers what the checkpoint does."""
+    torch.manual_seed(0)
+    save_checkpoint(HarmonizerNet(config), tmp_path / "a.safetensors")
+    export(tmp_path / "a.safetensors", tmp_path / "a.onnx", "predictor", "fp32")
+    inputs = feed(2, 256, 256)
+    (found,) = session(tmp_path / "a.onnx").run(["arguments"], inputs)
+    stored = load_checkpoint(tmp_path / "a.safetensors")
+    assert stored.config == config
+    expected = stored.predict_arguments(*(torch.from_numpy(t) for t in inputs.values()))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=tolerances.ONNX_FP32_ARGUMENTS)
+
+
 def session(path: Path) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
 

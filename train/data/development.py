@@ -59,7 +59,13 @@ def develop(image: Tensor, dice: Tensor) -> Tensor:
 
     In linear light: gains 2^(e + t/2 + g/3), 2^(e - 2g/3), 2^(e - t/2 + g/3) of R, G, B for
     exposure e, balance t and tint g, and a matrix of crosstalk whose rows sum to 1; then, in sRGB,
-    a piecewise-linear tone curve of five knots and a gain of saturation about luma.
+    a piecewise-linear tone curve of five knots and a gain of saturation about luma:
+    Y + 2^s (c - Y), Y = 0.299 R + 0.587 G + 0.114 B. All deviations are the project's own.
+
+    Sources: a gain for each channel of linear light is the diagonal model of white balance (von
+    Kries, 1902), a common one the exposure in stops; the matrix is what takes one camera's colours
+    to another's and keeps grey; these before the tone curve, as in Karaimer and Brown, A Software
+    Platform for Manipulating the Camera Imaging Pipeline, ECCV 2016, section 3.
 
     Args:
         image: (n, 3, S, S) sRGB in [0, 1].

@@ -31,6 +31,9 @@ _BINOMIAL = torch.tensor([1.0, 2, 1]).outer(torch.tensor([1.0, 2, 1])) / 16
 def move_edge(mask: Tensor, pixels: int) -> Tensor:
     """Masks made wider, or tighter, by grey dilation and erosion with a square.
 
+    Wider is max(M) over the (2 p + 1)^2 pixels around, tighter min(M). Source: Serra, Image
+    Analysis and Mathematical Morphology, 1982.
+
     Args:
         mask: (n, 1, S, S) in [0, 1].
         pixels: By how many; negative is tighter.

@@ -108,7 +108,11 @@ def match_covariance(
 def match_histogram(
     source: Tensor, weight: Tensor, reference: Tensor, its_weight: Tensor, pixels: Tensor
 ) -> Tensor:
-    """The quantiles of R, G and B, through 33 points each; arguments as `match_opponent`'s."""
+    """The quantiles of R, G and B, through 33 points each; arguments as `match_opponent`'s.
+
+    x becomes G^-1(F(x)) for the distributions F of the foreground's channel and G of the donor's.
+    Source: Gonzalez and Woods, Digital Image Processing, histogram specification.
+    """
     shares = torch.linspace(_TAIL, 1 - _TAIL, QUANTILES, device=source.device)
     shares = shares.expand(len(source), 3, QUANTILES).contiguous()
     a, b = _quantiles(source, weight, shares), _quantiles(reference, its_weight, shares)

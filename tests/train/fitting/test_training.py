@@ -33,6 +33,16 @@ def test_fit_photographs_and_pairs_logs_both_ratios(workshop: Workshop, tmp_path
     assert sum(late) < 0.7 * sum(early)
 
 
+def test_fit_the_published_network_learns_from_the_stem_on(
+    workshop: Workshop, tmp_path: Path
+) -> None:
+    config = workshop.config(network=NetworkConfig(), size=32, samples=8)
+    before = initial_network(config).state_dict()
+    after = load_checkpoint(fit(config, tmp_path)).state_dict()
+    still = {name for name in before if before[name].equal(after[name])}
+    assert not [name for name in still if name.endswith(".weight")]
+
+
 def test_fit_ema_saves_the_average_and_not_the_last_weights(
     workshop: Workshop, tmp_path: Path
 ) -> None:
