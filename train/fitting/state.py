@@ -104,18 +104,17 @@ def initial_network(config: FitConfig) -> Network:
 
 
 def _take_encoder(encoder: DepthEncoder, source: Network, config: FitConfig) -> None:
-    """Give an encoder the weights of another model's."""
-    wanted, its = (
-        f"{_encoder_of(c)} in depths {','.join(map(str, c.depths)) or 'none'}"
-        for c in (config.network, source.config)
-    )
-    if wanted != its or source.encoder is None:
+    """Give an encoder the weights of another model's, which may go deeper."""
+    wanted, its = _encoder_of(config.network), _encoder_of(source.config)
+    deepest = max(source.config.depths, default=-1)
+    if wanted != its or source.encoder is None or deepest < encoder.depths[-1]:
         raise CheckpointError(
             f"{config.init} is of another model, {source.config.model}, and can give its encoder "
-            f"alone, which must be this run's, {wanted}; it has {its}. Give a checkpoint of "
-            f"{config.network.model}, or another encoder."
+            f"alone, which must be {wanted} up to stage {encoder.depths[-1]}; it has {its} up to "
+            f"stage {deepest}. Give a checkpoint of {config.network.model}, or other depths."
         )
-    encoder.load_state_dict(source.encoder.state_dict())
+    given = source.encoder.state_dict()
+    encoder.load_state_dict({name: given[name] for name in encoder.state_dict()})
 
 
 def _encoder_of(config: Config) -> str | None:

@@ -208,10 +208,10 @@ def test_initial_network_takes_the_other_model_s_encoder_alone(
             assert torch.equal(state[name], tensor)
     name = "encoder.conv_stem.weight"
     assert not torch.equal(state[name], fresh[name])
-    deeper = dataclasses.replace(SEEING, depths=(1, 2, 4))
-    said = (
-        r"alone, which must be this run's, tf_efficientnet_lite0 in depths 1,2,4; it has .* 1,4\."
-    )
+    finer = dataclasses.replace(SEEING, depths=(0, 2, 3))
+    initial_network(config(workshop, network=finer, init=str(path)))
+    deeper = dataclasses.replace(SEEING, depths=(1, 5))
+    said = r"must be tf_efficientnet_lite0 up to stage 5; it has .* up to stage 4\."
     with pytest.raises(CheckpointError, match=said):
         initial_network(config(workshop, network=deeper, init=str(path)))
 
