@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export HARMONIZER_DATA ?= $(abspath ../shared/data)
 
-.PHONY: help ray ray-test bench-service studio studio-build attack serve-demo setup prerequisites cuda train train-gpu model demo test test-quick test-all check format bench bench-gpu gpu-kit gpu-test pycuda wheel wheels page-of-wheels builders-of-wheels site clean
+.PHONY: help ray ray-test bench-service studio studio-build attack serve-demo setup prerequisites cuda train train-gpu train-s2crnet model demo test test-quick test-all check format bench bench-gpu gpu-kit gpu-test pycuda wheel wheels page-of-wheels builders-of-wheels site clean
 
 help:
 	@echo "make demo      set up, export with parity, harmonize sample photographs"
@@ -13,6 +13,7 @@ help:
 	@echo "make check     the form of Python and C++, ruff, mypy"
 	@echo "make train     fit the shipped network on the CPU: hours; interrupted, it goes on where it was"
 	@echo "make train-gpu fit it on one large GPU; its files come in pieces too"
+	@echo "make train-s2crnet  fit the second network, with the encoder of the first: hours"
 	@echo "make model     export the checkpoints in models/ to ONNX, beside them"
 	@echo "make bench     measure on this machine, write bench/results/"
 	@echo "make pycuda    build PyCUDA into .venv (needs cuda.h; the GPU tests and backend cuda use it)"
@@ -52,6 +53,9 @@ build/quick/.ready: $(sources) | prerequisites
 
 train: setup
 	$(BIN)/python -m train --output runs/cpu $(if $(wildcard runs/cpu/state.pt),--resume,--config recipes/cpu.json)
+
+train-s2crnet: setup
+	$(BIN)/python -m train --output runs/s2crnet $(if $(wildcard runs/s2crnet/state.pt),--resume,--config recipes/s2crnet.json)
 
 train-gpu: setup
 	$(BIN)/python -m train --output runs/gpu --pieces runs/gpu-pieces $(if $(wildcard runs/gpu/state.pt),--resume,--config recipes/gpu.json)

@@ -2,7 +2,7 @@
 
 python examples/own_network.py models/harmonizer.safetensors composite.jpg mask.png
 
-Needs the toolchain (torch); everything else in this folder needs the package alone.
+Needs the toolchain (torch).
 """
 
 import sys

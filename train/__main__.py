@@ -19,6 +19,7 @@ COMMANDS = {
     "ablate": "train.fitting.ablate",
     "check-data": "train.data.check",
     "curves": "train.research.curves",
+    "norms": "train.fitting.norms",
     "pieces": "train.fitting.pieces",
     "speed": "train.research.speed",
 }

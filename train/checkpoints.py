@@ -144,7 +144,7 @@ def _read_safetensors(path: Path, data: bytes) -> tuple[dict[str, Tensor], dict[
         metadata = _safetensors_metadata(data)
         tensors: dict[str, Tensor] = load(data)
     except (SafetensorError, AttributeError, TypeError, ValueError, OverflowError) as error:
-        kind = kind_of(data[:HEAD])
+        kind = None if _is_safetensors(data) else kind_of(data[:HEAD])
         came = f"it cannot be read ({brief(error)}). It may be truncated: copy it again."
         raise CheckpointError(
             f"{path} must be a safetensors file; {f'it is {kind}.' if kind else came}"

@@ -6,7 +6,7 @@ shipped has a pretrained encoder that is looked at in several depths, attention 
 statistics, and three looks.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -62,6 +62,8 @@ class NetworkConfig:
         region_pooling: Pool the published encoder's features over foreground and background
             separately instead of over the whole thumbnail.
         statistics: Whether masked colour statistics are an input.
+        own_norms: Whether each look normalises what it reads by averages of its own. One for all,
+            which no look has in training, makes predictions fall short (decision 23).
         statistics_size: Side in pixels of what they are taken on: every n-th pixel of a thumbnail.
         looks: How often the arguments are predicted: from the second look on, from the statistics
             of the image that the arguments so far would draw, as a correction of them.
@@ -79,6 +81,7 @@ class NetworkConfig:
     cells: int = 0
     region_pooling: bool = False
     statistics: bool = False
+    own_norms: bool = False
     statistics_size: int = GRID
     looks: int = 1
     cascade: bool = True
@@ -115,6 +118,11 @@ class NetworkConfig:
             raise ValueError(
                 f"statistics_size is for networks with statistics; got {self.statistics_size} "
                 "without. Leave it out, or enable statistics."
+            )
+        if self.own_norms and self.looks == 1:
+            raise ValueError(
+                "own_norms is for networks of more than one look; got 1. Leave it out, or give "
+                "--looks 3."
             )
         if self.looks < 1 or (self.looks > 1 and not self.statistics):
             raise ValueError(
@@ -213,18 +221,33 @@ class StatisticsHead(nn.Module):
         width: Size of the returned feature vector.
         dropout: Share of the hidden units that training leaves out.
         measured: How many statistics there are.
+        norms: How many looks have averages of their own; 1 for all looks' together.
     """
 
-    def __init__(self, count: int, width: int, dropout: float = 0.0, measured: int = COUNT) -> None:
+    def __init__(
+        self,
+        count: int,
+        width: int,
+        dropout: float = 0.0,
+        measured: int = COUNT,
+        norms: int = 1,
+    ) -> None:
         super().__init__()
+        self.measure: Callable[[Tensor, Tensor], Tensor] = masked_statistics
         self.dropout = nn.Dropout(dropout)
-        self.normalize = nn.BatchNorm1d(measured + count)
+        made = [nn.BatchNorm1d(measured + count) for _ in range(norms)]
+        self.normalize = nn.ModuleList(made) if norms > 1 else made[0]
         self.hidden = nn.Linear(measured + count, 2 * width)
         self.middle = nn.Linear(2 * width, 2 * width)
         self.output = nn.Linear(2 * width, width)
 
     def forward(
-        self, composite: Tensor, mask: Tensor, arguments: Tensor, seen: Sequence[Tensor] = ()
+        self,
+        composite: Tensor,
+        mask: Tensor,
+        arguments: Tensor,
+        seen: Sequence[Tensor] = (),
+        look: int = 0,
     ) -> Tensor:
         """Features of an image.
 
@@ -233,17 +256,19 @@ class StatisticsHead(nn.Module):
             mask: (N, 1, S, S) in [0, 1].
             arguments: (N, count), what the image was drawn with; 0 for the composite itself.
             seen: (N, m) each, what else was measured or seen.
+            look: Which look it is, from 0.
 
         Returns:
             (N, width) float32; the layers run in the precision of their weights.
         """
-        return self.features(
-            torch.cat([masked_statistics(composite, mask), *seen, arguments], dim=1)
-        )
+        measured = self.measure(composite, mask)
+        return self.features(torch.cat([measured, *seen, arguments], dim=1), look)
 
-    def features(self, statistics: Tensor) -> Tensor:
+    def features(self, statistics: Tensor, look: int = 0) -> Tensor:
         """(N, measured + count) float32 to (N, width) float32."""
-        x = self.normalize(statistics).to(self.hidden.weight.dtype)
+        norms = self.normalize
+        normalize = norms[look] if isinstance(norms, nn.ModuleList) else norms
+        x = normalize(statistics).to(self.hidden.weight.dtype)
         x = self.dropout(F.silu(self.hidden(x)))
         x = x + self.dropout(F.silu(self.middle(x)))
         return F.silu(self.output(x)).float()
@@ -279,7 +304,13 @@ class HarmonizerNet(nn.Module):
         elif name is not None:
             self.encoder = TwoStemEncoder()
         self.statistics = (
-            StatisticsHead(count, STATISTICS_WIDTH, self.config.dropout, COUNT + seen)
+            StatisticsHead(
+                count,
+                STATISTICS_WIDTH,
+                self.config.dropout,
+                COUNT + seen,
+                self.config.looks if self.config.own_norms else 1,
+            )
             if self.config.statistics
             else None
         )
@@ -326,7 +357,7 @@ class HarmonizerNet(nn.Module):
             arguments = arguments.detach()
             with torch.no_grad():
                 drawn = composite if look == 0 else self._draw(composite, mask, arguments)
-            measured = self.statistics(drawn, mask, arguments, seen)
+            measured = self.statistics(drawn, mask, arguments, seen, look)
             arguments = arguments + self.regressor(torch.cat([*beside, measured], dim=1))
             looks.append(arguments)
         return looks
@@ -367,7 +398,7 @@ class HarmonizerNet(nn.Module):
     def compile_parts(self) -> None:
         """Compile the statistics, in place; compiling an encoder takes longer than it saves."""
         if self.statistics is not None:
-            self.statistics.compile()
+            self.statistics.measure = torch.compile(masked_statistics)
 
     def fold(self) -> None:
         """Make the regressor one layer, in place, for export: 14 small products a look become one.

@@ -53,6 +53,8 @@ class S2CRNetConfig:
         stages: Curves that are predicted and drawn in turn, 1 to 3; 1 is the plain curve module.
         semantic: Whether a label of what the foreground shows is an input.
         statistics: Whether colour statistics of both thumbnails are an input.
+        own_norms: Whether each stage normalises what it reads by averages of its own; see
+            `NetworkConfig`.
         encoder_size: Side that thumbnails are averaged down to for the encoder.
         dropout: In training, the share of the statistics' hidden units that is left out.
         model: Which network this is the configuration of.
@@ -63,6 +65,7 @@ class S2CRNetConfig:
     stages: int = 2
     semantic: bool = True
     statistics: bool = False
+    own_norms: bool = False
     encoder_size: int = THUMBNAIL_SIZE
     dropout: float = 0.0
     model: Literal["s2crnet"] = "s2crnet"
@@ -76,6 +79,11 @@ class S2CRNetConfig:
                 "averaged over whole blocks."
             )
         self._check_depths()
+        if self.own_norms and not (self.statistics and self.stages > 1):
+            raise ValueError(
+                f"own_norms is for statistics and more than one stage; got {self.stages} and "
+                f"statistics {self.statistics}. Leave it out."
+            )
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must lie in [0, 1); got {self.dropout}.")
         if self.dropout and not self.statistics:
@@ -178,7 +186,10 @@ class S2CRNet(nn.Module):
         self.statistics = None
         if self.config.statistics:
             measured = FOREGROUND_COUNT + BACKGROUND_COUNT + (2 * seen if self.config.depths else 0)
-            self.statistics = StatisticsHead(0, STATISTICS_WIDTH, self.config.dropout, measured)
+            norms = self.config.stages if self.config.own_norms else 1
+            self.statistics = StatisticsHead(
+                0, STATISTICS_WIDTH, self.config.dropout, measured, norms
+            )
             inputs += STATISTICS_WIDTH
         self._measures: list[Callable[[Tensor], Tensor]] = [measure_foreground, measure_background]
         self.curves = nn.ModuleList(
@@ -215,9 +226,9 @@ class S2CRNet(nn.Module):
             if self.statistics is not None:
                 measured = [self._measure(0, foreground), *around]
                 if self.config.depths:
-                    f = self.statistics.features(torch.cat([*measured, f], dim=1))
-                else:
-                    f = torch.cat([f, self.statistics.features(torch.cat(measured, dim=1))], dim=1)
+                    measured.append(f)
+                read = self.statistics.features(torch.cat(measured, dim=1), len(slopes))
+                f = read if self.config.depths else torch.cat([f, read], dim=1)
             slopes.append(module(f, b, label))
         return torch.cat(slopes, dim=1)
 

@@ -153,8 +153,14 @@ def pair_found(
         suffix: As `pair_files` has it.
 
     Raises:
-        ImageFileError: If two would write one file, or an output would replace an input.
+        ImageFileError: If two would write one file, an output would replace an input, or results
+            would lie among the masks.
     """
+    if masks is not None and _real(output) == _real(masks):
+        raise ImageFileError(
+            f"{output} must not be the folder of the masks: its results would count as masks the "
+            "next time. Name another output folder."
+        )
     places: dict[tuple[Path, str], list[Path]] = {}
     beside = _masks_beside(found) if masks is None else {}
     found = [path for path in found if path not in set(beside.values())]

@@ -78,7 +78,7 @@ def initial_network(config: FitConfig) -> Network:
         )
     state = network.state_dict()
     homeless = []
-    for name, tensor in source.state_dict().items():
+    for name, tensor in with_own_norms(source.state_dict(), state).items():
         if name in state and state[name].shape == tensor.shape:
             state[name] = tensor
         elif name in state and name in ("regressor.f.weight", "regressor.g.weight"):
@@ -101,6 +101,20 @@ def initial_network(config: FitConfig) -> Network:
         )
     network.load_state_dict(state)
     return network
+
+
+NORM = "statistics.normalize."
+
+
+def with_own_norms(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state's tensors, its one norm as that of every look if a network has one for each."""
+    result = dict(given)
+    own = {name.split(".")[2] for name in wanted if name.startswith(NORM) and name.count(".") == 3}
+    for name in [name for name in given if name.startswith(NORM) and name.count(".") == 2]:
+        if own:
+            tensor = result.pop(name)
+            result |= {f"{NORM}{look}.{name.removeprefix(NORM)}": tensor for look in own}
+    return result
 
 
 def _take_encoder(encoder: DepthEncoder, source: Network, config: FitConfig) -> None:

@@ -156,7 +156,7 @@ def _add_encoding_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group(
         "output",
         "MP4, MOV, MKV: H.264, or H.265 for more than 8 bits; WebM: VP9. A pattern such as\n"
-        "out/%%05d.png: images, numbered from 0 or as the input's.",
+        "out/%05d.png: images, numbered from 0 or as the input's.",
     )
     group.add_argument("--codec", metavar="NAME", help="libav's name of an encoder")
     group.add_argument("--crf", type=float, metavar="Q", help="constant quality; lower is better")

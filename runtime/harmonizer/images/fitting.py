@@ -15,6 +15,10 @@ _NEARLY_SQUARE = 1.05
 """Up to this ratio of its sides nothing is upright or lies on its side."""
 
 
+_TURNED = 1.5
+"""Beyond this ratio of two aspects, one of them turned, it is not turning that is amiss."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fit:
     """A mask's size beside that of the picture that it is for.
@@ -88,7 +92,9 @@ class Fit:
         if (rows, columns) == (width, height):
             return True
         slender = min(max(rows / columns, columns / rows), max(height / width, width / height))
-        return slender > _NEARLY_SQUARE and (rows > columns) != (height > width)
+        turned = (width / rows) / (height / columns)
+        fits = max(turned, 1 / turned) < _TURNED
+        return fits and slender > _NEARLY_SQUARE and (rows > columns) != (height > width)
 
 
 def scaled(mask: Pixels, height: int, width: int) -> Pixels:

@@ -140,6 +140,7 @@ def test_batch_layouts_alpha_and_format(
         ("composites absent -o out", r"absent must be a folder"),
         ("bare -o out", r"bare must contain images"),
         ("composites masks -o composites", r"must not replace an input of the batch"),
+        ("composites masks -o ./masks", r"masks must not be the folder of the masks"),
         ("composites masks -o out --format gif", r"'gif' is not an image format"),
         ("composites masks -o out --jobs 0", r"--jobs must be at least 1; got 0"),
         ("twins -o out --format png", r"each composite must have its own output.*Rename one"),

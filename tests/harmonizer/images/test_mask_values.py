@@ -288,6 +288,13 @@ def test_mask_with_swapped_sides_is_never_scaled(
         load_pair(tmp_path / "c.jpg", tmp_path / "s.png", fit_mask=True)
 
 
+def test_mask_that_no_turn_would_fit_is_not_said_to_lie_on_its_side(tmp_path: Path) -> None:
+    Image.fromarray(picture(0, height=55, width=22)).save(tmp_path / "c.png")
+    Image.new("L", (102, 71), 255).save(tmp_path / "m.png")
+    with pytest.raises(ImageFileError, match=r"102x71 for a 22x55 .*Resize it, or pass"):
+        load_pair(tmp_path / "c.png", tmp_path / "m.png")
+
+
 def test_mask_that_is_nearly_square_is_scaled(tmp_path: Path) -> None:
     Image.fromarray(picture(0, 50, 49)).save(tmp_path / "c.png")
     Image.new("L", (254, 256), 255).save(tmp_path / "m.png")
