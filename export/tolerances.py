@@ -31,9 +31,10 @@ ANTIALIASED = 1e-5
 differ by the rounding of positions (measured 6.6e-7 for sources up to 317x700)."""
 
 ONNX_FP32_SLOPES = 2e-5
-ONNX_FP16_SLOPES = 1e-2
+ONNX_FP16_SLOPES = 5e-2
 """S2CRNet's slopes as the arguments above; their mean is 1, but single ones reach tens, and the
-second stage looks at what the first draws (measured 4.8e-7 and 2.5e-4, random weights)."""
+second stage looks at what the first draws (measured 1.0e-5 and 2.8e-2 for the shipped network,
+whose encoder is an EfficientNet; what those draw is 0.34 of a level apart)."""
 
 TENSORRT_FP32_ARGUMENTS = 1e-4
 TENSORRT_FP16_ARGUMENTS = 3e-3
@@ -41,7 +42,7 @@ TENSORRT_FP16_ARGUMENTS = 3e-3
 and three looks follow each other (not measured yet: no GPU; FP16 as for ONNX Runtime)."""
 
 TENSORRT_FP32_SLOPES = 4e-4
-TENSORRT_FP16_SLOPES = 1e-2
+TENSORRT_FP16_SLOPES = 5e-2
 """S2CRNet's slopes likewise: 20 times ONNX Runtime's own difference from torch in FP32, as for the
 arguments, and once in FP16 (not measured yet: no GPU)."""
 

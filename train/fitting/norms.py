@@ -1,6 +1,6 @@
 """`python -m train norms`: give each look of a trained network averages of its own.
 
-python -m train norms CKPT --config recipes/cpu.json --output NEW.safetensors [--steps 14]
+python -m train norms CKPT --config recipes/cpu.json --output NEW.safetensors [--steps 40]
 
 In training batch norm takes a batch's mean and variance, and each look has its own. A network that
 has one running average for all its looks, and those of weights that were averaged, are used with
@@ -69,12 +69,14 @@ def main(arguments: Sequence[str]) -> int:
     parser = Parser("python -m train norms", (__doc__ or "").partition("\n")[0])
     parser.add_argument("checkpoint", type=Path, help="trained network")
     parser.add_argument("--output", type=Path, required=True, help="checkpoint to write")
-    parser.add_argument("--steps", type=_positive, default=14, help="batches (default 14)")
+    parser.add_argument("--steps", type=_positive, default=40, help="batches (default 40)")
+    parser.add_argument("--half", action="store_true", help="store large tensors in half precision")
     options = parser.parse_args(arguments)
     network = load_checkpoint(options.checkpoint)
     config = fit_config(options)
     measured = measure_norms(network, config, options.steps)
-    save_checkpoint(measured, options.output, {"norms": options.steps * config.batch}, half=True)
+    notes = {"norms": options.steps * config.batch}
+    save_checkpoint(measured, options.output, notes, options.half)
     print(options.output)
     return 0
 
