@@ -13,7 +13,7 @@ help:
 	@echo "make check     the form of Python and C++, ruff, mypy"
 	@echo "make train     fit the shipped network on the CPU: hours; interrupted, it goes on where it was"
 	@echo "make train-gpu fit it on one large GPU; its files come in pieces too"
-	@echo "make train-s2crnet  fit the second network, with the encoder of the first: hours"
+	@echo "make train-s2crnet  fit the second network, with the encoder of the first: an hour and a half"
 	@echo "make model     export the checkpoints in models/ to ONNX, beside them"
 	@echo "make bench     measure on this machine, write bench/results/"
 	@echo "make pycuda    build PyCUDA into .venv (needs cuda.h; the GPU tests and backend cuda use it)"

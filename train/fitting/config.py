@@ -173,9 +173,9 @@ class FitConfig:
     def _check_statistics(self) -> None:
         """Statistics are taken on every n-th pixel, in blocks that must fit."""
         network = self.network
-        if not (isinstance(network, NetworkConfig) and network.statistics):
+        if not network.statistics:
             return
-        wanted = network.statistics_size
+        wanted = network.statistics_size if isinstance(network, NetworkConfig) else GRID
         step = max(1, self.size // wanted)
         side = len(range(step // 2, self.size, step))
         if side % CELLS or (wanted > GRID and side != wanted):

@@ -29,7 +29,7 @@ class PiecesError(HarmonizerError, ValueError):
 
 
 def cut(run: Path, output: Path, size: int = SIZE) -> list[str]:
-    """Cut a run's files into pieces; their names. All are of one save, whenever one looks.
+    """Cut a run's files into pieces; their names. All are of one save, or of the one before.
 
     Raises:
         PiecesError: If there is no run.

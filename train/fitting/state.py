@@ -107,13 +107,28 @@ NORM = "statistics.normalize."
 
 
 def with_own_norms(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A state's tensors, its one norm as that of every look if a network has one for each."""
+    """A state's tensors, with a norm for each look of a network that has one for each.
+
+    Looks that the state has none for get its last one.
+
+    Raises:
+        CheckpointError: If the state has one for each look, and the network one for all.
+    """
+    its, own = (
+        sorted({int(n.split(".")[2]) for n in names if n.startswith(NORM) and n.count(".") == 3})
+        for names in (given, wanted)
+    )
     result = dict(given)
-    own = {name.split(".")[2] for name in wanted if name.startswith(NORM) and name.count(".") == 3}
-    for name in [name for name in given if name.startswith(NORM) and name.count(".") == 2]:
-        if own:
-            tensor = result.pop(name)
-            result |= {f"{NORM}{look}.{name.removeprefix(NORM)}": tensor for look in own}
+    if its and not own:
+        raise CheckpointError(
+            "the checkpoint has averages of each look's own, and this run's network one for all. "
+            "Give --own-norms."
+        )
+    last = f"{NORM}{its[-1]}." if its else NORM
+    for name in [name for name in given if own and name.startswith(last)]:
+        tensor = given[name] if its else result.pop(name)
+        for look in own[len(its) :]:
+            result[f"{NORM}{look}.{name.removeprefix(last)}"] = tensor
     return result
 
 

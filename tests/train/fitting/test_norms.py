@@ -9,7 +9,7 @@ from torch import nn
 from training_runs import Workshop
 
 from train.__main__ import main
-from train.checkpoints import load_checkpoint, save_checkpoint
+from train.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
 from train.fitting.config import ConfigError
 from train.fitting.norms import measure_norms
 from train.fitting.state import initial_network
@@ -61,6 +61,21 @@ def test_initial_network_with_own_norms_begins_where_the_shared_one_ended(
     assert not torch.equal(grown.predict_arguments(composite, mask), arguments[0])
     save_checkpoint(grown, tmp_path / "b.safetensors")
     assert load_checkpoint(tmp_path / "b.safetensors").config == own
+
+
+def test_initial_network_new_looks_get_the_last_one_s_averages(
+    workshop: Workshop, tmp_path: Path
+) -> None:
+    own = dataclasses.replace(LOOKS, own_norms=True)
+    source = build_network(own)
+    averages(norms_of(source)[1])["running_mean"].fill_(2.0)
+    save_checkpoint(source, path := tmp_path / "a.safetensors")
+    more = dataclasses.replace(own, looks=4)
+    grown = initial_network(workshop.config(network=more, init=str(path)))
+    means = [averages(norm)["running_mean"].mean().item() for norm in norms_of(grown)]
+    assert means == [0.0, 2.0, 2.0, 2.0]
+    with pytest.raises(CheckpointError, match=r"this run's network one for all\. Give --own-norms"):
+        initial_network(workshop.config(network=LOOKS, init=str(path)))
 
 
 @pytest.mark.parametrize("config", [LOOKS, STAGES], ids=["harmonizer", "s2crnet"])

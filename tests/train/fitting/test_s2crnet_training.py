@@ -70,6 +70,7 @@ def test_flags_file_goes_before_the_recipe(tmp_path: Path) -> None:
         ("--model s2crnet --stages 4", "stages must lie in 1..3; got 4"),
         ("--model s2crnet --dropout 0.1", "dropout acts in the statistics' layers alone"),
         ("--model s2crnet --backbone resnet", "invalid choice"),
+        ("--model s2crnet --statistics --size 224", "Give --size 256, or another"),
         ("--model s2crnet --pretrained", "this network has none. Give --encoder"),
         ("--model gan", "invalid choice"),
     ],
