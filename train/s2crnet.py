@@ -27,8 +27,9 @@ from train.colour_statistics import (
 from train.efficientnet import DepthEncoder, check_depths
 from train.encoders import ENCODERS, WIDTH, build_encoder
 from train.filters import blend, curve_stages, normalize_slopes
-from train.network import STATISTICS_WIDTH, StatisticsHead, pool_regions
+from train.network import pool_regions
 from train.regions import check_images, check_regions, region_thumbnails
+from train.statistics_head import STATISTICS_WIDTH, StatisticsHead
 
 FILTERS = ("piecewise_curve",)
 

@@ -135,12 +135,13 @@ def with_own_norms(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) ->
 def _take_encoder(encoder: DepthEncoder, source: Network, config: FitConfig) -> None:
     """Give an encoder the weights of another model's, which may go deeper."""
     wanted, its = _encoder_of(config.network), _encoder_of(source.config)
-    deepest = max(source.config.depths, default=-1)
-    if wanted != its or source.encoder is None or deepest < encoder.depths[-1]:
+    depths = source.config.depths
+    if wanted != its or source.encoder is None or not depths or depths[-1] < encoder.depths[-1]:
+        came = f"{its} up to stage {depths[-1]}" if depths else f"{its or 'none'} without depths"
         raise CheckpointError(
             f"{config.init} is of another model, {source.config.model}, and can give its encoder "
-            f"alone, which must be {wanted} up to stage {encoder.depths[-1]}; it has {its} up to "
-            f"stage {deepest}. Give a checkpoint of {config.network.model}, or other depths."
+            f"alone, which must be {wanted} up to stage {encoder.depths[-1]}; it has {came}. Give "
+            f"a checkpoint of {config.network.model}, or other depths."
         )
     given = source.encoder.state_dict()
     encoder.load_state_dict({name: given[name] for name in encoder.state_dict()})

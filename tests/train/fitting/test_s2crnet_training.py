@@ -211,6 +211,9 @@ def test_initial_network_takes_the_other_model_s_encoder_alone(
     assert not torch.equal(state[name], fresh[name])
     finer = dataclasses.replace(SEEING, depths=(0, 2, 3))
     initial_network(config(workshop, network=finer, init=str(path)))
+    save_checkpoint(HarmonizerNet(), published := tmp_path / "published.safetensors")
+    with pytest.raises(CheckpointError, match="it has tf_efficientnet_b0 without depths"):
+        initial_network(config(workshop, network=SEEING, init=str(published)))
     deeper = dataclasses.replace(SEEING, depths=(1, 5))
     said = r"must be tf_efficientnet_lite0 up to stage 5; it has .* up to stage 4\."
     with pytest.raises(CheckpointError, match=said):
