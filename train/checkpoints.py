@@ -115,6 +115,19 @@ def load_checkpoint(path: str | Path) -> Network:
     return network.eval()
 
 
+def checkpoint_notes(path: str | Path) -> dict[str, object]:
+    """What a checkpoint says of its training; nothing of one that this project did not write.
+
+    Raises:
+        OSError: If the file cannot be read.
+    """
+    try:
+        notes = parse_document(_safetensors_metadata(read_checkpoint(Path(path))).get("notes", ""))
+    except (AttributeError, TypeError, ValueError):
+        return {}
+    return notes if isinstance(notes, dict) else {}
+
+
 def load_harmonizer(path: str | Path) -> HarmonizerNet:
     """`load_checkpoint`, for what works with HarmonizerNet alone.
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from train.checkpoints import load_checkpoint, save_checkpoint
+from train.checkpoints import checkpoint_notes, load_checkpoint, save_checkpoint
 from train.fitting.config import ConfigError, FitConfig
 from train.fitting.distributed import Processes
 from train.fitting.fit import open_batches
@@ -75,7 +75,7 @@ def main(arguments: Sequence[str]) -> int:
     network = load_checkpoint(options.checkpoint)
     config = fit_config(options)
     measured = measure_norms(network, config, options.steps)
-    notes = {"norms": options.steps * config.batch}
+    notes = checkpoint_notes(options.checkpoint) | {"norms": options.steps * config.batch}
     save_checkpoint(measured, options.output, notes, options.half)
     print(options.output)
     return 0

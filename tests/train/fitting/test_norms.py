@@ -9,7 +9,12 @@ from torch import nn
 from training_runs import Workshop
 
 from train.__main__ import main
-from train.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
+from train.checkpoints import (
+    CheckpointError,
+    checkpoint_notes,
+    load_checkpoint,
+    save_checkpoint,
+)
 from train.fitting.config import ConfigError
 from train.fitting.norms import measure_norms
 from train.fitting.state import initial_network
@@ -111,12 +116,14 @@ def test_norms_of_a_network_of_one_look_are_refused(workshop: Workshop) -> None:
 def test_norms_command_writes_a_checkpoint(
     workshop: Workshop, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    save_checkpoint(trained(LOOKS), tmp_path / "a.safetensors")
+    save_checkpoint(trained(LOOKS), tmp_path / "a.safetensors", {"step": 7})
     new = tmp_path / "new.safetensors"
     words = ["norms", tmp_path / "a.safetensors", "--output", new, "--steps", 1]
     words += [*workshop.places(), "--batch", 4, "--size", 64]
     assert main([str(word) for word in words]) == 0
     assert capsys.readouterr().out == f"{new}\n"
     assert load_checkpoint(new).config == dataclasses.replace(LOOKS, own_norms=True)
+    assert checkpoint_notes(new) == {"step": 7, "norms": 4}
+    assert checkpoint_notes(Path(__file__)) == {}
     assert main([str(word) for word in [*words[:5], 0, *words[6:]]]) == 2
     assert "steps must be at least 1; got 0" in capsys.readouterr().err
