@@ -89,6 +89,11 @@ def composites(images: Path | None, filters: tuple[str, ...]) -> Iterator[tuple[
     if images is None:
         pairs = [(_unit(photo.pixels), _unit(photo.mask)) for photo in sample_photos()] * 3
     else:
+        if not images.is_dir():
+            raise ValueError(
+                f"--images must be a folder of photographs; {images} is none. Check the path, or "
+                "leave it out to use scikit-image's."
+            )
         paths = sorted(
             p for p in images.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.name[0] != "."
         )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from harmonizer.errors import HarmonizerError
 from harmonizer.pipes import leave_pipe
+from harmonizer.usage import said
 from train.checkpoints import load_checkpoint
 from train.fitting.config import ConfigError
 from train.fitting.distributed import join_processes
@@ -52,7 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except (HarmonizerError, OSError, ValueError) as error:
         rank = os.environ.get("RANK", "0")
-        print(f"train: error: {'' if rank == '0' else f'process {rank}: '}{error}", file=sys.stderr)
+        where = "" if rank == "0" else f"process {rank}: "
+        print(f"train: error: {where}{said(error)}", file=sys.stderr)
         return 2
 
 

@@ -16,6 +16,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from harmonizer.documents import parse_document
+from harmonizer.engine.files import looks_like_onnx
 from harmonizer.errors import brief
 from harmonizer.mistaken import HEAD, kind_of
 from harmonizer.storage import sweep, write_atomically
@@ -89,7 +90,9 @@ def load_checkpoint(path: str | Path) -> Network:
         FileNotFoundError: If there is no such file.
     """
     path = Path(path)
-    if not path.exists() or path.is_dir():
+    if path.is_dir():
+        raise FileNotFoundError(f"a checkpoint must be a file; {path} is a folder. Name one in it.")
+    if not path.exists():
         raise FileNotFoundError(f"there is no checkpoint at {path}. Give the path of a file.")
     sweep(path.parent)  # a training that was killed may have left its last step to do
     data = read_checkpoint(path)
@@ -157,7 +160,9 @@ def _read_safetensors(path: Path, data: bytes) -> tuple[dict[str, Tensor], dict[
         metadata = _safetensors_metadata(data)
         tensors: dict[str, Tensor] = load(data)
     except (SafetensorError, AttributeError, TypeError, ValueError, OverflowError) as error:
-        kind = None if _is_safetensors(data) else kind_of(data[:HEAD])
+        kind = "" if _is_safetensors(data) else kind_of(data[:HEAD])
+        if looks_like_onnx(data) and not _is_safetensors(data):
+            kind = "an ONNX model, which is made of a checkpoint: name that"
         came = f"it cannot be read ({brief(error)}). It may be truncated: copy it again."
         raise CheckpointError(
             f"{path} must be a safetensors file; {f'it is {kind}.' if kind else came}"

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from harmonizer.engine.files import looks_like_onnx
 from harmonizer.errors import ModelError
 from harmonizer.mistaken import HEAD, kind_of
 from harmonizer.reading import CHECKPOINT_LIMIT, read_regular
@@ -117,6 +118,8 @@ def _complaint(data: bytes) -> str:
         )
     if kind:
         return f"it is {kind}."
+    if looks_like_onnx(data):
+        return "it is an ONNX model, which is made of a checkpoint: name that."
     return (
         f"it begins with {head[:8]!r} and cannot be read safely. Save the network's state_dict()."
     )

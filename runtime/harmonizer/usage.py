@@ -75,6 +75,16 @@ def tool_parser(page: str | None, prog: str | None = None) -> argparse.ArgumentP
     return argparse.ArgumentParser(prog=prog, description=description, allow_abbrev=False)
 
 
+def said(error: BaseException) -> str:
+    """An error as a person is told of it: what the system refused gets a rule and a remedy."""
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return (
+            f"{error.filename} must be there and open to us; {error.strerror}. Check the path, "
+            "its permissions and the room on its disk."
+        )
+    return str(error)
+
+
 def says_errors(tool: str) -> Callable[[Callable[_Words, int]], Callable[_Words, int]]:
     """Of a tool's `main`: what is wrong with its input is one line on stderr, and the code is 2."""
 
@@ -84,7 +94,7 @@ def says_errors(tool: str) -> Callable[[Callable[_Words, int]], Callable[_Words,
             try:
                 return main(*words, **named)
             except (UsageError, HarmonizerError, OSError, ValueError) as error:
-                print(f"{tool}: error: {error}", file=sys.stderr)
+                print(f"{tool}: error: {said(error)}", file=sys.stderr)
                 return 2
 
         return run

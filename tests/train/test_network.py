@@ -161,6 +161,12 @@ def test_load_checkpoint_other_files_are_refused(tmp_path: Path) -> None:
         load_checkpoint(tmp_path / "list.pth")
     with pytest.raises(FileNotFoundError, match="no checkpoint"):
         load_checkpoint(tmp_path / "absent.pth")
+    with pytest.raises(FileNotFoundError, match=r"must be a file; .* is a folder"):
+        load_checkpoint(tmp_path)
+    for suffix in (".onnx", ".safetensors"):
+        (tmp_path / f"model{suffix}").write_bytes(b"\x08\x0a\x12\x05torch")
+        with pytest.raises(CheckpointError, match="it is an ONNX model"):
+            load_checkpoint(tmp_path / f"model{suffix}")
 
 
 def test_network_config_without_any_input_is_refused() -> None:

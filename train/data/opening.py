@@ -6,9 +6,10 @@ from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from harmonizer.limits import MAX_PIXELS, check_size, max_file_bytes
+from harmonizer.mistaken import HEAD, came
 from harmonizer.reading import read_regular
 
 
@@ -26,6 +27,10 @@ def open_image(path: Path) -> Iterator[Image.Image]:
         ImageFileError: If it has more than 200 million pixels.
     """
     data = read_regular(path, max_file_bytes(MAX_PIXELS))
-    with Image.open(BytesIO(data)) as image:
+    try:
+        opened = Image.open(BytesIO(data))
+    except UnidentifiedImageError as error:
+        raise OSError(f"no image that Pillow reads; {came(data[:HEAD])}") from error
+    with opened as image:
         check_size(path, image.width, image.height, MAX_PIXELS)
         yield image

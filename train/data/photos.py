@@ -47,7 +47,9 @@ def list_photos(folder: str | Path) -> list[Photo]:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise FileNotFoundError(f"photographs must be in a folder; {folder} is none.")
+        raise FileNotFoundError(
+            f"photographs must be in a folder; {folder} is none. Check the path."
+        )
     manifest = folder / "MANIFEST.csv"
     photos = _listed(manifest) if manifest.is_file() else _found(folder)
     if not photos:

@@ -45,6 +45,7 @@ def test_report_names_all_and_the_command_says_so(
     assert main(["check-data", str(photos)]) == 1
     said = capsys.readouterr().out
     assert "unreadable: 5 (" in said and "and 2 more)" in said
+    assert "bad0.png: no image that Pillow reads; it begins with b'x'" in said
     assert "--report FILE names all of them" in said
     assert main(["check-data", str(photos), "--report", str(photos / "all.csv")]) == 1
     listed = (photos / "all.csv").read_text()
