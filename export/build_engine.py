@@ -16,7 +16,7 @@ from harmonizer.engine.options import COMPATIBILITIES, COMPUTE_CAPABILITIES
 from harmonizer.engine.progress import BuildProgress
 from harmonizer.errors import HarmonizerError
 from harmonizer.gpu import has_gpu
-from harmonizer.usage import tool_parser
+from harmonizer.usage import said, tool_parser
 
 ONLY_BUILDING = ("workspace", "optimization_level", "timing_cache", "compute_capability", "tf32")
 
@@ -88,7 +88,7 @@ def main(words: list[str] | None = None) -> int:
             args.model, args.output, options, args.module, args.timing_cache, progress
         )
     except (HarmonizerError, OSError, ValueError) as error:
-        print(f"build_engine: error: {error}", file=sys.stderr)
+        print(f"build_engine: error: {said(error)}", file=sys.stderr)
         return 2 if isinstance(error, (OSError, ValueError)) else 1
     print(_summary(args.output, report))
     return 0

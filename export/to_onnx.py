@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from export.metadata import Precision, Variant, describe
 from export.regions import traced_thumbnails
-from export.verify import ParityError, ParityReport, verify
+from export.verify import ParityError, ParityReport, photographs, verify
 from harmonizer.contract import LABELS
 from harmonizer.endings import ending_well
 from harmonizer.storage import Temporary, resolved
@@ -142,8 +142,11 @@ def export(
     Raises:
         ParityError: If the graph differs by more than `export.tolerances` allows; no file is left.
         CheckpointError: If the checkpoint does not load, or is another model's.
+        ValueError: If `images` is no folder of photographs.
         onnx.checker.ValidationError: If the graph is not valid ONNX.
     """
+    if images is not None:
+        photographs(images)
     network = load_checkpoint(checkpoint)
     if model is not None and network.config.model != model:
         raise CheckpointError(

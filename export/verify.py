@@ -70,6 +70,28 @@ class ParityReport:
         )
 
 
+def photographs(images: Path) -> list[Path]:
+    """The photographs of a folder, in order; asked before an export, which takes minutes.
+
+    Raises:
+        ValueError: If it is no folder, or holds none.
+    """
+    if not images.is_dir():
+        raise ValueError(
+            f"--images must be a folder of photographs; {images} is none. Check the path, or "
+            "leave it out to use scikit-image's."
+        )
+    paths = sorted(
+        p for p in images.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.name[0] != "."
+    )
+    if not paths:
+        raise ValueError(
+            f"{images} must hold photographs ({', '.join(IMAGE_SUFFIXES)}); it holds none. "
+            "Leave --images out to use scikit-image's."
+        )
+    return paths
+
+
 def composites(images: Path | None, filters: tuple[str, ...]) -> Iterator[tuple[Tensor, Tensor]]:
     """Composites of real photographs: their foreground perturbed by random arguments.
 
@@ -82,27 +104,14 @@ def composites(images: Path | None, filters: tuple[str, ...]) -> Iterator[tuple[
         Composite (1, 3, H, W) float32 in [0, 1] and mask (1, 1, H, W).
 
     Raises:
-        ValueError: If the folder holds no photograph.
+        ValueError: As `photographs`.
         ImageFileError: If one cannot be read.
     """
     generator = torch.Generator().manual_seed(SEED)
     if images is None:
         pairs = [(_unit(photo.pixels), _unit(photo.mask)) for photo in sample_photos()] * 3
     else:
-        if not images.is_dir():
-            raise ValueError(
-                f"--images must be a folder of photographs; {images} is none. Check the path, or "
-                "leave it out to use scikit-image's."
-            )
-        paths = sorted(
-            p for p in images.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.name[0] != "."
-        )
-        if not paths:
-            raise ValueError(
-                f"{images} must hold photographs ({', '.join(IMAGE_SUFFIXES)}); it holds none. "
-                "Leave --images out to use scikit-image's."
-            )
-        photos = [_unit(load_photo(p).pixels) for p in paths[:MAX_IMAGES]]
+        photos = [_unit(load_photo(p).pixels) for p in photographs(images)[:MAX_IMAGES]]
         pairs = [(pixels, _ellipse(*pixels.shape[:2])) for pixels in photos]
     for pixels, coverage in pairs:
         photo = torch.from_numpy(pixels).permute(2, 0, 1)[None].contiguous()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harmonizer.errors import HarmonizerError
 from harmonizer.pipes import leave_pipe
-from harmonizer.usage import said
+from harmonizer.usage import UsageError, said
 from train.checkpoints import load_checkpoint
 from train.fitting.config import ConfigError
 from train.fitting.distributed import join_processes
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (InterruptedFitError, KeyboardInterrupt) as stopped:
         print(f"train: {stopped or 'interrupted'}", file=sys.stderr)
         return 130
-    except (HarmonizerError, OSError, ValueError) as error:
+    except (HarmonizerError, UsageError, OSError, ValueError) as error:
         rank = os.environ.get("RANK", "0")
         where = "" if rank == "0" else f"process {rank}: "
         print(f"train: error: {where}{said(error)}", file=sys.stderr)

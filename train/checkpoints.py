@@ -160,12 +160,8 @@ def _read_safetensors(path: Path, data: bytes) -> tuple[dict[str, Tensor], dict[
         metadata = _safetensors_metadata(data)
         tensors: dict[str, Tensor] = load(data)
     except (SafetensorError, AttributeError, TypeError, ValueError, OverflowError) as error:
-        kind = "" if _is_safetensors(data) else kind_of(data[:HEAD])
-        if looks_like_onnx(data) and not _is_safetensors(data):
-            kind = "an ONNX model, which is made of a checkpoint: name that"
-        came = f"it cannot be read ({brief(error)}). It may be truncated: copy it again."
         raise CheckpointError(
-            f"{path} must be a safetensors file; {f'it is {kind}.' if kind else came}"
+            f"{path} must be a safetensors file; {_unreadable(data, error)}"
         ) from error
     name = metadata.get("model", "")
     if metadata.get("format") != FORMAT:
@@ -199,6 +195,18 @@ def _read_safetensors(path: Path, data: bytes) -> tuple[dict[str, Tensor], dict[
             "train anew."
         )
     return tensors, config, name
+
+
+def _unreadable(data: bytes, error: Exception) -> str:
+    """What a file is that safetensors cannot read, and the remedy."""
+    if not data:
+        return "it is empty. Copy or download it again."
+    kind = "" if _is_safetensors(data) else kind_of(data[:HEAD])
+    if looks_like_onnx(data) and not _is_safetensors(data):
+        kind = "an ONNX model, which is made from a checkpoint"
+    if kind:
+        return f"it is {kind}. Name a checkpoint."
+    return f"it cannot be read ({brief(error)}). It may be truncated: copy it again."
 
 
 def _safetensors_metadata(data: bytes) -> dict[str, str]:

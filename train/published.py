@@ -117,11 +117,12 @@ def _complaint(data: bytes) -> str:
             "loading would execute. Copy it again, or save the network's state_dict() alone."
         )
     if kind:
-        return f"it is {kind}."
+        return f"it is {kind}. Name a checkpoint."
     if looks_like_onnx(data):
-        return "it is an ONNX model, which is made of a checkpoint: name that."
+        return "it is an ONNX model, which is made from a checkpoint. Name a checkpoint."
     return (
-        f"it begins with {head[:8]!r} and cannot be read safely. Save the network's state_dict()."
+        f"it begins with {head[:8]!r} and cannot be read safely. Name a checkpoint, or save the "
+        "network's state_dict()."
     )
 
 

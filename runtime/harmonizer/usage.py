@@ -1,6 +1,7 @@
 """What every command line checks before any work, of this package and of the toolchain."""
 
 import argparse
+import errno
 import functools
 import os
 import re
@@ -77,12 +78,19 @@ def tool_parser(page: str | None, prog: str | None = None) -> argparse.ArgumentP
 
 def said(error: BaseException) -> str:
     """An error as a person is told of it: what the system refused gets a rule and a remedy."""
-    if isinstance(error, OSError) and error.strerror and error.filename is not None:
-        return (
-            f"{error.filename} must be there and open to us; {error.strerror}. Check the path, "
-            "its permissions and the room on its disk."
-        )
-    return str(error)
+    named = isinstance(error, OSError) and isinstance(error.filename, str | bytes | os.PathLike)
+    if not (isinstance(error, OSError) and named and error.strerror):
+        return str(error)
+    name, reason = os.fsdecode(error.filename), error.strerror
+    if isinstance(error, FileNotFoundError):
+        return f"{name} must be there; {reason}. Check the path."
+    if isinstance(error, IsADirectoryError):
+        return f"{name} must be a file; it is a folder. Name a file in it."
+    if isinstance(error, PermissionError):
+        return f"{name} must be open to us; {reason}. Check its permissions."
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{name} must have room on its disk; {reason}. Make room, or name another place."
+    return f"{name} must be usable; {reason}. Check the path and its disk."
 
 
 def says_errors(tool: str) -> Callable[[Callable[_Words, int]], Callable[_Words, int]]:

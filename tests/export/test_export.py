@@ -187,6 +187,8 @@ def test_export_own_images_and_other_filters_work(tmp_path: Path, photo_file: Pa
     assert session(output).run(None, feed(1, 256, 256))[0].shape == (1, 2)
     with pytest.raises(ValueError, match="holds none"):
         export(small_checkpoint(tmp_path), output, images=tmp_path)
+    with pytest.raises(ValueError, match=r"absent is none. Check the path"):
+        export(tmp_path / "no checkpoint either", output, images=tmp_path / "absent")
 
 
 @pytest.fixture

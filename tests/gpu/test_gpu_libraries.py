@@ -1,6 +1,7 @@
 """Other libraries on the same GPU: torch and CuPy arrays and streams, ONNX Runtime's CUDA provider.
 
-Needs a real GPU: none of them runs on the emulated device. Not run on a GPU yet.
+Needs a real GPU: none of them runs on the emulated device. torch's and CuPy's ran on an H200; ONNX
+Runtime's CUDA provider has not.
 """
 
 from collections.abc import Iterator

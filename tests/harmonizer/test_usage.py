@@ -1,5 +1,7 @@
 """What a tool says of an error."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -7,7 +9,22 @@ import pytest
 from harmonizer.usage import said, says_errors
 
 
-def test_what_the_system_refuses_gets_a_rule_and_a_remedy(
+@pytest.mark.parametrize(
+    ("number", "rule", "remedy"),
+    [
+        (errno.EISDIR, "x must be a file; it is a folder.", "Name a file in it."),
+        (errno.EACCES, "x must be open to us; Permission denied.", "Check its permissions."),
+        (errno.ENOSPC, "x must have room on its disk;", "Make room, or name another place."),
+        (errno.EIO, "x must be usable; Input/output error.", "Check the path and its disk."),
+    ],
+)
+def test_each_refusal_has_its_own_rule_and_remedy(number: int, rule: str, remedy: str) -> None:
+    for name in ("x", b"x", Path("x")):
+        text = said(OSError(number, os.strerror(number), name))
+        assert text.startswith(rule) and text.endswith(remedy)
+
+
+def test_what_the_system_refuses_is_one_line_and_the_code_is_2(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     @says_errors("tool")
@@ -17,8 +34,8 @@ def test_what_the_system_refuses_gets_a_rule_and_a_remedy(
 
     assert main(tmp_path / "absent") == 2
     assert capsys.readouterr().err == (
-        f"tool: error: {tmp_path / 'absent'} must be there and open to us; No such file or "
-        "directory. Check the path, its permissions and the room on its disk.\n"
+        f"tool: error: {tmp_path / 'absent'} must be there; No such file or directory. Check the "
+        "path.\n"
     )
 
 

@@ -265,5 +265,5 @@ def main(arguments: Sequence[str]) -> int:
     elif findings.is_cut():
         print("--report FILE names all of them")
     count = sum(map(len, findings.problems.values()))
-    print(f"{count:,} problems" if count else "sound")
+    print(f"{count:,} problems: mend or remove these files" if count else "sound")
     return 1 if count else 0

@@ -55,7 +55,7 @@ def list_photos(folder: str | Path) -> list[Photo]:
     if not photos:
         raise ValueError(
             f"{folder} must hold photographs ({', '.join(sorted(SUFFIXES))}, or MANIFEST.csv that "
-            "names them); there are none."
+            "names them); there are none. Name the folder of the photographs."
         )
     return photos
 

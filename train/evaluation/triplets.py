@@ -126,8 +126,8 @@ class Triplet:
             ImageFileError: If a file cannot be read, the sizes differ, or the mask's values are of
                 another scale.
         """
-        real, mask = _read(self.real, "RGB"), _read(self.mask, "L")
-        composite = _read(self.composite, "RGB") if self.composite else real
+        real, mask = read_image(self.real, "RGB"), read_image(self.mask, "L")
+        composite = read_image(self.composite, "RGB") if self.composite else real
         for path, array in ((self.composite or self.real, composite), (self.mask, mask)):
             if array.shape[:2] != real.shape[:2]:
                 raise ImageFileError(
@@ -153,7 +153,7 @@ class Triplet:
         elif self.donor is not None:
             donor = torch.cat(
                 [
-                    thumbnail(planes(_read(path, mode)))
+                    thumbnail(planes(read_image(path, mode)))
                     for path, mode in zip(self.donor, ("RGB", "L"), strict=True)
                 ],
                 dim=1,
@@ -288,6 +288,8 @@ def benchmark_triplets(folder: Path, subsets: Sequence[str] = ()) -> list[Triple
     index = folder / "index.csv"
     if not index.is_file():
         if not any((folder / subset).is_dir() for subset in SUBSETS):
+            if not folder.is_dir():
+                raise FileNotFoundError(f"{folder} must be a folder; it is none. Check the path.")
             raise FileNotFoundError(
                 f"{folder} must hold index.csv, or iHarmony4's folders {', '.join(SUBSETS)}; it "
                 "holds neither. Name the folder of the data set."
@@ -354,7 +356,12 @@ def _table(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
     return list(reader)
 
 
-def _read(path: Path, mode: str) -> NDArray[np.uint8]:
+def read_image(path: Path, mode: str) -> NDArray[np.uint8]:
+    """The pixels of an image file in Pillow's `mode`.
+
+    Raises:
+        ImageFileError: If it cannot be read.
+    """
     try:
         with open_image(path) as image:
             return np.array(image.convert(mode))

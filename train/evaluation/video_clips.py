@@ -14,8 +14,7 @@ from harmonizer.masks import Levels
 from harmonizer.ops import DEFAULT_FILTERS, OPERATIONS
 from harmonizer.renderer import CpuRenderer
 from harmonizer.video.masks import luma_mask
-from train.data.opening import open_image
-from train.evaluation.triplets import validation_triplets
+from train.evaluation.triplets import read_image, validation_triplets
 
 Pixels = NDArray[np.uint8]
 
@@ -147,12 +146,10 @@ def read_video(
 
 
 def _read(path: Path) -> Pixels:
-    with open_image(path) as image:
-        scaled = image.convert("RGB").resize((SIDE, SIDE), Image.Resampling.LANCZOS)
-    return np.array(scaled, np.uint8)
+    image = Image.fromarray(read_image(path, "RGB"))
+    return np.array(image.resize((SIDE, SIDE), Image.Resampling.LANCZOS), np.uint8)
 
 
 def _read_mask(path: Path) -> Pixels:
-    with open_image(path) as image:
-        scaled = image.convert("L").resize((SIDE, SIDE), Image.Resampling.BILINEAR)
-    return np.array(scaled, np.uint8)
+    image = Image.fromarray(read_image(path, "L"))
+    return np.array(image.resize((SIDE, SIDE), Image.Resampling.BILINEAR), np.uint8)

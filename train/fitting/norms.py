@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from harmonizer.usage import check_outputs
 from train.checkpoints import checkpoint_notes, load_checkpoint, save_checkpoint
 from train.fitting.config import ConfigError, FitConfig
 from train.fitting.distributed import Processes
@@ -72,17 +73,21 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--steps", type=_positive, default=40, help="batches (default 40)")
     parser.add_argument("--half", action="store_true", help="store large tensors in half precision")
     options = parser.parse_args(arguments)
-    network = load_checkpoint(options.checkpoint)
+    check_outputs({"--output": options.output}, [options.checkpoint])
+    network, notes = load_checkpoint(options.checkpoint), checkpoint_notes(options.checkpoint)
     config = fit_config(options)
     measured = measure_norms(network, config, options.steps)
-    notes = checkpoint_notes(options.checkpoint) | {"norms": options.steps * config.batch}
+    notes["norms"] = options.steps * config.batch
     save_checkpoint(measured, options.output, notes, options.half)
     print(options.output)
     return 0
 
 
 def _positive(text: str) -> int:
-    number = int(text)
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
     if number < 1:
-        raise argparse.ArgumentTypeError(f"steps must be at least 1; got {number}")
+        raise argparse.ArgumentTypeError(f"steps must be a whole number of at least 1; got {text}")
     return number

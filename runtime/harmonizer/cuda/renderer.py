@@ -29,7 +29,7 @@ class CudaRenderer:
     """Opens frames on a GPU; safe in several threads. See `Renderer`.
 
     The results are those of `CpuRenderer` within the tolerances of docs/cuda.md, and do not depend
-    on the GPU: one H100 ran it, an emulated device runs it in every test.
+    on the GPU: an H100 and an H200 ran it, an emulated device runs it in every test.
 
     Args:
         device: Number of the GPU among the visible ones.
