@@ -1,6 +1,7 @@
 """Fixtures that several test files share."""
 
 import importlib.abc
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,6 +35,10 @@ class SkipWithoutToolchain(importlib.abc.MetaPathFinder):
 
 
 sys.meta_path.append(SkipWithoutToolchain())
+
+if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    # `nohup make test`: programs that are told to end would rightly leave that signal alone.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 COMPILING = {"cpp_package", "cuda_driver.build", "cuda_emulation", "cuda_emulation.frames"}
