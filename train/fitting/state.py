@@ -321,9 +321,9 @@ class State:
 @torch.no_grad()
 def follow(average: nn.Module, network: nn.Module, decay: float) -> None:
     """Move the average of weights and buffers towards the network's."""
-    now = network.state_dict()
-    for name, kept in average.state_dict().items():
-        if kept.dtype.is_floating_point:
-            kept.lerp_(now[name], 1 - decay)
-        else:
-            kept.copy_(now[name])
+    now, moved = network.state_dict(), average.state_dict()
+    numbers = [name for name, kept in moved.items() if kept.dtype.is_floating_point]
+    # All at once: one by one they are 380 launches a step on a GPU.
+    torch._foreach_lerp_([moved[name] for name in numbers], [now[n] for n in numbers], 1 - decay)
+    for name in moved.keys() - set(numbers):
+        moved[name].copy_(now[name])
