@@ -13,7 +13,7 @@ from harmonizer.cli.completion import SHELLS, completion_action
 from harmonizer.cli.flags import with_flags
 from harmonizer.errors import HarmonizerError, NativeLibraryError
 from harmonizer.pipes import leave_pipe
-from harmonizer.usage import UsageError
+from harmonizer.usage import UsageError, said
 
 COMMANDS = {
     "image": ("harmonizer.cli.image", "harmonize one composite"),
@@ -116,5 +116,5 @@ def _run(words: list[str]) -> int:
         )
         return FAILURE
     except OSError as error:
-        print(f"harmonizer: error: {error}", file=sys.stderr)
+        print(f"harmonizer: error: {said(error)}", file=sys.stderr)
         return FAILURE
