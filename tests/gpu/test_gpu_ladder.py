@@ -1,7 +1,7 @@
 """The parity ladder on a GPU, through Polygraphy: torch, then each predictor, arguments and pixels.
 
-On the emulated device only ONNX Runtime on the CPU can predict; the others need a real GPU. Not
-run on a GPU yet.
+On the emulated device only ONNX Runtime on the CPU can predict; the others need a real GPU, and
+have not run on one yet; that one ran beside an H200.
 """
 
 import importlib.util
