@@ -16,15 +16,13 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from harmonizer.documents import parse_document
-from harmonizer.engine.files import looks_like_onnx
 from harmonizer.errors import brief
-from harmonizer.mistaken import HEAD, kind_of
 from harmonizer.storage import sweep, write_atomically
 from train.colour_statistics import LAYOUT
 from train.efficientnet import PUBLISHED
 from train.network import HarmonizerNet
 from train.published import CheckpointError as CheckpointError
-from train.published import own_names, read_checkpoint, read_published
+from train.published import mistaken, own_names, read_checkpoint, read_published
 from train.registry import DEFAULT_MODEL, MODELS, Network
 
 FORMAT = "harmonizer-checkpoint"
@@ -160,9 +158,9 @@ def _read_safetensors(path: Path, data: bytes) -> tuple[dict[str, Tensor], dict[
         metadata = _safetensors_metadata(data)
         tensors: dict[str, Tensor] = load(data)
     except (SafetensorError, AttributeError, TypeError, ValueError, OverflowError) as error:
-        raise CheckpointError(
-            f"{path} must be a safetensors file; {_unreadable(data, error)}"
-        ) from error
+        said = "" if _is_safetensors(data) else mistaken(data)
+        said = said or f"it cannot be read ({brief(error)}). It may be truncated: copy it again."
+        raise CheckpointError(f"{path} must be a safetensors file; {said}") from error
     name = metadata.get("model", "")
     if metadata.get("format") != FORMAT:
         published = own_names(tensors)
@@ -195,18 +193,6 @@ def _read_safetensors(path: Path, data: bytes) -> tuple[dict[str, Tensor], dict[
             "train anew."
         )
     return tensors, config, name
-
-
-def _unreadable(data: bytes, error: Exception) -> str:
-    """What a file is that safetensors cannot read, and the remedy."""
-    if not data:
-        return "it is empty. Copy or download it again."
-    kind = "" if _is_safetensors(data) else kind_of(data[:HEAD])
-    if looks_like_onnx(data) and not _is_safetensors(data):
-        kind = "an ONNX model, which is made from a checkpoint"
-    if kind:
-        return f"it is {kind}. Name a checkpoint."
-    return f"it cannot be read ({brief(error)}). It may be truncated: copy it again."
 
 
 def _safetensors_metadata(data: bytes) -> dict[str, str]:

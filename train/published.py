@@ -98,11 +98,20 @@ def _content(path: Path, data: bytes) -> object:
     return content
 
 
+def mistaken(data: bytes) -> str:
+    """What a file is that is no checkpoint at all, and the remedy; nothing if that is not clear."""
+    if not data:
+        return "it is empty. Copy or download it again."
+    if kind := kind_of(data[:HEAD]):
+        return f"it is {kind}. Name a checkpoint."
+    if looks_like_onnx(data):
+        return "it is an ONNX model, which is made from a checkpoint. Name a checkpoint."
+    return ""
+
+
 def _complaint(data: bytes) -> str:
     """What is wrong with a file that torch cannot load, and the remedy."""
     head = data[:HEAD]
-    if not data:
-        return "it is empty. Copy or download it again."
     if head.startswith(b"PK\x03\x04"):
         if zipfile.is_zipfile(io.BytesIO(data)):
             return (
@@ -110,17 +119,12 @@ def _complaint(data: bytes) -> str:
                 "damaged. Save the network's state_dict() alone."
             )
         return f"it is cut short: its {len(data):,} bytes have no end. Copy or download it again."
-    kind = kind_of(head)
     if head[:1] == b"\x80":
         return (
             "it is a pickle that is cut short, or holds other Python objects as well, which "
             "loading would execute. Copy it again, or save the network's state_dict() alone."
         )
-    if kind:
-        return f"it is {kind}. Name a checkpoint."
-    if looks_like_onnx(data):
-        return "it is an ONNX model, which is made from a checkpoint. Name a checkpoint."
-    return (
+    return mistaken(data) or (
         f"it begins with {head[:8]!r} and cannot be read safely. Name a checkpoint, or save the "
         "network's state_dict()."
     )
