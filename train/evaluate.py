@@ -157,12 +157,13 @@ def run(args: argparse.Namespace) -> None:
         UsageError: If an output would replace a file of the sets.
         HarmonizerError, OSError, ValueError: If a model, an image or a file is at fault.
     """
+    scorer = Scorer(args.method, args.protocol)  # a wrong model is said before the data are read
     tasks = build_tasks(args)
     folders = [args.val, args.iharmony4, args.val and args.val.parent / REAL_PAIRS]
     lists = [folder / name for folder in folders if folder for name in LISTS]
     pictures = [path for task in tasks for path in task.triplet.files]
     _check_files(args, [*lists, *pictures])
-    scores = score_all(tasks, args.method, args.protocol, args.jobs, args.csv, args.resume)
+    scores = score_all(tasks, scorer, args.jobs, args.csv, args.resume)
     skipped = [f"{s.name} ({s.size})" for s in scores if s.empty]
     if len(skipped) == len(scores):
         raise ValueError(f"no image has a foreground; all {len(scores)} masks are empty.")
@@ -202,18 +203,17 @@ def run(args: argparse.Namespace) -> None:
         }
         write_atomically(args.json, (json.dumps(jsonable(document), indent=2) + "\n").encode())
     if args.sheet:
-        sheet = worst_cases(args, tasks, scores)
+        sheet = worst_cases(scorer, tasks, scores, args.worst)
         write_atomically(args.sheet, picture_bytes(sheet, args.sheet))
 
 
 def worst_cases(
-    args: argparse.Namespace, tasks: Sequence[Task], scores: Sequence[Score]
+    scorer: Scorer, tasks: Sequence[Task], scores: Sequence[Score], count: int
 ) -> Image.Image:
     """Composite, mask, harmonized image and photograph of the images with the highest fMSE.
 
     An image that was evaluated at both sizes appears once, where it is worse.
     """
-    scorer = Scorer(args.method, args.protocol)
     order = sorted(
         (index for index, score in enumerate(scores) if not score.empty),
         key=lambda index: -scores[index].fmse_after,
@@ -222,7 +222,7 @@ def worst_cases(
     for index in order:
         chosen.setdefault((scores[index].set, scores[index].name), index)
     cases = []
-    for index in list(chosen.values())[: args.worst]:
+    for index in list(chosen.values())[:count]:
         score = scores[index]
         composite, mask, real, output = scorer.images(tasks[index])
         if output is not None:

@@ -76,7 +76,7 @@ def _found(folder: Path) -> list[Photo]:
         p
         for p in folder.rglob("*")
         if p.suffix.lower() in SUFFIXES
-        and p.is_file()
+        and (p.is_file() or not p.exists())  # a link to nothing is an absent photograph
         and p.relative_to(folder).as_posix() not in hidden
     }
     composite = min((p for p in images if p.parent.name == FOLDERS[0]), default=None)
@@ -139,7 +139,7 @@ def open_photos(folder: str | Path, cache: str | Path, max_corrupt: float = 0.01
             is unreadable, of another size, or without foreground.
 
     Raises:
-        FileNotFoundError: If the folder or a listed file is absent.
+        FileNotFoundError: If the folder, a listed file or what a link names is absent.
         ValueError: If there is no photograph, or too many are not usable.
         OSError: If the disk has too little space.
     """
@@ -148,9 +148,9 @@ def open_photos(folder: str | Path, cache: str | Path, max_corrupt: float = 0.01
     absent = absent_files(folder, photos)
     if absent:
         raise FileNotFoundError(
-            f"{folder}/MANIFEST.csv must name files that exist; {len(absent):,} do not, "
-            f"{absent[0]} first. python -m train check-data {folder} --report FILE "
-            "names all."
+            f"all photographs and masks of {folder} must exist; {len(absent):,} do not, "
+            f"{absent[0]} first: MANIFEST.csv or a link names it. python -m train check-data "
+            f"{folder} --report FILE names all."
         )
     return open_packed(
         cache,

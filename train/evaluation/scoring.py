@@ -101,7 +101,7 @@ class Scorer:
     """A model opened once, and the protocol by which its images are judged."""
 
     def __init__(self, method: Method, protocol: Protocol) -> None:
-        self.protocol = protocol
+        self.method, self.protocol = method, protocol
         self._harmonize: Harmonize = method.open()
         kind = method.kind + (f" {method.upsample}" if method.upsample else "")
         self.described = (protocol, kind, method.path.name, method.sha256())
@@ -151,8 +151,7 @@ class Scorer:
 
 def score_all(
     tasks: Sequence[Task],
-    method: Method,
-    protocol: Protocol,
+    scorer: Scorer,
     jobs: int = 1,
     path: Path | None = None,
     resume: bool = False,
@@ -161,7 +160,7 @@ def score_all(
 
     Args:
         tasks: What to score, in this order.
-        method, protocol: The model, and how its images are judged.
+        scorer: The model, and how its images are judged; other processes open it for themselves.
         jobs: Processes; the figures do not depend on it.
         path: CSV file, written line by line.
         resume: Keep the lines that the file has already.
@@ -174,10 +173,9 @@ def score_all(
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        scorer = Scorer(method, protocol)
         scores = _resumed(path, resume, tasks, scorer)
         rest = tasks[len(scores) :]
-        made = map(scorer.score, rest) if jobs == 1 else _in_parallel(rest, method, protocol, jobs)
+        made = map(scorer.score, rest) if jobs == 1 else _in_parallel(rest, scorer, jobs)
         progress = tqdm(
             made, "scoring", len(tasks), initial=len(scores), disable=None, unit="image"
         )
@@ -237,12 +235,11 @@ def _resumed(path: Path | None, resume: bool, tasks: Sequence[Task], scorer: Sco
     return scores
 
 
-def _in_parallel(
-    tasks: Sequence[Task], method: Method, protocol: Protocol, jobs: int
-) -> Iterator[Score]:
+def _in_parallel(tasks: Sequence[Task], scorer: Scorer, jobs: int) -> Iterator[Score]:
     """Scores in the order of the tasks, made by spawned processes."""
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, context, _start_worker, (method, protocol)) as pool:
+    how = (scorer.method, scorer.protocol)
+    with ProcessPoolExecutor(jobs, context, _start_worker, how) as pool:
         try:
             yield from pool.map(_score_in_worker, tasks)
         except BrokenProcessPool as error:

@@ -288,8 +288,7 @@ def benchmark_triplets(folder: Path, subsets: Sequence[str] = ()) -> list[Triple
     index = folder / "index.csv"
     if not index.is_file():
         if not any((folder / subset).is_dir() for subset in SUBSETS):
-            if not folder.is_dir():
-                raise FileNotFoundError(f"{folder} must be a folder; it is none. Check the path.")
+            _check_folder(folder)
             raise FileNotFoundError(
                 f"{folder} must hold index.csv, or iHarmony4's folders {', '.join(SUBSETS)}; it "
                 "holds neither. Name the folder of the data set."
@@ -341,7 +340,13 @@ def _absence(source: str, absent: Sequence[str]) -> str:
     )
 
 
+def _check_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder} must be a folder; it is none. Check the path.")
+
+
 def _table(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
+    _check_folder(path.parent)
     if not path.is_file():
         raise FileNotFoundError(
             f"{path.parent} must hold {path.name} with the columns {', '.join(columns)}; there is "

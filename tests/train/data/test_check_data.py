@@ -68,3 +68,13 @@ def test_other_files_are_counted_and_a_report_that_cannot_be_written_stops_befor
     assert main(["check-data", str(photos), "--report", str(photos / "no" / "all.csv")]) == 2
     captured = capsys.readouterr()
     assert captured.out == "" and "all.csv cannot be written" in captured.err
+
+
+def test_links_to_nothing_are_absent_photographs(
+    photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (photos / "c.jpg").symlink_to(photos / "moved.jpg")
+    assert main(["check-data", str(photos)]) == 1
+    assert "absent: 1 (c.jpg)" in capsys.readouterr().out
+    with pytest.raises(FileNotFoundError, match=r"1 do not, c\.jpg first"):
+        open_photos(photos, photos.parent / "cache")

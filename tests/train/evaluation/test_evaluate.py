@@ -27,7 +27,7 @@ from train.evaluation.report import (
     jsonable,
     summarise,
 )
-from train.evaluation.scoring import Score, ScoringError, Task, score_all
+from train.evaluation.scoring import Score, Scorer, ScoringError, Task, score_all
 from train.evaluation.triplets import benchmark_triplets
 
 
@@ -302,6 +302,8 @@ def test_evaluate_impossible_command_lines_are_refused(
         ([*one, "--csv", str(names), "--iharmony4", str(benchmark)], "would replace an input"),
         ([*one, "--sheet", str(photo), "--iharmony4", str(benchmark)], "would replace an input"),
         ([*one, "--val", str(tmp_path)], "must hold MANIFEST.csv"),
+        ([*one, "--val", "absent"], "absent must be a folder; it is none"),
+        (["--predictor", "absent.onnx", "--val", "absent"], "absent.onnx does not exist"),
         (["--predictor", "absent.onnx", "--iharmony4", str(benchmark)], "does not exist"),
         (["--checkpoint", "absent.pth", "--iharmony4", str(benchmark)], "there is no checkpoint"),
     ):
@@ -323,7 +325,7 @@ class Dying(Method):
 def test_score_all_process_that_dies_is_reported(benchmark: Path, model: Path) -> None:
     tasks = [Task("iharmony4", "original", t) for t in benchmark_triplets(benchmark)]
     with pytest.raises(ScoringError, match=r"a process died.*fewer --jobs"):
-        score_all(tasks, Dying("predictor", model), "plain", jobs=2)
+        score_all(tasks, Scorer(Dying("predictor", model), "plain"), jobs=2)
 
 
 @pytest.mark.parametrize(
@@ -339,4 +341,4 @@ def test_evaluate_starts_as_script_and_as_module(command: list[str]) -> None:
         check=False,
     )
     assert done.returncode == 2 and done.stdout == ""
-    assert done.stderr.startswith("evaluate: error: absent must hold MANIFEST.csv")
+    assert done.stderr.startswith("evaluate: error: the model must be an ONNX file; absent.onnx")

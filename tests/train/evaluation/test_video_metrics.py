@@ -70,7 +70,7 @@ def test_evaluate_video_without_data_says_so(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert evaluate.main(["video", "--data", str(tmp_path)]) == 2
-    assert "MANIFEST.csv" in capsys.readouterr().err
+    assert "val must be a folder" in capsys.readouterr().err
     assert evaluate.main(["video", "--frames", "1"]) == 2
 
 
