@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from harmonizer import __version__
+from harmonizer.frame import Thumbnails
 from harmonizer.harmonizer import Harmonizer
 from harmonizer.latency import (
     TYPICAL,
@@ -103,13 +104,14 @@ def run_cases(
                 timed("render", share, render)
                 timed("predict+render", share, whole)
             mask = rectangle(width, height, 0.25)
-            small = harmonizer.renderer.thumbnail(image, mask)
-            timed(
-                "thumbnail",
-                0.25,
-                lambda i=image, m=mask: harmonizer.renderer.thumbnail(i, m),  # type: ignore[misc]
-            )
-            timed("network", 0.25, lambda s=small: harmonizer.predictor.predict(*s))  # type: ignore[misc]
+
+            def small(i: Array = image, m: Array = mask) -> Thumbnails:
+                with harmonizer.open(i, m) as frame:
+                    return frame.thumbnails(harmonizer.network.contract.crops)
+
+            timed("thumbnail", 0.25, small)
+            seen = small()
+            timed("network", 0.25, lambda s=seen: harmonizer.network.predict(s))  # type: ignore[misc]
     return results
 
 

@@ -164,6 +164,13 @@ class Network:
         """The answer for one picture, (k,), by its names."""
         return Arguments.from_array(numbers, self.contract.filters, self.contract.sizes)
 
+    def predict(self, small: Thumbnails) -> Arguments:
+        """What the predictor answers to thumbnails of one picture, and to the label."""
+        inputs = [*small]
+        if self.label is not None:
+            inputs.append(np.eye(len(LABELS), dtype=np.float32)[self.label : self.label + 1])
+        return self.arguments(self.predictor.predict(*inputs)[0])
+
     def identity(self) -> Arguments:
         """The arguments that change nothing."""
         return Arguments.identity(self.contract.filters, self.contract.sizes)
@@ -261,9 +268,7 @@ class CpuFrame:
                 small = self._regions()
             except ValueError as error:
                 raise MaskError(str(error)) from error
-        label = network.label
-        shown = [] if label is None else [np.eye(len(LABELS), dtype=np.float32)[label : label + 1]]
-        return network.arguments(network.predictor.predict(*small, *shown)[0])
+        return network.predict(small)
 
     def measure(self, arguments: Arguments) -> Plan:
         """See `Frame`."""

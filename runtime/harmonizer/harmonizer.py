@@ -58,7 +58,7 @@ class Harmonizer:
         NativeLibraryError: If the compiled library is missing.
         TypeError: If `threads` is not a whole number, or `mask_levels` are not two numbers.
         ValueError: If the backend is unknown, `threads` is below 1, or the label is unknown or
-            given to a model that asks for none.
+            given to a model that asks for none; if `allow_host_code` is given to no engine.
         MaskError: If the mask levels are not 0 <= black < white.
     """
 
@@ -77,6 +77,11 @@ class Harmonizer:
         is_engine = model is not None and Path(model).suffix.lower() == ".engine"
         if is_engine and backend == "auto":
             backend = "cuda"
+        if allow_host_code and not is_engine:
+            raise ValueError(
+                "`allow_host_code` must go with an engine, a file that ends in .engine; got "
+                f"{model or 'the shipped ONNX model'}. Leave it out."
+            )
         if is_engine:
             _check_engine(Path(str(model)), backend)
         try:

@@ -263,7 +263,12 @@ def _moved(
         for _ in range(int(quarters)):
             anchor = (anchor[1], 1 - anchor[0])
     height, width = coverage.shape
-    size = (max(round(width * factor), 1), max(round(height * factor), 1))
+    size = (round(width * factor), round(height * factor))
+    if 0 in size:
+        raise PlacementError(
+            f"the scaled foreground must be at least 1 pixel wide and high; {width}x{height} "
+            f"scaled by {factor:g} has {size[0]}x{size[1]}. Use a larger `scale`."
+        )
     most = max(4 * room[0] * room[1], height * width)
     if size[0] * size[1] > min(most, MAX_PIXELS):
         raise PlacementError(

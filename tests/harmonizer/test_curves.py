@@ -122,6 +122,7 @@ def test_curves_command_writes_picture_lut_and_arguments(
         (["-o", "o.png", "--arguments", "a.json", "--label", "person"], "--label helps to predict"),
         (["-o", "o.png", "--label", "tree"], "invalid choice: 'tree'"),
         (["-o", "o.png", "--label", "food"], "--label must go with a model that reads one"),
+        (["-o", "o.png", "--allow-host-code"], "--allow-host-code must go with an engine"),
     ],
 )
 def test_curves_command_bad_input_is_one_line(

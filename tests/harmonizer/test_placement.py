@@ -193,6 +193,7 @@ def test_foreground_beyond_the_border_is_cut_off_and_said() -> None:
         ({"scale": 0}, "above 0"),
         ({"scale": float("nan")}, "finite number"),
         ({"scale": 1e9}, "scaled foreground must have at most"),
+        ({"scale": 1e-9}, "must be at least 1 pixel wide and high; .* has 0x0"),
         ({"rotation": float("inf")}, "finite number"),
         ({"anchor": "centre"}, "top-left"),
         ({"anchor": ["top"]}, "top-left"),

@@ -5,6 +5,8 @@ import math
 import os
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from harmonizer.arguments import MAX_STRENGTH, Arguments
@@ -238,12 +240,25 @@ def open_tools(options: argparse.Namespace, recipe: Recipe, threads: int | None 
     Raises:
         ModelError, NativeLibraryError: If they cannot be loaded.
         ArgumentsError: If --set names a filter that the model does not have.
+        UsageError: As `refusing_options`.
+    """
+    with refusing_options():
+        return read_opening(options, threads).open(recipe)
+
+
+@contextmanager
+def refusing_options() -> Iterator[None]:
+    """What a `Harmonizer` says of its parameters, as an error of the command line.
+
+    Raises:
+        UsageError: If the label or --allow-host-code does not go with the model; the parser has
+            checked the others.
     """
     try:
-        return read_opening(options, threads).open(recipe)
+        yield
     except HarmonizerError:  # among them one of the model, which is a ValueError as well
         raise
-    except ValueError as error:  # of --label alone: the parser has checked the others
+    except ValueError as error:
         raise UsageError(str(error)) from error
 
 

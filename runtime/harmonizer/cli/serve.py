@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harmonizer.backends import BACKENDS
 from harmonizer.cli import SUCCESS
-from harmonizer.cli.options import count, number, thread_count
+from harmonizer.cli.options import count, number, refusing_options, thread_count
 from harmonizer.contract import LABELS
 from harmonizer.systems import available_cores, return_large_blocks
 from harmonizer.usage import UsageError
@@ -96,11 +96,11 @@ def run(options: argparse.Namespace) -> int:
     return_large_blocks()
     threads = options.threads or max(1, cores // jobs)
     listening = _listen(options.host, options.port)
-    with (
-        listening,
-        logging_to_stderr(),
-        Harmonizer(options.model, options.backend, threads, label=options.label) as harmonizer,
-    ):
+    with listening, logging_to_stderr(), contextlib.ExitStack() as opened:
+        with refusing_options():
+            harmonizer = opened.enter_context(
+                Harmonizer(options.model, options.backend, threads, label=options.label)
+            )
         PatientProtocol.head_seconds = settings.head_seconds
         config = uvicorn.Config(
             create_app(harmonizer, settings),

@@ -221,6 +221,13 @@ def _check_size(pixel_format: str, size: tuple[int, int], codec: str) -> None:
 def _quality_options(codec: str, encoding: Encoding) -> dict[str, str]:
     options: dict[str, str] = {}
     name, default = _QUALITY.get(codec, (None, None))
+    said = (("crf", name, encoding.crf), ("preset", "preset", encoding.preset))
+    for field_name, option, value in said:
+        if value is not None and option is not None and option in encoding.options:
+            raise VideoError(
+                f"the encoder's {option} must be given once; got `{field_name}` {value} and "
+                f"{encoding.options[option]} in `options`. Leave one out."
+            )
     if encoding.crf is not None and name is None:
         raise VideoError(
             f"`crf` must go with an encoder that has such a scale ({', '.join(_QUALITY)}); {codec} "

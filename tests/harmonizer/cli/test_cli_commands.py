@@ -89,6 +89,23 @@ def test_bench_bad_command_line_is_refused(
     assert re.search(message, refused(capsys, 2, "bench", *words.split()))
 
 
+def test_bench_times_networks_of_other_inputs(
+    curves_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [
+        "--model",
+        str(curves_model),
+        "--size",
+        "64x64",
+        "--seconds",
+        "0.01",
+        "--backend",
+        "cpu",
+    ]
+    assert main(["bench", *words]) == 0
+    assert re.search(r"^network +64x64", capsys.readouterr().out, re.MULTILINE)
+
+
 def test_help_names_every_filter_of_the_registry(capsys: pytest.CaptureFixture[str]) -> None:
     for command in ("image", "batch", "lut"):
         assert main([command, "--help"]) == 0

@@ -249,6 +249,7 @@ def test_file_of_keys_with_a_mistake_is_refused(
         ("--jobs 4 --queue 2", "--queue must be at least --jobs, 4; got 2"),
         ("--body-seconds 0", "must lie above 0 and up to 3600"),
         ("--model nowhere.onnx", "nowhere.onnx"),
+        ("--port 0 --label food", "--label must go with a model that reads one"),
     ],
 )
 def test_command_line_that_cannot_be_served_is_refused(

@@ -91,6 +91,8 @@ def test_video_command_predicts_smooths_and_replays(
         (["c.mp4", "m.mp4", "--codec-option", "no-such=1"], "does not know no-such"),
         (["c.mp4", "m.mp4", "--codec", "ffv1", "--crf", "3"], "--crf must go with"),
         (["c.mp4", "m.mp4", "--codec", "ffv1", "--preset", "slow"], "--preset must go with"),
+        (["c.mp4", "m.mp4", "--crf", "3", "--codec-option", "crf=9"], "got --crf 3.* and 9 in"),
+        (["c.mp4", "m.mp4", "--preset", "fast", "--codec-option", "preset=slow"], "given once"),
         (["c.mp4", "m.mp4", "-o", "o.webm", "--codec", "libx264"], "kind that can hold libx264"),
         (["c.mp4", "m.mp4", "-o", "o.gif"], "o.gif must end in one of .mp4"),
         (["c.mp4", "m.mp4", "-o", "nowhere/o.mp4"], "cannot be written"),
