@@ -19,13 +19,13 @@ import numpy as np
 import torch
 from PIL import Image
 
-from bench.results_file import ROOT, show, write_result
+from bench.results_file import ROOT, check_output, show, write_result
 from export.to_onnx import export
 from harmonizer.arguments import Arguments
 from harmonizer.bench import judge, run_cases
 from harmonizer.harmonizer import Harmonizer
 from harmonizer.latency import TYPICAL, Measurement, picture, rectangle, summarize, time_calls
-from harmonizer.usage import tool_parser
+from harmonizer.usage import says_errors, tool_parser
 from train.checkpoints import load_harmonizer, save_checkpoint
 from train.filters import apply_filters, blend
 from train.network import HarmonizerNet
@@ -228,17 +228,20 @@ def compare(checkpoint: Path, threads: int) -> tuple[list[Measurement], dict[str
     return results, figures
 
 
-def main() -> None:
+@says_errors("cpu")
+def main() -> int:
     """Measure, check the result against the schema, write it, print it."""
     parser = tool_parser(__doc__)
     parser.add_argument("--output", type=Path, required=True, help="result JSON")
     parser.add_argument("--threads", type=int, default=2, help="of every contestant (%(default)s)")
     parser.add_argument("--checkpoint", type=Path, default=ROOT / "models/harmonizer.safetensors")
     args = parser.parse_args()
+    check_output(args.output)
     results, figures = compare(args.checkpoint, args.threads)
     judged = [judge(name, value, TARGETS) for name, value in figures.items()]
     show(write_result(args.output, args.threads, results, judged, torch=torch.__version__))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -10,6 +10,7 @@ one picture.
 """
 
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -21,14 +22,14 @@ import torch
 from numpy.typing import NDArray
 
 from bench.cpu import HD, Eager
-from bench.results_file import ROOT, show, write_result
+from bench.results_file import ROOT, check_output, show, write_result
 from export.to_onnx import export
 from harmonizer.bench import judge
 from harmonizer.harmonizer import Harmonizer
 from harmonizer.latency import TYPICAL, picture, rectangle, summarize, time_calls
 from harmonizer.lut import build_lattice, format_cube
 from harmonizer.predictor import plain_session
-from harmonizer.usage import tool_parser
+from harmonizer.usage import says_errors, tool_parser
 from train.checkpoints import load_harmonizer
 from train.filters import apply_filters
 
@@ -267,12 +268,14 @@ def predicting(
     yield "end-to-end ONNX, ONNX Runtime", whole_graph
 
 
-def main() -> None:
+@says_errors("peers")
+def main() -> int:
     """Measure in turns, check the result against the schema, write it, print it."""
     parser = tool_parser(__doc__)
     parser.add_argument("--output", type=Path, required=True, help="result JSON")
     parser.add_argument("--threads", type=int, default=2, help="of every contestant (%(default)s)")
     args = parser.parse_args()
+    check_output(args.output)
     torch.set_num_threads(args.threads)
     image = picture(*HD).astype(np.uint8)
     truth = exact(image)
@@ -295,7 +298,8 @@ def main() -> None:
                     figures.append(judge(f"{who}: mean levels off", off.mean(), {}))
                     figures.append(judge(f"{who}: most levels off", off.max(), {}))
     show(write_result(args.output, args.threads, results, figures, torch=torch.__version__))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -15,7 +15,7 @@ import jsonschema
 
 from harmonizer.bench import SCHEMA_VERSION, environment, measured_commit, table, verdicts
 from harmonizer.latency import Measurement
-from harmonizer.storage import write_atomically
+from harmonizer.storage import check_writable, write_atomically
 
 ROOT = Path(__file__).resolve().parents[1]
 SCHEMA = Path(__file__).with_name("schema.json")
@@ -28,6 +28,18 @@ def check(document: object) -> None:
         jsonschema.ValidationError: If it does not keep it.
     """
     jsonschema.validate(document, json.loads(SCHEMA.read_text(encoding="utf-8")))
+
+
+def check_output(output: Path | None) -> None:
+    """Refuse, before anything is measured, an output that could not be written; its folder is made.
+
+    Raises:
+        OSError: If the folder cannot be made.
+        StorageError: If the file cannot be written.
+    """
+    if output is not None:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        check_writable(output)
 
 
 def write_result(
@@ -58,7 +70,6 @@ def write_result(
     }
     check(document)
     if output is not None:
-        output.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(output, (json.dumps(document, indent=2) + "\n").encode())
     return document
 

@@ -9,7 +9,6 @@ the way that a picture of 8-bit RGB, its rows without gaps, takes through a kern
 filters and a full mask of 8 bits: see `bench.sass_paths`.
 """
 
-import argparse
 import csv
 import re
 import shutil
@@ -20,10 +19,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from bench.results_file import check_output
 from bench.sass_paths import CLASSES, PATHS, Instruction, instructions_of, per_pixel
 from harmonizer.contract import THUMBNAIL_SIZE
 from harmonizer.cuda import compiler
 from harmonizer.errors import DeviceError
+from harmonizer.usage import says_errors, tool_parser
 
 ARCHITECTURES = (90, 100)
 
@@ -160,19 +161,15 @@ def table(architecture: int) -> list[dict[str, object]]:
     ]
 
 
+@says_errors("sass")
 def main() -> int:
     """Print the table, and write it."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument("--output", type=Path)
     parser.add_argument("--architectures", type=int, nargs="+", default=ARCHITECTURES)
     options = parser.parse_args()
-    try:
-        lines = [line for number in options.architectures for line in table(number)]
-    except DeviceError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    check_output(options.output)
+    lines = [line for number in options.architectures for line in table(number)]
     columns = list(dict.fromkeys(column for line in lines for column in line))
     for line in lines:
         print("  ".join(f"{name} {line[name]}" for name in columns if line.get(name)))

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bench.results_file import write_result
+from bench.results_file import check_output, write_result
 from bench.service_load import (
     Request,
     cpu_seconds,
@@ -32,7 +32,7 @@ from bench.service_load import (
 from harmonizer.bench import judge
 from harmonizer.client import multipart
 from harmonizer.latency import Measurement, picture, summarize
-from harmonizer.usage import tool_parser
+from harmonizer.usage import says_errors, tool_parser
 
 CLIENTS = (1, 8, 64)
 QUEUE = 16
@@ -223,6 +223,7 @@ def rows(document: dict[str, Any]) -> Iterator[str]:
             yield f"| {name} | {figure['value']:g} | {aim}{met} |"
 
 
+@says_errors("service")
 def main() -> int:
     """The command line."""
     parser = tool_parser(__doc__)
@@ -238,6 +239,7 @@ def main() -> int:
         return 0
     if options.output is None:
         parser.error("--output or --table is needed")
+    check_output(options.output)
     width, height = map(int, options.size.split("x"))
     with tempfile.TemporaryDirectory() as name:
         pair = write_pair(Path(name), width, height)

@@ -22,12 +22,12 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.results_file import show, write_result
+from bench.results_file import check_output, show, write_result
 from harmonizer.bench import judge
 from harmonizer.harmonizer import Harmonizer
 from harmonizer.latency import Measurement, picture, rectangle, summarize, time_calls
 from harmonizer.recipes import Recipe, Tools
-from harmonizer.usage import tool_parser
+from harmonizer.usage import says_errors, tool_parser
 from harmonizer.video import Encoding, Inputs, Job, harmonize_video
 from harmonizer.video.encoders import choose
 from harmonizer.video.feed import Feed
@@ -223,7 +223,8 @@ def run(
     return results, figures
 
 
-def main() -> None:
+@says_errors("video")
+def main() -> int:
     """Measure, check the result against the schema, write it, print it."""
     parser = tool_parser(__doc__)
     parser.add_argument("--output", type=Path, help="result JSON")
@@ -232,10 +233,14 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=FRAMES, help="of the clip (%(default)s)")
     parser.add_argument("--no-memory", action="store_true", help="leave out the long run")
     args = parser.parse_args()
+    if args.frames < 1:
+        parser.error(f"--frames must be at least 1; got {args.frames}. Leave it out.")
+    check_output(args.output)
     results, figures = run(args.threads, args.preset, args.frames, not args.no_memory)
     judged = [judge(name, value, TARGETS) for name, value in figures.items()]
     show(write_result(args.output, args.threads, results, judged, av=av.__version__))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

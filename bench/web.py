@@ -22,13 +22,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from bench.results_file import show, write_result
+from bench.results_file import check_output, show, write_result
 from harmonizer import Arguments
 from harmonizer.bench import judge
 from harmonizer.frame import CpuFrame
 from harmonizer.latency import Measurement, picture, rectangle, summarize
 from harmonizer.studio import find_site, make_server
-from harmonizer.usage import tool_parser
+from harmonizer.usage import says_errors, tool_parser
 
 WIDTH, HEIGHT = 1920, 1080
 ROUNDS, DROPS, MOVES = 21, 7, 21
@@ -208,11 +208,13 @@ def run(browser: Any) -> tuple[list[Measurement], list[dict[str, object]]]:
     return [*measurements, *more], [*figures, *others, *sizes]
 
 
+@says_errors("web")
 def main() -> int:
     """Measure, print, write."""
     parser = tool_parser(__doc__)
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
+    check_output(options.output)
     program = shutil.which("chromium") or shutil.which("google-chrome")
     if program is None:
         print("error: measuring needs Chromium: apt-get install chromium", file=sys.stderr)

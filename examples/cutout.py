@@ -7,6 +7,8 @@ import sys
 
 from harmonizer import Harmonizer, Placing
 
+if len(sys.argv) != 4:
+    sys.exit(__doc__)
 cutout, background, output = sys.argv[1:4]
 with Harmonizer() as harmonizer:
     placing = Placing(background, at=("50%", "90%"), anchor="bottom", scale=0.5)

@@ -7,6 +7,8 @@ import sys
 
 import harmonizer
 
+if len(sys.argv) != 4:
+    sys.exit(__doc__)
 picture = harmonizer.open(sys.argv[1], sys.argv[2])
 print(f"{picture.photo.form}, {picture.image.dtype}")
 with harmonizer.Harmonizer() as model:

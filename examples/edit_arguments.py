@@ -7,6 +7,8 @@ import sys
 
 import harmonizer
 
+if len(sys.argv) != 5:
+    sys.exit(__doc__)
 composite, mask, look, output = sys.argv[1:5]
 picture = harmonizer.open(composite, mask)
 with harmonizer.Harmonizer() as model:

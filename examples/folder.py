@@ -10,6 +10,8 @@ from pathlib import Path
 from harmonizer import Harmonizer, HarmonizerError
 from harmonizer.images.files import load_pair, save_photo
 
+if len(sys.argv) != 4:
+    sys.exit(__doc__)
 composites, masks, output = map(Path, sys.argv[1:4])
 output.mkdir(exist_ok=True)
 
@@ -25,5 +27,6 @@ def work(path: Path) -> str:
 
 
 with Harmonizer(threads=1) as harmonizer, ThreadPoolExecutor(4) as pool:
-    for line in pool.map(work, sorted(composites.iterdir())):
-        print(line)
+    lines = list(pool.map(work, sorted(composites.iterdir())))
+print("\n".join(lines))
+sys.exit(any(line.startswith("failed") for line in lines))

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 import harmonizer
 from harmonizer.video import harmonize_frames
 
+if len(sys.argv) != 3:
+    sys.exit(__doc__)
 picture = harmonizer.open(sys.argv[1], sys.argv[2])
 
 

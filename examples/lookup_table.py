@@ -9,6 +9,8 @@ from pathlib import Path
 import harmonizer
 from harmonizer.lut import build_lattice, format_cube, measure_errors
 
+if len(sys.argv) != 4:
+    sys.exit(__doc__)
 picture = harmonizer.open(sys.argv[1], sys.argv[2])
 with harmonizer.Harmonizer() as look:
     with look.open(picture.image, picture.mask) as frame:

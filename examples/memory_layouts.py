@@ -10,6 +10,8 @@ from PIL import Image
 
 from harmonizer import Harmonizer
 
+if len(sys.argv) != 3:
+    sys.exit(__doc__)
 pixels = np.array(Image.open(sys.argv[1]).convert("RGBA"))
 image, mask = pixels[..., :3], pixels[..., 3]
 with Harmonizer() as harmonizer:

@@ -7,6 +7,8 @@ import sys
 
 from harmonizer import Harmonizer
 
+if len(sys.argv) != 4:
+    sys.exit(__doc__)
 with Harmonizer() as harmonizer:  # the shipped model, on the CPU or a GPU
     result = harmonizer.harmonize_file(*sys.argv[1:4])
 for note in result.notes:

@@ -9,6 +9,8 @@ import harmonizer
 from harmonizer.ops import OPERATIONS
 from harmonizer.renderer import CpuRenderer
 
+if len(sys.argv) != 4:
+    sys.exit(__doc__)
 for operation in OPERATIONS.values():
     print(f"{operation.name}: {operation.effect}")
 picture = harmonizer.open(sys.argv[1], sys.argv[2])

@@ -12,6 +12,8 @@ import torch
 import harmonizer
 from train.checkpoints import load_harmonizer
 
+if len(sys.argv) != 4:
+    sys.exit(__doc__)
 network = load_harmonizer(sys.argv[1]).eval()
 picture = harmonizer.open(sys.argv[2], sys.argv[3])
 composite = torch.from_numpy(picture.image).permute(2, 0, 1)[None] / 255

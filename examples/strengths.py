@@ -10,6 +10,8 @@ from PIL import Image
 
 import harmonizer
 
+if len(sys.argv) != 4:
+    sys.exit(__doc__)
 picture = harmonizer.open(sys.argv[1], sys.argv[2])
 with harmonizer.Harmonizer() as model:
     arguments = model.predict(picture.image, picture.mask)  # the network runs once

@@ -12,6 +12,8 @@ from tritonclient.grpc import InferenceServerClient, InferInput
 import harmonizer
 from harmonizer.renderer import CpuRenderer
 
+if len(sys.argv) != 5:
+    sys.exit(__doc__)
 MODEL = "harmonizer"
 
 address, composite, mask, output = sys.argv[1:]

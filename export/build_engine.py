@@ -16,13 +16,17 @@ from harmonizer.engine.options import COMPATIBILITIES, COMPUTE_CAPABILITIES
 from harmonizer.engine.progress import BuildProgress
 from harmonizer.errors import HarmonizerError
 from harmonizer.gpu import has_gpu
-from harmonizer.usage import said, tool_parser
+from harmonizer.usage import said, says_errors, tool_parser
 
 ONLY_BUILDING = ("workspace", "optimization_level", "timing_cache", "compute_capability", "tf32")
 
 
 def parse(words: list[str] | None = None) -> argparse.Namespace:
-    """Read the command line; exits with 2 where it contradicts itself."""
+    """Read the command line.
+
+    Raises:
+        UsageError: If it contradicts itself.
+    """
     parser = tool_parser(__doc__)
     parser.add_argument("model", type=Path, metavar="MODEL.onnx")
     what = parser.add_mutually_exclusive_group(required=True)
@@ -68,6 +72,7 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
+@says_errors("build_engine")
 def main(words: list[str] | None = None) -> int:
     """The command line; 0 on success, 1 without a GPU or TensorRT, 2 for bad input."""
     args = parse(words)

@@ -18,7 +18,7 @@ from PIL import Image
 from export.samples import PERTURBATIONS, sample_photos
 from harmonizer.endings import ending_well
 from harmonizer.ops import DEFAULT_FILTERS
-from harmonizer.usage import tool_parser
+from harmonizer.usage import says_errors, tool_parser
 from train.data.opening import data_folder
 from train.evaluation.metrics import foreground_mse
 from train.evaluation.report import contact_sheet
@@ -87,6 +87,7 @@ def _read(path: Path, mode: str = "RGB") -> Picture:
         return np.array(image.convert(mode))
 
 
+@says_errors("demo")
 def main() -> int:
     """Run the demonstration; the exit code is the `harmonizer` command's."""
     parser = tool_parser(__doc__)

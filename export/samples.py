@@ -15,6 +15,8 @@ import skimage.data
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
+from harmonizer.usage import says_errors, tool_parser
+
 _OUTLINES: Mapping[str, list[tuple[int, int]]] = {
     "astronaut": [
         *((155, 95), (155, 65), (172, 38), (205, 20), (240, 15), (272, 30), (292, 60), (300, 95)),
@@ -73,8 +75,17 @@ def _sample(name: str) -> SamplePhoto:
     return SamplePhoto(name, pixels, np.asarray(mask.filter(ImageFilter.GaussianBlur(EDGE))))
 
 
-if __name__ == "__main__":  # python -m export.samples FOLDER writes photo.png and mask.png there
-    folder, sample = Path(sys.argv[1]), sample_photos()[0]
+@says_errors("samples")
+def main() -> int:
+    """Write the first photograph and its mask."""
+    parser = tool_parser("Write photo.png and mask.png, the first sample, into a folder.")
+    parser.add_argument("folder", type=Path)
+    folder, sample = parser.parse_args().folder, sample_photos()[0]
     folder.mkdir(parents=True, exist_ok=True)
     Image.fromarray(sample.pixels).save(folder / "photo.png")
     Image.fromarray(sample.mask).save(folder / "mask.png")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -222,7 +222,7 @@ def write_end_to_end(model: Path, repository: Path, version: int, serving: Servi
     return _write(repository, END_TO_END, version, "model.onnx", model.read_bytes(), config)
 
 
-@says_errors("triton")
+@says_errors("triton_repository")
 def main(words: list[str] | None = None) -> int:
     """The command line; 0 on success, 2 for bad input."""
     parser = tool_parser(__doc__)

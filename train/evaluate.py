@@ -15,14 +15,13 @@ from dataclasses import asdict
 from importlib.metadata import version
 from itertools import groupby
 from pathlib import Path
-from typing import NoReturn
 
 from PIL import Image
 
 from harmonizer import __version__
 from harmonizer.endings import ending_well
 from harmonizer.storage import write_atomically
-from harmonizer.usage import check_outputs, check_suffix, says_errors
+from harmonizer.usage import check_outputs, check_suffix, says_errors, tool_parser
 from train.data.iharmony4 import SUBSETS
 from train.data.opening import data_folder
 from train.evaluation.metrics import PROTOCOLS
@@ -48,26 +47,15 @@ LISTS = ("MANIFEST.csv", "index.csv", *(f"{name}/{name}_test.txt" for name in SU
 """Files that may list the images of a set."""
 
 
-class Parser(argparse.ArgumentParser):
-    """Reports a wrong command line in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        """Exit with code 2."""
-        self.exit(2, f"evaluate: error: {message}\n")
-
-
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line; what cannot go together is refused here, before any work.
 
     Raises:
-        UsageError: If an output would replace the model or another output, or has a wrong suffix.
+        UsageError: If flags contradict each other, or an output would replace the model or another
+            output, or has a wrong suffix.
         StorageError: If an output cannot be written.
     """
-    parser = Parser(
-        prog="evaluate",
-        description="MSE, fMSE, PSNR and SSIM of a model's images.",
-        allow_abbrev=False,
-    )
+    parser = tool_parser("MSE, fMSE, PSNR and SSIM of a model's images.", "evaluate")
     add = parser.add_argument_group("what is evaluated (one of)").add_argument
     add("--checkpoint", type=Path, metavar="CKPT", help="torch network, drawn by the torch filters")
     add("--predictor", type=Path, metavar="ONNX", help="predictor, drawn by the fused renderer")

@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import ParamSpec
+from typing import NoReturn, ParamSpec
 
 from harmonizer.errors import HarmonizerError
 from harmonizer.storage import check_writable
@@ -70,10 +70,22 @@ def check_suffix(flag: str, path: Path | None, suffix: str) -> None:
         raise UsageError(f"{flag} must end in {suffix}; got {path}. Rename it.")
 
 
-def tool_parser(page: str | None, prog: str | None = None) -> argparse.ArgumentParser:
+class ToolParser(argparse.ArgumentParser):
+    """Raises what is wrong with a command line, for `says_errors` to say in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise it.
+
+        Raises:
+            UsageError: Always.
+        """
+        raise UsageError(message if message.endswith(".") else f"{message}. See --help.")
+
+
+def tool_parser(page: str | None, prog: str | None = None) -> ToolParser:
     """The parser of a tool, whose help begins with the first line of its module's docstring."""
     description = (page or "").partition("\n")[0]
-    return argparse.ArgumentParser(prog=prog, description=description, allow_abbrev=False)
+    return ToolParser(prog=prog, description=description, allow_abbrev=False)
 
 
 def said(error: BaseException) -> str:

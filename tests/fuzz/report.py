@@ -31,7 +31,7 @@ def attacks(share: float, seed: int, kept: Path | None) -> tuple[list[str], int]
     """The rows of mutated files, and how many faults there are."""
     rows = [
         "| attacked | files | refused | taken, right | tracebacks | wrong successes | hangs | "
-        "peak memory, MB | slowest, s |",
+        "peak memory, MiB | slowest, s |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     faults = 0
@@ -77,7 +77,7 @@ def kills(share: float, seed: int) -> tuple[list[str], int]:
 
 def memory() -> tuple[list[str], int]:
     """The table of peaks, and how many are too high."""
-    rows = ["| memory | megapixels | peak, MB | promised, MB |", "|---|---|---|---|"]
+    rows = ["| memory | megapixels | peak, MiB | promised, MiB |", "|---|---|---|---|"]
     batches = [batch_peak(3000), batch_peak(1500, "floats.tif")]
     peaks = [*image_peaks(3000), *batches, video_peak(1920, 1080)]
     for peak in peaks:

@@ -48,6 +48,26 @@ def test_example_runs_as_its_first_lines_say(program: Path, scene: Path) -> None
     assert made or result.stdout
 
 
+@pytest.mark.parametrize("program", EXAMPLES, ids=lambda path: path.stem)
+def test_example_without_words_says_how_it_is_called(program: Path) -> None:
+    if program.stem == "own_network":
+        pytest.importorskip("torch")
+    command = [sys.executable, str(program)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert f"\npython examples/{program.name} " in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_folder_example_fails_where_a_picture_failed(scene: Path) -> None:
+    for folder in ("composites", "masks"):
+        (scene / folder).mkdir()
+    (scene / "composites" / "a.jpg").write_bytes(b"x")
+    command = [sys.executable, str(ROOT / "examples" / "folder.py"), "composites", "masks", "out"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 1 and result.stdout.startswith("failed: ")
+
+
 def test_own_service_answers_with_the_picture_or_what_is_wrong(
     scene: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,12 +5,10 @@ manifest if there is one. Every file is decoded in full, masks must have their i
 foreground. Exit code 0: sound; 1: problems were found; 2: the folder cannot be checked.
 """
 
-import argparse
 import csv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
 import torch
@@ -18,6 +16,7 @@ from numpy.typing import NDArray
 
 from harmonizer.ops import DEFAULT_FILTERS
 from harmonizer.storage import check_writable
+from harmonizer.usage import tool_parser
 from train.data.config import DataConfig
 from train.data.iharmony4 import FOLDERS, PUBLISHED, SUBSETS, Pair, Subset
 from train.data.packing import SHOWN, check_mask, decode, in_parallel
@@ -220,22 +219,16 @@ def _clipping(folder: Path, photos: list[Photo]) -> NDArray[np.float64]:
     return np.array(list(in_parallel(measure, chosen.tolist(), "synthesising")))
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise ValueError(f"{message}. See --help.")
-
-
 def main(arguments: Sequence[str]) -> int:
     """Check a folder, print what was found; 0 when sound, 1 when not.
 
     Raises:
-        ValueError: If the flags, the manifest or the folder's content make no sense.
+        UsageError: If the flags make no sense.
+        ValueError: If the manifest or the folder's content make no sense.
         OSError: If there is no such folder.
         StorageError: If the report cannot be written.
     """
-    parser = _Parser(
-        prog="python -m train check-data", description="Check a data set.", allow_abbrev=False
-    )
+    parser = tool_parser("Check a data set.", "python -m train check-data")
     parser.add_argument("folder", type=Path, help="iHarmony4's root, or photographs")
     parser.add_argument("--report", type=Path, metavar="FILE", help="all findings, as CSV")
     parser.add_argument(

@@ -5,7 +5,6 @@ python train/evaluate.py video --json FILE
 docs/video.md says what is measured and holds the table.
 """
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
@@ -20,7 +19,7 @@ from skimage import registration
 from harmonizer.harmonizer import Harmonizer
 from harmonizer.recipes import Recipe, Tools
 from harmonizer.storage import write_atomically
-from harmonizer.usage import UsageError, check_outputs, check_suffix
+from harmonizer.usage import UsageError, check_outputs, check_suffix, tool_parser
 from harmonizer.values import to_numbers
 from harmonizer.video.planes import foreground_box
 from harmonizer.video.planning import Tally, VideoFrame, interpolated, planned, predicted, replayed
@@ -294,7 +293,7 @@ def main(argv: Sequence[str], default: Path) -> int:
     Returns:
         0 on success, 2 for bad input.
     """
-    parser = argparse.ArgumentParser(prog="evaluate video", description=__doc__, allow_abbrev=False)
+    parser = tool_parser(__doc__, "evaluate video")
     parser.add_argument("--model", type=Path, metavar="ONNX", help="predictor (the shipped one)")
     parser.add_argument("--data", type=Path, default=default, help="folder with val/ and video/")
     parser.add_argument("--clips", type=int, default=8, help="synthetic ones (%(default)s)")

@@ -6,6 +6,7 @@ further operations (docs/decisions/0004-two-more-operations.md).
     python -m train.research.ceiling --filters temperature,brightness,...
 """
 
+import sys
 from pathlib import Path
 
 import torch
@@ -13,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from harmonizer.ops import DEFAULT_FILTERS, check_filters
-from harmonizer.usage import tool_parser
+from harmonizer.usage import says_errors, tool_parser
 from train.data.opening import data_folder
 from train.evaluation.metrics import foreground_mse
 from train.evaluation.triplets import benchmark_composites
@@ -54,7 +55,8 @@ def optimise(
     return best
 
 
-def main() -> None:
+@says_errors("ceiling")
+def main() -> int:
     """Print mean and median fMSE over the triplets of an iHarmony4-style folder."""
     parser = tool_parser(__doc__)
     parser.add_argument("--iharmony4", type=Path, default=data_folder() / "iharmony4")
@@ -71,7 +73,8 @@ def main() -> None:
     after = optimise(composite, mask, target, filters, args.steps)
     for word, error in (("composites", before), (",".join(filters), after)):
         print(f"fMSE mean {error.mean().item():7.1f}  median {error.median().item():7.1f}  {word}")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -22,7 +22,7 @@ from harmonizer.cli.options import (
 )
 from harmonizer.cli.placing import add_placing_options, read_placing
 from harmonizer.composites import harmonize_file
-from harmonizer.images.files import output_format
+from harmonizer.images.files import FORMATS, output_format
 from harmonizer.images.memory import Blob, Place, Sink
 from harmonizer.limits import max_file_bytes
 from harmonizer.storage import write_atomically
@@ -34,8 +34,9 @@ _STREAM = Path("-")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.description = (
-        "Harmonize one composite, or a cut-out on a background. JPEG, PNG, TIFF, WebP, AVIF,\n"
-        "JPEG XL in and out, HEIC, GIF, BMP in. EXIF, XMP, resolution and ICC profile are carried\n"
+        "Harmonize one composite, or a cut-out on a background. In and out:\n"
+        f"{', '.join(dict.fromkeys(FORMATS.values()))};\n"
+        "in alone: HEIC, GIF, BMP, Photoshop. EXIF, XMP, resolution and ICC profile are carried\n"
         "over. An existing output is replaced; an input is not, unless asked. A - is standard\n"
         "input or output."
     )

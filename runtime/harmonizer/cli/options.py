@@ -72,7 +72,8 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
         "--arguments",
         type=Path,
         metavar="FILE.json",
-        help="draw these instead of predicting; --save-arguments writes such files",
+        help="draw these instead of predicting: a file of --save-arguments, or "
+        '{"NAME": VALUE, ...}, where filters that are not named do nothing',
     )
     group.add_argument(
         "--set",

@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=int, default=8000, help="0 for any; default 8000")
     parser.add_argument("--model", type=Path, metavar="FILE.onnx", help="predictor to use")
     parser.add_argument("--label", choices=LABELS, help="what foregrounds show, for S2CRNet models")
-    parser.add_argument("--backend", choices=BACKENDS, default="auto")
+    parser.add_argument("--backend", choices=BACKENDS, default="auto", help="(%(default)s)")
     parser.add_argument("--threads", type=thread_count, metavar="N", help="threads of a picture")
     group = parser.add_argument_group("limits")
     group.add_argument(
@@ -37,12 +37,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help=f"pictures in work at a time; default: cores, up to {_MOST_JOBS}",
     )
-    group.add_argument("--queue", type=count, default=16, metavar="N", help="requests at a time")
     group.add_argument(
-        "--max-bytes", type=count, default=64 << 20, metavar="N", help="of a request"
+        "--queue", type=count, default=16, metavar="N", help="requests at a time (%(default)s)"
     )
     group.add_argument(
-        "--max-pixels", type=count, default=50_000_000, metavar="N", help="of a picture"
+        "--max-bytes", type=count, default=64 << 20, metavar="N", help="of a request (%(default)s)"
+    )
+    group.add_argument(
+        "--max-pixels",
+        type=count,
+        default=50_000_000,
+        metavar="N",
+        help="of a picture (%(default)s)",
     )
     for name, usual, text in (
         ("head", 10, "within which a request's head must come"),
@@ -51,9 +57,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("grace", 30, "that the service goes on with what it has taken, when it ends"),
     ):
         group.add_argument(
-            f"--{name}-seconds", type=_seconds, default=usual, metavar="S", help=text
+            f"--{name}-seconds",
+            type=_seconds,
+            default=usual,
+            metavar="S",
+            help=f"{text} (%(default)s)",
         )
-    group.add_argument("--connections", type=count, default=512, metavar="N", help="at a time")
+    group.add_argument(
+        "--connections", type=count, default=512, metavar="N", help="at a time (%(default)s)"
+    )
     group.add_argument(
         "--keys", type=Path, metavar="FILE", help="keys, one a line, of which requests show one"
     )
