@@ -7,7 +7,6 @@ serves several looks, or S2CRNet's background and stages, each use is a block of
 a look are corrected by the looks that follow it, so the last one is the delicate one.
 """
 
-import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -22,8 +21,9 @@ from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 
 from calibration.errors import QuantizedModelError
-from harmonizer.contract import THUMBNAIL_SIZE, Contract, read_contract
+from harmonizer.contract import REMEDY, THUMBNAIL_SIZE, Contract, read_contract
 from harmonizer.errors import ModelError
+from harmonizer.onnx_files import load_onnx
 
 WEIGHTED = ("Conv", "Gemm")
 """Operators whose weights dominate; the MatMuls of the statistics have none."""
@@ -94,18 +94,14 @@ def load_graph(path: str | Path) -> PredictorGraph:
         ModelError: If it is missing, not ONNX, not a predictor of ours, or has no weighted layer.
     """
     path = Path(path)
-    if not path.is_file():
-        raise ModelError(f"the model must be an ONNX file; there is none at {path}.")
-    data = path.read_bytes()
+    file = load_onnx(path)
     try:
-        model = onnx.load_from_string(data)
+        model = onnx.load_from_string(file.data)
     except DecodeError as error:
         raise ModelError(
-            f"{path} must be an ONNX file; it cannot be parsed ({error}). A checkpoint becomes one "
-            "with: python export/to_onnx.py --checkpoint CKPT --output FILE.onnx"
+            f"{path} must be a complete ONNX model; it cannot be parsed ({error}). {REMEDY}"
         ) from error
-    metadata = {entry.key: entry.value for entry in model.metadata_props}
-    contract = read_contract(path, metadata)
+    contract = read_contract(path, file.metadata)
     _check_precision(path, model)
     weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     layers = _layers(model, weights)
@@ -114,8 +110,7 @@ def load_graph(path: str | Path) -> PredictorGraph:
             f"{path} must have {' or '.join(WEIGHTED)} layers with constant weights; it has none, "
             "so there is nothing whose precision could be reduced. Export it again."
         )
-    sha256 = hashlib.sha256(data).hexdigest()
-    return PredictorGraph(path, model, sha256, metadata, contract, layers, weights)
+    return PredictorGraph(path, model, file.sha256, file.metadata, contract, layers, weights)
 
 
 def copied(model: onnx.ModelProto) -> onnx.ModelProto:

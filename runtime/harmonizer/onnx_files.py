@@ -15,10 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harmonizer.contract import REMEDY
 from harmonizer.documents import read_document
 from harmonizer.errors import ModelError, brief
+from harmonizer.mistaken import HEAD, kind_of
 from harmonizer.protobuf import BYTES, fields, varints
-from harmonizer.reading import MODEL_LIMIT, read_regular
+from harmonizer.reading import MODEL_LIMIT, open_regular, read_regular
 
 _NAMES = (
     "Abs Add And ArgMax ArgMin AveragePool BatchNormalization Cast CastLike Ceil Celu Clip "
@@ -112,6 +114,41 @@ def read_onnx(path: Path) -> OnnxFile:
     sha256 = hashlib.sha256(data).hexdigest()
     _check_hash(path, sha256)
     return OnnxFile(path, data, sha256, found.metadata, tuple(found.complaints))
+
+
+def load_onnx(path: Path) -> OnnxFile:
+    """`read_onnx` of a file that somebody named as a model: whatever it is not is said.
+
+    Raises:
+        ModelError: If it is absent, cannot be read, or is something else.
+    """
+    if path.is_dir():
+        raise ModelError(
+            f"the model must be an ONNX file; {path} is a folder. Name the .onnx file in it."
+        )
+    if not path.exists():
+        raise ModelError(f"the model must be an ONNX file; {path} does not exist. Check the path.")
+    try:
+        return read_onnx(path)
+    except OSError as error:
+        raise ModelError(
+            f"the model must be a readable ONNX file; {path} is not: {error.strerror or error}. "
+            "Check the path and its permissions."
+        ) from error
+    except ModelError:
+        raise
+    except ValueError as error:
+        kind = kind_of(_head(path))
+        came = f"it is {kind}" if kind else f"it is not ({brief(error)})"
+        raise ModelError(f"{path} must be a complete ONNX model; {came}. {REMEDY}") from error
+
+
+def _head(path: Path) -> bytes:
+    try:
+        with open_regular(path) as file:
+            return file.read(HEAD)
+    except OSError:
+        return b""
 
 
 def _check_hash(path: Path, sha256: str) -> None:

@@ -13,11 +13,9 @@ from numpy.typing import NDArray
 
 from harmonizer.checks import check_threads
 from harmonizer.contract import OUTPUT, REMEDY, THUMBNAIL_SIZE, read_contract
-from harmonizer.errors import ModelError, brief, shortened
+from harmonizer.errors import ModelError, shortened
 from harmonizer.interruptible import DeadlineError, run_interruptibly
-from harmonizer.mistaken import HEAD, kind_of
-from harmonizer.onnx_files import OnnxFile, read_onnx
-from harmonizer.reading import open_regular
+from harmonizer.onnx_files import OnnxFile, load_onnx
 
 LONGEST_RUN_S = 120.0
 """Seconds that one prediction may take; an image takes milliseconds."""
@@ -64,7 +62,7 @@ class OnnxPredictor:
     def __init__(self, path: str | Path, threads: int | None = None) -> None:
         self.path = Path(path)
         threads = check_threads(threads)
-        file = _read_file(self.path)
+        file = load_onnx(self.path)
         self.metadata = file.metadata
         self.contract = read_contract(self.path, self.metadata)
         self.filters = self.contract.filters
@@ -134,7 +132,7 @@ class OnnxPredictor:
         Raises:
             ModelError: If the file has changed since.
         """
-        file = _read_file(self.path)
+        file = load_onnx(self.path)
         if file.sha256 != self._sha256:
             raise ModelError(
                 f"{self.path} must not change while it is used; it did. Start again, once it is "
@@ -213,28 +211,6 @@ def import_onnxruntime() -> Any:
     import onnxruntime
 
     return onnxruntime
-
-
-def _read_file(path: Path) -> OnnxFile:
-    if path.is_dir():
-        raise ModelError(
-            f"the model must be an ONNX file; {path} is a folder. Name the .onnx file in it."
-        )
-    if not path.exists():
-        raise ModelError(f"the model must be an ONNX file; {path} does not exist. Check the path.")
-    try:
-        return read_onnx(path)
-    except OSError as error:
-        raise ModelError(
-            f"the model must be a readable ONNX file; {path} is not: {error.strerror or error}. "
-            "Check the path and its permissions."
-        ) from error
-    except ModelError:
-        raise
-    except ValueError as error:
-        kind = kind_of(_head(path))
-        came = f"it is {kind}" if kind else f"it is not ({brief(error)})"
-        raise ModelError(f"{path} must be a complete ONNX model; {came}. {REMEDY}") from error
 
 
 def _check_graph(file: OnnxFile) -> None:
@@ -322,11 +298,3 @@ _UPDATE = (
     "The model is newer than this ONNX Runtime: update it (pip install --upgrade onnxruntime), or "
     "export the model again with the versions that are here."
 )
-
-
-def _head(path: Path) -> bytes:
-    try:
-        with open_regular(path) as file:
-            return file.read(HEAD)
-    except OSError:
-        return b""

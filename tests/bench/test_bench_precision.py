@@ -62,7 +62,7 @@ def test_cpu_command_foreign_model_exits_2(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([str(tmp_path / "none.onnx"), "--images", str(tmp_path)]) == 2
-    assert "there is none at" in capsys.readouterr().err
+    assert "does not exist. Check the path." in capsys.readouterr().err
     with pytest.raises(SystemExit) as stopped:
         main(["m.onnx", "--images", str(tmp_path), "--count", "4"])
     assert stopped.value.code == 2

@@ -100,7 +100,7 @@ def test_quantize_command_bad_flags_are_refused_before_any_work(
     fp16 = [*words, "--precision", "fp16"]
     assert "--cache is for the ranges of int8" in refused([*fp16, "--cache", "c"], capsys)
     assert "must be at least 0; got nan" in refused([*words, "--delta-e", "nan"], capsys)
-    assert "there is none at m.onnx" in refused(words, capsys)
+    assert "m.onnx does not exist. Check the path." in refused(words, capsys)
 
 
 def test_quantize_command_what_would_fail_late_is_refused_before_any_work(

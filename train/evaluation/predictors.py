@@ -231,13 +231,15 @@ def _channels(value: Any) -> int | None:
 
 def _open_session(path: Path) -> Any:
     if not path.is_file():
-        raise ModelError(f"the model must be an ONNX file; there is none at {path}.")
+        raise ModelError(
+            f"the model must be an ONNX file; there is none at {path}. Check the path."
+        )
     try:
         return plain_session(path, 1)
     except Exception as error:  # ONNX Runtime's error classes share no public base
         raise ModelError(
             f"{path} must be an ONNX model that ONNX Runtime {version('onnxruntime')} can run; "
-            f"it is not ({shortened(error)})."
+            f"it is not ({shortened(error)}). Export it again, or update ONNX Runtime."
         ) from error
 
 
@@ -250,7 +252,7 @@ def _run(
     except Exception as error:  # ONNX Runtime's error classes share no public base
         raise ModelError(
             f"{path} must run on {', '.join(f'{k} {v.shape}' for k, v in feed.items())}; ONNX "
-            f"Runtime fails ({shortened(error)})."
+            f"Runtime fails ({shortened(error)}). Export it again with inputs of these shapes."
         ) from error
     low, high = answer.min().item(), answer.max().item()
     # Written as "not" so that NaN fails too.
