@@ -354,8 +354,8 @@ def _strength(text: str) -> float:
 
 
 def _assignment(text: str) -> tuple[str, float]:
-    name, _, given = text.partition("=")
-    if name not in PHOTO_FILTERS:
+    name, said, given = text.partition("=")
+    if name not in PHOTO_FILTERS or not said:
         raise argparse.ArgumentTypeError(
             f"must be NAME=VALUE with a name among {', '.join(PHOTO_FILTERS)}; got {text!r}"
         )
