@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import errno
 import math
 import socket
 from pathlib import Path
@@ -104,7 +105,10 @@ def run(options: argparse.Namespace) -> int:
         None if options.keys is None else read_keys(options.keys),
     )
     if settings.queue < jobs:
-        raise UsageError(f"--queue must be at least --jobs, {jobs}; got {settings.queue}.")
+        raise UsageError(
+            f"--queue must be at least --jobs, {jobs}; got {settings.queue}. Raise it, or lower "
+            "--jobs."
+        )
     return_large_blocks()
     threads = options.threads or max(1, cores // jobs)
     listening = _listen(options.host, options.port)
@@ -138,14 +142,22 @@ def run(options: argparse.Namespace) -> int:
 
 def _listen(host: str, port: int) -> socket.socket:
     if not 0 <= port <= 65535:
-        raise UsageError(f"--port must lie in 0..65535; got {port}.")
+        raise UsageError(f"--port must lie in 0..65535; got {port}. Name another, or 0 for any.")
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+    except (OSError, UnicodeError) as error:
+        raise UsageError(
+            f"--host must be a name or an address of this machine; {host} is not known "
+            f"({getattr(error, 'strerror', None) or error}). Name 127.0.0.1, or 0.0.0.0 for all."
+        ) from error
+    try:
         return socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
+        elsewhere = error.errno == errno.EADDRNOTAVAIL
+        remedy = "127.0.0.1, or 0.0.0.0 for all" if elsewhere else "another port, or 0 for any"
         raise UsageError(
             f"--host {host} --port {port} must be an address of this machine that is free; "
-            f"{error.strerror or error}. Name another port, or 0 for any."
+            f"{error.strerror or error}. Name {remedy}."
         ) from error
 
 

@@ -244,9 +244,11 @@ def test_file_of_keys_with_a_mistake_is_refused(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("--port 70000", "--port must lie in 0..65535"),
-        ("--host 203.0.113.7", "must be an address of this machine that is free"),
-        ("--jobs 4 --queue 2", "--queue must be at least --jobs, 4; got 2"),
+        ("--port 70000", "--port must lie in 0..65535; got 70000. Name another"),
+        ("--host 203.0.113.7", "Name 127.0.0.1, or 0.0.0.0 for all."),
+        ("--host 999.1.1.1", "--host must be a name or an address of this machine; 999.1.1.1 is"),
+        (f"--host {'a' * 70}", "is not known"),
+        ("--jobs 4 --queue 2", "--queue must be at least --jobs, 4; got 2. Raise it"),
         ("--body-seconds 0", "must lie above 0 and up to 3600"),
         ("--model nowhere.onnx", "nowhere.onnx"),
         ("--port 0 --label food", "--label must go with a model that reads one"),
