@@ -1,8 +1,10 @@
 """Options of commands that put a cut-out on a background."""
 
 import argparse
+import math
 from pathlib import Path
 
+from harmonizer.cli.options import number
 from harmonizer.images.cutouts import Placing
 from harmonizer.placement import ANCHORS
 from harmonizer.usage import UsageError
@@ -32,12 +34,12 @@ def add_placing_options(
     group.add_argument(
         "--anchor", choices=tuple(ANCHORS), help="point of the foreground that goes there"
     )
-    group.add_argument("--scale", type=float, metavar="S", help="of the foreground; default: 1")
+    group.add_argument("--scale", type=_scale, metavar="S", help="of the foreground; default: 1")
     group.add_argument(
         "--fit", action="store_true", help="make it as large as fits, before --scale applies"
     )
     group.add_argument(
-        "--rotate", type=float, metavar="DEGREES", help="counter-clockwise, about the anchor"
+        "--rotate", type=_degrees, metavar="DEGREES", help="counter-clockwise, about the anchor"
     )
     group.add_argument(
         "--associated-alpha",
@@ -73,7 +75,8 @@ def read_placing(options: argparse.Namespace) -> Placing | None:
         flags = {"rotation": "rotate", "associated": "associated-alpha"}
         names = ", ".join(f"--{flags.get(n, n.replace('_', '-'))}" for n in chosen)
         raise UsageError(
-            f"{names} put a cut-out on a background; there is none. Name it by --background."
+            f"{names} {'put' if len(chosen) > 1 else 'puts'} a cut-out on a background; there is "
+            "none. Name it by --background."
         )
     return None
 
@@ -82,10 +85,23 @@ def _point(text: str) -> tuple[float | str, float | str]:
     parts = [part.strip() for part in text.split(",")]
     try:
         values = [part if part.endswith("%") else float(part) for part in parts]
-        for part in parts:
-            float(part.removesuffix("%"))
+        sides = [float(part.removesuffix("%")) for part in parts]
     except ValueError:
-        values = []
-    if len(values) != 2:
+        sides = []
+    if len(sides) != 2 or not all(map(math.isfinite, sides)):
         raise argparse.ArgumentTypeError(f"must be X,Y, such as 640,360 or 30%,80%; got {text!r}")
     return values[0], values[1]
+
+
+def _scale(text: str) -> float:
+    value = number(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a number above 0, such as 0.5; got {text!r}")
+    return value
+
+
+def _degrees(text: str) -> float:
+    value = number(text)
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"must be a number of degrees, such as -15; got {text!r}")
+    return value

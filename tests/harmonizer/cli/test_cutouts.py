@@ -171,11 +171,14 @@ def test_flat_surroundings_are_said(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("--at 1,2", "--at put a cut-out on a background; there is none"),
+        ("--at 1,2", "--at puts a cut-out on a background; there is none"),
         ("--rotate 3 --clean-edges", "--rotate, --clean-edges put"),
         ("--save-mask m.png", "--save-mask writes what --background makes"),
         ("--background photo.png --at 900,900", "lies outside of 120x80"),
-        ("--background photo.png --scale -1", "--scale must be above 0"),
+        ("--background photo.png --scale 0", "--scale: must be a number above 0, such as 0.5"),
+        ("--background photo.png --scale inf", "--scale: must be a number above 0"),
+        ("--background photo.png --rotate inf", "--rotate: must be a number of degrees, such as"),
+        ("--background photo.png --at 1,nan%", "--at: must be X,Y, such as"),
         ("--background none.png", "none.png cannot be read"),
         ("--background photo.png --save-composite cut.png", "cut.png"),
     ],

@@ -112,7 +112,7 @@ def test_options_of_placing_without_a_still_cutout_are_refused(
     write_clip(tmp_path / "m.mkv", map(disc, range(FRAMES)), codec="ffv1", pixel_format="gray")
     words = ["--at", "1,1", "-o", "o.mkv", *SHOWN]
     said = refused(capsys, 2, "video", "b.mkv", "m.mkv", *words)
-    assert "--at put a cut-out on a background; there is none" in said
+    assert "--at puts a cut-out on a background; there is none" in said
     said = refused(capsys, 2, "video", "b.mkv", "m.mkv", "--background", "b.mkv", *words)
     assert "what is placed on a video must be one image" in said
     said = refused(
