@@ -55,7 +55,9 @@ def check_outputs(
             remedy = ", or pass --overwrite-input" if choice else ""
             raise UsageError(f"{flag} {path} would replace an input; name another file{remedy}.")
         if target in written:
-            raise UsageError(f"{written[target]} and {flag} name the same file, {path}.")
+            raise UsageError(
+                f"{written[target]} and {flag} name the same file, {path}. Name two files."
+            )
         written[target] = flag
         check_writable(path)
 

@@ -86,8 +86,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Do the folder; print the counts on stdout and the failures on stderr."""
     if options.jobs is not None and not 1 <= options.jobs <= MAX_THREADS:
-        rule = "at least 1" if options.jobs < 1 else f"at most {MAX_THREADS}"
-        raise UsageError(f"--jobs must be {rule}; got {options.jobs}.")
+        few = options.jobs < 1
+        rule, more = ("at least 1", "more") if few else (f"at most {MAX_THREADS}", "fewer")
+        raise UsageError(
+            f"--jobs must be {rule}; got {options.jobs}. Give {more}, or leave it out."
+        )
     check_suffix("--report", options.report, ".html")
     if options.format is not None:
         check_format_options(options, FORMATS[options.format])

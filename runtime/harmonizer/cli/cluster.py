@@ -138,7 +138,8 @@ def _results(
     most = room(threads, gpus)
     if options.jobs is not None and options.jobs > most:
         raise UsageError(
-            f"--jobs must be at most {most}, which the cluster has room for; got {options.jobs}."
+            f"--jobs must be at most {most}, which the cluster has room for; got {options.jobs}. "
+            "Give fewer, or leave it out."
         )
     crew = Crew(options.jobs or most, threads, gpus)
     opening = read_opening(options, threads)

@@ -158,13 +158,14 @@ def check_address(address: str) -> None:
     if address in ("local", "auto"):
         return
     host, _, port = address.removeprefix("ray://").rpartition(":")
-    rule = f"the cluster must be local, auto, HOST:PORT or ray://HOST:PORT; got {address[:80]!r}."
+    rule = f"the cluster must be local, auto, HOST:PORT or ray://HOST:PORT; got {address[:80]!r}"
+    remedy = "Name its host and port, or local for this machine alone."
     if not host or not port.isdecimal():
-        raise ClusterError(rule)
+        raise ClusterError(f"{rule}. {remedy}")
     try:
         socket.create_connection((host, int(port)), timeout=_ANSWER_SECONDS).close()
     except (OSError, OverflowError) as error:
-        raise ClusterError(f"{rule[:-1]}, which does not answer: {error}.") from error
+        raise ClusterError(f"{rule}, which does not answer: {error}. {remedy}") from error
 
 
 def room(cpus: float, gpus: float) -> int:

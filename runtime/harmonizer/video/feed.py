@@ -235,7 +235,10 @@ class Feed:
             self._waiting.append(item)
             if isinstance(item, Picture):
                 return item
-        raise VideoError(f"{self.reader.path} must have at least one video frame; it has none.")
+        raise VideoError(
+            f"{self.reader.path} must have at least one video frame; it has none. Copy it again, "
+            "or name another."
+        )
 
     def _describe(self) -> None:
         for dropped in self.reader.dropped:

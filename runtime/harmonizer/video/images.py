@@ -63,7 +63,10 @@ def choose_images(path: Path, source_format: str, encoding: Encoding) -> Choice:
     depth = encoding.depth or (16 if depth_of(source_format) > 8 else 8)
     if depth == 16 and form not in DEEP_FORMATS:
         if encoding.depth is not None:
-            raise VideoError(f"`depth=16` must go with PNG, TIFF or JPEG XL; {form} holds 8 bits.")
+            raise VideoError(
+                f"`depth=16` must go with PNG, TIFF or JPEG XL; {form} holds 8 bits. Write .png or "
+                ".tif."
+            )
         notes.append(f"{source_format} is rounded to 8 bits, which {form} holds")
         depth = 8
     alpha = has_alpha_channel(source_format)

@@ -85,7 +85,9 @@ class Follower(Generic[Value]):
             self._started = True
             self._now, self._next = next(self._values, None), next(self._values, None)
         if self._now is None:
-            raise VideoError(f"{self._what} must have at least one frame; it has none.")
+            raise VideoError(
+                f"{self._what} must have at least one frame; it has none. Name another file."
+            )
         while self._next is not None and abs(self._next[0] - time) <= abs(self._now[0] - time):
             self._interval = self._next[0] - self._now[0]
             self._now, self._next = self._next, next(self._values, None)

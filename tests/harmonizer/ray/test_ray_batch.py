@@ -304,7 +304,7 @@ def test_rows_of_addresses_are_read_and_written_where_they_lie(folders: Path) ->
         ("127.0.0.1:1", "does not answer: .*refused"),
         ("ray://127.0.0.1:1", "does not answer: .*refused"),
         ("127.0.0.1:99999", "does not answer"),
-        ("cluster", "must be local, auto, HOST:PORT"),
+        ("cluster", r"must be local, auto, HOST:PORT .*'cluster'\. Name its"),
     ],
 )
 def test_cluster_that_does_not_answer_is_named_at_once(address: str, said: str) -> None:
