@@ -181,12 +181,7 @@ def pair_found(
             items.append(Item(path, choices[0], target))
             continue
         wanted = " or ".join(f"{place.parent / stem}.*" for stem in dict.fromkeys(stems))
-        came = ", ".join(map(str, choices)) or "none"
-        failures.append(
-            Outcome(
-                path, "failed", error=f"{path} must have one mask {wanted} in {masks}; found {came}"
-            )
-        )
+        failures.append(_unpaired(path, f"mask {wanted} in {masks}", choices))
     _check_targets(items)
     return items, failures
 
@@ -236,11 +231,18 @@ def with_backgrounds(
             if len(found) == 1:
                 placed.append(replace(item, background=found[0]))
                 continue
-            came = ", ".join(map(str, found)) or "none"
-            wanted = f"{item.composite} must have one background {place}.* in {background}"
-            failures.append(Outcome(item.composite, "failed", error=f"{wanted}; found {came}"))
+            wanted = f"background {place}.* in {background}"
+            failures.append(_unpaired(item.composite, wanted, found))
     _check_targets(placed)
     return placed, failures
+
+
+def _unpaired(composite: Path, wanted: str, found: list[Path]) -> Outcome:
+    """The failure of a composite without its one companion."""
+    came = ", ".join(map(str, found)) or "none"
+    remedy = "Leave one of them." if found else "Add it, or take the composite out."
+    error = f"{composite} must have one {wanted}; found {came}. {remedy}"
+    return Outcome(composite, "failed", error=error)
 
 
 def _check_targets(items: list[Item]) -> None:

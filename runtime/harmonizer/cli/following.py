@@ -27,6 +27,7 @@ def follow(results: Iterable[Outcome], total: int, failures: list[Outcome]) -> d
 def report(outcomes: Mapping[Path, Outcome], failures: list[Outcome]) -> str:
     """Print each failure on stderr; the counts, as a sentence."""
     for outcome in sorted(failures, key=lambda failure: failure.composite):
-        say("failed", f"{outcome.composite}: {outcome.error}")
+        named = outcome.error.startswith(f"{outcome.composite} ")
+        say("failed", outcome.error if named else f"{outcome.composite}: {outcome.error}")
     counts = Counter(outcome.status for outcome in outcomes.values())
     return f"{counts['done']} done, {counts['skipped']} skipped, {len(failures)} failed"

@@ -75,9 +75,10 @@ def test_batch_goes_on_past_bad_files_and_reports_them(
     assert captured.out == "3 done, 0 skipped, 4 failed\n"
     failed = [line for line in captured.err.splitlines() if "failed:" in line]
     assert len(failed) == 4
-    assert re.search(r"a0_bad\.png: .*must be a JPEG", failed[0])
-    assert re.search(r"b\.png must have one mask b\.\* .*b\.png, .*b\.tif", failed[1])
-    assert re.search(r"orphan\.png must have one mask orphan\.\* .*found none", failed[2])
+    assert re.search(r"failed: composites/a0_bad\.png must be a JPEG", failed[0])
+    assert re.search(r"b\.png must have one mask b\.\* .*b\.png, .*b\.tif\. Leave one", failed[1])
+    wanted = r"failed: composites/orphan\.png must have one mask orphan\.\* .*found none\. Add it"
+    assert re.search(wanted, failed[2])
     assert re.search(r"small\.png: .*composite's size", failed[3])
     assert not Path("out/a0_bad.png").exists()
     Image.open("c.png").save("composites/a0_bad.png")

@@ -146,7 +146,7 @@ def test_batch_has_one_background_or_one_each(
     assert main([*words, "--background", "grounds"]) == 1
     said = capsys.readouterr()
     assert "2 done, 0 skipped, 1 failed" in said.out
-    assert "cuts/c.png must have one background c.* in grounds; found none" in said.err
+    assert "cuts/c.png must have one background c.* in grounds; found none. Add it, or" in said.err
     other = load_photo("out/sub/b.png").pixels
     assert np.array_equal(other[0, :5], load_photo("grounds/sub/b.jpg").pixels[0, :5])
 
