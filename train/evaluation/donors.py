@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from harmonizer.storage import write_atomically
-from harmonizer.usage import says_errors, tool_parser
+from harmonizer.usage import check_outputs, says_errors, tool_parser
 from train.data.neighbours import DUPLICATE, NEAREST, crop_foreground
 from train.data.packing import in_parallel
 from train.data.photos import list_photos, read_photo
@@ -32,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("train", type=Path, help="folder beside it that donors come from")
     parser.add_argument("--output", type=Path, default=DONORS)
     options = parser.parse_args(arguments)
+    check_outputs({"--output": options.output}, [])
     write_atomically(options.output, choose(options.val, options.train).encode())
     return 0
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from harmonizer.usage import check_outputs
+from harmonizer.usage import check_outputs, check_suffix
 from train.checkpoints import checkpoint_notes, load_checkpoint, save_checkpoint
 from train.fitting.config import ConfigError, FitConfig
 from train.fitting.distributed import Processes
@@ -73,6 +73,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--steps", type=_positive, default=40, help="batches (default 40)")
     parser.add_argument("--half", action="store_true", help="store large tensors in half precision")
     options = parser.parse_args(arguments)
+    check_suffix("--output", options.output, ".safetensors")
     check_outputs({"--output": options.output}, [options.checkpoint])
     network, notes = load_checkpoint(options.checkpoint), checkpoint_notes(options.checkpoint)
     config = fit_config(options)
@@ -89,5 +90,5 @@ def _positive(text: str) -> int:
     except ValueError:
         number = 0
     if number < 1:
-        raise argparse.ArgumentTypeError(f"steps must be a whole number of at least 1; got {text}")
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1; got {text!r}")
     return number

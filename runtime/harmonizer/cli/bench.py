@@ -15,7 +15,7 @@ from harmonizer.bench import SCHEMA_VERSION, environment, judge, run_cases, tabl
 from harmonizer.cli.options import number, thread_count
 from harmonizer.harmonizer import Harmonizer
 from harmonizer.storage import write_atomically
-from harmonizer.usage import UsageError
+from harmonizer.usage import UsageError, check_outputs
 
 if TYPE_CHECKING:
     from harmonizer.cuda.bench import Cases
@@ -69,6 +69,7 @@ def _seconds(text: str) -> float:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, print the table, write the JSON where asked."""
+    check_outputs({"--output": args.output}, [args.model])
     document: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "environment": environment(args.threads),

@@ -81,6 +81,8 @@ def test_doctor_survives_a_model_that_cannot_run(
         ("--seconds nan", r"above 0; got 'nan'"),
         ("--threads 0", r"--threads: must be a whole number above 0; got '0'"),
         ("--threads 1.5", r"must be a whole number above 0; got '1.5'"),
+        ("--seconds 9999 -o absent/x.json", r"absent/x\.json cannot be written"),
+        ("--seconds 9999 --model c.json -o c.json", r"--output c\.json would replace an input"),
     ],
 )
 def test_bench_bad_command_line_is_refused(

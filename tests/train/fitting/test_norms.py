@@ -126,8 +126,11 @@ def test_norms_command_writes_a_checkpoint(
     assert checkpoint_notes(new) == {"step": 7, "norms": 4}
     assert checkpoint_notes(Path(__file__)) == {}
     assert main([str(word) for word in [*words[:5], 0, *words[6:]]]) == 2
-    assert "steps must be a whole number of at least 1; got 0" in capsys.readouterr().err
+    assert "--steps: must be a whole number of at least 1; got '0'" in capsys.readouterr().err
     assert main([str(word) for word in [*words[:5], "x", *words[6:]]]) == 2
-    assert "at least 1; got x" in capsys.readouterr().err
+    assert "at least 1; got 'x'" in capsys.readouterr().err
     assert main([str(word) for word in ["norms", new, "--output", new, *words[4:]]]) == 2
     assert "would replace an input" in capsys.readouterr().err
+    elsewhere = ["norms", "absent", "--output", tmp_path / "y.txt", "--steps", 1]
+    assert main([str(word) for word in elsewhere]) == 2
+    assert "--output must end in .safetensors; got" in capsys.readouterr().err
