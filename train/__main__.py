@@ -40,6 +40,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command = importlib.import_module(COMMANDS[arguments[0]]).main
         arguments = arguments[1:]
     try:
+        if command is run_fit and arguments and not arguments[0].startswith("-"):
+            raise ConfigError(
+                f"the first word must be a flag, or one of {', '.join(COMMANDS)}; got "
+                f"{arguments[0]!r}. Name one of these, or give flags alone to fit."
+            )
         if command is not run_fit and int(os.environ.get("WORLD_SIZE", "1")) > 1:
             raise ConfigError("only fitting takes several processes; run this without torchrun.")
         code = command(arguments)

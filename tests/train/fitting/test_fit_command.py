@@ -142,6 +142,15 @@ def test_command_line_bad_input_exits_2_with_one_line(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("word", ["foo", "norm", ""])
+def test_command_that_there_is_not_is_refused_by_the_names_of_those_there_are(
+    capsys: pytest.CaptureFixture[str], word: str
+) -> None:
+    line = refused(capsys, word, "--steps", "1")
+    assert "must be a flag, or one of ablate, check-data, curves, norms, pieces" in line
+    assert f"got {word!r}. Name one" in line
+
+
 def test_command_line_val_without_masks_is_refused(
     workshop: Workshop, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
