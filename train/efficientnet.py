@@ -1,5 +1,6 @@
 """EfficientNets as encoders: the published one with two stems, and timm's that start pretrained."""
 
+import difflib
 from collections.abc import Callable
 from typing import Any
 
@@ -27,10 +28,11 @@ def check_encoder(name: str) -> str:
         ValueError: If timm has no network of that name, or one of another family.
     """
     if not timm.is_model(name):
-        near = timm.list_models(f"*{name.rpartition('_')[2]}*")[:3] or ["tf_efficientnet_lite0"]
+        near = difflib.get_close_matches(name, timm.list_models("*efficientnet*"))
+        remedy = f"Near are {', '.join(near)}" if near else "Take tf_efficientnet_lite0"
         raise ValueError(
             f"`encoder` must be a network that timm {timm.__version__} has; it lacks {name!r}. "
-            f"Near are {', '.join(near)}; the published one is {PUBLISHED}."
+            f"{remedy}; the published one is {PUBLISHED}."
         )
     if timm.models.model_entrypoint(name).__module__ != "timm.models.efficientnet":
         raise ValueError(

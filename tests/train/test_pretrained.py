@@ -67,7 +67,11 @@ def test_weights_file_of_another_hash_is_refused(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("tf_efficientnet_lite9", "timm .* has; it lacks"), ("resnet18", "one of timm's Effic")],
+    [
+        ("tf_efficientnetlite0", "timm .* has; it lacks .*Near are tf_efficientnet_lite0"),
+        ("foo", "it lacks 'foo'. Take tf_efficientnet_lite0; the published"),
+        ("resnet18", "one of timm's Effic"),
+    ],
 )
 def test_check_encoder_unknown_names_are_refused(name: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):

@@ -259,11 +259,13 @@ def from_dict(kind: type[T], values: Mapping[str, Any], prefix: str = "") -> T:
     parsed = {}
     for name, value in values.items():
         if name not in hints:
-            nearest = difflib.get_close_matches(name, hints, 1, 0.0)[0]
-            raise ConfigError(
-                f"a configuration has no field `{prefix}{name}`; the nearest is "
-                f"`{prefix}{nearest}`."
+            nearest = difflib.get_close_matches(name, hints, 1)
+            remedy = (
+                f"the nearest is `{prefix}{nearest[0]}`"
+                if nearest
+                else "`python -m train --help` lists them as flags"
             )
+            raise ConfigError(f"a configuration has no field `{prefix}{name}`; {remedy}.")
         if hints[name] == Config or is_dataclass(hints[name]):
             if not isinstance(value, Mapping):
                 raise ConfigError(f"`{prefix}{name}` must be an object; got {value!r}.")

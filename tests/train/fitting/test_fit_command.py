@@ -89,6 +89,7 @@ def test_flags_data_may_be_repeated_and_defaults_to_the_shared_photographs(
     [
         ({"learnig_rate": 1}, "no field `learnig_rate`; the nearest is `learning_rate`"),
         ({"data": {"photo": ["a"]}}, "no field `data.photo`; the nearest is `data.photos`"),
+        ({"bogus": 1}, "no field `bogus`; `python -m train --help` lists them"),
         ({"batch": "8"}, "`batch` must be a whole number; got '8'"),
         ({"batch": True}, "`batch` must be a whole number; got True"),
         ({"loss": "l2"}, "`loss` must be one of dynamic, plain, sum, final; got 'l2'"),
