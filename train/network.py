@@ -124,10 +124,11 @@ class NetworkConfig:
                 "own_norms is for networks of more than one look; got 1. Leave it out, or give "
                 "--looks 3."
             )
-        if self.looks < 1 or (self.looks > 1 and not self.statistics):
+        if self.looks < 1:
+            raise ValueError(f"looks must be at least 1; got {self.looks}. Give 1 or more.")
+        if self.looks > 1 and not self.statistics:
             raise ValueError(
-                f"looks must be at least 1, and more than 1 needs statistics; got {self.looks}. "
-                "Enable statistics."
+                f"more than one look needs statistics; got {self.looks}. Enable statistics."
             )
 
     def _check_encoder(self) -> None:

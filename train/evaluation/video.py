@@ -301,8 +301,9 @@ def main(argv: Sequence[str], default: Path) -> int:
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--json", type=Path, metavar="FILE", help="all figures")
     args = parser.parse_args(argv)
-    if args.clips < 1 or args.frames < 3:
-        raise UsageError("--clips must be at least 1, --frames 3.")
+    for flag, value, least in (("--clips", args.clips, 1), ("--frames", args.frames, 3)):
+        if value < least:
+            raise UsageError(f"{flag} must be at least {least}; got {value}. Give {least} or more.")
     check_outputs({"--json": args.json}, [args.model])
     check_suffix("--json", args.json, ".json")
     groups: dict[str, list[Score]] = {}

@@ -120,7 +120,7 @@ class FitConfig:
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1; got {getattr(self, name)}.")
         weights = ("final_weight", "pair_weight", "log_weight", "encoder_rate", "matrix_rate")
-        for name in ("weight_decay", "clip", "workers", "save_minutes", *weights):
+        for name in ("weight_decay", "clip", "workers", "save_minutes", "seed", *weights):
             if not getattr(self, name) >= 0:
                 raise ConfigError(f"{name} must be at least 0; got {getattr(self, name)}.")
         if self.samples is not None and self.samples < self.batch:
@@ -131,10 +131,14 @@ class FitConfig:
         if self.size < 32 or self.size % 32:
             raise ConfigError(f"size must be a multiple of 32; got {self.size}.")
         self._check_statistics()
-        if not (0 < self.learning_rate < 1 and 0 <= self.ema < 1):
+        if not 0 < self.learning_rate < 1:
             raise ConfigError(
-                f"learning_rate must lie in (0, 1) and ema in [0, 1); got {self.learning_rate} "
-                f"and {self.ema}."
+                f"learning_rate must lie in (0, 1); got {self.learning_rate}. Give one such as "
+                "3e-4."
+            )
+        if not 0 <= self.ema < 1:
+            raise ConfigError(
+                f"ema must lie in [0, 1); got {self.ema}. Give a decay such as 0.999, or 0 for off."
             )
         if self.batch % self.accumulate:
             raise ConfigError(

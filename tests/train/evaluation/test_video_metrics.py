@@ -71,7 +71,10 @@ def test_evaluate_video_without_data_says_so(
 ) -> None:
     assert evaluate.main(["video", "--data", str(tmp_path)]) == 2
     assert "val must be a folder" in capsys.readouterr().err
-    assert evaluate.main(["video", "--frames", "1"]) == 2
+    for words in (("--frames", "1"), ("--clips", "0")):
+        assert evaluate.main(["video", *words]) == 2
+        assert f"{words[0]} must be at least" in (said := capsys.readouterr().err)
+        assert f"; got {words[1]}. Give" in said
 
 
 def test_evaluate_video_never_replaces_its_model(
