@@ -12,6 +12,8 @@ from harmonizer.values import Value, check_value, check_within, nested, to_numbe
 FORMAT = "harmonizer-plan"
 FORMAT_VERSION = 1
 
+_REMEDY = "Write it again with this version of harmonizer."
+
 STATISTICS_COUNTS: dict[Statistics, int] = {"none": 0, "channel_means": 3, "mean": 1}
 """How many numbers a step holds for each kind of statistics."""
 
@@ -116,12 +118,12 @@ class Plan:
         if document.get("version") != FORMAT_VERSION or document["version"] is True:
             raise ArgumentsError(
                 f"{source} must have version {FORMAT_VERSION}; got {document.get('version')!r}. "
-                "Write it again with this version of harmonizer."
+                f"{_REMEDY}"
             )
         _check_keys(document, ("format", "version", "steps"), source)
         steps = document["steps"]
         if not isinstance(steps, list):
-            raise ArgumentsError(f'{source} must hold a list "steps"; got {steps!r}.')
+            raise ArgumentsError(f'{source} must hold a list "steps"; got {steps!r}. {_REMEDY}')
         return cls(
             tuple(_step(entry, f"step {index} of {source}") for index, entry in enumerate(steps))
         )
@@ -129,14 +131,14 @@ class Plan:
 
 def _step(entry: object, source: str) -> Step:
     if not isinstance(entry, dict):
-        raise ArgumentsError(f"{source} must be an object; got {entry!r}.")
+        raise ArgumentsError(f"{source} must be an object; got {entry!r}. {_REMEDY}")
     _check_keys(entry, ("operation", "argument", "statistics"), source)
     operation, argument, statistics = entry["operation"], entry["argument"], entry["statistics"]
     if not isinstance(operation, str):
-        raise ArgumentsError(f'{source} must name its "operation"; got {operation!r}.')
+        raise ArgumentsError(f'{source} must name its "operation"; got {operation!r}. {_REMEDY}')
     if not isinstance(statistics, list) or not all(map(is_number, statistics)):
         raise ArgumentsError(
-            f'"statistics" of {source} must be a list of numbers; got {statistics!r}.'
+            f'"statistics" of {source} must be a list of numbers; got {statistics!r}. {_REMEDY}'
         )
     try:
         return Step(operation, argument, tuple(statistics))
@@ -147,5 +149,6 @@ def _step(entry: object, source: str) -> Step:
 def _check_keys(entry: dict[str, object], keys: Sequence[str], source: str) -> None:
     if set(entry) != set(keys):
         raise ArgumentsError(
-            f"{source} must have the keys {', '.join(keys)}; got {', '.join(map(repr, entry))}."
+            f"{source} must have the keys {', '.join(keys)}; got {', '.join(map(repr, entry))}. "
+            f"{_REMEDY}"
         )

@@ -48,25 +48,30 @@ class BuildOptions:
         likely, most = self.batch
         if not 1 <= likely <= most <= LARGEST_BATCH:
             raise ValueError(
-                f"`batch` must be 1 <= OPT <= MAX <= {LARGEST_BATCH}; got {likely} {most}."
+                f"`batch` must be 1 <= OPT <= MAX <= {LARGEST_BATCH}; got {likely} {most}. Give "
+                "two such numbers, such as 1 4."
             )
         if self.workspace_mib is not None and self.workspace_mib < 1:
-            raise ValueError(f"`workspace` must be 1 MiB or more; got {self.workspace_mib}.")
+            raise ValueError(
+                f"`workspace` must be 1 MiB or more; got {self.workspace_mib}. Give more, or leave "
+                "it out."
+            )
         if self.optimization_level is not None and self.optimization_level not in LEVELS:
             raise ValueError(
                 f"`optimization_level` must be {LEVELS[0]} to {LEVELS[-1]}; got "
-                f"{self.optimization_level}."
+                f"{self.optimization_level}. Give one of these, or leave it out."
             )
         if self.hardware_compatibility not in COMPATIBILITIES:
             raise ValueError(
                 f"`hardware_compatibility` must be one of {', '.join(COMPATIBILITIES)}; got "
-                f"{self.hardware_compatibility!r}."
+                f"{self.hardware_compatibility!r}. Choose one of them."
             )
         strange = [c for c in self.compute_capabilities if c not in COMPUTE_CAPABILITIES]
         if strange or len(set(self.compute_capabilities)) < len(self.compute_capabilities):
             raise ValueError(
                 f"`compute_capabilities` must be different ones of "
-                f"{', '.join(COMPUTE_CAPABILITIES)}; got {', '.join(self.compute_capabilities)}."
+                f"{', '.join(COMPUTE_CAPABILITIES)}; got {', '.join(self.compute_capabilities)}. "
+                "Name each once."
             )
 
     def check_module(self, module: Module) -> None:

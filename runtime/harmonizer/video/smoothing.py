@@ -66,7 +66,8 @@ class Smoothing:
             )
         if not isinstance(self.every, int) or isinstance(self.every, bool) or self.every < 1:
             raise VideoError(
-                f"`every` must be a whole number of frames, at least 1; got {self.every!r}."
+                f"`every` must be a whole number of frames, at least 1; got {self.every!r}. Give 1 "
+                "to predict them all."
             )
 
 

@@ -170,7 +170,10 @@ def _read_header(document: dict[str, Any], where: str) -> tuple[str, ...]:
             f"{json.dumps(document)[:60]}. Write a track with `save_track` and edit that."
         )
     if not isinstance(filters, list) or not all(isinstance(name, str) for name in filters):
-        raise VideoError(f'{where} must list the "filters"; got {filters!r}.')
+        raise VideoError(
+            f'{where} must list the "filters"; got {filters!r}. Write a track with `save_track` '
+            "and edit that."
+        )
     try:
         return check_filters(filters)
     except FilterListError as error:

@@ -221,10 +221,10 @@ def test_wrong_models_are_refused_before_building(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"batch": (4, 2)}, r"1 <= OPT <= MAX <= 1024; got 4 2"),
+        ({"batch": (4, 2)}, r"1 <= OPT <= MAX <= 1024; got 4 2\. Give two"),
         ({"batch": (0, 2)}, r"got 0 2"),
         ({"batch": (1, 100_000_000)}, r"MAX <= 1024; got 1 100000000"),
-        ({"workspace_mib": 0}, "1 MiB or more; got 0"),
+        ({"workspace_mib": 0}, "1 MiB or more; got 0. Give more, or"),
         ({"optimization_level": 6}, "0 to 5; got 6"),
         ({"hardware_compatibility": "all"}, "must be one of none, same-compute-capability"),
         ({"compute_capabilities": ("9.0",)}, r"different ones of 7\.5.*got 9\.0"),
