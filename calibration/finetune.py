@@ -165,7 +165,10 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     if args.output.suffix != ".safetensors":
         parser.error(f"--output must end in .safetensors; got {args.output.name}. Rename it.")
     if args.count < CALIBRATION_IMAGES:
-        parser.error(f"--count must be at least {CALIBRATION_IMAGES}; got {args.count}.")
+        parser.error(
+            f"--count must be at least {CALIBRATION_IMAGES}; got {args.count}. Give more, or leave "
+            "it out."
+        )
     return args
 
 

@@ -64,11 +64,13 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     for name in ("levels", "delta_e", "fmse_change"):
         value = getattr(args, name)
         if value is not None and not value >= 0:
-            parser.error(f"--{name.replace('_', '-')} must be at least 0; got {value}.")
+            parser.error(
+                f"--{name.replace('_', '-')} must be at least 0; got {value}. Give 0 or more."
+            )
     for name in ("limit", "worst"):
         value = getattr(args, name)
         if value is not None and value < 1:
-            parser.error(f"--{name} must be at least 1; got {value}.")
+            parser.error(f"--{name} must be at least 1; got {value}. Give 1 or more.")
     if args.sensitivity and not args.html:
         parser.error("--sensitivity is drawn in the report; name one with --html.")
     return args

@@ -199,7 +199,9 @@ def judge(
             for case in result.worst()[worst:]:
                 case.pictures = ()
         if not result.squared[name]:
-            raise ValueError(f"the set {name} must have images with a foreground; it has none.")
+            raise ValueError(
+                f"the set {name} must have images with a foreground; it has none. Check its masks."
+            )
     return result
 
 

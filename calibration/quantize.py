@@ -197,10 +197,13 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     if args.output.suffix != ".onnx":
         parser.error(f"--output must end in .onnx; got {args.output.name}. Rename it.")
     if args.output.resolve() == args.model.resolve():
-        parser.error(f"--output must be another file than the model; both are {args.model}.")
+        parser.error(
+            f"--output must be another file than the model; both are {args.model}. Rename it."
+        )
     if args.count < CALIBRATION_IMAGES:
         parser.error(
-            f"--count must be at least {CALIBRATION_IMAGES}, because {FEWER}; got {args.count}."
+            f"--count must be at least {CALIBRATION_IMAGES}, because {FEWER}; got {args.count}. "
+            "Give more, or leave it out."
         )
     for name in ("method", "cache"):
         if getattr(args, name) is not None and args.precision == "fp16":
@@ -208,7 +211,9 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     for name in ("delta_e", "levels"):
         limit = getattr(args, name)
         if limit is not None and not limit >= 0:
-            parser.error(f"--{name.replace('_', '-')} must be at least 0; got {limit}.")
+            parser.error(
+                f"--{name.replace('_', '-')} must be at least 0; got {limit}. Give 0 or more."
+            )
     if args.cache is not None and args.cache.suffix != ".json":
         parser.error(f"--cache must end in .json; got {args.cache.name}. Rename it.")
     return args

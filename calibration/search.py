@@ -176,7 +176,7 @@ def check_keep(graph: PredictorGraph, keep: Collection[str]) -> None:
     if unknown or set(keep) == set(graph.blocks):
         raise ValueError(
             f"the blocks to keep must be some, not all, of {', '.join(graph.blocks)}; got "
-            f"{', '.join(unknown or sorted(keep))}."
+            f"{', '.join(unknown or sorted(keep))}. Leave out what is none of them, or one of all."
         )
 
 

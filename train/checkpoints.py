@@ -139,7 +139,7 @@ def load_harmonizer(path: str | Path) -> HarmonizerNet:
     if not isinstance(network, HarmonizerNet):
         raise CheckpointError(
             f"{path} must be a checkpoint of {DEFAULT_MODEL}; it is one of "
-            f"{network.config.model}, which this is not made for."
+            f"{network.config.model}, which this is not made for. Give another."
         )
     return network
 
@@ -172,7 +172,7 @@ def _read_safetensors(path: Path, data: bytes) -> tuple[dict[str, Tensor], dict[
         raise CheckpointError(
             f"{path} must have been written by this project's training (format {FORMAT}, model "
             f"{' or '.join(MODELS)}); its metadata says "
-            f"{str(metadata or 'nothing')[:200]}."
+            f"{str(metadata or 'nothing')[:200]}. Name a checkpoint of `python -m train`."
         )
     try:
         config = parse_document(metadata["config"])

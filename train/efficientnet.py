@@ -49,7 +49,9 @@ def check_depths(depths: tuple[int, ...]) -> None:
         ValueError: If they are not.
     """
     if list(depths) != sorted(set(depths) & set(range(STAGES))):
-        raise ValueError(f"depths must rise within 0..{STAGES - 1}; got {depths}.")
+        raise ValueError(
+            f"depths must rise within 0..{STAGES - 1}; got {depths}. Give depths such as 1,2,4,6."
+        )
 
 
 def build_body(name: str) -> Any:

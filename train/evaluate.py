@@ -87,7 +87,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     kinds = [kind for kind in KINDS if getattr(args, kind.replace("-", "_"))]
     if len(kinds) != 1:
         given = " and ".join(f"--{kind}" for kind in kinds) or "none"
-        parser.error(f"give one of --{', --'.join(KINDS)}; got {given}.")
+        parser.error(f"one of --{', --'.join(KINDS)} must name the model; got {given}. Give one.")
     (kind,) = kinds
     if args.upsample and kind != "black-box":
         parser.error(f"--upsample is for --black-box; --{kind} draws at any size. Leave it out.")
@@ -103,9 +103,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error("--resume continues the file of --csv; name it.")
     for name in ("jobs", "worst"):
         if getattr(args, name) < 1:
-            parser.error(f"--{name} must be at least 1; got {getattr(args, name)}.")
+            parser.error(f"--{name} must be at least 1; got {getattr(args, name)}. Give 1 or more.")
     if args.sheet and args.sheet.suffix.lower() not in (".jpg", ".jpeg", ".png"):
-        parser.error(f"--sheet must end in .jpg or .png; got {args.sheet.name}.")
+        parser.error(f"--sheet must end in .jpg or .png; got {args.sheet.name}. Rename it.")
     _check_files(args, [args.method.path, args.published])
     check_suffix("--json", args.json, ".json")
     if not args.val and not args.iharmony4:
@@ -134,7 +134,7 @@ def build_tasks(args: argparse.Namespace) -> list[Task]:
         triplets = benchmark_triplets(args.iharmony4, args.subsets)
         tasks += [Task(BENCHMARK, size, t) for size in SIZES if size in args.size for t in triplets]
     if not tasks:
-        raise ValueError("there must be images to evaluate; the lists are empty.")
+        raise ValueError("there must be images to evaluate; the lists are empty. Name others.")
     return tasks
 
 
@@ -154,7 +154,9 @@ def run(args: argparse.Namespace) -> None:
     scores = score_all(tasks, scorer, args.jobs, args.csv, args.resume)
     skipped = [f"{s.name} ({s.size})" for s in scores if s.empty]
     if len(skipped) == len(scores):
-        raise ValueError(f"no image has a foreground; all {len(scores)} masks are empty.")
+        raise ValueError(
+            f"an image must have a foreground; all {len(scores)} masks are empty. Check the masks."
+        )
     tables = []
     for (name, size), group in groupby(scores, key=lambda s: (s.set, s.size)):
         rows = summarise(list(group))

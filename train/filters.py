@@ -253,7 +253,7 @@ def split_arguments(arguments: Tensor, filters: Sequence[str], count: int) -> li
     if arguments.ndim != 2 or arguments.shape[0] != count or arguments.shape[1] not in allowed:
         raise ValueError(
             f"arguments must be (N, k) = ({count}, {' or '.join(map(str, allowed))}) for these "
-            f"images and filters; got {tuple(arguments.shape)}."
+            f"images and filters; got {tuple(arguments.shape)}. Give a row for each image."
         )
     rest = arguments.shape[1] - singles
     widths = [1 if OPERATIONS[name].sizes == (1,) else rest for name in filters]

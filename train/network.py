@@ -95,13 +95,16 @@ class NetworkConfig:
         many = [name for name in self.filters if name not in PHOTO_FILTERS]
         if many:
             raise ValueError(
-                f"filters must take one number each; got {many[0]}, which --model s2crnet predicts."
+                f"filters must take one number each; got {many[0]}, which --model s2crnet "
+                "predicts. Leave it out, or train that."
             )
         if not (self.encoder or self.statistics):
             raise ValueError("a network needs encoder or statistics; got neither. Enable one.")
         for name in ("dropout", "cell_dropout", "feature_dropout"):
             if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} must lie in [0, 1); got {getattr(self, name)}.")
+                raise ValueError(
+                    f"{name} must lie in [0, 1); got {getattr(self, name)}. Give 0 for none."
+                )
         if self.region_pooling and not (self.encoder and not self.depths):
             raise ValueError(
                 "region_pooling pools the published encoder's features; name an encoder too, "
@@ -112,7 +115,7 @@ class NetworkConfig:
         if self.statistics_size not in sizes:
             raise ValueError(
                 f"statistics_size must be one of {', '.join(map(str, sizes))}; got "
-                f"{self.statistics_size}."
+                f"{self.statistics_size}. Choose one of them."
             )
         if self.statistics_size != GRID and not self.statistics:
             raise ValueError(
@@ -149,7 +152,7 @@ class NetworkConfig:
         if self.encoder_size not in sizes:
             raise ValueError(
                 f"encoder_size must be one of {', '.join(map(str, sizes))}: thumbnails are "
-                f"subsampled; got {self.encoder_size}."
+                f"subsampled; got {self.encoder_size}. Choose one of them."
             )
         if self.encoder_size != THUMBNAIL_SIZE and not self.depths:
             raise ValueError(
@@ -162,7 +165,7 @@ class NetworkConfig:
                 "Give depths such as 1,2,4,6."
             )
         if self.cells < 0:
-            raise ValueError(f"cells must be at least 0; got {self.cells}.")
+            raise ValueError(f"cells must be at least 0; got {self.cells}. Give 0 for none.")
         for name, of in (("cell_dropout", "cells"), ("feature_dropout", "depths")):
             if getattr(self, name) and not getattr(self, of):
                 raise ValueError(

@@ -32,7 +32,9 @@ def check_images(composite: Tensor, mask: Tensor) -> None:
         ValueError: If they are not.
     """
     if composite.ndim != 4 or composite.shape[1] != 3:
-        raise ValueError(f"composite must be (N, 3, H, W); got {tuple(composite.shape)}.")
+        raise ValueError(
+            f"composite must be (N, 3, H, W); got {tuple(composite.shape)}. Give one such batch."
+        )
     expected = (composite.shape[0], 1, *composite.shape[2:])
     if tuple(mask.shape) != expected:
         raise ValueError(f"mask must be {expected}; got {tuple(mask.shape)}. Resize it.")

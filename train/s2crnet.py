@@ -73,11 +73,13 @@ class S2CRNetConfig:
 
     def __post_init__(self) -> None:
         if not 1 <= self.stages <= CURVE_STAGES:
-            raise ValueError(f"stages must lie in 1..{CURVE_STAGES}; got {self.stages}.")
+            raise ValueError(
+                f"stages must lie in 1..{CURVE_STAGES}; got {self.stages}. Give 1 or more."
+            )
         if self.encoder_size < 32 or THUMBNAIL_SIZE % self.encoder_size:
             raise ValueError(
                 f"encoder_size must be 32, 64, 128 or 256; got {self.encoder_size}: thumbnails are "
-                "averaged over whole blocks."
+                "averaged over whole blocks. Choose one of them."
             )
         self._check_depths()
         if self.own_norms and not (self.statistics and self.stages > 1):
@@ -86,7 +88,7 @@ class S2CRNetConfig:
                 f"statistics {self.statistics}. Leave it out."
             )
         if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout must lie in [0, 1); got {self.dropout}.")
+            raise ValueError(f"dropout must lie in [0, 1); got {self.dropout}. Give 0 for none.")
         if self.dropout and not self.statistics:
             raise ValueError(
                 f"dropout acts in the statistics' layers alone, which this network does not have; "

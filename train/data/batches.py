@@ -164,11 +164,11 @@ class TrainingBatches(Dataset[Batch]):
             OSError: If files are absent, or the disk has too little space.
         """
         if not config.photos and config.pairs is None:
-            raise ValueError("training needs `photos` or `pairs`; neither is given.")
+            raise ValueError("training needs `photos` or `pairs`; neither is given. Name one.")
         if size < 1 or batch < 1 or seed < 0 or not 0 <= rank < world:
             raise ValueError(
                 "`size` and `batch` must be at least 1, `seed` at least 0 and `rank` in [0, world);"
-                f" got {size}, {batch}, {seed}, {rank} of {world}."
+                f" got {size}, {batch}, {seed}, {rank} of {world}. Change what lies beyond."
             )
         paired = 0 if config.pairs is None else round(batch * config.pair_share)
         self.parts = (batch - paired, paired)
@@ -230,7 +230,7 @@ class TrainingBatches(Dataset[Batch]):
             IndexError: If there is no such step.
         """
         if step < 0:
-            raise IndexError(f"a step must be at least 0; got {step}.")
+            raise IndexError(f"a step must be at least 0; got {step}. Count from 0.")
         random = self._random(_DRAWS, step)
         generator = torch.Generator().manual_seed(int(random.integers(2**63)))
         made = self._starts[1]

@@ -65,7 +65,9 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         if isinstance(self.photos, str) or isinstance(self.subsets, str):
-            raise TypeError("`photos` and `subsets` must be tuples of names; got a string.")
+            raise TypeError(
+                "`photos` and `subsets` must be tuples of names; got a string. Put it in one."
+            )
         shares = (
             "pair",
             "transfer",
@@ -81,14 +83,14 @@ class DataConfig:
         for name in (*(f"{share}_share" for share in shares), "max_corrupt"):
             share = getattr(self, name)
             if not 0 <= share <= 1:
-                raise ValueError(f"`{name}` must lie in [0, 1]; got {share}.")
+                raise ValueError(f"`{name}` must lie in [0, 1]; got {share}. Give 0 for none.")
         if self.transfer_share + self.retouch_share > 1:
             raise ValueError(
                 "`transfer_share` and `retouch_share` must not exceed 1 together; got "
-                f"{self.transfer_share} and {self.retouch_share}."
+                f"{self.transfer_share} and {self.retouch_share}. Lower one."
             )
         if not 0 < self.crop <= 1:
-            raise ValueError(f"`crop` must lie in (0, 1]; got {self.crop}.")
+            raise ValueError(f"`crop` must lie in (0, 1]; got {self.crop}. Give 1 not to crop.")
         if self.region_share and self.pairs is not None and not self.photos:
             raise ValueError(
                 f"`region_share` replaces masks of `photos`; got {self.region_share} with `pairs` "
@@ -98,12 +100,13 @@ class DataConfig:
         if self.distribution not in DISTRIBUTIONS:
             raise ValueError(
                 f"`distribution` must be one of {', '.join(DISTRIBUTIONS)}; got "
-                f"{self.distribution!r}."
+                f"{self.distribution!r}. Choose one of them."
             )
         unknown = set(self.subsets) - set(SUBSETS)
         if unknown or not self.subsets:
             raise ValueError(
-                f"`subsets` must be some of {', '.join(SUBSETS)}; got {', '.join(self.subsets)}."
+                f"`subsets` must be some of {', '.join(SUBSETS)}; got "
+                f"{', '.join(self.subsets) or 'none'}. Leave it out for all."
             )
         if self.donors == "kind" and self.pairs is not None:
             raise ValueError(

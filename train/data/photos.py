@@ -65,7 +65,8 @@ def _listed(manifest: Path) -> list[Photo]:
         reader = csv.DictReader(file)
         if not {"file", "mask"} <= set(reader.fieldnames or []):
             raise ValueError(
-                f"{manifest} must have the columns `file` and `mask`; got {reader.fieldnames}."
+                f"{manifest} must have the columns `file` and `mask`; got {reader.fieldnames}. "
+                "Name them in its first line."
             )
         return [Photo(row["file"], row["mask"] or None) for row in reader]
 

@@ -58,7 +58,9 @@ def draw_arguments(
         unit = torch.empty(count, len(ranges))
         torch.nn.init.trunc_normal_(unit, 0.0, 0.5, -1.0, 1.0, generator=generator)
         return unit * ranges
-    raise ValueError(f"`distribution` must be one of {DISTRIBUTIONS}; got {distribution!r}.")
+    raise ValueError(
+        f"`distribution` must be one of {DISTRIBUTIONS}; got {distribution!r}. Choose one of them."
+    )
 
 
 @torch.no_grad()

@@ -109,14 +109,14 @@ def compare_published(scores: Sequence[Score], path: Path, ours: str) -> list[Ro
     if not columns or "name" not in (reader.fieldnames or []):
         raise ValueError(
             f"{path} must have a column `name` and columns MODEL{PUBLISHED_SUFFIX}; it has "
-            f"{', '.join(reader.fieldnames or []) or 'none'}."
+            f"{', '.join(reader.fieldnames or []) or 'none'}. Name them in its first line."
         )
     listed = {row["name"]: row for row in reader if all(row[c] for c in columns)}
     common = [s for s in scores if s.name in listed and not s.empty]
     if not common:
         raise ValueError(
             f"{path} must list images of the set; none of its {len(listed)} names with figures is "
-            "among the images evaluated at original size."
+            "among the images evaluated at original size. Check the names, or evaluate more."
         )
     figures: Mapping[str, list[float]] = {
         "composite": [s.fmse_before for s in common],

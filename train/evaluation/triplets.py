@@ -312,7 +312,8 @@ def _test_list(folder: Path, subset: str) -> list[Triplet]:
     if listed.misnamed:
         raise ValueError(
             f"{subset}_test.txt must list composites, PHOTO_MASK_VERSION.jpg; it has "
-            f"{listed.misnamed[0]!r} and {len(listed.misnamed) - 1} more of another form."
+            f"{listed.misnamed[0]!r} and {len(listed.misnamed) - 1} more of another form. Take the "
+            "list of the data set."
         )
     if listed.absent:
         raise FileNotFoundError(_absence(f"{subset}_test.txt", listed.absent))
@@ -356,7 +357,8 @@ def _table(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
     missing = [name for name in columns if name not in (reader.fieldnames or [])]
     if missing:
         raise ValueError(
-            f"{path} must have the columns {', '.join(columns)}; it lacks {', '.join(missing)}."
+            f"{path} must have the columns {', '.join(columns)}; it lacks {', '.join(missing)}. "
+            "Name them in its first line."
         )
     return list(reader)
 

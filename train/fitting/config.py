@@ -118,18 +118,25 @@ class FitConfig:
             raise ConfigError("a run needs images; got neither photographs nor pairs. Give --data.")
         for name in ("epochs", "batch", "accumulate", "log_every", "save_every"):
             if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1; got {getattr(self, name)}.")
+                raise ConfigError(
+                    f"{name} must be at least 1; got {getattr(self, name)}. Give 1 or more."
+                )
         weights = ("final_weight", "pair_weight", "log_weight", "encoder_rate", "matrix_rate")
         for name in ("weight_decay", "clip", "workers", "save_minutes", "seed", *weights):
             if not getattr(self, name) >= 0:
-                raise ConfigError(f"{name} must be at least 0; got {getattr(self, name)}.")
+                raise ConfigError(
+                    f"{name} must be at least 0; got {getattr(self, name)}. Give 0 or more."
+                )
         if self.samples is not None and self.samples < self.batch:
             raise ConfigError(
                 f"samples must be at least one batch; got {self.samples} for a batch of "
-                f"{self.batch}."
+                f"{self.batch}. Give more --samples, or a smaller --batch."
             )
         if self.size < 32 or self.size % 32:
-            raise ConfigError(f"size must be a multiple of 32; got {self.size}.")
+            raise ConfigError(
+                f"size must be a multiple of 32; got {self.size}. Give --size "
+                f"{max(32, self.size // 32 * 32)}."
+            )
         self._check_statistics()
         if not 0 < self.learning_rate < 1:
             raise ConfigError(
@@ -142,12 +149,13 @@ class FitConfig:
             )
         if self.batch % self.accumulate:
             raise ConfigError(
-                f"batch must be a multiple of accumulate; got {self.batch} and {self.accumulate}."
+                f"batch must be a multiple of accumulate; got {self.batch} and {self.accumulate}. "
+                "Change one of the two."
             )
         if self.loss_size < 0 or (self.loss_size and self.size % self.loss_size):
             raise ConfigError(
                 f"loss_size must divide size {self.size}, or be 0 for all pixels; got "
-                f"{self.loss_size}."
+                f"{self.loss_size}. Give another, or leave it out."
             )
         apart = self.pretrained or self.tune_from or self.encoder_rate != 1
         if apart and not self.network.depths:
@@ -157,7 +165,10 @@ class FitConfig:
                 "s2crnet --backbone) and --depths 1,2,4,6, or leave them out."
             )
         if not 0 <= self.tune_from <= STAGES:
-            raise ConfigError(f"tune_from must lie in 0..{STAGES}; got {self.tune_from}.")
+            raise ConfigError(
+                f"tune_from must lie in 0..{STAGES}; got {self.tune_from}. Give 0 to train every "
+                f"stage, {STAGES} to keep all."
+            )
         if self.tune_from == 0 and (self.tune, self.frozen) != ("all", "torch"):
             raise ConfigError(
                 "tune pointwise and frozen onnxruntime are for encoders whose first stages keep "
@@ -247,9 +258,15 @@ def read_config(path: str | Path) -> dict[str, Any]:
     try:
         content = read_document(path)
     except ValueError as error:
-        raise ConfigError(f"{path} must be JSON in UTF-8; it is not ({error}).") from error
+        raise ConfigError(
+            f"{path} must be JSON in UTF-8; it is not ({error}). Name the config.json of a run, or "
+            "one of recipes/."
+        ) from error
     if not isinstance(content, dict):
-        raise ConfigError(f"{path} must hold a JSON object; got {type(content).__name__}.")
+        raise ConfigError(
+            f"{path} must hold a JSON object; got {type(content).__name__}. Put the fields between "
+            "braces."
+        )
     return content
 
 
@@ -272,7 +289,10 @@ def from_dict(kind: type[T], values: Mapping[str, Any], prefix: str = "") -> T:
             raise ConfigError(f"a configuration has no field `{prefix}{name}`; {remedy}.")
         if hints[name] == Config or is_dataclass(hints[name]):
             if not isinstance(value, Mapping):
-                raise ConfigError(f"`{prefix}{name}` must be an object; got {value!r}.")
+                raise ConfigError(
+                    f"`{prefix}{name}` must be an object; got {value!r}. Put its fields between "
+                    "braces."
+                )
             inner = _network_class(value) if hints[name] == Config else hints[name]
             parsed[name] = from_dict(inner, value, f"{prefix}{name}.")
         else:
@@ -288,7 +308,9 @@ def model_name(network: Mapping[str, Any]) -> str:
     """
     name = network.get("model", DEFAULT_MODEL)
     if name not in MODELS:
-        raise ConfigError(f"`network.model` must be one of {', '.join(MODELS)}; got {name!r}.")
+        raise ConfigError(
+            f"`network.model` must be one of {', '.join(MODELS)}; got {name!r}. Choose one of them."
+        )
     return str(name)
 
 
@@ -323,7 +345,9 @@ def _checked(value: Any, hint: Any, name: str) -> Any:
     else:
         right = isinstance(value, hint) and isinstance(value, bool) == (hint is bool)
     if not right:
-        raise ConfigError(f"`{name}` must be {_words(hint)}; got {value!r}.")
+        raise ConfigError(
+            f"`{name}` must be {_words(hint)}; got {value!r}. Give one, or leave the field out."
+        )
     return value
 
 

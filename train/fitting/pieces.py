@@ -39,7 +39,9 @@ def cut(run: Path, output: Path, size: int = SIZE) -> list[str]:
         run / name for name in (CHECKPOINT, BEST, STATE, CONFIG, LOG) if (run / name).is_file()
     ]
     if run / STATE not in files:
-        raise PiecesError(f"{run} must hold a run; there is no {STATE} in it.")
+        raise PiecesError(
+            f"{run} must hold a run; there is no {STATE} in it. Name the --output of a run."
+        )
     make_folder(output)
     index, written = {}, {}
     for file in files:
@@ -60,12 +62,17 @@ def join(pieces: Path, run: Path) -> list[str]:
         PiecesError: If a piece is absent or of another run.
     """
     if not (pieces / INDEX).is_file():
-        raise PiecesError(f"{pieces} must hold the pieces of a run; there is no {INDEX} in it.")
+        raise PiecesError(
+            f"{pieces} must hold the pieces of a run; there is no {INDEX} in it. Name the --pieces "
+            "of a run."
+        )
     contents = {}
     for name, (parts, sha256) in _read_index(pieces / INDEX).items():
         absent = [part for part in parts if not (pieces / part).is_file()]
         if absent:
-            raise PiecesError(f"{pieces} must hold all pieces of {name}; {absent[0]} is absent.")
+            raise PiecesError(
+                f"{pieces} must hold all pieces of {name}; {absent[0]} is absent. Fetch it again."
+            )
         contents[name] = b"".join(read_regular(pieces / part, CHECKPOINT_LIMIT) for part in parts)
         if hashlib.sha256(contents[name]).hexdigest() != sha256:
             raise PiecesError(
@@ -92,7 +99,9 @@ def _read_index(path: Path) -> dict[str, tuple[list[str], str]]:
         ) from error
     for name in [*index, *(part for parts, _ in index.values() for part in parts)]:
         if not name or name != Path(name).name or name.startswith("."):
-            raise PiecesError(f"{path} must name files in its own folder; it names {name[:80]!r}.")
+            raise PiecesError(
+                f"{path} must name files in its own folder; it names {name[:80]!r}. Fetch it again."
+            )
     return index
 
 

@@ -38,7 +38,9 @@ def draw_curves(run: Path, output: Path) -> None:
     """
     log = run / LOG
     if not log.is_file():
-        raise FileNotFoundError(f"{run} must be the folder of a run; there is no {LOG} in it.")
+        raise FileNotFoundError(
+            f"{run} must be the folder of a run; there is no {LOG} in it. Name the --output of one."
+        )
     lines = read_log(log)
     training = [line for line in lines if "ratio" in line]
     validation = [line for line in lines if "val_ratio" in line]

@@ -256,7 +256,7 @@ def test_evaluate_empty_masks_are_skipped_and_named(
     for mask in masks:
         Image.new("L", Image.open(mask).size).save(mask)
     assert evaluate() == 2
-    assert "no image has a foreground; all 8 masks are empty" in capsys.readouterr().err
+    assert "must have a foreground; all 8 masks are empty. Check" in capsys.readouterr().err
 
 
 def test_evaluate_black_box_at_original_size(
@@ -284,13 +284,13 @@ def test_evaluate_impossible_command_lines_are_refused(
     photo = next((benchmark / "HCOCO" / "real_images").glob("*.jpg"))
     files = {path: path.read_bytes() for path in (model, names, photo)}
     for words, complaint in (
-        ([], "give one of --checkpoint, --predictor, --end-to-end, --black-box; got none"),
-        ([*one, "--checkpoint", "x"], "got --checkpoint and --predictor"),
+        ([], "one of --checkpoint, --predictor, --end-to-end, --black-box must name"),
+        ([*one, "--checkpoint", "x"], "got --checkpoint and --predictor. Give one."),
         ([*one, "--upsample", "pcm"], "--upsample is for --black-box"),
         ([*one, "--val", "v", "--size", "original"], "--val composites are made at 256x256"),
         ([*one, "--published", "p.csv"], "add --size original"),
         ([*one, "--resume"], "--resume continues the file of --csv"),
-        ([*one, "--jobs", "0"], "--jobs must be at least 1"),
+        ([*one, "--jobs", "0"], "--jobs must be at least 1; got 0. Give 1 or more."),
         ([*one, "--sheet", "x.gif"], "must end in .jpg or .png"),
         ([*one, "--csv", "x", "--json", "./x"], "--csv and --json name the same file"),
         ([*one, "--csv", str(model)], "would replace an input; name another file"),
@@ -311,7 +311,7 @@ def test_evaluate_impossible_command_lines_are_refused(
     assert all(path.read_bytes() == data for path, data in files.items())
     for subset in SUBSETS:
         (benchmark / subset / f"{subset}_test.txt").write_text("\n")
-    assert "the lists are empty" in refused(capsys, [*one, "--iharmony4", str(benchmark)])
+    assert "lists are empty. Name others" in refused(capsys, [*one, "--iharmony4", str(benchmark)])
 
 
 class Dying(Method):
