@@ -59,7 +59,7 @@ def test_session_scores_every_variant(model: Path) -> None:
         *(v.name for v in VARIANTS),
     ]
     by_name = {score.variant: score for score in scores}
-    off, slow = by_name["off"], by_name["both, 2 s"]
+    off, slow = by_name["off"], by_name["arguments, 2 s"]
     assert off.lag == 0
     assert slow.argument_jitter < 0.2 * off.argument_jitter
     assert slow.lag > 0
