@@ -76,6 +76,9 @@ class Track:
     def smoothed(self, smoothing: Smoothing) -> "Track":
         """Arguments and statistics averaged over past and future, scene by scene.
 
+        Statistics that are not smoothed are left out, so that they are measured: those of this
+        track belong to its arguments, and contrast pivots around a mean that other filters move.
+
         Raises:
             VideoError: If the smoothing has a fixed weight, which has no future.
         """
@@ -129,7 +132,7 @@ def _smooth_scene(
     averages = {}
     for name in filters:
         count = STATISTICS_COUNTS[OPERATIONS[name].statistics]
-        if count:
+        if count and smoothing.statistics_seconds:
             absent = (math.nan,) * count
             means = np.array([e.statistics.get(name, absent) for e in entries])
             averages[name] = smooth_both_ways(means, times, smoothing.statistics_seconds)

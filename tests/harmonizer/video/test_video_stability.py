@@ -208,6 +208,25 @@ def test_saved_track_replays_the_same_video(tmp_path: Path, model: Path, two_pas
 
 
 @pytest.mark.parametrize("two_pass", [False, True])
+def test_statistics_are_those_of_the_arguments_that_are_drawn(
+    tmp_path: Path, model: Path, two_pass: bool
+) -> None:
+    inputs = Inputs(*write_pair(tmp_path))
+    with Harmonizer(model, "cpu", 1) as harmonizer:
+        tools = Tools(harmonizer.renderer, harmonizer)
+        job = Job(encoding=LOSSLESS, two_pass=two_pass, save_track=tmp_path / "t.jsonl")
+        harmonize_video(tools, inputs, tmp_path / "a.mkv", job)
+    track = Track.load(tmp_path / "t.jsonl")
+    bare = Track(track.filters, [replace(entry, statistics={}) for entry in track.entries])
+    measured = Job(encoding=LOSSLESS, track=bare, save_track=tmp_path / "u.jsonl")
+    harmonize_video(Tools(CpuRenderer(1)), inputs, tmp_path / "b.mkv", measured)
+    for saved, found in zip(track.entries, Track.load(tmp_path / "u.jsonl").entries, strict=True):
+        assert saved.statistics.keys() == found.statistics.keys() != set()
+        for name, numbers in found.statistics.items():
+            np.testing.assert_allclose(saved.statistics[name], numbers, atol=1e-6)
+
+
+@pytest.mark.parametrize("two_pass", [False, True])
 def test_curves_of_s2crnet_are_smoothed_saved_and_drawn_again(
     tmp_path: Path, curves_model: Path, two_pass: bool
 ) -> None:
