@@ -343,7 +343,10 @@ def _absence(source: str, absent: Sequence[str]) -> str:
 
 def _check_folder(folder: Path) -> None:
     if not folder.is_dir():
-        raise FileNotFoundError(f"{folder} must be a folder; it is none. Check the path.")
+        raise FileNotFoundError(
+            f"{folder} must be a folder; it is none. Check the path, and HARMONIZER_DATA, which "
+            "says where the shared data are."
+        )
 
 
 def _table(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
