@@ -21,7 +21,7 @@ from harmonizer.contract import END_TO_END_FORMAT
 from harmonizer.endings import ending_well
 from harmonizer.engine.files import read_description, read_engine_file, read_model
 from harmonizer.errors import EngineError, ModelError
-from harmonizer.onnx_files import read_onnx
+from harmonizer.onnx_files import load_onnx
 from harmonizer.storage import make_folder, write_file
 from harmonizer.usage import says_errors, tool_parser
 
@@ -211,7 +211,7 @@ def write_end_to_end(model: Path, repository: Path, version: int, serving: Servi
         ModelError: If the file is no such graph, or the version is there.
         StorageError: If a file cannot be written.
     """
-    file = read_onnx(model)
+    file = load_onnx(model)
     if file.metadata.get("harmonizer.format") != END_TO_END_FORMAT:
         raise ModelError(
             f"{model} must be an end-to-end graph; it is not. Export one with export/to_onnx.py "

@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import torch
-from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from polygraphy.backend.base import BaseRunner
 from polygraphy.backend.onnxrt import OnnxrtRunner, SessionFromOnnx
@@ -25,16 +23,17 @@ from torch import Tensor
 from export import tolerances
 from export.metadata import Precision, Variant
 from export.samples import sample_photos
-from harmonizer.contract import LABELS
+from harmonizer.contract import END_TO_END_FORMAT, FORMAT, LABELS
 from harmonizer.endings import ending_well
 from harmonizer.errors import HarmonizerError, ModelError
 from harmonizer.images.files import load_photo
+from harmonizer.onnx_files import load_onnx
 from harmonizer.usage import says_errors, tool_parser
 from train.checkpoints import load_checkpoint
 from train.data.synthesis import draw_arguments, synthesize
 from train.filters import apply_filters
 from train.network import HarmonizerNet, thumbnail
-from train.registry import Network, contract_of
+from train.registry import DEFAULT_MODEL, Network, contract_of
 from train.s2crnet import one_hot
 
 SEED = 6
@@ -254,8 +253,13 @@ def main() -> int:
     parser.add_argument("--images", type=Path, help="folder of photographs to check on")
     args = parser.parse_args()
     try:
-        variant, precision = _described(args.model)
+        variant, precision, model = _described(args.model)
         network = load_checkpoint(args.checkpoint)
+        if network.config.model != model:
+            raise ModelError(
+                f"{args.model} must be exported from the checkpoint's network; it is a {model}, "
+                f"{args.checkpoint} a {network.config.model}. Name its own checkpoint."
+            )
         print(verify(args.model, network, variant, precision, args.images))
     except ParityError as error:
         print(f"verify: parity failed: {error}", file=sys.stderr)
@@ -263,17 +267,15 @@ def main() -> int:
     return 0
 
 
-def _described(path: Path) -> tuple[Variant, Precision]:
-    try:
-        facts = {p.key: p.value for p in onnx.load(path).metadata_props}
-    except DecodeError as error:
-        raise ModelError(f"{path} must be an ONNX file; it cannot be parsed ({error}).") from error
-    variant, precision = facts.get("harmonizer.format"), facts.get("harmonizer.precision")
-    if precision in ("fp32", "fp16"):
-        if variant == "harmonizer-predictor":
-            return "predictor", precision
-        if variant == "harmonizer-end-to-end":
-            return "end-to-end", precision
+def _described(path: Path) -> tuple[Variant, Precision, str]:
+    """What the file holds: variant, precision and the network's name."""
+    facts = load_onnx(path).metadata
+    formats: dict[str, Variant] = {FORMAT: "predictor", END_TO_END_FORMAT: "end-to-end"}
+    precisions: dict[str, Precision] = {"fp32": "fp32", "fp16": "fp16"}
+    variant = formats.get(facts.get("harmonizer.format", ""))
+    precision = precisions.get(facts.get("harmonizer.precision", ""))
+    if variant is not None and precision is not None:
+        return variant, precision, facts.get("harmonizer.model", DEFAULT_MODEL)
     raise ModelError(
         f"{path} must be an ONNX file written by export/to_onnx.py; its metadata says "
         f"{facts or 'nothing'}. Export it again."

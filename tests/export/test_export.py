@@ -214,6 +214,12 @@ def test_verify_command_line_accepts_ours_and_refuses_others(
     onnx.save(model, tmp_path / "foreign.onnx")
     foreign = call(tmp_path / "foreign.onnx")
     assert foreign.returncode == 2 and "metadata says nothing" in foreign.stderr
+    other = call(ROOT / "models" / "s2crnet.onnx")
+    assert other.returncode == 2 and "exported from the checkpoint's network" in other.stderr
+    cut = tmp_path / "cut.onnx"
+    cut.write_bytes((tmp_path / "foreign.onnx").read_bytes()[:999])
+    broken = call(cut)
+    assert broken.returncode == 2 and "must be a complete ONNX model" in broken.stderr
 
 
 def test_to_onnx_bad_input_exits_2_with_one_line(tmp_path: Path) -> None:
