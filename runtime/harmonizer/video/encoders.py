@@ -223,7 +223,10 @@ def _quality_options(codec: str, encoding: Encoding) -> dict[str, str]:
     name, default = _QUALITY.get(codec, (None, None))
     said = (("crf", name, encoding.crf), ("preset", "preset", encoding.preset))
     for field_name, option, value in said:
-        if value is not None and option is not None and option in encoding.options:
+        if value is None or option is None or option not in encoding.options:
+            continue
+        given = f"{value:g}" if isinstance(value, float) else str(value)
+        if given != encoding.options[option]:
             raise VideoError(
                 f"the encoder's {option} must be given once; got `{field_name}` {value} and "
                 f"{encoding.options[option]} in `options`. Leave one out."
