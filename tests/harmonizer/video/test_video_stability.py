@@ -192,14 +192,19 @@ def test_frames_whose_times_do_not_increase_are_refused(model: Path) -> None:
             list(harmonize_frames(harmonizer, frames))
 
 
-@pytest.mark.parametrize("two_pass", [False, True])
-def test_saved_track_replays_the_same_video(tmp_path: Path, model: Path, two_pass: bool) -> None:
-    inputs = Inputs(*write_pair(tmp_path))
+def drawn_with_its_track(folder: Path, model: Path, two_pass: bool) -> tuple[Inputs, Track]:
+    """A video harmonized to a.mkv, and what t.jsonl says was drawn."""
+    inputs = Inputs(*write_pair(folder))
     with Harmonizer(model, "cpu", 1) as harmonizer:
         tools = Tools(harmonizer.renderer, harmonizer)
-        job = Job(encoding=LOSSLESS, two_pass=two_pass, save_track=tmp_path / "t.jsonl")
-        harmonize_video(tools, inputs, tmp_path / "a.mkv", job)
-    track = Track.load(tmp_path / "t.jsonl")
+        job = Job(encoding=LOSSLESS, two_pass=two_pass, save_track=folder / "t.jsonl")
+        harmonize_video(tools, inputs, folder / "a.mkv", job)
+    return inputs, Track.load(folder / "t.jsonl")
+
+
+@pytest.mark.parametrize("two_pass", [False, True])
+def test_saved_track_replays_the_same_video(tmp_path: Path, model: Path, two_pass: bool) -> None:
+    inputs, track = drawn_with_its_track(tmp_path, model, two_pass)
     assert len(track.entries) == 8
     replay = Job(encoding=LOSSLESS, track=track, save_track=tmp_path / "u.jsonl")
     harmonize_video(Tools(CpuRenderer(1)), inputs, tmp_path / "b.mkv", replay)
@@ -211,12 +216,7 @@ def test_saved_track_replays_the_same_video(tmp_path: Path, model: Path, two_pas
 def test_statistics_are_those_of_the_arguments_that_are_drawn(
     tmp_path: Path, model: Path, two_pass: bool
 ) -> None:
-    inputs = Inputs(*write_pair(tmp_path))
-    with Harmonizer(model, "cpu", 1) as harmonizer:
-        tools = Tools(harmonizer.renderer, harmonizer)
-        job = Job(encoding=LOSSLESS, two_pass=two_pass, save_track=tmp_path / "t.jsonl")
-        harmonize_video(tools, inputs, tmp_path / "a.mkv", job)
-    track = Track.load(tmp_path / "t.jsonl")
+    inputs, track = drawn_with_its_track(tmp_path, model, two_pass)
     bare = Track(track.filters, [replace(entry, statistics={}) for entry in track.entries])
     measured = Job(encoding=LOSSLESS, track=bare, save_track=tmp_path / "u.jsonl")
     harmonize_video(Tools(CpuRenderer(1)), inputs, tmp_path / "b.mkv", measured)
